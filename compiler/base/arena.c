@@ -1,0 +1,155 @@
+/* arena.c: a list of zeroed chunks with a bump pointer in the newest. */
+#include "compiler/base/arena.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The first chunk is small because most arenas of the tests hold a few nodes only; chunks
+ * double up to the largest so that a big graph needs few of them. */
+#define FIRST_CHUNK    ((size_t)1 << 14)
+#define LARGEST_CHUNK  ((size_t)1 << 22)
+#define ALIGNMENT      _Alignof(max_align_t)
+#define FIRST_CAPACITY 8
+
+typedef struct chunk {
+  struct chunk *next;
+  size_t size, used;
+  max_align_t data[];
+} chunk;
+
+struct mvs_arena {
+  chunk *newest;
+  size_t next_size;
+  jmp_buf *on_oom;
+};
+
+mvs_arena *mvs_arena_new(void) {
+  mvs_arena *arena = calloc(1, sizeof *arena);
+  if (arena) arena->next_size = FIRST_CHUNK;
+  return arena;
+}
+
+void mvs_arena_free(mvs_arena *arena) {
+  if (!arena) return;
+  for (chunk *next, *each = arena->newest; each; each = next) {
+    next = each->next;
+    free(each);
+  }
+  free(arena);
+}
+
+void mvs_arena_on_oom(mvs_arena *arena, jmp_buf *where) { arena->on_oom = where; }
+
+/* Leaves by the longjmp the owner named: callers never see a failed allocation. */
+static _Noreturn void out_of_memory(mvs_arena *arena) {
+  if (arena->on_oom) longjmp(*arena->on_oom, 1);
+  fputs("out of memory\n", stderr);
+  abort();
+}
+
+static chunk *chunk_new(mvs_arena *arena, size_t size) {
+  if (size > SIZE_MAX - sizeof(chunk)) out_of_memory(arena);
+  chunk *fresh = calloc(1, sizeof(chunk) + size);
+  if (!fresh) out_of_memory(arena);
+  fresh->size = size;
+  return fresh;
+}
+
+/* Allocates what does not fit the newest chunk. A request that would fill most of a chunk gets
+ * one of its own behind the newest, whose free rest stays in use. */
+static void *alloc_slow(mvs_arena *arena, size_t size) {
+  if (arena->newest && size > arena->next_size / 4) {
+    chunk *own = chunk_new(arena, size);
+    own->used = size;
+    own->next = arena->newest->next;
+    arena->newest->next = own;
+    return own->data;
+  }
+  chunk *fresh = chunk_new(arena, size > arena->next_size ? size : arena->next_size);
+  fresh->used = size;
+  fresh->next = arena->newest;
+  arena->newest = fresh;
+  if (arena->next_size < LARGEST_CHUNK) arena->next_size *= 2;
+  return fresh->data;
+}
+
+void *mvs_arena_alloc(mvs_arena *arena, size_t size) {
+  if (size > SIZE_MAX - ALIGNMENT) out_of_memory(arena);
+  size = (size + (size == 0) + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+  chunk *top = arena->newest;
+  if (!top || size > top->size - top->used) return alloc_slow(arena, size);
+  void *place = (char *)top->data + top->used;
+  top->used += size;
+  return place;
+}
+
+void *mvs_arena_array(mvs_arena *arena, size_t count, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) out_of_memory(arena);
+  return mvs_arena_alloc(arena, bytes);
+}
+
+char *mvs_arena_copy(mvs_arena *arena, const char *text, size_t length) {
+  if (length == SIZE_MAX) out_of_memory(arena);
+  char *copy = mvs_arena_alloc(arena, length + 1);
+  if (length) memcpy(copy, text, length);
+  return copy;
+}
+
+char *mvs_arena_string(mvs_arena *arena, const char *text) {
+  return mvs_arena_copy(arena, text, strlen(text));
+}
+
+char *mvs_arena_format_list(mvs_arena *arena, const char *format, va_list list) {
+  va_list again;
+  va_copy(again, list);
+  int length = vsnprintf(NULL, 0, format, again);
+  va_end(again);
+  if (length < 0) return mvs_arena_string(arena, format);
+  char *text = mvs_arena_alloc(arena, (size_t)length + 1);
+  vsnprintf(text, (size_t)length + 1, format, list);
+  return text;
+}
+
+char *mvs_arena_format(mvs_arena *arena, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  char *text = mvs_arena_format_list(arena, format, list);
+  va_end(list);
+  return text;
+}
+
+/* Extends the newest allocation where it stands; false when other memory follows it. */
+static bool grow_in_place(mvs_arena *arena, void *items, size_t old, size_t fresh) {
+  chunk *top = arena->newest;
+  size_t rounded = (old + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+  if (!top || rounded > top->used) return false;
+  size_t begin = top->used - rounded;
+  if ((char *)top->data + begin != (char *)items) return false;
+  if (fresh > top->size - begin) return false;
+  rounded = (fresh + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+  if (rounded > top->size - begin) return false;
+  top->used = begin + rounded;
+  return true;
+}
+
+void *mvs_arena_grow(mvs_arena *arena, void *items, size_t item_size, size_t count,
+                     size_t *capacity) {
+  if (count < *capacity) return items;
+  size_t wanted = *capacity < FIRST_CAPACITY ? FIRST_CAPACITY : *capacity, bytes;
+  if (wanted > SIZE_MAX / 2 || count == SIZE_MAX) out_of_memory(arena);
+  wanted = *capacity < FIRST_CAPACITY ? wanted : wanted * 2;
+  if (wanted < count + 1) wanted = count + 1;
+  if (__builtin_mul_overflow(wanted, item_size, &bytes)) out_of_memory(arena);
+  size_t old = *capacity * item_size;
+  if (!items || !old || !grow_in_place(arena, items, old, bytes)) {
+    void *place = mvs_arena_alloc(arena, bytes);
+    if (old) memcpy(place, items, old);
+    items = place;
+  }
+  *capacity = wanted;
+  return items;
+}

@@ -1,0 +1,68 @@
+#include "compiler/base/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+mvs_source *mvs_source_new(mvs_arena *home, const char *name, const char *text, size_t length) {
+  mvs_source *source = MVS_NEW(home, mvs_source);
+  source->name = mvs_arena_string(home, name);
+  source->text = mvs_arena_copy(home, text, length);
+  source->length = length;
+  return source;
+}
+
+static mvs_status io_error(mvs_diag *diag, mvs_span from, const char *path,
+                           const char *reason) {
+  mvs_diag_error(diag, from, "cannot read '%s': %s", path, reason);
+  return MVS_ERR_IO;
+}
+
+/* Reads until the end of the file or until `size` bytes are there; -1 with errno on failure. */
+static ssize_t read_all(int file, char *into, size_t size) {
+  size_t have = 0;
+  while (have < size) {
+    ssize_t got = read(file, into + have, size - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -1;
+    if (got == 0) break;
+    have += (size_t)got;
+  }
+  return (ssize_t)have;
+}
+
+static mvs_status read_open(mvs_arena *home, mvs_diag *diag, const char *path, int file,
+                            size_t limit, mvs_span from, mvs_source **out) {
+  struct stat facts;
+  if (fstat(file, &facts) != 0) return io_error(diag, from, path, strerror(errno));
+  if (S_ISDIR(facts.st_mode)) return io_error(diag, from, path, "it is a directory");
+  if (!S_ISREG(facts.st_mode)) return io_error(diag, from, path, "it is not a regular file");
+  if ((unsigned long long)facts.st_size > limit) {
+    mvs_diag_error(diag, from, "'%s' has %lld bytes, the limit is %zu", path,
+                   (long long)facts.st_size, limit);
+    return MVS_ERR_LIMIT;
+  }
+  /* The size may change between the two calls: what is read decides. */
+  size_t size = (size_t)facts.st_size;
+  char *text = mvs_arena_alloc(home, size + 1);
+  ssize_t got = read_all(file, text, size);
+  if (got < 0) return io_error(diag, from, path, strerror(errno));
+  mvs_source *source = MVS_NEW(home, mvs_source);
+  source->name = mvs_arena_string(home, path);
+  source->text = text;
+  source->length = (size_t)got;
+  *out = source;
+  return MVS_OK;
+}
+
+mvs_status mvs_source_read(mvs_arena *home, mvs_diag *diag, const char *path, size_t limit,
+                           mvs_span from, mvs_source **out) {
+  *out = NULL;
+  /* O_NONBLOCK keeps a named pipe from hanging the open; the type check then refuses it. */
+  int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) return io_error(diag, from, path, strerror(errno));
+  mvs_status status = read_open(home, diag, path, file, limit, from, out);
+  close(file);
+  return status;
+}

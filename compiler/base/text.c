@@ -1,0 +1,35 @@
+#include "compiler/base/text.h"
+
+#include <stdio.h>
+
+mvs_text mvs_text_new(mvs_arena *home) { return (mvs_text){.home = home}; }
+
+void mvs_text_add_bytes(mvs_text *text, const char *bytes, size_t length) {
+  text->data =
+      mvs_arena_grow(text->home, text->data, 1, text->length + length, &text->capacity);
+  if (length) memcpy(text->data + text->length, bytes, length);
+  text->length += length;
+  text->data[text->length] = '\0';
+}
+
+void mvs_text_add(mvs_text *text, const char *string) {
+  mvs_text_add_bytes(text, string, strlen(string));
+}
+
+void mvs_text_addf(mvs_text *text, const char *format, ...) {
+  /* A first try on the stack: most lines are short and need no copy in the arena. */
+  char line[256];
+  va_list list, again;
+  va_start(list, format);
+  va_copy(again, list);
+  int length = vsnprintf(line, sizeof line, format, list);
+  if (length >= 0 && (size_t)length < sizeof line) {
+    mvs_text_add_bytes(text, line, (size_t)length);
+  } else {
+    mvs_text_add(text, mvs_arena_format_list(text->home, format, again));
+  }
+  va_end(again);
+  va_end(list);
+}
+
+const char *mvs_text_string(const mvs_text *text) { return text->data ? text->data : ""; }
