@@ -1,0 +1,138 @@
+/* kernel.h: the kernel form, the one loop-level description that both printers read.
+ *
+ * A kernel is a list of nests; all nests of a kernel are independent and run in one launch. A nest is
+ *
+ *   for each index of the parallel axes            (rows; in any order, on any thread or block)
+ *     ROWS:    for phase = 0 .. phases-1
+ *                for i in inner: the ELEMENT instructions that this phase needs;
+ *                                REDUCE instructions of the phase take one element
+ *                then the ROW instructions that become ready: scalars of the row
+ *     COLUMNS: for i in inner (in parallel):
+ *                for s in the sequential axis, upwards: phase 0 instructions; REDUCE takes one element
+ *                then the phase 1 instructions once per i
+ *
+ * Instructions are SSA in order: arguments stand before their users. An instruction has a level:
+ *   ROW      one value per row (constants, loads that do not move along inner, results of REDUCE)
+ *   ELEMENT  one value per inner element
+ * and a phase: the first in which it can be computed (0 unless it depends on a REDUCE). A printer
+ * may compute an ELEMENT value again in a later phase or keep it (staging): `keep` says that it is
+ * dear (holds a transcendental) and the row fits `inner`.
+ *
+ * Reduction trees are fixed by op and shape. ROWS on the host: element i adds to lane i mod 16 in
+ * order of i, then halves fold (8, 4, 2, 1). ROWS in CUDA: see docs/numerics.md. COLUMNS: one
+ * accumulator per element, upwards, everywhere.
+ *
+ * Arithmetic: f32 unless the instruction's dtype says f64 or i32; no contraction, fma is explicit.
+ * bf16 lives only in memory: LOAD widens; a cast to bf16 rounds to nearest even and widens again. */
+#ifndef MVS_CODEGEN_KERNEL_H
+#define MVS_CODEGEN_KERNEL_H
+
+#include "compiler/passes/plan.h"
+
+#define MVS_MAX_AXES 7
+
+typedef enum mvs_kernel_class {
+  MVS_KERNEL_ROWS, MVS_KERNEL_COLUMNS, MVS_KERNEL_MATMUL, MVS_KERNEL_ATTENTION,
+  MVS_KERNEL_ATTENTION_GRAD
+} mvs_kernel_class;
+
+typedef enum mvs_instr_kind {
+  MVS_INSTR_CONSTANT, /* value */
+  MVS_INSTR_LOAD,     /* access */
+  MVS_INSTR_STORE,    /* access, arguments[0]; level says where */
+  MVS_INSTR_ARITH,    /* op: any ELEMENT op of ops.def but random, broadcast and normalize */
+  MVS_INSTR_RANDOM,   /* op random: arguments seed, step, sample, position (i32) */
+  MVS_INSTR_REDUCE,   /* op sum or max_over of arguments[0]; result at ROW level (ROWS nests),
+                         at ELEMENT level of phase 1 (COLUMNS nests) */
+  MVS_INSTR_INDEX,    /* i32 index along `axis`: 0.. outer axes, MVS_INNER or MVS_SEQUENTIAL */
+  MVS_INSTR_LAYER     /* i32 number of the layer being run */
+} mvs_instr_kind;
+
+#define MVS_INNER (-1)
+#define MVS_SEQUENTIAL (-2)
+
+typedef enum mvs_level { MVS_LEVEL_ROW, MVS_LEVEL_ELEMENT } mvs_level;
+
+/* Element address in an operand: the sum of index * stride over axes. The operand's own offset is
+ * in the launch, so kernels are shared between places. */
+typedef struct mvs_access {
+  uint16_t operand;
+  int64_t outer[MVS_MAX_AXES]; /* stride per parallel axis */
+  int64_t segment;             /* stride per segment number, when the nest has segments */
+  int64_t sequential;          /* stride of the sequential axis (COLUMNS) */
+  int64_t inner;               /* stride of the inner axis: 0, 1 or any */
+} mvs_access;
+
+typedef struct mvs_instr {
+  mvs_instr_kind kind;
+  mvs_op op;
+  mvs_dtype dtype;             /* of the result: f32, f64 or i32; bf16 only as cast's `to` below */
+  mvs_level level;
+  uint8_t phase;
+  bool keep;
+  uint16_t arguments[4];
+  double value;                /* CONSTANT */
+  mvs_dtype to;                /* ARITH cast: the target, bf16 included */
+  int axis;                    /* INDEX */
+  mvs_random_kind random;      /* RANDOM */
+  uint32_t stream;
+  mvs_access access;           /* LOAD, STORE */
+  mvs_span span;
+} mvs_instr;
+
+typedef struct mvs_nest {
+  mvs_kernel_class nest_class; /* ROWS or COLUMNS */
+  int outer_count;
+  mvs_dim outer[MVS_MAX_AXES]; /* parallel axes, slowest first; a per_batch axis only as [0] */
+  mvs_dim inner;               /* per_batch only when outer_count is 0 (collapsed, flat nests) */
+  int64_t sequential;          /* COLUMNS: extent of the reduced axis; 0 with sequential_batch */
+  bool sequential_batch;       /* COLUMNS: the reduced axis is the batch (extent B) */
+  /* Segments. ROWS: outer axis `segment_axis` counts tokens; the segment number follows from it.
+   * COLUMNS: outer axis `segment_axis` counts segments and the sequential axis runs over that
+   * segment's tokens. -1: none. */
+  int segment_axis;
+  const mvs_segments *segments;
+  int phases;
+  MVS_LIST(mvs_instr) instrs;
+} mvs_nest;
+
+/* matmul, forms as in graph.h: C[M, N] = A x B (+ bias). Row-major, contiguous. */
+typedef struct mvs_matmul_shape {
+  mvs_matmul_form form;
+  mvs_dim m, k; /* per_batch: M of NT and NN, K of TN, when the activations are batched */
+  int64_t n;
+  mvs_dtype a, b, c;
+  bool bias; /* operands: a, b, c, [bias f32] , workspace last on the host */
+} mvs_matmul_shape;
+
+/* attention over q [B,T,H,D], k, v [B,T,G,D], all with the given element strides. */
+typedef struct mvs_attention_shape {
+  int64_t tokens, heads, kv_heads, head_dim;
+  double scale;
+  mvs_dtype dtype; /* of q, k, v, o and their gradients; lse is f32 [B,H,T] */
+  /* operands forward: q, k, v, o, lse; gradient: q, k, v, o, lse, do, dq, dk, dv; contiguous */
+} mvs_attention_shape;
+
+typedef struct mvs_kernel {
+  const char *name;            /* "k12_rows": unique in the program, a C identifier */
+  mvs_kernel_class kernel_class;
+  MVS_LIST(mvs_nest) nests;
+  mvs_matmul_shape matmul;
+  mvs_attention_shape attention;
+  int operand_count;
+  mvs_dtype operands[64];      /* dtype of each */
+  bool written[64];            /* which operands it stores to */
+  const char *why;             /* for --explain and the CUDA comment: ops and source lines */
+} mvs_kernel;
+
+typedef MVS_LIST(mvs_kernel *) mvs_kernel_list;
+
+/* Writes a kernel as text: --emit kernels, golden dumps, and the key that finds equal kernels. */
+void mvs_kernel_dump(const mvs_kernel *kernel, mvs_text *out);
+/* Checks the invariants above. errors: MVS_ERR_INTERNAL, with the broken rule in diag. */
+mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag);
+/* The phases in which an ELEMENT instruction is needed (bit p: by a REDUCE of phase p or by a STORE
+ * of phase p), as masks per instruction, into `masks` [instrs.count]. Shared by the printers. */
+void mvs_nest_needs(const mvs_nest *nest, uint32_t *masks);
+
+#endif

@@ -1,0 +1,78 @@
+/* module.h: everything compiled from one model: functions, parameters, settings.
+ * Owner: the arena given to mvs_module_new (graph lifetime). */
+#ifndef MVS_IR_MODULE_H
+#define MVS_IR_MODULE_H
+
+#include "compiler/ir/region.h"
+
+/* How a parameter starts. NORMAL draws N(0, (value)^2); CONSTANT fills. */
+typedef enum mvs_init_kind { MVS_INIT_CONSTANT, MVS_INIT_NORMAL, MVS_INIT_UNIFORM } mvs_init_kind;
+typedef struct mvs_init {
+  mvs_init_kind kind;
+  double value;       /* the constant, the standard deviation, or the half-width */
+  const char *origin; /* which line decided: "rule", "model", "default", for --explain */
+} mvs_init;
+
+/* A parameter. Stacked ones belong to `stack` and have `layers` > 0; their checkpoint names are
+ * STACK.{i}.NAME ("blocks.{i}.operator.q_proj.weight"); NAME alone otherwise. */
+typedef struct mvs_param {
+  const char *name;   /* with "{i}" where the layer's number goes */
+  mvs_type type;      /* as stored in checkpoints, for one layer (rank decides weight decay) */
+  int64_t layers;     /* 0 when not stacked */
+  bool trained;       /* false: a `constant`, all elements init.value */
+  bool writer;        /* writes into the residual stream */
+  mvs_init init;
+  mvs_span span;
+} mvs_param;
+
+/* An input of the model, with the value that stands for "no condition". */
+typedef struct mvs_model_input {
+  const char *name;
+  mvs_type type;
+  double unconditional;
+  bool conditioning; /* false: the noised state (the model's first f32 input) */
+} mvs_model_input;
+
+/* One graph that can be called. Results are named in the graph's result list. */
+typedef struct mvs_function {
+  const char *name; /* "forward", "grad", "draw", "adamw", "ema", "sampler_step", ... */
+  mvs_graph *graph;
+} mvs_function;
+
+/* What `train { }` and `sample { }` say; the command line may override. */
+typedef struct mvs_settings {
+  double lr, beta1, beta2, adam_eps, weight_decay, clip, ema, timestep_shift, dropout;
+  int64_t warmup, batch;
+  mvs_dtype precision;        /* MVS_F32 or MVS_BF16 */
+  int64_t sample_steps;
+  double cfg, sample_shift;
+  const char *data;           /* default data source ("digits") or NULL */
+} mvs_settings;
+
+typedef struct mvs_module {
+  mvs_arena *arena;
+  const char *name;           /* the model's */
+  MVS_LIST(mvs_param) params;
+  MVS_LIST(mvs_model_input) inputs;
+  MVS_LIST(mvs_function) functions;
+  mvs_settings settings;
+  const char *output_name;    /* "velocity" */
+  const char *residual;       /* the rule in force, as text, and where it was chosen */
+  const char *residual_origin;
+  MVS_LIST(mvs_segments *) segment_tables; /* interned */
+  uint32_t next_stream;       /* of random draws */
+} mvs_module;
+
+/* An empty module. */
+mvs_module *mvs_module_new(mvs_arena *arena, const char *name);
+/* The function of that name, or NULL. */
+mvs_function *mvs_module_function(mvs_module *module, const char *name);
+/* Adds a function with an empty graph. The pointer (not its graph) lasts until the next one is
+ * added. */
+mvs_function *mvs_module_add_function(mvs_module *module, const char *name);
+/* Interns a segment table. */
+const mvs_segments *mvs_module_segments(mvs_module *module, const mvs_segments *table);
+/* Trained elements over all layers: what `info` prints. Constants do not count. */
+int64_t mvs_module_trained_elements(const mvs_module *module);
+
+#endif
