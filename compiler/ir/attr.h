@@ -1,5 +1,5 @@
-/* attr.h: attributes compared, hashed and copied by their named fields, never by bytes: the bytes
- * of a union include padding and members of other kinds. */
+/* attr.h: attributes compared, hashed and copied by their named fields, never by bytes: the
+ * bytes of a union include padding and members of other kinds. */
 #ifndef MVS_IR_ATTR_H
 #define MVS_IR_ATTR_H
 

@@ -1,5 +1,6 @@
 /* shapes.h: inside of the shape rules, one per row of ops.def. A rule reads the call and writes
- * the result's type; what every result obeys (extents, limits, segments) is checked after it. */
+ * the result's type; what every result obeys (extents, limits, segments) is checked after it.
+ */
 #ifndef MVS_IR_SHAPES_H
 #define MVS_IR_SHAPES_H
 
@@ -17,7 +18,7 @@ typedef struct mvs_shape_call {
 
 typedef mvs_status mvs_shape_rule(const mvs_shape_call *call, mvs_type *out);
 
-#define MVS_OP(id, least, most, class, attribute) mvs_shape_rule mvs_shape_##id;
+#define MVS_OP(id, least, most, class, attribute) mvs_shape_rule mvs_shape_of_##id;
 #include "compiler/ir/ops.def"
 #undef MVS_OP
 
@@ -26,8 +27,8 @@ const mvs_type *mvs_shape_input(const mvs_shape_call *call, int index);
 /* Reports "OP: words" at the call; returns MVS_ERR_SHAPE. */
 mvs_status mvs_shape_error(const mvs_shape_call *call, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The same, with the types of the first inputs shown: a label for the last of them, notes at the
- * places the others come from. */
+/* The same, with the types of the first inputs shown: a label for the last of them, notes at
+ * the places the others come from. */
 mvs_status mvs_shape_mismatch(const mvs_shape_call *call, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* A type or an extent as text, in the graph's arena; for messages only. */
@@ -35,8 +36,8 @@ const char *mvs_shape_text(const mvs_shape_call *call, const mvs_type *type);
 const char *mvs_shape_dim(const mvs_shape_call *call, mvs_dim dim);
 /* Fails unless input `index` is f32, bf16 or f64. */
 mvs_status mvs_shape_needs_float(const mvs_shape_call *call, int index);
-/* Fails unless a type given by an attribute, or a result, is well formed: rank, extents, limits,
- * one batch axis at most, segments that fill the token axis. */
+/* Fails unless a type given by an attribute, or a result, is well formed: rank, extents,
+ * limits, one batch axis at most, segments that fill the token axis. */
 mvs_status mvs_shape_check_type(const mvs_shape_call *call, const mvs_type *type);
 
 #endif

@@ -1,0 +1,169 @@
+/* graph.c: append-only storage of nodes, and interning. */
+#include "compiler/ir/graph.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "compiler/ir/attr.h"
+#include "compiler/ir/region.h"
+
+/* Nodes live in chunks, so that a pointer to one stays valid while the graph grows. */
+#define CHUNK 256
+typedef struct chunk {
+  mvs_node nodes[CHUNK];
+} chunk;
+
+struct mvs_graph {
+  mvs_arena *home;
+  struct mvs_module *module;
+  struct mvs_region *region;
+  MVS_LIST(chunk *) chunks;
+  mvs_id size;
+  /* Open addressing over node ids; MVS_NONE is empty. A power of two, at most half full. */
+  mvs_id *slots;
+  uint32_t slot_count;
+  uint8_t pass;
+  const char *rule;
+  mvs_results results;
+};
+
+mvs_graph *mvs_graph_new(mvs_arena *home, struct mvs_module *module,
+                         struct mvs_region *region) {
+  mvs_graph *graph = MVS_NEW(home, mvs_graph);
+  graph->home = home;
+  graph->module = module;
+  graph->region = region;
+  return graph;
+}
+
+struct mvs_module *mvs_graph_module(const mvs_graph *graph) {
+  return graph->module;
+}
+struct mvs_region *mvs_graph_region(const mvs_graph *graph) {
+  return graph->region;
+}
+mvs_arena *mvs_graph_arena(const mvs_graph *graph) { return graph->home; }
+mvs_id mvs_graph_size(const mvs_graph *graph) { return graph->size; }
+mvs_results *mvs_graph_results(mvs_graph *graph) { return &graph->results; }
+void mvs_graph_set_pass(mvs_graph *graph, uint8_t pass) { graph->pass = pass; }
+void mvs_graph_set_rule(mvs_graph *graph, const char *rule) { graph->rule = rule; }
+
+static mvs_node *node_at(const mvs_graph *graph, mvs_id id) {
+  assert(id < graph->size);
+  return &graph->chunks.items[id / CHUNK]->nodes[id % CHUNK];
+}
+
+const mvs_node *mvs_graph_node(const mvs_graph *graph, mvs_id id) { return node_at(graph, id); }
+
+const mvs_type *mvs_graph_type(const mvs_graph *graph, mvs_id id) {
+  return &node_at(graph, id)->type;
+}
+
+uint32_t mvs_node_result_count(const mvs_graph *graph, mvs_id id) {
+  const mvs_node *node = node_at(graph, id);
+  switch (node->op) {
+    case MVS_OP_attention:
+      return 2;
+    case MVS_OP_attention_grad:
+      return 3;
+    case MVS_OP_region:
+      return node->attr.region.body->carried_count + node->attr.region.body->output_count;
+    default:
+      return 1;
+  }
+}
+
+static mvs_type region_result_type(const mvs_region *region, uint32_t index) {
+  mvs_id inner = region->body->results.items[index].id;
+  const mvs_type *type = mvs_graph_type(region->body, inner);
+  return index < region->carried_count ? *type : mvs_region_stack_type(region, type);
+}
+
+mvs_type mvs_node_result_type(const mvs_graph *graph, mvs_id id, uint32_t index) {
+  const mvs_node *node = node_at(graph, id);
+  assert(index < mvs_node_result_count(graph, id));
+  if (node->op == MVS_OP_region) return region_result_type(node->attr.region.body, index);
+  if (index == 0) return node->type;
+  if (node->op == MVS_OP_attention_grad) return *mvs_graph_type(graph, node->inputs[index]);
+  const mvs_type *q = &node->type; /* [B, T, H, D] -> lse [B, H, T] */
+  return mvs_type_make(MVS_F32, 3, (mvs_dim[]){q->dims[0], q->dims[2], q->dims[1]});
+}
+
+static uint64_t hash_key(const mvs_node *key) {
+  uint64_t hash = mvs_attr_mix(0x9e3779b97f4a7c15u, (uint64_t)key->op << 8 | key->pass);
+  for (int i = 0; i < key->input_count; i++) hash = mvs_attr_mix(hash, key->inputs[i]);
+  hash = mvs_attr_hash(hash, mvs_ops[key->op].attribute, &key->attr);
+  return mvs_type_hash(hash, &key->type);
+}
+
+static bool same_key(const mvs_node *a, const mvs_node *b) {
+  if (a->op != b->op || a->pass != b->pass || a->input_count != b->input_count) return false;
+  for (int i = 0; i < a->input_count; i++) {
+    if (a->inputs[i] != b->inputs[i]) return false;
+  }
+  return mvs_type_equal(&a->type, &b->type) &&
+         mvs_attr_equal(mvs_ops[a->op].attribute, &a->attr, &b->attr);
+}
+
+/* The slot that holds a node equal to `key`, or the empty one where it belongs. */
+static uint32_t find_slot(const mvs_graph *graph, const mvs_node *key) {
+  uint32_t mask = graph->slot_count - 1, slot = (uint32_t)hash_key(key) & mask;
+  while (graph->slots[slot] != MVS_NONE && !same_key(node_at(graph, graph->slots[slot]), key)) {
+    slot = (slot + 1) & mask;
+  }
+  return slot;
+}
+
+static void grow_slots(mvs_graph *graph) {
+  graph->slot_count = graph->slot_count ? graph->slot_count * 2 : 128;
+  graph->slots = MVS_ARRAY(graph->home, graph->slot_count, mvs_id);
+  for (uint32_t i = 0; i < graph->slot_count; i++) graph->slots[i] = MVS_NONE;
+  for (mvs_id id = 0; id < graph->size; id++) {
+    graph->slots[find_slot(graph, node_at(graph, id))] = id;
+  }
+}
+
+static mvs_id append(mvs_graph *graph, const mvs_node *node) {
+  assert(graph->size < MVS_NONE);
+  if (graph->size % CHUNK == 0)
+    MVS_PUSH(graph->home, &graph->chunks, MVS_NEW(graph->home, chunk));
+  mvs_id id = graph->size++;
+  mvs_node *place = node_at(graph, id);
+  *place = *node;
+  mvs_id *inputs = MVS_ARRAY(graph->home, node->input_count ? node->input_count : 1, mvs_id);
+  for (int i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i];
+  place->inputs = inputs;
+  return id;
+}
+
+/* An op that does not fit here is a mistake of the compiler. Builds without asserts stop as
+ * well: a wrong type would only surface as a wrong kernel. */
+static mvs_type infer_or_die(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
+                             const mvs_attr *attr, mvs_span span) {
+  mvs_type type;
+  mvs_diag *diag = mvs_diag_new(graph->home);
+  if (mvs_graph_infer(graph, op, inputs, count, attr, span, diag, &type) != MVS_OK) {
+    mvs_text words = mvs_text_new(graph->home);
+    mvs_diag_render(diag, &words);
+    fprintf(stderr, "mvs_graph_add: assertion failed: %s\n", mvs_text_string(&words));
+    abort();
+  }
+  return type;
+}
+
+mvs_id mvs_graph_add(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
+                     const mvs_attr *attr, mvs_span span) {
+  mvs_node node = {.op = op,
+                   .pass = graph->pass,
+                   .input_count = (uint16_t)count,
+                   .inputs = inputs,
+                   .span = span,
+                   .rule = graph->rule};
+  node.type = infer_or_die(graph, op, inputs, count, attr, span);
+  mvs_attr_canonical(mvs_ops[op].attribute, attr, &node.type, &node.attr);
+  if (graph->size * 2 >= graph->slot_count) grow_slots(graph);
+  uint32_t slot = find_slot(graph, &node);
+  if (graph->slots[slot] == MVS_NONE) graph->slots[slot] = append(graph, &node);
+  return graph->slots[slot];
+}

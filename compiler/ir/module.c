@@ -1,0 +1,46 @@
+/* module.c: a model's functions, parameters and segment tables. */
+#include "compiler/ir/module.h"
+
+mvs_module *mvs_module_new(mvs_arena *arena, const char *name) {
+  mvs_module *module = MVS_NEW(arena, mvs_module);
+  module->arena = arena;
+  module->name = name;
+  return module;
+}
+
+mvs_function *mvs_module_function(mvs_module *module, const char *name) {
+  for (size_t i = 0; i < module->functions.count; i++) {
+    if (strcmp(module->functions.items[i].name, name) == 0) return &module->functions.items[i];
+  }
+  return NULL;
+}
+
+mvs_function *mvs_module_add_function(mvs_module *module, const char *name) {
+  mvs_function function = {name, mvs_graph_new(module->arena, module, NULL)};
+  MVS_PUSH(module->arena, &module->functions, function);
+  return &module->functions.items[module->functions.count - 1];
+}
+
+const mvs_segments *mvs_module_segments(mvs_module *module, const mvs_segments *table) {
+  for (size_t i = 0; i < module->segment_tables.count; i++) {
+    const mvs_segments *known = module->segment_tables.items[i];
+    if (mvs_segments_equal(known, table)) return known;
+  }
+  mvs_segments *copy = MVS_NEW(module->arena, mvs_segments);
+  *copy = *table;
+  for (int i = 0; i < copy->count; i++) {
+    copy->items[i].name = mvs_arena_string(module->arena, table->items[i].name);
+  }
+  MVS_PUSH(module->arena, &module->segment_tables, copy);
+  return copy;
+}
+
+int64_t mvs_module_trained_elements(const mvs_module *module) {
+  int64_t total = 0;
+  for (size_t i = 0; i < module->params.count; i++) {
+    const mvs_param *param = &module->params.items[i];
+    if (!param->trained) continue;
+    total += mvs_type_elements(&param->type, NULL) * (param->layers ? param->layers : 1);
+  }
+  return total;
+}

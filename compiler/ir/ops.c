@@ -1,0 +1,23 @@
+/* ops.c: the op table, printed from ops.def. */
+#include "compiler/ir/graph.h"
+
+const mvs_op_info mvs_ops[MVS_OP_COUNT] = {
+#define MVS_OP(id, least, most, class, attribute) \
+  [MVS_OP_##id] = {#id, least, most, MVS_CLASS_##class, MVS_ATTR_##attribute},
+#include "compiler/ir/ops.def"
+#undef MVS_OP
+};
+
+bool mvs_op_is_tuple(mvs_op op) {
+  return op == MVS_OP_attention || op == MVS_OP_attention_grad || op == MVS_OP_region;
+}
+
+bool mvs_op_parse(const char *name, mvs_op *out) {
+  for (int op = 0; op < MVS_OP_COUNT; op++) {
+    if (strcmp(mvs_ops[op].name, name) == 0) {
+      *out = (mvs_op)op;
+      return true;
+    }
+  }
+  return false;
+}
