@@ -18,6 +18,21 @@
  * may compute an ELEMENT value again in a later phase or keep it (staging): `keep` says that it is
  * dear (holds a transcendental) and the row fits `inner`.
  *
+ * Phases in detail: a REDUCE of phase p takes its elements in phase p; whatever depends on its result
+ * has a phase of p + 1 or more, ROW instructions too. So a printer does, for p = 0 .. phases-1: the
+ * ROW instructions of phase p (REDUCE excepted), then, when any element work is needed in p, the loop
+ * over inner. Every phase is less than `phases`; the last may have no element work.
+ *
+ * Segments in detail. ROWS: the index of outer axis `segment_axis` is a token t; `access.segment` is
+ * the stride per number of the segment that holds t. COLUMNS: the index of outer axis `segment_axis`
+ * is a segment number s; the sequential index runs over that segment's tokens, from its first to its
+ * last, counted from the start of the whole token axis (so `sequential` strides and INDEX of
+ * MVS_SEQUENTIAL see token numbers); `access.segment` is 0.
+ *
+ * COLUMNS: a ROW instruction depends on neither the inner nor the sequential index. With
+ * sequential_batch and sequential > 0 the reduced axis is the collapsed pair (batch, sequential) and
+ * its extent is B * sequential.
+ *
  * Reduction trees are fixed by op and shape. ROWS on the host: element i adds to lane i mod 16 in
  * order of i, then halves fold (8, 4, 2, 1). ROWS in CUDA: see docs/numerics.md. COLUMNS: one
  * accumulator per element, upwards, everywhere.
@@ -122,11 +137,14 @@ typedef struct mvs_kernel {
   int operand_count;
   mvs_dtype operands[64];      /* dtype of each */
   bool written[64];            /* which operands it stores to */
+  uint8_t alignment[64];       /* each operand starts on a multiple of this many elements (1 to 8) */
   const char *why;             /* for --explain and the CUDA comment: ops and source lines */
 } mvs_kernel;
 
 typedef MVS_LIST(mvs_kernel *) mvs_kernel_list;
 
+/* How many of `arguments` an instruction uses. */
+int mvs_instr_argument_count(const mvs_instr *instr);
 /* Writes a kernel as text: --emit kernels, golden dumps, and the key that finds equal kernels. */
 void mvs_kernel_dump(const mvs_kernel *kernel, mvs_text *out);
 /* Checks the invariants above. errors: MVS_ERR_INTERNAL, with the broken rule in diag. */

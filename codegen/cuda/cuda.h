@@ -8,6 +8,9 @@
 mvs_status mvs_cuda_print(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
                           mvs_text *out);
 
+/* Blocks of MVS_CUDA_BLOCK threads that a launch of a nest kernel takes at a batch. */
+int64_t mvs_cuda_blocks(const mvs_kernel *kernel, int64_t batch);
+
 typedef struct mvs_cuda_report {
   int registers, spill_bytes; /* the worst of the source's kernels, from the ptxas log */
 } mvs_cuda_report;

@@ -1,0 +1,165 @@
+/* attention.c: the generated attention in CUDA, forward and backward, for any token count, head size
+ * and grouped KV heads. A warp owns one query (or, for dK and dV, one key): 32 products at a time,
+ * one per lane, then every lane adds its share of the head. No atomics: the same bits every run. */
+#include "codegen/cuda/printer.h"
+
+static void print_sizes(const mvs_kernel *kernel, mvs_text *out) {
+  const mvs_attention_shape *shape = &kernel->attention;
+  mvs_text_addf(out,
+                "#define T %lldll\n#define H %lld\n#define G %lld\n#define D %lld\n"
+                "#define PER_LANE ((D + 31) / 32)\n#define SCALE %.9gf\n",
+                (long long)shape->tokens, (long long)shape->heads, (long long)shape->kv_heads,
+                (long long)shape->head_dim, shape->scale);
+  mvs_text_addf(out, "typedef %s elem;\n", mvs_cuda_storage(shape->dtype));
+}
+
+static const char helpers[] =
+    "static __device__ __forceinline__ float warp_sum(float x) {\n"
+    "  for (int s = 16; s; s /= 2) x += __shfl_xor_sync(~0u, x, s);\n"
+    "  return x;\n"
+    "}\n"
+    "static __device__ __forceinline__ float warp_max(float x) {\n"
+    "  for (int s = 16; s; s /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, s));\n"
+    "  return x;\n"
+    "}\n"
+    "/* The product of a row in shared memory with a row in global memory. */\n"
+    "static __device__ __forceinline__ float dot(const float *a, const elem *b) {\n"
+    "  float sum = 0;\n"
+    "#pragma unroll 8\n"
+    "  for (int d = 0; d < D; ++d) sum = fmaf(a[d], widen(b[d]), sum);\n"
+    "  return sum;\n"
+    "}\n";
+
+static const char forward[] =
+    "  __shared__ float rows[8][D];\n"
+    "  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;\n"
+    "  const i64 tiles = (T + 7) / 8;\n"
+    "  const i64 t = blockIdx.x % tiles * 8 + warp, bh = blockIdx.x / tiles;\n"
+    "  const i64 b = bh / H, h = bh % H, g = h / (H / G);\n"
+    "  if (t >= T) return;\n"
+    "  const elem *q = p0 + ((b * T + t) * H + h) * D;\n"
+    "  for (int d = lane; d < D; d += 32) rows[warp][d] = widen(q[d]) * SCALE;\n"
+    "  __syncwarp();\n"
+    "  float most = -3.402823466e38f, total = 0, o[PER_LANE] = {};\n"
+    "  for (i64 j0 = 0; j0 < T; j0 += 32) {\n"
+    "    const i64 j = j0 + lane;\n"
+    "    const float s = j < T ? dot(rows[warp], p1 + ((b * T + j) * G + g) * D) : -3.402823466e38f;\n"
+    "    const float next = fmaxf(most, warp_max(s)), shrink = expf(most - next);\n"
+    "    const float p = j < T ? expf(s - next) : 0.0f;\n"
+    "    total = total * shrink + warp_sum(p);\n"
+    "    most = next;\n"
+    "#pragma unroll\n"
+    "    for (int x = 0; x < PER_LANE; ++x) o[x] *= shrink;\n"
+    "    for (int y = 0; y < 32 && j0 + y < T; ++y) {\n"
+    "      const float weight = __shfl_sync(~0u, p, y);\n"
+    "      const elem *v = p2 + ((b * T + j0 + y) * G + g) * D;\n"
+    "#pragma unroll\n"
+    "      for (int x = 0; x < PER_LANE; ++x)\n"
+    "        if (x * 32 + lane < D) o[x] = fmaf(weight, widen(v[x * 32 + lane]), o[x]);\n"
+    "    }\n"
+    "  }\n"
+    "#pragma unroll\n"
+    "  for (int x = 0; x < PER_LANE; ++x)\n"
+    "    if (x * 32 + lane < D) put(p3[((b * T + t) * H + h) * D + x * 32 + lane], o[x] / total);\n"
+    "  if (lane == 0) p4[(b * H + h) * T + t] = most + logf(total);\n"
+    "}\n";
+
+/* One warp: dQ of one query. p0..p5 = q, k, v, o, lse, do; p6..p8 = dq, dk, dv. */
+static const char backward_query[] =
+    "  __shared__ float first[8][D], second[8][D];\n"
+    "  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;\n"
+    "  const i64 tiles = (T + 7) / 8, query_blocks = batch * H * tiles;\n"
+    "  float *a = first[warp], *c = second[warp];\n"
+    "  if (blockIdx.x < query_blocks) {\n"
+    "    const i64 t = blockIdx.x % tiles * 8 + warp, bh = blockIdx.x / tiles;\n"
+    "    const i64 b = bh / H, h = bh % H, g = h / (H / G);\n"
+    "    if (t >= T) return;\n"
+    "    const i64 row = ((b * T + t) * H + h) * D;\n"
+    "    float delta = 0, dq[PER_LANE] = {};\n"
+    "    for (int d = lane; d < D; d += 32) {\n"
+    "      a[d] = widen(p0[row + d]);\n"
+    "      c[d] = widen(p5[row + d]);\n"
+    "      delta = fmaf(c[d], widen(p3[row + d]), delta);\n"
+    "    }\n"
+    "    delta = warp_sum(delta);\n"
+    "    __syncwarp();\n"
+    "    const float lse = p4[(b * H + h) * T + t];\n"
+    "    for (i64 j0 = 0; j0 < T; j0 += 32) {\n"
+    "      const i64 j = j0 + lane, key = ((b * T + j) * G + g) * D;\n"
+    "      float ds = 0;\n"
+    "      if (j < T) ds = expf(dot(a, p1 + key) * SCALE - lse) * (dot(c, p2 + key) - delta) * SCALE;\n"
+    "      for (int y = 0; y < 32 && j0 + y < T; ++y) {\n"
+    "        const float weight = __shfl_sync(~0u, ds, y);\n"
+    "        const elem *k = p1 + ((b * T + j0 + y) * G + g) * D;\n"
+    "#pragma unroll\n"
+    "        for (int x = 0; x < PER_LANE; ++x)\n"
+    "          if (x * 32 + lane < D) dq[x] = fmaf(weight, widen(k[x * 32 + lane]), dq[x]);\n"
+    "      }\n"
+    "    }\n"
+    "#pragma unroll\n"
+    "    for (int x = 0; x < PER_LANE; ++x)\n"
+    "      if (x * 32 + lane < D) put(p6[row + x * 32 + lane], dq[x]);\n"
+    "    return;\n"
+    "  }\n";
+
+/* One warp: dK and dV of one key, over the group's heads and all queries in order. */
+static const char backward_key[] =
+    "  const i64 block = blockIdx.x - query_blocks;\n"
+    "  const i64 j = block % tiles * 8 + warp, bg = block / tiles;\n"
+    "  const i64 b = bg / G, g = bg % G;\n"
+    "  if (j >= T) return;\n"
+    "  const i64 key = ((b * T + j) * G + g) * D;\n"
+    "  float dk[PER_LANE] = {}, dv[PER_LANE] = {};\n"
+    "  for (int d = lane; d < D; d += 32) {\n"
+    "    a[d] = widen(p1[key + d]);\n"
+    "    c[d] = widen(p2[key + d]);\n"
+    "  }\n"
+    "  __syncwarp();\n"
+    "  for (i64 h = g * (H / G); h < (g + 1) * (H / G); ++h)\n"
+    "    for (i64 t0 = 0; t0 < T; t0 += 32) {\n"
+    "      const i64 t = t0 + lane, row = ((b * T + t) * H + h) * D;\n"
+    "      float p = 0, ds = 0;\n"
+    "      if (t < T) {\n"
+    "        float delta = 0;\n"
+    "#pragma unroll 8\n"
+    "        for (int d = 0; d < D; ++d) delta = fmaf(widen(p5[row + d]), widen(p3[row + d]), delta);\n"
+    "        p = expf(dot(a, p0 + row) * SCALE - p4[(b * H + h) * T + t]);\n"
+    "        ds = p * (dot(c, p5 + row) - delta) * SCALE;\n"
+    "      }\n"
+    "      for (int y = 0; y < 32 && t0 + y < T; ++y) {\n"
+    "        const float weight = __shfl_sync(~0u, p, y), slope = __shfl_sync(~0u, ds, y);\n"
+    "        const i64 at = ((b * T + t0 + y) * H + h) * D;\n"
+    "#pragma unroll\n"
+    "        for (int x = 0; x < PER_LANE; ++x)\n"
+    "          if (x * 32 + lane < D) {\n"
+    "            dv[x] = fmaf(weight, widen(p5[at + x * 32 + lane]), dv[x]);\n"
+    "            dk[x] = fmaf(slope, widen(p0[at + x * 32 + lane]), dk[x]);\n"
+    "          }\n"
+    "      }\n"
+    "    }\n"
+    "#pragma unroll\n"
+    "  for (int x = 0; x < PER_LANE; ++x)\n"
+    "    if (x * 32 + lane < D) {\n"
+    "      put(p7[key + x * 32 + lane], dk[x]);\n"
+    "      put(p8[key + x * 32 + lane], dv[x]);\n"
+    "    }\n"
+    "}\n";
+
+static void print_head(const mvs_kernel *kernel, mvs_text *out) {
+  print_sizes(kernel, out);
+  mvs_text_add(out, helpers);
+  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(256, 1) %s(", kernel->name);
+  mvs_cuda_print_operands(kernel, out);
+  mvs_text_add(out, ", const i64 batch, const int layer) {\n");
+}
+
+void mvs_cuda_print_attention(const mvs_kernel *kernel, mvs_text *out) {
+  print_head(kernel, out);
+  mvs_text_add(out, forward);
+}
+
+void mvs_cuda_print_attention_grad(const mvs_kernel *kernel, mvs_text *out) {
+  print_head(kernel, out);
+  mvs_text_add(out, backward_query);
+  mvs_text_add(out, backward_key);
+}

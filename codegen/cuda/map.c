@@ -1,0 +1,52 @@
+/* map.c: how the rows of a nest are spread over the threads of a GPU. */
+#include "codegen/cuda/printer.h"
+
+/* The largest power of two up to `most` that divides `value` (0 counts as divisible). */
+static int64_t common_power(int64_t value, int64_t most) {
+  while (most > 1 && value % most != 0) most /= 2;
+  return most;
+}
+
+/* Elements per access, so that the widest contiguous operand moves at most 16 bytes at once and
+ * every row starts on a multiple of it. */
+static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
+  int64_t vector = 8;
+  if (!nest->inner.per_batch) vector = common_power(nest->inner.size, vector);
+  for (size_t i = 0; i < nest->instrs.count; ++i) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    if (instr->kind != MVS_INSTR_LOAD && instr->kind != MVS_INSTR_STORE) continue;
+    const mvs_access *access = &instr->access;
+    if (instr->level == MVS_LEVEL_ROW || access->inner != 1) continue;
+    int64_t widest = 16 / mvs_dtype_size(kernel->operands[access->operand]);
+    while (vector > widest) vector /= 2;
+    for (int axis = 0; axis < nest->outer_count; ++axis) {
+      vector = common_power(access->outer[axis], vector);
+    }
+    vector = common_power(access->segment, vector);
+    vector = common_power(access->sequential, vector);
+    vector = common_power(kernel->alignment[access->operand], vector);
+  }
+  if (nest->inner.per_batch) vector = common_power(nest->inner.size, vector);
+  return (int)vector;
+}
+
+static bool reduces(const mvs_nest *nest) {
+  for (size_t i = 0; i < nest->instrs.count; ++i) {
+    if (nest->instrs.items[i].kind == MVS_INSTR_REDUCE) return true;
+  }
+  return false;
+}
+
+mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest) {
+  mvs_cuda_map map = {.vector = choose_vector(kernel, nest), .chunks = 1};
+  if (nest->nest_class == MVS_KERNEL_COLUMNS || !reduces(nest)) return map;
+  int64_t vectors = nest->inner.size / map.vector;
+  int threads = 1;
+  while (threads < 32 && threads < vectors) threads *= 2;
+  while (threads < MVS_CUDA_BLOCK && vectors * map.vector > (int64_t)threads * MVS_CUDA_PER_THREAD) {
+    threads *= 2;
+  }
+  map.threads_per_row = threads;
+  map.chunks = (vectors + threads - 1) / threads;
+  return map;
+}

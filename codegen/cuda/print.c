@@ -1,0 +1,85 @@
+/* print.c: one kernel as a self-contained CUDA C source. */
+#include "codegen/cuda/printer.h"
+
+void mvs_cuda_print_operands(const mvs_kernel *kernel, mvs_text *out) {
+  for (int i = 0; i < kernel->operand_count; ++i) {
+    mvs_text_addf(out, "%s%s%s *__restrict__ p%d", i ? ", " : "",
+                  kernel->written[i] ? "" : "const ", mvs_cuda_storage(kernel->operands[i]), i);
+  }
+}
+
+/* Blocks of a nest at a batch, as an expression. */
+static void print_blocks(const mvs_kernel *kernel, const mvs_nest *nest, mvs_text *out) {
+  mvs_cuda_map map = mvs_cuda_map_nest(kernel, nest);
+  int per_block = MVS_CUDA_BLOCK;
+  mvs_text_add(out, "(1ll");
+  for (int axis = 0; axis < nest->outer_count; ++axis) {
+    mvs_text_add(out, " * ");
+    mvs_cuda_print_dim(nest->outer[axis], out);
+  }
+  if (map.threads_per_row) {
+    per_block = MVS_CUDA_BLOCK / map.threads_per_row;
+  } else {
+    mvs_text_add(out, " * (");
+    mvs_cuda_print_dim(nest->inner, out);
+    mvs_text_addf(out, " / %d)", map.vector);
+  }
+  mvs_text_addf(out, " + %d) / %d", per_block - 1, per_block);
+}
+
+static void print_call(const mvs_kernel *kernel, size_t nest, mvs_text *out) {
+  mvs_text_addf(out, "%s_nest%zu(", kernel->name, nest);
+  for (int i = 0; i < kernel->operand_count; ++i) mvs_text_addf(out, "p%d, ", i);
+  mvs_text_add(out, "batch, layer, block)");
+}
+
+static mvs_status print_nests(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
+                              mvs_text *out) {
+  for (size_t i = 0; i < kernel->nests.count; ++i) {
+    MVS_TRY(mvs_cuda_print_nest(arena, diag, kernel, (int)i, out));
+  }
+  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(%d, 1) %s(", MVS_CUDA_BLOCK,
+                kernel->name);
+  mvs_cuda_print_operands(kernel, out);
+  mvs_text_add(out, ", const i64 batch, const int layer) {\n  i64 block = blockIdx.x;\n");
+  for (size_t i = 0; i < kernel->nests.count; ++i) {
+    mvs_text_add(out, "  {\n    const i64 blocks = ");
+    print_blocks(kernel, &kernel->nests.items[i], out);
+    mvs_text_add(out, ";\n    if (block < blocks) {\n      ");
+    print_call(kernel, i, out);
+    mvs_text_add(out, ";\n      return;\n    }\n    block -= blocks;\n  }\n");
+  }
+  mvs_text_add(out, "}\n");
+  return MVS_OK;
+}
+
+mvs_status mvs_cuda_print(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
+                          mvs_text *out) {
+  if (kernel->why) mvs_text_addf(out, "/* %s */\n", kernel->why);
+  mvs_cuda_print_prelude(out);
+  switch (kernel->kernel_class) {
+    case MVS_KERNEL_MATMUL: mvs_cuda_print_matmul(kernel, out); return MVS_OK;
+    case MVS_KERNEL_ATTENTION: mvs_cuda_print_attention(kernel, out); return MVS_OK;
+    case MVS_KERNEL_ATTENTION_GRAD: mvs_cuda_print_attention_grad(kernel, out); return MVS_OK;
+    default: return print_nests(arena, diag, kernel, out);
+  }
+}
+
+int64_t mvs_cuda_blocks(const mvs_kernel *kernel, int64_t batch) {
+  int64_t total = 0;
+  for (size_t i = 0; i < kernel->nests.count; ++i) {
+    const mvs_nest *nest = &kernel->nests.items[i];
+    mvs_cuda_map map = mvs_cuda_map_nest(kernel, nest);
+    int64_t work = 1, per_block = MVS_CUDA_BLOCK;
+    for (int axis = 0; axis < nest->outer_count; ++axis) {
+      work *= nest->outer[axis].size * (nest->outer[axis].per_batch ? batch : 1);
+    }
+    if (map.threads_per_row) {
+      per_block /= map.threads_per_row;
+    } else {
+      work *= nest->inner.size * (nest->inner.per_batch ? batch : 1) / map.vector;
+    }
+    total += (work + per_block - 1) / per_block;
+  }
+  return total;
+}

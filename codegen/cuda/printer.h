@@ -1,0 +1,41 @@
+/* printer.h: what the files of the CUDA printer share. Private to codegen/cuda. */
+#ifndef MVS_CODEGEN_CUDA_PRINTER_H
+#define MVS_CODEGEN_CUDA_PRINTER_H
+
+#include "codegen/cuda/cuda.h"
+
+/* Threads of every block of a nest kernel. */
+#define MVS_CUDA_BLOCK 256
+/* Elements of a row that one thread may hold; longer rows are spread over the whole block. */
+#define MVS_CUDA_PER_THREAD 32
+
+/* How the rows of a nest are spread over threads. */
+typedef struct mvs_cuda_map {
+  int vector;          /* elements of one access: 8, 4, 2 or 1 (16 bytes at most) */
+  int threads_per_row; /* a power of two up to MVS_CUDA_BLOCK; 0: one vector per thread, no rows */
+  int64_t chunks;      /* vectors that one thread handles of a row */
+} mvs_cuda_map;
+
+/* Chooses the map from the nest's accesses. */
+mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest);
+/* The C type of a computed value: float, double or int. */
+const char *mvs_cuda_type(mvs_dtype dtype);
+/* The C type of a stored element: float, double, int or bf16 (unsigned short bits). */
+const char *mvs_cuda_storage(mvs_dtype dtype);
+/* Prints the text that every source starts with: conversions, Philox, reductions. */
+void mvs_cuda_print_prelude(mvs_text *out);
+/* Prints one nest as a device function `NAME_nestI(operands, batch, layer, block)`. */
+mvs_status mvs_cuda_print_nest(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
+                               int index, mvs_text *out);
+/* Prints one instruction that computes (constant, arithmetic, random, index) as an expression. */
+void mvs_cuda_print_value(const mvs_nest *nest, const mvs_instr *instr, mvs_text *out);
+/* Prints the operand list of a kernel's functions: "const float *p0, float *p1, ...". */
+void mvs_cuda_print_operands(const mvs_kernel *kernel, mvs_text *out);
+/* Prints the whole function of a matmul or attention kernel. */
+void mvs_cuda_print_matmul(const mvs_kernel *kernel, mvs_text *out);
+void mvs_cuda_print_attention(const mvs_kernel *kernel, mvs_text *out);
+void mvs_cuda_print_attention_grad(const mvs_kernel *kernel, mvs_text *out);
+/* Prints "N" or "N * batch". */
+void mvs_cuda_print_dim(mvs_dim dim, mvs_text *out);
+
+#endif

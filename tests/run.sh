@@ -1,0 +1,37 @@
+#!/bin/sh
+# Runs all tests of a build directory: tests/run.sh BUILD [NAME...]. Unit tests are cmocka programs;
+# tests/e2e/*.sh print "ok NAME" or "not ok NAME" lines. Ends with "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.."
+build=$(cd "$1" && pwd); shift
+export MVCC="$build/mvcc" BUILD="$build"
+logs="$build/test-logs"; mkdir -p "$logs"
+passed=0; failed=0
+wanted() { [ $# -eq 1 ] && return 0; name=$1; shift; for w in "$@"; do [ "$w" = "$name" ] && return 0; done; return 1; }
+for unit in "$build"/tests/test_*; do
+  [ -x "$unit" ] || continue
+  name=$(basename "$unit")
+  wanted "$name" "$@" || continue
+  log="$logs/$name.log"; code=0
+  timeout 600 "$unit" >"$log" 2>&1 || code=$?
+  good=$(grep -c '\[       OK \]' "$log"); bad=$(grep -c '\[  FAILED  \].*[a-z]' "$log" | head -1)
+  bad=$(grep '\[  FAILED  \] [0-9]* test' "$log" | sed 's/[^0-9]*\([0-9]*\).*/\1/' | head -1); bad=${bad:-0}
+  [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+  [ "$good" -eq 0 ] && [ "$bad" -eq 0 ] && bad=1
+  passed=$((passed + good)); failed=$((failed + bad))
+  if [ "$bad" -ne 0 ]; then echo "FAILED $name (exit $code)"; tail -n 30 "$log"; else echo "ok     $name ($good)"; fi
+done
+for script in tests/e2e/*.sh; do
+  [ -f "$script" ] || continue
+  name=$(basename "$script" .sh)
+  wanted "$name" "$@" || continue
+  log="$logs/$name.log"; code=0; start=$(date +%s)
+  timeout 1200 sh "$script" >"$log" 2>&1 || code=$?
+  good=$(grep -c '^ok ' "$log"); bad=$(grep -c '^not ok ' "$log")
+  [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+  [ "$good" -eq 0 ] && [ "$bad" -eq 0 ] && bad=1
+  passed=$((passed + good)); failed=$((failed + bad))
+  if [ "$bad" -ne 0 ]; then echo "FAILED $name (exit $code)"; grep '^not ok' "$log"; tail -n 15 "$log"; else echo "ok     $name ($good, $(($(date +%s) - start)) s)"; fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
