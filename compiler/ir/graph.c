@@ -8,17 +8,15 @@
 #include "compiler/ir/attr.h"
 #include "compiler/ir/region.h"
 
-/* Nodes live in chunks, so that a pointer to one stays valid while the graph grows. */
-#define CHUNK 256
-typedef struct chunk {
-  mvs_node nodes[CHUNK];
-} chunk;
+/* Nodes live in chunks, so that a pointer to one stays valid while the graph grows. Chunk k
+ * holds FIRST_CHUNK << k nodes: a small body is cheap, a large graph has few chunks. */
+#define FIRST_CHUNK 16u
 
 struct mvs_graph {
   mvs_arena *home;
   struct mvs_module *module;
   struct mvs_region *region;
-  MVS_LIST(chunk *) chunks;
+  MVS_LIST(mvs_node *) chunks;
   mvs_id size;
   /* Open addressing over node ids; MVS_NONE is empty. A power of two, at most half full. */
   mvs_id *slots;
@@ -46,12 +44,18 @@ struct mvs_region *mvs_graph_region(const mvs_graph *graph) {
 mvs_arena *mvs_graph_arena(const mvs_graph *graph) { return graph->home; }
 mvs_id mvs_graph_size(const mvs_graph *graph) { return graph->size; }
 mvs_results *mvs_graph_results(mvs_graph *graph) { return &graph->results; }
+const mvs_results *mvs_graph_result_list(const mvs_graph *graph) { return &graph->results; }
 void mvs_graph_set_pass(mvs_graph *graph, uint8_t pass) { graph->pass = pass; }
 void mvs_graph_set_rule(mvs_graph *graph, const char *rule) { graph->rule = rule; }
 
+/* The chunk of a node: FIRST_CHUNK * (2^k - 1) is the first id of chunk k. */
+static int chunk_of(mvs_id id) { return 31 - __builtin_clz(id / FIRST_CHUNK + 1); }
+static mvs_id chunk_begin(int k) { return FIRST_CHUNK * ((1u << k) - 1); }
+
 static mvs_node *node_at(const mvs_graph *graph, mvs_id id) {
   assert(id < graph->size);
-  return &graph->chunks.items[id / CHUNK]->nodes[id % CHUNK];
+  int k = chunk_of(id);
+  return &graph->chunks.items[k][id - chunk_begin(k)];
 }
 
 const mvs_node *mvs_graph_node(const mvs_graph *graph, mvs_id id) { return node_at(graph, id); }
@@ -126,8 +130,11 @@ static void grow_slots(mvs_graph *graph) {
 
 static mvs_id append(mvs_graph *graph, const mvs_node *node) {
   assert(graph->size < MVS_NONE);
-  if (graph->size % CHUNK == 0)
-    MVS_PUSH(graph->home, &graph->chunks, MVS_NEW(graph->home, chunk));
+  int k = chunk_of(graph->size);
+  if ((size_t)k == graph->chunks.count) {
+    MVS_PUSH(graph->home, &graph->chunks,
+             MVS_ARRAY(graph->home, (size_t)FIRST_CHUNK << k, mvs_node));
+  }
   mvs_id id = graph->size++;
   mvs_node *place = node_at(graph, id);
   *place = *node;
@@ -141,15 +148,14 @@ static mvs_id append(mvs_graph *graph, const mvs_node *node) {
  * well: a wrong type would only surface as a wrong kernel. */
 static mvs_type infer_or_die(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
                              const mvs_attr *attr, mvs_span span) {
-  mvs_type type;
+  mvs_type type = {0};
+  if (mvs_graph_infer(graph, op, inputs, count, attr, span, NULL, &type) == MVS_OK) return type;
   mvs_diag *diag = mvs_diag_new(graph->home);
-  if (mvs_graph_infer(graph, op, inputs, count, attr, span, diag, &type) != MVS_OK) {
-    mvs_text words = mvs_text_new(graph->home);
-    mvs_diag_render(diag, &words);
-    fprintf(stderr, "mvs_graph_add: assertion failed: %s\n", mvs_text_string(&words));
-    abort();
-  }
-  return type;
+  mvs_graph_infer(graph, op, inputs, count, attr, span, diag, &type);
+  mvs_text words = mvs_text_new(graph->home);
+  mvs_diag_render(diag, &words);
+  fprintf(stderr, "mvs_graph_add: assertion failed: %s\n", mvs_text_string(&words));
+  abort();
 }
 
 mvs_id mvs_graph_add(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,

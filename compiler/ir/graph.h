@@ -142,6 +142,8 @@ typedef struct mvs_result {
 typedef MVS_LIST(mvs_result) mvs_results;
 /* The result list; passes append to it and replace it. */
 mvs_results *mvs_graph_results(mvs_graph *graph);
+/* The same, to read only. */
+const mvs_results *mvs_graph_result_list(const mvs_graph *graph);
 
 /* Shorthands used by all builders. */
 mvs_id mvs_build_constant(mvs_graph *graph, double value);

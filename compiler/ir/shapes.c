@@ -3,15 +3,12 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 static mvs_shape_rule *const rules[MVS_OP_COUNT] = {
 #define MVS_OP(id, least, most, class, attribute) [MVS_OP_##id] = mvs_shape_of_##id,
 #include "compiler/ir/ops.def"
 #undef MVS_OP
 };
-
-#define WORDS 512 /* of one message; longer ones are cut */
 
 const mvs_type *mvs_shape_input(const mvs_shape_call *call, int index) {
   return mvs_graph_type(call->graph, call->inputs[index]);
@@ -33,10 +30,9 @@ static const char *op_name(const mvs_shape_call *call) { return mvs_ops[call->op
 
 mvs_status mvs_shape_error(const mvs_shape_call *call, const char *format, ...) {
   if (!call->diag) return MVS_ERR_SHAPE;
-  char words[WORDS];
   va_list list;
   va_start(list, format);
-  vsnprintf(words, sizeof words, format, list);
+  const char *words = mvs_arena_format_list(mvs_graph_arena(call->graph), format, list);
   va_end(list);
   mvs_diag_error(call->diag, call->span, "%s: %s", op_name(call), words);
   return MVS_ERR_SHAPE;
@@ -60,10 +56,9 @@ static void show_inputs(const mvs_shape_call *call) {
 
 mvs_status mvs_shape_mismatch(const mvs_shape_call *call, const char *format, ...) {
   if (!call->diag) return MVS_ERR_SHAPE;
-  char words[WORDS];
   va_list list;
   va_start(list, format);
-  vsnprintf(words, sizeof words, format, list);
+  const char *words = mvs_arena_format_list(mvs_graph_arena(call->graph), format, list);
   va_end(list);
   mvs_diag_error(call->diag, call->span, "%s: %s", op_name(call), words);
   show_inputs(call);

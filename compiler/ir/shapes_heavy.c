@@ -174,6 +174,10 @@ static mvs_status check_results(const mvs_shape_call *call, const mvs_region *re
     if (id >= mvs_graph_size(region->body)) {
       return mvs_shape_error(call, "%s: result %" PRIu32 " is not a node", region->label, i);
     }
+    if (mvs_op_is_tuple(mvs_graph_node(region->body, id)->op)) {
+      return mvs_shape_error(call, "%s: result %" PRIu32 " is taken without get", region->label,
+                             i);
+    }
     const mvs_type *inner = mvs_graph_type(region->body, id);
     if (i >= region->carried_count) {
       if (inner->rank < MVS_MAX_RANK) continue;

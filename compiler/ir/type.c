@@ -1,6 +1,7 @@
 /* type.c: dtypes, extents and tensor types as values. */
 #include "compiler/ir/type.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 
 static const struct {
@@ -81,12 +82,38 @@ bool mvs_segments_equal(const mvs_segments *a, const mvs_segments *b) {
   return true;
 }
 
+static bool plain_name(const char *name) {
+  if (!isalpha((unsigned char)*name) && *name != '_') return false;
+  for (; *name; name++) {
+    if (!isalnum((unsigned char)*name) && *name != '_' && *name != '.') return false;
+  }
+  return true;
+}
+
+void mvs_name_text(const char *name, mvs_text *out) {
+  if (plain_name(name)) {
+    mvs_text_add(out, name);
+    return;
+  }
+  mvs_text_add(out, "\"");
+  for (; *name; name++) {
+    unsigned char letter = (unsigned char)*name;
+    if (letter < ' ' || letter == '"' || letter == '\\' || letter == 127) {
+      mvs_text_addf(out, "\\x%02x", letter);
+    } else {
+      mvs_text_add_bytes(out, name, 1);
+    }
+  }
+  mvs_text_add(out, "\"");
+}
+
 void mvs_segments_text(const mvs_segments *table, mvs_text *out) {
   mvs_text_add(out, "{");
   for (int i = 0; i < table->count; i++) {
     const mvs_segment *segment = &table->items[i];
     if (i) mvs_text_add(out, ", ");
-    mvs_text_addf(out, "%s:%" PRId64, segment->name, segment->length);
+    mvs_name_text(segment->name, out);
+    mvs_text_addf(out, ":%" PRId64, segment->length);
     if (segment->rows > 0) {
       mvs_text_addf(out, "(%" PRId64 "x%" PRId64 ")", segment->rows, segment->columns);
     }

@@ -69,6 +69,9 @@ bool mvs_dim_equal(mvs_dim a, mvs_dim b);
 int64_t mvs_segments_length(const mvs_segments *table);
 /* Same names, lengths and grids, wherever the tables lie. */
 bool mvs_segments_equal(const mvs_segments *a, const mvs_segments *b);
+/* Writes a name: bare when it is a word of letters, digits, dots and underscores, else quoted, with
+ * unprintable bytes, quotes and backslashes as \xNN. */
+void mvs_name_text(const char *name, mvs_text *out);
 /* Writes "{image:64(8x8), text:16}". */
 void mvs_segments_text(const mvs_segments *table, mvs_text *out);
 
