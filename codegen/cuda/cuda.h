@@ -8,9 +8,6 @@
 mvs_status mvs_cuda_print(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
                           mvs_text *out);
 
-/* Blocks of MVS_CUDA_BLOCK threads that a launch of a nest kernel takes at a batch. */
-int64_t mvs_cuda_blocks(const mvs_kernel *kernel, int64_t batch);
-
 typedef struct mvs_cuda_report {
   int registers, spill_bytes; /* the worst of the source's kernels, from the ptxas log */
 } mvs_cuda_report;
@@ -21,6 +18,11 @@ typedef struct mvs_cuda_report {
 mvs_status mvs_cuda_compile(mvs_arena *arena, mvs_diag *diag, const char *name, const char *text,
                             const char *architecture, const void **cubin, size_t *size,
                             mvs_cuda_report *report);
+/* Prints every kernel of the build, compiles each for each architecture (two threads) and fills the
+ * program's cuda texts, grids and images.
+ * errors : as mvs_cuda_compile; a kernel that spills registers is an internal error. */
+mvs_status mvs_cuda_attach(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
+                           const char *const *architectures, size_t count);
 /* Whether NVRTC can be loaded here. */
 bool mvs_cuda_available(void);
 

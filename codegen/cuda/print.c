@@ -64,22 +64,3 @@ mvs_status mvs_cuda_print(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *ke
     default: return print_nests(arena, diag, kernel, out);
   }
 }
-
-int64_t mvs_cuda_blocks(const mvs_kernel *kernel, int64_t batch) {
-  int64_t total = 0;
-  for (size_t i = 0; i < kernel->nests.count; ++i) {
-    const mvs_nest *nest = &kernel->nests.items[i];
-    mvs_cuda_map map = mvs_cuda_map_nest(kernel, nest);
-    int64_t work = 1, per_block = MVS_CUDA_BLOCK;
-    for (int axis = 0; axis < nest->outer_count; ++axis) {
-      work *= nest->outer[axis].size * (nest->outer[axis].per_batch ? batch : 1);
-    }
-    if (map.threads_per_row) {
-      per_block /= map.threads_per_row;
-    } else {
-      work *= nest->inner.size * (nest->inner.per_batch ? batch : 1) / map.vector;
-    }
-    total += (work + per_block - 1) / per_block;
-  }
-  return total;
-}
