@@ -9,23 +9,37 @@
 typedef struct mvs_expr mvs_expr;
 
 typedef enum mvs_expr_kind {
-  MVS_EXPR_NUMBER,  /* 1, 0.5, 1e-5; integer says whether it was written without point or exponent */
-  MVS_EXPR_BOOL,    /* true, false */
-  MVS_EXPR_STRING,  /* "text" */
-  MVS_EXPR_NAME,    /* width, f */
-  MVS_EXPR_CALL,    /* callee(positional..., name = value...) [as label] */
-  MVS_EXPR_UNARY,   /* -a, not a */
-  MVS_EXPR_BINARY,  /* a + b, a < b, a and b */
-  MVS_EXPR_MEMBER,  /* a.image */
-  MVS_EXPR_TUPLE,   /* (a, b) */
-  MVS_EXPR_LIST,    /* [a, b]: shapes, indices */
-  MVS_EXPR_IF       /* if c then a else b */
+  MVS_EXPR_NUMBER, /* 1, 0.5, 1e-5; integer says whether it was written without point or
+                      exponent */
+  MVS_EXPR_BOOL,   /* true, false */
+  MVS_EXPR_STRING, /* "text" */
+  MVS_EXPR_NAME,   /* width, f */
+  MVS_EXPR_CALL,   /* callee(positional..., name = value...) [as label] */
+  MVS_EXPR_UNARY,  /* -a, not a */
+  MVS_EXPR_BINARY, /* a + b, a < b, a and b */
+  MVS_EXPR_MEMBER, /* a.image */
+  MVS_EXPR_TUPLE,  /* (a, b) */
+  MVS_EXPR_LIST,   /* [a, b]: shapes, indices */
+  MVS_EXPR_IF      /* if c then a else b */
 } mvs_expr_kind;
 
 typedef enum mvs_operator {
-  MVS_ADD, MVS_SUB, MVS_MUL, MVS_DIV, MVS_MOD, MVS_POW,
-  MVS_LT, MVS_LE, MVS_GT, MVS_GE, MVS_EQ, MVS_NE,
-  MVS_AND, MVS_OR, MVS_NOT, MVS_NEG
+  MVS_ADD,
+  MVS_SUB,
+  MVS_MUL,
+  MVS_DIV,
+  MVS_MOD,
+  MVS_POW,
+  MVS_LT,
+  MVS_LE,
+  MVS_GT,
+  MVS_GE,
+  MVS_EQ,
+  MVS_NE,
+  MVS_AND,
+  MVS_OR,
+  MVS_NOT,
+  MVS_NEG
 } mvs_operator;
 
 typedef struct mvs_argument {
@@ -36,16 +50,16 @@ typedef struct mvs_argument {
 
 struct mvs_expr {
   mvs_expr_kind kind;
-  mvs_span span;      /* the whole expression, label included */
-  const char *label;  /* `as LABEL` (dotted labels joined with '.'), or NULL */
+  mvs_span span;     /* the whole expression, label included */
+  const char *label; /* `as LABEL` (dotted labels joined with '.'), or NULL */
   mvs_span label_span;
-  double number;      /* NUMBER */
-  bool integer;       /* NUMBER */
-  bool truth;         /* BOOL */
-  const char *text;   /* NAME, STRING, MEMBER (the member), CALL (the callee) */
-  mvs_span text_span; /* where `text` stands */
-  mvs_operator op;    /* UNARY, BINARY */
-  mvs_expr *a, *b, *c; /* UNARY a; BINARY a b; MEMBER a; IF a b c */
+  double number;           /* NUMBER */
+  bool integer;            /* NUMBER */
+  bool truth;              /* BOOL */
+  const char *text;        /* NAME, STRING, MEMBER (the member), CALL (the callee) */
+  mvs_span text_span;      /* where `text` stands */
+  mvs_operator op;         /* UNARY, BINARY */
+  mvs_expr *a, *b, *c;     /* UNARY a; BINARY a b; MEMBER a; IF a b c */
   mvs_argument *arguments; /* CALL; TUPLE and LIST use only .value */
   size_t argument_count;
   int height; /* 1 + that of the highest child; bounded, so that walks may recurse */
@@ -54,8 +68,8 @@ struct mvs_expr {
 /* `alpha: gain = 0`, `heads`, `eps = 1e-5`: a parameter of a layer or rule. */
 typedef struct mvs_formal {
   const char *name;
-  const char *kind;   /* "gain", "scalar" or NULL for an ordinary value */
-  mvs_expr *value;    /* default, or NULL when required */
+  const char *kind; /* "gain", "scalar" or NULL for an ordinary value */
+  mvs_expr *value;  /* default, or NULL when required */
   mvs_span span;
 } mvs_formal;
 
@@ -85,17 +99,17 @@ typedef struct mvs_block {
 struct mvs_stmt {
   mvs_stmt_kind kind;
   mvs_span span;
-  const char **names;      /* LET (several), else one; SETTING: the setting's name */
+  const char **names; /* LET (several), else one; SETTING: the setting's name */
   mvs_span *name_spans;
   size_t name_count;
-  const char *dtype;       /* PARAM, CONSTANT, INPUT: "f32", "i32", ... */
-  mvs_expr *shape;         /* same: a LIST expression */
-  mvs_expr *value;         /* the expression, initial value, unconditional value or count */
-  const char *label;       /* UPDATE, RESIDUAL, STACK: `as LABEL` (UPDATE's also sits on value) */
+  const char *dtype; /* PARAM, CONSTANT, INPUT: "f32", "i32", ... */
+  mvs_expr *shape;   /* same: a LIST expression */
+  mvs_expr *value;   /* the expression, initial value, unconditional value or count */
+  const char *label; /* UPDATE, RESIDUAL, STACK: `as LABEL` (UPDATE's also sits on value) */
   mvs_span label_span;
-  bool writer;             /* PARAM: writes into the residual stream */
-  mvs_expr *writer_if;     /* PARAM: `writer if EXPR`: only where EXPR holds; or NULL */
-  mvs_block body, orelse;  /* STACK, ENTRY, EXIT, IF */
+  bool writer;            /* PARAM: writes into the residual stream */
+  mvs_expr *writer_if;    /* PARAM: `writer if EXPR`: only where EXPR holds; or NULL */
+  mvs_block body, orelse; /* STACK, ENTRY, EXIT, IF */
 };
 
 /* layer NAME(...) { ... } or residual NAME(...) { ... } at file level. */
@@ -114,7 +128,7 @@ typedef struct mvs_use {
   const char *path;
   mvs_argument *settings; /* overrides of lets, by name */
   size_t setting_count;
-  mvs_expr *residual;     /* `residual EXPR` among the overrides, or NULL */
+  mvs_expr *residual; /* `residual EXPR` among the overrides, or NULL */
 } mvs_use;
 
 /* One file as written. */
@@ -122,14 +136,14 @@ typedef struct mvs_file {
   const mvs_source *source;
   mvs_use *uses;
   size_t use_count;
-  mvs_block lets;            /* MVS_STMT_LET, in order */
+  mvs_block lets; /* MVS_STMT_LET, in order */
   mvs_definition *definitions;
   size_t definition_count;
-  const char *model_name;    /* NULL when the file has no model */
+  const char *model_name; /* NULL when the file has no model */
   mvs_span model_span;
   mvs_block model;
   bool has_train, has_sample;
-  mvs_block train, sample;   /* MVS_STMT_SETTING */
+  mvs_block train, sample; /* MVS_STMT_SETTING */
 } mvs_file;
 
 #endif

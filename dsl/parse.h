@@ -8,7 +8,8 @@
  * errors : MVS_ERR_SYNTAX, MVS_ERR_LIMIT; *out is NULL then. */
 mvs_status mvs_parse(mvs_arena *session, mvs_diag *diag, const mvs_source *source,
                      mvs_file **out);
-/* Parses a single expression, as `--residual` and `--set` give it. `name` is shown as the file. */
+/* Parses a single expression, as `--residual` and `--set` give it. `name` is shown as the file.
+ */
 mvs_status mvs_parse_expr(mvs_arena *session, mvs_diag *diag, const char *name,
                           const char *text, mvs_expr **out);
 
@@ -20,16 +21,16 @@ typedef struct mvs_override {
 
 /* A model with everything it uses: what lowering reads.
  * `use` chains are followed; later files see the lets of earlier ones; `with` and the command
- * line replace let values before any is evaluated. Definitions of a user's files shadow those of
- * the library (std/layers.mvs, std/residuals.mvs, embedded in the compiler). */
+ * line replace let values before any is evaluated. Definitions of a user's files shadow those
+ * of the library (std/layers.mvs, std/residuals.mvs, embedded in the compiler). */
 typedef struct mvs_unit {
   const char *model_name;
-  mvs_block lets;                 /* in evaluation order, overrides already in place */
-  mvs_definition **definitions;   /* the visible ones, one per name */
+  mvs_block lets;               /* in evaluation order, overrides already in place */
+  mvs_definition **definitions; /* the visible ones, one per name */
   size_t definition_count;
   const mvs_block *model, *train, *sample; /* train and sample may be NULL */
-  mvs_expr *residual;             /* override of the model's residual line, or NULL */
-  const char *residual_origin;    /* "command line", "file.mvs:2" or NULL: for --explain */
+  mvs_expr *residual;                      /* override of the model's residual line, or NULL */
+  const char *residual_origin; /* "command line", "file.mvs:2" or NULL: for --explain */
 } mvs_unit;
 
 /* Reads `path` and all that it uses and resolves them into one unit.

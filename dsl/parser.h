@@ -1,14 +1,15 @@
-/* parser.h: the state of one parse and the calls between the scanner (mvs.l), the line-end filter
- * (tokens.c), the grammar (mvs.y), the tree builders (build.c) and the messages (errors.c).
- * Not for other folders. Owner: everything lies in the session arena. */
+/* parser.h: the state of one parse and the calls between the scanner (mvs.l), the line-end
+ * filter (tokens.c), the grammar (mvs.y), the tree builders (build.c) and the messages
+ * (errors.c). Not for other folders. Owner: everything lies in the session arena. */
 #ifndef MVS_DSL_PARSER_H
 #define MVS_DSL_PARSER_H
 
 #include "compiler/base/checked.h"
 #include "dsl/parse.h"
 
-/* Highest tree of one expression. Brackets nest at most MVS_MAX_NESTING deep; this bounds chains
- * such as a + b + c + ..., which need no brackets, so that walks over the tree may recurse. */
+/* Highest tree of one expression. Brackets nest at most MVS_MAX_NESTING deep; this bounds
+ * chains such as a + b + c + ..., which need no brackets, so that walks over the tree may
+ * recurse. */
 #define MVS_MAX_HEIGHT 256
 
 typedef MVS_LIST(mvs_argument) mvs_arguments;
@@ -27,40 +28,49 @@ typedef struct mvs_writer {
   mvs_expr *condition;
 } mvs_writer;
 
-/* An open bracket: its place, and what it belongs to ("stack", "call"). */
+/* An open bracket and the word that starts its statement ("stack", "train"). */
 typedef struct mvs_opener {
   char bracket;
   mvs_span span;
-  const char *owner;   /* shown: "the stack" */
-  uint32_t line_begin; /* offset of the line in which its statement starts */
-  uint32_t indent;     /* columns before that statement */
+  const char *head;
+  mvs_span head_span;
+  uint32_t indent; /* columns before that word */
 } mvs_opener;
+
+/* A token read ahead of the grammar. */
+typedef struct mvs_token {
+  int kind;
+  mvs_span span;
+  const char *text; /* names and strings */
+  mvs_expr *expr;   /* numbers */
+  bool first;       /* the first on its line */
+  uint32_t indent;  /* columns before it */
+} mvs_token;
 
 typedef struct mvs_parser {
   mvs_arena *session;
   mvs_diag *diag;
   const mvs_source *source;
-  mvs_file *file;       /* what a whole file is built into */
-  mvs_expr *expression; /* what a single expression is built into */
+  mvs_status status;                        /* of the first error */
+  mvs_file *file;                           /* what a whole file is built into */
+  mvs_expr *expression;                     /* what a single expression is built into */
+  size_t use_capacity, definition_capacity; /* of the file's lists */
+  mvs_span train_span, sample_span;         /* for reporting a second one */
   void *scanner;
   uint32_t offset; /* of the next byte to scan */
-  mvs_status status;
 
   /* tokens.c */
-  int mode;         /* first token handed to the grammar: file or expression */
-  int previous;     /* kind of the token handed out last */
-  mvs_span last;    /* its place */
-  bool fresh_line;  /* the token handed out last is the first on its line */
-  int pending;      /* kind of the token read ahead; 0: none */
-  mvs_span pending_span;
-  const void *pending_value; /* text or expr, by kind */
-  bool pending_fresh;
-  bool recovering; /* an error was reported in this statement */
-  const char *head; /* word that starts the current statement: "stack" */
-  mvs_span head_span;
+  int start;      /* the token handed out first: it picks file or expression */
+  mvs_token last; /* handed out last */
+  mvs_token next; /* read ahead when has_next */
+  bool has_next;
+  uint32_t line_begin; /* offset of the line being scanned */
+  mvs_token head;      /* first of the current statement */
+  int head_age;        /* tokens handed out since */
   mvs_opener openers[MVS_MAX_NESTING];
   int depth;
-  bool too_deep;
+  bool recovering; /* the grammar is skipping the rest of a broken statement */
+  bool stopped;    /* a limit was passed: nothing but the end of the file comes now */
 } mvs_parser;
 
 /* mvs.l */
@@ -75,18 +85,21 @@ void mvs_parser_limit(mvs_parser *parser, mvs_span span, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 /* Reports a byte that starts no token. */
 void mvs_parser_stray(mvs_parser *parser, mvs_span span, char byte);
-/* Reports that `found` stands where one of the `count` symbols of `expected` could. The names are
- * those of the grammar's tokens. */
+/* Reports that `found` stands where one of the `count` symbols of `expected` could. The names
+ * are those of the grammar's tokens. */
 void mvs_parser_syntax(mvs_parser *parser, mvs_span span, const char *found,
                        const char *const *expected, int count);
 
-/* tokens.c: called by errors.c so that the next line end ends the broken statement. */
+/* tokens.c */
+
+/* Hands all further tokens a way out of a broken statement: the block that it opens is passed
+ * over, and brackets that it left open end at the next line of its own indentation. */
 void mvs_tokens_recover(mvs_parser *parser);
 
 /* check.c: what the grammar leaves open: which statement may stand where, duplicate formals. */
 void mvs_check_file(mvs_parser *parser);
 
-/* build.c: one call per rule of the grammar. */
+/* build.c and build_file.c: one call per rule of the grammar. */
 mvs_expr *mvs_build_number(mvs_parser *parser, mvs_span span, const char *digits);
 mvs_expr *mvs_build_zero(mvs_parser *parser, mvs_span span);
 const char *mvs_build_string(mvs_parser *parser, mvs_span span, const char *quoted,
