@@ -59,6 +59,18 @@ static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *
   }
 }
 
+static void fill_arguments(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *record) {
+  record->arguments = MVS_ARRAY(arena, (size_t)kernel->operand_count + 1, Mvs__Argument *);
+  record->n_arguments = (size_t)kernel->operand_count;
+  for (int i = 0; i < kernel->operand_count; ++i) {
+    Mvs__Argument *argument = MVS_NEW(arena, Mvs__Argument);
+    mvs__argument__init(argument);
+    argument->dtype = (char *)mvs_dtype_name(kernel->operands[i]);
+    argument->written = kernel->written[i];
+    record->arguments[i] = argument;
+  }
+}
+
 /* --- compiling on two threads --- */
 
 typedef struct job {
@@ -147,6 +159,7 @@ mvs_status mvs_cuda_attach(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
     MVS_TRY(mvs_cuda_print(arena, diag, build->kernels.items[i], &text));
     program->kernels[i]->cuda = (char *)mvs_text_string(&text);
     fill_grids(arena, build->kernels.items[i], program->kernels[i]);
+    fill_arguments(arena, build->kernels.items[i], program->kernels[i]);
   }
   program->images = MVS_ARRAY(arena, program->n_kernels * count + 1, Mvs__Image *);
   for (size_t i = 0; i < count; ++i) {
