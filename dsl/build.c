@@ -21,10 +21,12 @@ static mvs_expr *expr_new(mvs_parser *parser, mvs_span span, mvs_expr_kind kind)
 static void raise(mvs_parser *parser, mvs_expr *expr, const mvs_expr *child) {
   if (child && child->height >= expr->height) expr->height = child->height + 1;
   if (expr->height <= MVS_MAX_HEIGHT) return;
+  expr->height = 1;
+  if (parser->told_height) return;
+  parser->told_height = true;
   mvs_parser_limit(parser, expr->span, "the expression is more than %d operations deep",
                    MVS_MAX_HEIGHT);
   mvs_diag_hint(parser->diag, "name a part of it with `let`");
-  expr->height = 1;
 }
 
 mvs_expr *mvs_build_zero(mvs_parser *parser, mvs_span span) {

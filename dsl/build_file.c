@@ -1,7 +1,7 @@
 /* build_file.c: files the definitions, model and recipes of a file. */
 #include "dsl/parser.h"
 
-/* Reports two formals of one name, and a required one behind an optional one. */
+/* Reports two formals of one name. */
 static void check_formals(mvs_parser *parser, const mvs_formals *all) {
   for (size_t at = 0; at < all->count; at++) {
     for (size_t other = 0; other < at; other++) {
@@ -48,8 +48,7 @@ static bool repeated(mvs_parser *parser, mvs_span *first, mvs_span now, const ch
   return true;
 }
 
-void mvs_build_model(mvs_parser *parser, mvs_span span, mvs_word name, mvs_block body) {
-  (void)span;
+void mvs_build_model(mvs_parser *parser, mvs_word name, mvs_block body) {
   if (repeated(parser, &parser->file->model_span, name.span, "model")) return;
   parser->file->model_name = name.text;
   parser->file->model = body;

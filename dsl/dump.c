@@ -252,9 +252,9 @@ static void add_definition(mvs_text *out, const mvs_definition *definition) {
 
 /* Marks what the model reaches: the definitions called, and those that they call. */
 typedef struct reach {
-  mvs_table *by_name; /* name to mvs_definition, removed once marked */
-  mvs_table *marked;
-  MVS_LIST(const mvs_definition *) todo;
+  mvs_table *by_name; /* name to mvs_definition */
+  mvs_table *marked;  /* the same, of those reached */
+  MVS_LIST(const mvs_definition *) queue;
   mvs_arena *home;
 } reach;
 
@@ -263,7 +263,7 @@ static void mark_expr(reach *state, const mvs_expr *expr) {
   bool named = expr->kind == MVS_EXPR_CALL || expr->kind == MVS_EXPR_NAME;
   mvs_definition *definition = named ? mvs_table_get(state->by_name, expr->text) : NULL;
   if (definition && !mvs_table_set(state->marked, expr->text, definition)) {
-    MVS_PUSH(state->home, &state->todo, definition);
+    MVS_PUSH(state->home, &state->queue, definition);
   }
   mark_expr(state, expr->a);
   mark_expr(state, expr->b);
@@ -290,8 +290,8 @@ static mvs_table *reached(const mvs_unit *unit, mvs_arena *home) {
   mark_block(&state, unit->model);
   mark_block(&state, &unit->lets);
   mark_expr(&state, unit->residual);
-  for (size_t at = 0; at < state.todo.count; at++) {
-    const mvs_definition *each = state.todo.items[at];
+  for (size_t at = 0; at < state.queue.count; at++) {
+    const mvs_definition *each = state.queue.items[at];
     for (size_t formal = 0; formal < each->formal_count; formal++)
       mark_expr(&state, each->formals[formal].value);
     mark_block(&state, &each->body);

@@ -116,7 +116,7 @@ file_line:
 | RESIDUAL NAME formals block {
     mvs_build_definition(parser, @$, true, (mvs_word){$NAME, @NAME}, $formals, $block);
   }
-| MODEL NAME block { mvs_build_model(parser, @$, (mvs_word){$NAME, @NAME}, $block); }
+| MODEL NAME block { mvs_build_model(parser, (mvs_word){$NAME, @NAME}, $block); }
 | TRAIN setting_block { mvs_build_settings(parser, @TRAIN, false, $setting_block); }
 | SAMPLE setting_block { mvs_build_settings(parser, @SAMPLE, true, $setting_block); }
 | error

@@ -1,4 +1,6 @@
 /* parse.c: one source or one expression from text to tree. */
+#include "dsl/parse.h"
+
 #include "dsl/parser.h"
 #include "mvs.tab.h"
 

@@ -5,7 +5,7 @@
 #define MVS_DSL_PARSER_H
 
 #include "compiler/base/checked.h"
-#include "dsl/parse.h"
+#include "dsl/ast.h"
 
 /* Highest tree of one expression. Brackets nest at most MVS_MAX_NESTING deep; this bounds
  * chains such as a + b + c + ..., which need no brackets, so that walks over the tree may
@@ -69,18 +69,20 @@ typedef struct mvs_parser {
   int head_age;        /* tokens handed out since */
   mvs_opener openers[MVS_MAX_NESTING];
   int depth;
-  bool recovering; /* the grammar is skipping the rest of a broken statement */
-  bool stopped;    /* a limit was passed: nothing but the end of the file comes now */
+  bool recovering;  /* the grammar is skipping the rest of a broken statement */
+  bool told_height; /* MVS_MAX_HEIGHT was reported */
+  bool stopped;     /* a limit was passed: nothing but the end of the file comes now */
 } mvs_parser;
 
-/* mvs.l */
+/* mvs.l: starts scanning `length` bytes of `text`, which are copied. */
 void mvs_scan_open(mvs_parser *parser, const char *text, size_t length);
 
 /* errors.c */
 
-/* Reports an error and remembers the status; the first status stays. */
+/* Reports a syntax error and remembers the status; the first status stays. */
 void mvs_parser_error(mvs_parser *parser, mvs_span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Reports that a named limit was passed. */
 void mvs_parser_limit(mvs_parser *parser, mvs_span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Reports a byte that starts no token. */
@@ -90,39 +92,49 @@ void mvs_parser_stray(mvs_parser *parser, mvs_span span, char byte);
 void mvs_parser_syntax(mvs_parser *parser, mvs_span span, const char *found,
                        const char *const *expected, int count);
 
-/* tokens.c */
-
-/* Hands all further tokens a way out of a broken statement: the block that it opens is passed
- * over, and brackets that it left open end at the next line of its own indentation. */
+/* tokens.c: gives the grammar a way out of a broken statement: the block that it opens is
+ * passed over, and brackets that it left open end at the next line of its own indentation. */
 void mvs_tokens_recover(mvs_parser *parser);
 
-/* check.c: what the grammar leaves open: which statement may stand where, duplicate formals. */
+/* check.c: what the grammar leaves open: which statement may stand where, duplicate names. */
 void mvs_check_file(mvs_parser *parser);
 
-/* build.c and build_file.c: one call per rule of the grammar. */
+/* build.c: one call per rule of the grammar. `span` is the whole construct. */
+
+/* NUMBER from its digits; reports values that a double cannot hold. */
 mvs_expr *mvs_build_number(mvs_parser *parser, mvs_span span, const char *digits);
+/* NUMBER 0: stands in for a malformed one. */
 mvs_expr *mvs_build_zero(mvs_parser *parser, mvs_span span);
+/* The text of a quoted string, its backslashes resolved. */
 const char *mvs_build_string(mvs_parser *parser, mvs_span span, const char *quoted,
                              size_t length);
+/* BOOL. */
 mvs_expr *mvs_build_bool(mvs_parser *parser, mvs_span span, bool truth);
+/* NAME or STRING. */
 mvs_expr *mvs_build_text(mvs_parser *parser, mvs_span span, mvs_expr_kind kind,
                          const char *text);
+/* CALL; reports arguments given twice or out of order. */
 mvs_expr *mvs_build_call(mvs_parser *parser, mvs_span span, mvs_word callee,
                          mvs_arguments arguments);
+/* TUPLE or LIST. */
 mvs_expr *mvs_build_group(mvs_parser *parser, mvs_span span, mvs_expr_kind kind,
                           mvs_arguments items);
+/* MEMBER. */
 mvs_expr *mvs_build_member(mvs_parser *parser, mvs_span span, mvs_expr *of, mvs_word member);
-/* `b` is NULL for unary operators. */
+/* UNARY when `b` is NULL, else BINARY. */
 mvs_expr *mvs_build_operation(mvs_parser *parser, mvs_span span, mvs_operator op, mvs_expr *a,
                               mvs_expr *b);
+/* IF. */
 mvs_expr *mvs_build_if(mvs_parser *parser, mvs_span span, mvs_expr *condition, mvs_expr *yes,
                        mvs_expr *no);
-/* Puts `as LABEL` on an expression; reports an error unless it is a call. */
+/* Puts `as LABEL` on an expression; reports an error unless it is a call without one. */
 mvs_expr *mvs_build_label(mvs_parser *parser, mvs_span span, mvs_expr *expr, mvs_word label);
-/* a.b.c as one label. */
+/* `first.next` as one label. */
 mvs_word mvs_build_dotted(mvs_parser *parser, mvs_span span, mvs_word first, mvs_word next);
 
+/* A statement without parts. */
 mvs_stmt *mvs_build_stmt(mvs_parser *parser, mvs_span span, mvs_stmt_kind kind);
+/* LET. */
 mvs_stmt *mvs_build_let(mvs_parser *parser, mvs_span span, mvs_words names, mvs_expr *value);
 /* UPDATE, OUTPUT, INIT, SETTING: a name and a value. */
 mvs_stmt *mvs_build_named(mvs_parser *parser, mvs_span span, mvs_stmt_kind kind, mvs_word name,
@@ -134,11 +146,16 @@ mvs_stmt *mvs_build_typed(mvs_parser *parser, mvs_span span, mvs_stmt_kind kind,
 mvs_stmt *mvs_build_labelled(mvs_parser *parser, mvs_span span, mvs_stmt_kind kind,
                              mvs_expr *value, mvs_word label);
 
-/* Files the parts of the file; each reports a duplicate that the grammar cannot see. */
+/* build_file.c: files the parts of the file under parser->file. */
+
+/* A layer or rule; reports formals declared twice. */
 void mvs_build_definition(mvs_parser *parser, mvs_span span, bool residual, mvs_word name,
                           mvs_formals formals, mvs_block body);
-void mvs_build_model(mvs_parser *parser, mvs_span span, mvs_word name, mvs_block body);
+/* The model; reports a second one. */
+void mvs_build_model(mvs_parser *parser, mvs_word name, mvs_block body);
+/* `train` or `sample`, at the word `span`; reports a second one. */
 void mvs_build_settings(mvs_parser *parser, mvs_span span, bool sample, mvs_block body);
+/* `use`; a setting without a name is the override of the residual line. */
 void mvs_build_use(mvs_parser *parser, mvs_span span, mvs_word path, mvs_arguments settings);
 
 #endif
