@@ -157,18 +157,22 @@ static void body_results(const mvs_region *region, mvs_text *out) {
 
 /* --- nodes --- */
 
-/* False for a region whose counts and body disagree, which the verifier then shows. */
-static bool has_all_results(const mvs_node *node) {
+/* False for a region whose results cannot be typed, which the verifier then shows. */
+static bool has_result_types(const mvs_node *node) {
   if (node->op != MVS_OP_region) return true;
   const mvs_region *region = node->attr.region.body;
-  size_t results = mvs_graph_result_list(region->body)->count;
-  return results == (size_t)region->carried_count + region->output_count;
+  const mvs_results *results = mvs_graph_result_list(region->body);
+  if (results->count != (size_t)region->carried_count + region->output_count) return false;
+  for (size_t i = 0; i < results->count; i++) {
+    if (mvs_graph_type(region->body, results->items[i].id)->rank >= MVS_MAX_RANK) return false;
+  }
+  return true;
 }
 
 static void types_text(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   const mvs_node *node = mvs_graph_node(graph, id);
   mvs_text_add(out, " : ");
-  if (!mvs_op_is_tuple(node->op) || !has_all_results(node)) {
+  if (!mvs_op_is_tuple(node->op) || !has_result_types(node)) {
     mvs_type_text(&node->type, out);
     return;
   }

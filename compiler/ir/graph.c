@@ -119,6 +119,10 @@ static uint32_t find_slot(const mvs_graph *graph, const mvs_node *key) {
   return slot;
 }
 
+mvs_id mvs_graph_find(const mvs_graph *graph, const mvs_node *key) {
+  return graph->slot_count ? graph->slots[find_slot(graph, key)] : MVS_NONE;
+}
+
 static void grow_slots(mvs_graph *graph) {
   graph->slot_count = graph->slot_count ? graph->slot_count * 2 : 128;
   graph->slots = MVS_ARRAY(graph->home, graph->slot_count, mvs_id);

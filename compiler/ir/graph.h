@@ -126,6 +126,8 @@ mvs_status mvs_graph_infer(const mvs_graph *graph, mvs_op op, const mvs_id *inpu
 /* Adds a node, or finds the one interned. Asserts that its types fit. attr may be NULL for none. */
 mvs_id mvs_graph_add(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
                      const mvs_attr *attr, mvs_span span);
+/* The interned node with the op, inputs, attribute, type and pass of `key`, or MVS_NONE. */
+mvs_id mvs_graph_find(const mvs_graph *graph, const mvs_node *key);
 /* Sets the pass and rule that nodes added from now on carry (recompute mark, rewrite's name). */
 void mvs_graph_set_pass(mvs_graph *graph, uint8_t pass);
 void mvs_graph_set_rule(mvs_graph *graph, const char *rule);

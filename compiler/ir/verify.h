@@ -7,5 +7,8 @@
 
 /* Checks all functions of the module (regions included). `after` names the pass just run. */
 mvs_status mvs_module_verify(const mvs_module *module, const char *after, mvs_diag *diag);
+/* The rules, by number: how many there are and what each says. */
+size_t mvs_verify_rule_count(void);
+const char *mvs_verify_rule_name(size_t index);
 
 #endif
