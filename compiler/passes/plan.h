@@ -19,6 +19,17 @@ typedef enum mvs_group_class {
   MVS_GROUP_REGION    /* the loop over layers: its own list of groups is in the body's schedule */
 } mvs_group_class;
 
+/* Where one materialised value is: element strides into a buffer.
+ * A per_layer access of a top-level step takes 0 for the layer: shift alone names the slot, as the
+ * first and the last slot of a carried value (shift 0 and shift = count). */
+typedef struct mvs_place {
+  uint32_t buffer;          /* UINT32_MAX: not materialised */
+  int64_t offset;           /* elements from the slot's start */
+  int64_t shift;            /* slot = (layer + shift) mod slots, when the access is per layer */
+  bool per_layer;
+  int64_t strides[MVS_MAX_RANK]; /* in elements, per axis of the value's type */
+} mvs_place;
+
 /* Part of a group with one index space. A kernel is a list of nests (horizontal fusion): e.g.
  * RoPE + QK-norm of q (H heads) and of k (G heads) are two nests of one kernel.
  * ROWS: the space is the common shape of the outputs (row scalars [.., 1] may be outputs too);
@@ -29,10 +40,16 @@ typedef struct mvs_nest_plan {
   mvs_type space;
   uint32_t reduced_axes;           /* COLUMNS: mask over space; segments: axis 1 with by_segment */
   bool by_segment;                 /* COLUMNS: axis 1 is reduced per segment */
-  MVS_LIST(mvs_id) outputs;        /* materialised here (each stored once) */
-  MVS_LIST(mvs_id) leaves;         /* materialised values that it loads */
+  MVS_LIST(mvs_id) outputs;        /* materialised here. A node that must lie in two places is
+                                      listed twice */
+  MVS_LIST(struct mvs_place) store_places; /* set by memory, one per output: where it is stored.
+                                      The first listing of a node has its own place; others, and
+                                      outputs that are leaves (copies), have the copy's */
+  MVS_LIST(mvs_id) leaves;         /* materialised values that it loads, in id order */
   MVS_LIST(mvs_id) interior;       /* all nodes computed or address-mapped inside, in id order,
-                                      outputs included, leaves excluded */
+                                      outputs included, leaves excluded. A concat along the last
+                                      axis may be inside: its parts are equal multiples of a piece
+                                      of the row */
 } mvs_nest_plan;
 
 typedef struct mvs_group {
@@ -75,15 +92,6 @@ typedef struct mvs_buffer {
   uint32_t home;            /* index of the region (in plan order) whose body it belongs to, or UINT32_MAX */
 } mvs_buffer;
 
-/* Where one materialised value is: element strides into a buffer. */
-typedef struct mvs_place {
-  uint32_t buffer;          /* UINT32_MAX: not materialised */
-  int64_t offset;           /* elements from the slot's start */
-  int64_t shift;            /* slot = (layer + shift) mod slots, when the access is per layer */
-  bool per_layer;
-  int64_t strides[MVS_MAX_RANK]; /* in elements, per axis of the value's type */
-} mvs_place;
-
 /* The schedule of one graph (a function or a region's body). */
 typedef struct mvs_schedule {
   const mvs_graph *graph;
@@ -91,6 +99,8 @@ typedef struct mvs_schedule {
   struct mvs_region *region;
   MVS_LIST(mvs_group) groups;       /* in execution order */
   mvs_place *places;                /* one per node of the graph */
+  mvs_id *roots;                    /* per node: the value whose bytes it names (itself, or through
+                                       reshape, get and slice another); MVS_NONE: not materialised */
   MVS_LIST(struct mvs_schedule *) bodies; /* one per REGION group, in order */
 } mvs_schedule;
 
