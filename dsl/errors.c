@@ -27,15 +27,19 @@ void mvs_parser_limit(mvs_parser *parser, mvs_span span, const char *format, ...
 }
 
 void mvs_parser_stray(mvs_parser *parser, mvs_span span, char byte) {
-  if (byte > ' ' && byte < 0x7F) {
-    mvs_parser_error(parser, span, "'%c' has no meaning here", byte);
+  if (parser->recovering) return;
+  if ((unsigned char)byte >= 0x80) {
+    mvs_parser_error(parser, span, "only ASCII may stand outside comments and strings");
+  } else if (byte > ' ' && byte < 0x7F) {
+    mvs_parser_error(parser, span, "the sign %c has no meaning here", byte);
   } else {
     mvs_parser_error(parser, span, "a control byte (0x%02x) stands here", (unsigned char)byte);
   }
-  if (byte == '"' || byte == '\'') mvs_diag_hint(parser->diag, "strings are written \"so\"");
+  if (byte == '\'') mvs_diag_hint(parser->diag, "strings are written \"so\"");
   if (byte == '!') mvs_diag_hint(parser->diag, "negation is written `not`");
   if (byte == '&') mvs_diag_hint(parser->diag, "the conjunction is written `and`");
   if (byte == '|') mvs_diag_hint(parser->diag, "the disjunction is written `or`");
+  if (byte == '?') mvs_diag_hint(parser->diag, "a choice is written `if a then b else c`");
 }
 
 static bool has(const char *const *names, int count, const char *wanted) {
@@ -62,6 +66,11 @@ static bool can_start_expression(const char *symbol) {
   static const char *const all[] = {"name",   "number", "string", "true",  "false", "not",
                                     "'('",    "'['",    "'-'",    "if",    "layer", "init",
                                     "writer", "input",  "output", "entry", "exit"};
+  return has(all, (int)(sizeof all / sizeof *all), symbol);
+}
+
+static bool is_comparison(const char *symbol) {
+  static const char *const all[] = {"'<'", "'>'", "<=", ">=", "==", "!="};
   return has(all, (int)(sizeof all / sizeof *all), symbol);
 }
 
@@ -199,8 +208,10 @@ static void add_hints(mvs_parser *parser, mvs_span span, const char *found,
   } else if (strcmp(found, "'='") == 0 && has(expected, count, "==")) {
     mvs_diag_hint(parser->diag, "equality is written ==");
   } else if (is_word(found) && has(expected, count, "name") && !has(expected, count, found) &&
-             !has(expected, count, "stack")) {
+             !has(expected, count, "stack") && !in_settings(parser)) {
     mvs_diag_hint(parser->diag, "`%s` is a word of the language, choose another name", found);
+  } else if (is_comparison(found) && has(expected, count, "'+'")) {
+    mvs_diag_hint(parser->diag, "comparisons do not chain: write a < b and b < c");
   } else {
     hint_misspelt_head(parser);
   }
@@ -210,9 +221,14 @@ void mvs_parser_syntax(mvs_parser *parser, mvs_span span, const char *found,
                        const char *const *expected, int count) {
   if (parser->stopped) return;
   /* A file that breaks off after other errors mostly does so because of them. */
+  parser->broken = true;
   bool at_end = found && strcmp(found, "end of file") == 0;
   if (at_end && parser->status != MVS_OK) return;
   found = found ? found : "end of file";
+  if (strcmp(found, "stray") == 0) {
+    mvs_tokens_recover(parser);
+    return;
+  }
   mvs_parser_error(parser, span, "expected %s, found %s",
                    expected_text(parser, expected, count), found_text(parser, span, found));
   note_opener(parser, expected, count, at_end);

@@ -51,6 +51,7 @@ static void yyerror(const mvs_span *span, mvs_parser *parser, const char *messag
 %token END 0 "end of file"
 %token START_FILE START_EXPR
 %token LINE "end of line"
+%token STRAY "stray" /* reported by the scanner, fits nowhere */
 %token <text> NAME "name" STRING "string"
 %token <expr> NUMBER "number"
 %token USE "use" WITH "with" LET "let" MODEL "model" LAYER "layer" RESIDUAL "residual"

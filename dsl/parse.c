@@ -39,7 +39,8 @@ mvs_status mvs_parse(mvs_arena *session, mvs_diag *diag, const mvs_source *sourc
   parser->source = source;
   parser->file = MVS_NEW(session, mvs_file);
   parser->file->source = source;
-  if (run(parser, MVS_TOKEN_START_FILE) == MVS_OK) mvs_check_file(parser);
+  run(parser, MVS_TOKEN_START_FILE);
+  if (!parser->broken && !parser->stopped) mvs_check_file(parser);
   if (parser->status == MVS_OK) *out = parser->file;
   return parser->status;
 }

@@ -70,6 +70,7 @@ typedef struct mvs_parser {
   mvs_opener openers[MVS_MAX_NESTING];
   int depth;
   bool recovering;  /* the grammar is skipping the rest of a broken statement */
+  bool broken;      /* the grammar refused something: the tree has gaps */
   bool told_height; /* MVS_MAX_HEIGHT was reported */
   bool stopped;     /* a limit was passed: nothing but the end of the file comes now */
 } mvs_parser;
@@ -85,7 +86,7 @@ void mvs_parser_error(mvs_parser *parser, mvs_span span, const char *format, ...
 /* Reports that a named limit was passed. */
 void mvs_parser_limit(mvs_parser *parser, mvs_span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Reports a byte that starts no token. */
+/* Reports a byte that starts no token, unless it lies in a statement given up already. */
 void mvs_parser_stray(mvs_parser *parser, mvs_span span, char byte);
 /* Reports that `found` stands where one of the `count` symbols of `expected` could. The names
  * are those of the grammar's tokens. */

@@ -174,7 +174,6 @@ static void add_entry(mvs_text *out, const diag_entry *entry) {
 void mvs_diag_render(const mvs_diag *diag, mvs_text *out) {
   for (size_t at = 0; at < diag->entries.count; at++) add_entry(out, &diag->entries.items[at]);
   if (diag->errors > MVS_MAX_DIAGNOSTICS) {
-    size_t more = diag->errors - MVS_MAX_DIAGNOSTICS;
-    mvs_text_addf(out, "mvcc: error: %zu more error%s not shown\n", more, more == 1 ? "" : "s");
+    mvs_text_add(out, "mvcc: error: too many errors, the rest is not shown\n");
   }
 }
