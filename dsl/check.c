@@ -95,13 +95,15 @@ static void check_definition(mvs_parser *parser, const mvs_definition *definitio
   mvs_diag_hint(parser->diag, "end its body with an expression");
 }
 
+/* Layers and rules have names of their own: a layer may be called as a rule is. */
 static void check_duplicates(mvs_parser *parser, mvs_file *file) {
-  mvs_table *seen = mvs_table_new(parser->session);
+  mvs_table *seen[2] = {mvs_table_new(parser->session), mvs_table_new(parser->session)};
   for (size_t at = 0; at < file->definition_count; at++) {
     mvs_definition *each = &file->definitions[at];
-    const mvs_definition *first = mvs_table_set(seen, each->name, each);
+    const mvs_definition *first = mvs_table_set(seen[each->residual], each->name, each);
     if (!first) continue;
-    mvs_parser_error(parser, each->name_span, "'%s' is defined twice in this file", each->name);
+    mvs_parser_error(parser, each->name_span, "the %s '%s' is defined twice in this file",
+                     each->residual ? "rule" : "layer", each->name);
     mvs_diag_note(parser->diag, first->name_span, "first defined here");
   }
 }

@@ -250,21 +250,25 @@ static void add_definition(mvs_text *out, const mvs_definition *definition) {
   add_block(out, &definition->body, 1);
 }
 
-/* Marks what the model reaches: the definitions called, and those that they call. */
+/* Marks what the model reaches: the definitions named, and those that they name. */
 typedef struct reach {
-  mvs_table *by_name; /* name to mvs_definition */
-  mvs_table *marked;  /* the same, of those reached */
+  mvs_table *by_name[2]; /* layers, rules: name to mvs_definition */
+  mvs_table *marked[2];  /* the same, of those reached */
   MVS_LIST(const mvs_definition *) queue;
   mvs_arena *home;
 } reach;
 
-static void mark_expr(reach *state, const mvs_expr *expr) {
-  if (!expr) return;
-  bool named = expr->kind == MVS_EXPR_CALL || expr->kind == MVS_EXPR_NAME;
-  mvs_definition *definition = named ? mvs_table_get(state->by_name, expr->text) : NULL;
-  if (definition && !mvs_table_set(state->marked, expr->text, definition)) {
+static void mark_name(reach *state, const char *name) {
+  for (int rule = 0; rule < 2; rule++) {
+    mvs_definition *definition = mvs_table_get(state->by_name[rule], name);
+    if (!definition || mvs_table_set(state->marked[rule], name, definition)) continue;
     MVS_PUSH(state->home, &state->queue, definition);
   }
+}
+
+static void mark_expr(reach *state, const mvs_expr *expr) {
+  if (!expr) return;
+  if (expr->kind == MVS_EXPR_CALL || expr->kind == MVS_EXPR_NAME) mark_name(state, expr->text);
   mark_expr(state, expr->a);
   mark_expr(state, expr->b);
   mark_expr(state, expr->c);
@@ -283,10 +287,16 @@ static void mark_block(reach *state, const mvs_block *block) {
   }
 }
 
-static mvs_table *reached(const mvs_unit *unit, mvs_arena *home) {
-  reach state = {.by_name = mvs_table_new(home), .marked = mvs_table_new(home), .home = home};
-  for (size_t at = 0; at < unit->definition_count; at++)
-    mvs_table_set(state.by_name, unit->definitions[at]->name, unit->definitions[at]);
+static reach reached(const mvs_unit *unit, mvs_arena *home) {
+  reach state = {.home = home};
+  for (int rule = 0; rule < 2; rule++) {
+    state.by_name[rule] = mvs_table_new(home);
+    state.marked[rule] = mvs_table_new(home);
+  }
+  for (size_t at = 0; at < unit->definition_count; at++) {
+    mvs_definition *each = unit->definitions[at];
+    mvs_table_set(state.by_name[each->residual], each->name, each);
+  }
   mark_block(&state, unit->model);
   mark_block(&state, &unit->lets);
   mark_expr(&state, unit->residual);
@@ -296,7 +306,7 @@ static mvs_table *reached(const mvs_unit *unit, mvs_arena *home) {
       mark_expr(&state, each->formals[formal].value);
     mark_block(&state, &each->body);
   }
-  return state.marked;
+  return state;
 }
 
 void mvs_unit_dump(const mvs_unit *unit, mvs_text *out) {
@@ -304,10 +314,10 @@ void mvs_unit_dump(const mvs_unit *unit, mvs_text *out) {
     mvs_text_add(out, "let ");
     add_head(out, unit->lets.items[at]);
   }
-  mvs_table *marked = reached(unit, out->home);
+  reach state = reached(unit, out->home);
   for (size_t at = 0; at < unit->definition_count; at++) {
     const mvs_definition *each = unit->definitions[at];
-    if (mvs_table_get(marked, each->name)) add_definition(out, each);
+    if (mvs_table_get(state.marked[each->residual], each->name)) add_definition(out, each);
   }
   mvs_text_addf(out, "model %s\n", unit->model_name);
   if (unit->residual) {

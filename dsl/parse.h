@@ -26,7 +26,7 @@ typedef struct mvs_override {
 typedef struct mvs_unit {
   const char *model_name;
   mvs_block lets;               /* in evaluation order, overrides already in place */
-  mvs_definition **definitions; /* the visible ones, one per name */
+  mvs_definition **definitions; /* the visible ones: one layer and one rule per name */
   size_t definition_count;
   const mvs_block *model, *train, *sample; /* train and sample may be NULL */
   mvs_expr *residual;                      /* override of the model's residual line, or NULL */

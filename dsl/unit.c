@@ -44,9 +44,9 @@ typedef struct loader {
   const mvs_override *overrides;
   size_t override_count;
   bool *override_used;
-  mvs_table *files;       /* key to mvs_file */
-  mvs_table *lets;        /* name to mvs_stmt */
-  mvs_table *definitions; /* name to index + 1 in `visible` */
+  mvs_table *files;          /* key to mvs_file */
+  mvs_table *lets;           /* name to mvs_stmt */
+  mvs_table *layers, *rules; /* name to index + 1 in `visible` */
   MVS_LIST(mvs_definition *) visible;
   mvs_block train, sample;
   bool has_train, has_sample;
@@ -130,13 +130,14 @@ static void check_frame(loader *load, const frame *each, size_t begin) {
 static void add_definitions(loader *load, const mvs_file *file) {
   for (size_t at = 0; at < file->definition_count; at++) {
     mvs_definition *each = &file->definitions[at];
-    size_t place = (size_t)(uintptr_t)mvs_table_get(load->definitions, each->name);
+    mvs_table *names = each->residual ? load->rules : load->layers;
+    size_t place = (size_t)(uintptr_t)mvs_table_get(names, each->name);
     if (place > 0) {
       load->visible.items[place - 1] = each;
       continue;
     }
     MVS_PUSH(load->session, &load->visible, each);
-    mvs_table_set(load->definitions, each->name, (void *)(uintptr_t)load->visible.count);
+    mvs_table_set(names, each->name, (void *)(uintptr_t)load->visible.count);
   }
 }
 
@@ -382,7 +383,8 @@ mvs_status mvs_load_unit(mvs_arena *session, mvs_diag *diag, const char *path,
   load->override_used = MVS_ARRAY(session, override_count, bool);
   load->files = mvs_table_new(session);
   load->lets = mvs_table_new(session);
-  load->definitions = mvs_table_new(session);
+  load->layers = mvs_table_new(session);
+  load->rules = mvs_table_new(session);
   load->unit = MVS_NEW(session, mvs_unit);
   add_library(load);
   offer found = visit_file(load, NULL, path, (mvs_span){0}, NULL);
