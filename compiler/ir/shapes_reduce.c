@@ -163,8 +163,9 @@ static mvs_status check_window(const mvs_shape_call *call) {
   int64_t start = call->attr->slice.start, length = call->attr->slice.length, end;
   int64_t total = call->attr->slice.total;
   if (start >= 0 && length >= 1 && mvs_add(start, length, &end) && end <= total) return MVS_OK;
-  return mvs_shape_error(call, "elements %" PRId64 " to %" PRId64 " of %" PRId64, start,
-                         start + (length < total ? length : total), total);
+  return mvs_shape_error(call,
+                         "%" PRId64 " elements from %" PRId64 " on leave an axis of %" PRId64,
+                         length, start, total);
 }
 
 static mvs_status window(const mvs_shape_call *call, int64_t from, int64_t to, mvs_type *out) {

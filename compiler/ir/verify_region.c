@@ -23,7 +23,8 @@ bool mvs_rule_region_results_exist(const mvs_check *check) {
 }
 
 bool mvs_rule_region_has_label(const mvs_check *check) {
-  return region_of(check)->label != NULL;
+  const mvs_region *region = region_of(check);
+  return !region || region->label;
 }
 
 bool mvs_rule_region_count_fits(const mvs_check *check) {
@@ -33,6 +34,7 @@ bool mvs_rule_region_count_fits(const mvs_check *check) {
 
 bool mvs_rule_region_inputs_fit(const mvs_check *check) {
   const mvs_region *region = region_of(check);
+  if (!region) return true;
   uint64_t wanted =
       (uint64_t)region->carried_count + region->invariant_count + region->stacked_count;
   return wanted == check->node->input_count;
@@ -40,12 +42,14 @@ bool mvs_rule_region_inputs_fit(const mvs_check *check) {
 
 bool mvs_rule_region_results_fit(const mvs_check *check) {
   const mvs_region *region = region_of(check);
+  if (!region) return true;
   uint64_t wanted = (uint64_t)region->carried_count + region->output_count;
   return wanted > 0 && wanted == mvs_graph_result_list(region->body)->count;
 }
 
 bool mvs_rule_reads_fit(const mvs_check *check) {
   const mvs_region *region = region_of(check);
+  if (!region) return true;
   if (region->read_count > MVS_MAX_READS) return false;
   for (uint32_t i = 0; i < region->read_count; i++) {
     const mvs_read *read = &region->reads[i];
