@@ -1,10 +1,9 @@
 /* steps.h: the functions around the model, as graphs over flat rows, so that each back end gets
- * them from the same printers. Flat buffers are f32[B, 1024]: here the symbolic batch counts rows
- * of 1024 elements, and buffers are padded to whole rows with zeros.
- *   "adamw"       : p, m, v, g; scalars f32[]: lr, beta1, beta2, eps, decay, clip (factor),
- *                   correction1 = 1 - beta1^k, correction2 = 1 - beta2^k     -> p, m, v
- *                   p' = p (1 - lr decay); m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
- *                   p = p' - lr (m / correction1) / (sqrt(v / correction2) + eps), g clipped first
+ * them from the same printers. Flat buffers are f32[B, 1024]: here the symbolic batch counts
+ * rows of 1024 elements, and buffers are padded to whole rows with zeros. "adamw"       : p, m,
+ * v, g; scalars f32[]: lr, beta1, beta2, eps, decay, clip (factor), correction1 = 1 - beta1^k,
+ * correction2 = 1 - beta2^k     -> p, m, v p' = p (1 - lr decay); m = b1 m + (1-b1) g; v = b2 v
+ * + (1-b2) g^2; p = p' - lr (m / correction1) / (sqrt(v / correction2) + eps), g clipped first
  *   "accumulate"  : a, g                        -> a = a + g
  *   "average"     : e, p; scalar decay          -> e = decay e + (1 - decay) p
  *   "sum_squares" : g                           -> total f64[]   (a fixed tree)
@@ -18,6 +17,8 @@
 
 #define MVS_FLAT_ROW 1024
 
+/* (1-t) x0 + t x1 for x0, x1 f32[B, ...] and t f32[B]: the noised state. */
+mvs_id mvs_build_blend(mvs_graph *graph, mvs_id x0, mvs_id x1, mvs_id t, mvs_span span);
 /* Adds the step functions to a module whose model inputs are known. */
 void mvs_steps_add(mvs_module *module);
 

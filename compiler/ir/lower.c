@@ -1,0 +1,142 @@
+/* lower.c: a unit is interpreted once for each function that holds the model: "forward" makes
+ * the parameters, "loss" finds them again under the same names. */
+#include "compiler/ir/lower.h"
+
+#include "compiler/ir/lowering.h"
+#include "compiler/ir/steps.h"
+
+/* --- inputs and outputs --- */
+
+/* Names that the functions around the model give to inputs of their own. */
+static bool is_reserved(const char *name) {
+  static const char *const reserved[] = {"x0",     "x1",           "t", "seed", "step",
+                                         "sample", "inverse_batch"};
+  for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+    if (strcmp(name, reserved[i]) == 0) return true;
+  }
+  return false;
+}
+
+const mvs_model_input *mvs_module_state(const mvs_module *module) {
+  for (size_t i = 0; i < module->inputs.count; i++) {
+    if (!module->inputs.items[i].conditioning) return &module->inputs.items[i];
+  }
+  return NULL;
+}
+
+static mvs_status declare_input(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                                const mvs_type *type) {
+  mvs_model_input input = {stmt->names[0], *type, 0, true};
+  if (is_reserved(input.name)) {
+    return mvs_lower_error(lo, MVS_ERR_NAME, stmt->name_spans[0],
+                           "'%s' is an input of the training functions; use another name",
+                           input.name);
+  }
+  for (size_t i = 0; i < lo->module->inputs.count; i++) {
+    if (strcmp(lo->module->inputs.items[i].name, input.name) != 0) continue;
+    return mvs_lower_error(lo, MVS_ERR_NAME, stmt->name_spans[0], "two inputs are named '%s'",
+                           input.name);
+  }
+  if (stmt->value) MVS_TRY(mvs_lower_number(lo, scope, stmt->value, &input.unconditional));
+  if (type->dtype == MVS_F32 && !mvs_module_state(lo->module)) input.conditioning = false;
+  MVS_PUSH(lo->arena, &lo->module->inputs, input);
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_input_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
+  mvs_type type;
+  MVS_TRY(mvs_lower_declared_type(lo, scope, stmt, true, &type));
+  if (lo->run == MVS_RUN_FORWARD) MVS_TRY(declare_input(lo, scope, stmt, &type));
+  const mvs_model_input *state = mvs_module_state(lo->module);
+  bool is_state = state && strcmp(state->name, stmt->names[0]) == 0;
+  mvs_value value = lo->state;
+  if (!is_state || lo->run == MVS_RUN_FORWARD) {
+    mvs_attr attr = {.input = {stmt->names[0], type}};
+    MVS_TRY(mvs_lower_node(lo, MVS_OP_input, NULL, 0, &attr, stmt->span, &value));
+  }
+  mvs_scope_set(lo, scope, stmt->names[0], value);
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
+  if (lo->output.kind != MVS_VALUE_ABSENT) {
+    mvs_lower_error(lo, MVS_ERR_NAME, stmt->span, "a model has one output");
+    mvs_diag_note(lo->diag, lo->output_span, "the first is here");
+    return MVS_ERR_NAME;
+  }
+  mvs_value value;
+  MVS_TRY(mvs_lower_expr(lo, scope, stmt->value, &value));
+  MVS_TRY(mvs_lower_need_tensor(lo, &value, "an output", stmt->value->span));
+  if (mvs_value_type(&value)->dtype != MVS_I32) {
+    MVS_TRY(mvs_lower_cast(lo, value, MVS_F32, stmt->span, &value));
+  }
+  lo->output = value;
+  lo->output_span = stmt->span;
+  lo->module->output_name = stmt->names[0];
+  return MVS_OK;
+}
+
+/* --- the model --- */
+
+/* `init` lines of the model, wherever they stand in it. */
+static mvs_status model_inits(mvs_lowering *lo, mvs_scope *scope) {
+  for (size_t i = 0; i < lo->unit->model->count; i++) {
+    const mvs_stmt *stmt = lo->unit->model->items[i];
+    if (stmt->kind != MVS_STMT_INIT) continue;
+    MVS_TRY(mvs_lower_init_stmt(lo, scope, stmt, "model", &lo->inits));
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_model(mvs_lowering *lo) {
+  mvs_scope *scope = mvs_scope_new(lo, lo->globals);
+  mvs_outcome outcome = {0};
+  lo->prefix = "";
+  lo->stack = NULL;
+  lo->nesting = 0;
+  lo->seen.count = 0;
+  lo->rule = (mvs_rule){0};
+  lo->output = (mvs_value){0};
+  MVS_TRY(mvs_lower_override_rule(lo, scope));
+  MVS_TRY(mvs_lower_block(lo, scope, lo->unit->model, &outcome));
+  if (lo->run == MVS_RUN_FORWARD) MVS_TRY(model_inits(lo, scope));
+  return MVS_OK;
+}
+
+static mvs_status evaluate_lets(mvs_lowering *lo) {
+  mvs_outcome outcome = {0};
+  lo->globals = mvs_scope_new(lo, NULL);
+  return mvs_lower_block(lo, lo->globals, &lo->unit->lets, &outcome);
+}
+
+static mvs_status make_forward(mvs_lowering *lo) {
+  lo->run = MVS_RUN_FORWARD;
+  lo->top = mvs_module_add_function(lo->module, "forward")->graph;
+  MVS_TRY(mvs_lower_model(lo));
+  if (lo->output.kind == MVS_VALUE_ABSENT) {
+    mvs_lower_error(lo, MVS_ERR_NAME, (mvs_span){0}, "model '%s' has no output",
+                    lo->unit->model_name);
+    mvs_diag_hint(lo->diag, "add a line such as: output velocity : x");
+    return MVS_ERR_NAME;
+  }
+  mvs_result result = {lo->module->output_name, lo->output.id};
+  MVS_PUSH(mvs_graph_arena(lo->top), mvs_graph_results(lo->top), result);
+  return mvs_lower_settle_inits(lo);
+}
+
+mvs_status mvs_lower(mvs_arena *arena, mvs_diag *diag, const mvs_unit *unit, mvs_module **out) {
+  mvs_lowering *lo = MVS_NEW(arena, mvs_lowering);
+  lo->arena = arena;
+  lo->diag = diag;
+  lo->unit = unit;
+  lo->module = mvs_module_new(arena, unit->model_name);
+  lo->top =
+      mvs_graph_new(arena, lo->module, NULL); /* for lets that make tensors; then dropped */
+  MVS_TRY(evaluate_lets(lo));
+  MVS_TRY(mvs_lower_settings(lo));
+  MVS_TRY(make_forward(lo));
+  MVS_TRY(mvs_lower_flow(lo));
+  mvs_steps_add(lo->module);
+  *out = lo->module;
+  return MVS_OK;
+}

@@ -1,0 +1,295 @@
+/* lower_rule.c: residual rules. `x <- E as L` makes the branch f(u) = E with x replaced by u;
+ * the rule in force says what the new x is. */
+#include <inttypes.h>
+
+#include "compiler/ir/lowering.h"
+
+/* The branch of one update. It is applied once: a second use of the same value finds the first.
+ */
+struct mvs_branch {
+  mvs_scope *scope;     /* of the stack's block */
+  const mvs_stmt *stmt; /* the update */
+  const char *prefix;   /* labels in force at the update */
+  mvs_value x;          /* before the update */
+  bool used, failed;
+  mvs_value argument, result;
+  mvs_span first; /* where it was applied */
+};
+
+/* --- which rule is in force --- */
+
+static mvs_status unknown_rule(mvs_lowering *lo, const mvs_expr *expr) {
+  if (mvs_lower_definition(lo, expr->text, false) || mvs_builtin_find(expr->text)) {
+    return mvs_lower_error(lo, MVS_ERR_NAME, expr->text_span, "'%s' is not a residual rule",
+                           expr->text);
+  }
+  MVS_LIST(const char *) rules = {0};
+  for (size_t i = 0; i < lo->unit->definition_count; i++) {
+    const mvs_definition *definition = lo->unit->definitions[i];
+    if (definition->residual) MVS_PUSH(lo->arena, &rules, definition->name);
+  }
+  mvs_lower_error(lo, MVS_ERR_NAME, expr->text_span, "unknown residual rule '%s'", expr->text);
+  mvs_lower_suggest(lo, expr->text, rules.items, rules.count);
+  return MVS_ERR_NAME;
+}
+
+/* Makes `expr` the rule in force. */
+static mvs_status choose(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
+                         const char *label, const char *origin) {
+  while (expr->kind == MVS_EXPR_IF) {
+    bool truth;
+    MVS_TRY(mvs_lower_truth(lo, scope, expr->a, &truth));
+    expr = truth ? expr->b : expr->c;
+  }
+  if (expr->kind != MVS_EXPR_NAME && expr->kind != MVS_EXPR_CALL) {
+    return mvs_lower_error(lo, MVS_ERR_NAME, expr->span, "a residual line names a rule");
+  }
+  const mvs_definition *definition = mvs_lower_definition(lo, expr->text, true);
+  if (!definition) return unknown_rule(lo, expr);
+  if (!label) label = expr->label ? expr->label : expr->text;
+  lo->rule = (mvs_rule){definition, expr, label, origin};
+  lo->module->residual = mvs_lower_words(lo, expr->span);
+  lo->module->residual_origin = origin;
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_residual_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
+  const mvs_expr *override = lo->unit->residual;
+  if (!override) {
+    return choose(lo, scope, stmt->value, stmt->label, mvs_lower_place(lo, stmt->span));
+  }
+  const char *label = override->label ? override->label : stmt->label;
+  return choose(lo, scope, override, label, lo->unit->residual_origin);
+}
+
+mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope) {
+  if (!lo->unit->residual) return MVS_OK;
+  return choose(lo, scope, lo->unit->residual, NULL, lo->unit->residual_origin);
+}
+
+/* --- the rule's own scope --- */
+
+typedef struct rule_call {
+  mvs_scope *scope;           /* of the rule's body */
+  const mvs_actual **matched; /* one for each formal */
+  const mvs_definition *definition;
+} rule_call;
+
+/* Evaluates the arguments of the residual line where the stack stands. */
+static mvs_status open_rule(mvs_lowering *lo, mvs_scope *outside, int64_t depth,
+                            rule_call *out) {
+  const mvs_rule *rule = &lo->rule;
+  mvs_scope *scope = mvs_scope_new(lo, outside);
+  mvs_scope_set(lo, scope, "depth", mvs_value_number((double)depth));
+  mvs_actual *actuals = NULL;
+  size_t count = rule->call->kind == MVS_EXPR_CALL ? rule->call->argument_count : 0;
+  if (count > 0) MVS_TRY(mvs_lower_actuals(lo, scope, rule->call, &actuals));
+  out->definition = rule->definition;
+  out->matched = MVS_ARRAY(lo->arena, rule->definition->formal_count + 1, const mvs_actual *);
+  MVS_TRY(mvs_lower_match(lo, "rule", rule->definition->name,
+                          mvs_lower_formal_names(lo, rule->definition),
+                          rule->definition->formal_count, actuals, count, out->matched));
+  out->scope = mvs_lower_definition_scope(lo);
+  mvs_scope_set(lo, out->scope, "depth", mvs_value_number((double)depth));
+  return MVS_OK;
+}
+
+/* The value of formal `index`, given or by default. */
+static mvs_status formal_value(mvs_lowering *lo, const rule_call *call, size_t index,
+                               mvs_value *out, mvs_span *span) {
+  const mvs_formal *formal = &call->definition->formals[index];
+  *span = formal->span;
+  if (call->matched[index]) {
+    *out = *call->matched[index]->value;
+    *span = call->matched[index]->span;
+    return MVS_OK;
+  }
+  if (formal->value) return mvs_lower_expr(lo, call->scope, formal->value, out);
+  mvs_lower_error(lo, MVS_ERR_NAME, lo->rule.call->span, "rule '%s' needs '%s'",
+                  call->definition->name, formal->name);
+  mvs_diag_note(lo->diag, formal->span, "it has no default here");
+  return MVS_ERR_NAME;
+}
+
+/* `alpha: gain` is a parameter as wide as x, `alpha: scalar` one of a single element. */
+static mvs_status bind_gain(mvs_lowering *lo, const rule_call *call, size_t index,
+                            int64_t width, mvs_value *out) {
+  const mvs_formal *formal = &call->definition->formals[index];
+  mvs_value given;
+  mvs_span span;
+  mvs_init_value init;
+  MVS_TRY(formal_value(lo, call, index, &given, &span));
+  MVS_TRY(mvs_lower_init_value(lo, &given, span, &init));
+  bool gain = strcmp(formal->kind, "gain") == 0;
+  if (!gain && strcmp(formal->kind, "scalar") != 0) {
+    return mvs_lower_error(lo, MVS_ERR_NAME, formal->span,
+                           "a parameter of a rule is a gain or a scalar, not '%s'",
+                           formal->kind);
+  }
+  mvs_type type = mvs_type_make(MVS_F32, 1, (mvs_dim[]){{gain ? width : 1, false}});
+  const char *who = call->matched[index] ? "residual line" : "rule";
+  const char *origin = mvs_arena_format(lo->arena, "%s, %s", who, mvs_lower_place(lo, span));
+  return mvs_lower_param(lo, formal->name, &type, false, &init, origin, formal->span, out);
+}
+
+/* Binds the formals in order; gains only where `width` is given. */
+static mvs_status bind_formals(mvs_lowering *lo, const rule_call *call, int64_t width) {
+  for (size_t i = 0; i < call->definition->formal_count; i++) {
+    const mvs_formal *formal = &call->definition->formals[i];
+    mvs_value value;
+    mvs_span span;
+    if (formal->kind && width == 0) continue;
+    if (formal->kind)
+      MVS_TRY(bind_gain(lo, call, i, width, &value));
+    else
+      MVS_TRY(formal_value(lo, call, i, &value, &span));
+    mvs_scope_set(lo, call->scope, formal->name, value);
+  }
+  return MVS_OK;
+}
+
+/* --- updates --- */
+
+static mvs_status second_application(mvs_lowering *lo, const mvs_branch *branch,
+                                     mvs_span span) {
+  mvs_lower_error(lo, MVS_ERR_NAME, span,
+                  "the branch is applied to two different values; a rule applies it once");
+  mvs_diag_note(lo->diag, branch->first, "it was first applied here");
+  return MVS_ERR_NAME;
+}
+
+/* Evaluates the update's expression with its name standing for the argument. */
+static mvs_status run_branch(mvs_lowering *lo, mvs_branch *branch, mvs_value *out) {
+  const mvs_expr *expr = branch->stmt->value;
+  mvs_scope *scope = mvs_scope_new(lo, branch->scope);
+  mvs_scope_set(lo, scope, branch->stmt->names[0], branch->argument);
+  const char *prefix = lo->prefix;
+  lo->prefix = branch->prefix;
+  if (expr->kind != MVS_EXPR_CALL && branch->stmt->label) {
+    lo->prefix = mvs_arena_format(lo->arena, "%s%s.", branch->prefix, branch->stmt->label);
+  }
+  mvs_status status = mvs_lower_expr(lo, scope, expr, out);
+  if (status == MVS_OK) status = mvs_lower_need_tensor(lo, out, "an update", expr->span);
+  lo->prefix = prefix;
+  branch->failed = status != MVS_OK;
+  return status;
+}
+
+mvs_status mvs_lower_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_value *argument,
+                            mvs_span span, mvs_value *out) {
+  mvs_value value = argument ? *argument : branch->x;
+  MVS_TRY(mvs_lower_need_tensor(lo, &value, "the branch", span));
+  if (branch->used) {
+    bool same = value.graph == branch->argument.graph && value.id == branch->argument.id;
+    if (!same) return second_application(lo, branch, span);
+    *out = branch->result;
+    return MVS_OK;
+  }
+  branch->argument = value;
+  branch->first = span;
+  MVS_TRY(run_branch(lo, branch, &branch->result));
+  branch->used = true;
+  *out = branch->result;
+  return MVS_OK;
+}
+
+/* Runs the rule's body: x and f are what it sees of the update. */
+static mvs_status run_rule(mvs_lowering *lo, mvs_branch *branch, mvs_value *out) {
+  rule_call call;
+  mvs_outcome outcome = {0};
+  MVS_TRY(open_rule(lo, lo->stack->scope, lo->stack->region->count, &call));
+  MVS_TRY(bind_formals(lo, &call, mvs_value_features(&branch->x)));
+  mvs_scope_set(lo, call.scope, "x", branch->x);
+  mvs_scope_set(lo, call.scope, "f", (mvs_value){.kind = MVS_VALUE_BRANCH, .branch = branch});
+  MVS_TRY(mvs_lower_block(lo, call.scope, &call.definition->body, &outcome));
+  MVS_TRY(mvs_lower_need_tensor(lo, &outcome.value, "an update", outcome.span));
+  *out = outcome.value;
+  if (branch->used) return MVS_OK;
+  mvs_lower_error(lo, MVS_ERR_NAME, call.definition->name_span,
+                  "rule '%s' never uses the branch f", call.definition->name);
+  return MVS_ERR_NAME;
+}
+
+/* The new x must fit where the old one stood. */
+static mvs_status check_new(mvs_lowering *lo, const mvs_branch *branch, const mvs_value *new) {
+  const mvs_type *was = mvs_value_type(&branch->x), *is = mvs_value_type(new);
+  if (mvs_type_equal(was, is)) return MVS_OK;
+  mvs_lower_error(lo, MVS_ERR_SHAPE, branch->stmt->span,
+                  "the update changes '%s' from %s to %s", branch->stmt->names[0],
+                  mvs_lower_type_text(lo, was), mvs_lower_type_text(lo, is));
+  mvs_diag_note(lo->diag, branch->stmt->value->span, "the branch gives %s",
+                mvs_lower_type_text(lo, mvs_value_type(&branch->result)));
+  return MVS_ERR_SHAPE;
+}
+
+mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
+  const mvs_value *x = mvs_scope_find(scope, stmt->names[0]);
+  mvs_branch branch = {.scope = scope, .stmt = stmt, .prefix = lo->prefix, .x = *x};
+  MVS_TRY(mvs_lower_need_tensor(lo, x, "'<-'", stmt->name_spans[0]));
+  lo->prefix = mvs_arena_format(lo->arena, "%s%s%d.", branch.prefix, lo->rule.label,
+                                ++lo->stack->updates);
+  mvs_value value;
+  mvs_status status = run_rule(lo, &branch, &value);
+  lo->prefix = branch.prefix;
+  if (status != MVS_OK && !branch.failed) {
+    mvs_diag_note(lo->diag, stmt->span, "in this update, by rule '%s'",
+                  lo->rule.definition->name);
+  }
+  MVS_TRY(status);
+  MVS_TRY(mvs_lower_cast(lo, value, mvs_value_type(x)->dtype, stmt->span, &value));
+  MVS_TRY(check_new(lo, &branch, &value));
+  mvs_scope_set(lo, scope, stmt->names[0], value);
+  return MVS_OK;
+}
+
+/* --- around the stack --- */
+
+static const mvs_stmt *find_border(const mvs_block *block, mvs_stmt_kind side) {
+  for (size_t i = 0; i < block->count; i++) {
+    if (block->items[i]->kind == side) return block->items[i];
+  }
+  return NULL;
+}
+
+/* Runs the block on x: its bare expression, or else what it left in x, is the new x. */
+static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                             int64_t depth, mvs_value *x) {
+  rule_call call;
+  mvs_outcome outcome = {0};
+  MVS_TRY(open_rule(lo, scope, depth, &call));
+  MVS_TRY(bind_formals(lo, &call, 0));
+  mvs_scope_set(lo, call.scope, "x", *x);
+  MVS_TRY(mvs_lower_block(lo, call.scope, &stmt->body, &outcome));
+  *x = outcome.done ? outcome.value : *mvs_scope_find(call.scope, "x");
+  return mvs_lower_need_tensor(lo, x, "x", stmt->span);
+}
+
+mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
+                            const char *label, int64_t depth, mvs_value *x) {
+  const mvs_stmt *stmt = find_border(&lo->rule.definition->body, side);
+  if (!stmt) return MVS_OK;
+  /* entry and exit stand outside: their parameters belong to no layer */
+  mvs_stack_state *stack = lo->stack;
+  const char *prefix = lo->prefix;
+  lo->stack = NULL;
+  lo->prefix = mvs_arena_format(lo->arena, "%s%s.", prefix, label);
+  mvs_status status = run_border(lo, scope, stmt, depth, x);
+  lo->prefix = prefix;
+  lo->stack = stack;
+  return status;
+}
+
+mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
+                                mvs_family_inits *list) {
+  const mvs_definition *rule = lo->rule.definition;
+  const char *who = mvs_arena_format(lo->arena, "rule %s", rule->name);
+  rule_call call;
+  MVS_TRY(open_rule(lo, scope, depth, &call));
+  MVS_TRY(bind_formals(lo, &call, 0));
+  for (size_t i = 0; i < rule->body.count; i++) {
+    const mvs_stmt *stmt = rule->body.items[i];
+    if (stmt->kind != MVS_STMT_INIT) continue;
+    MVS_TRY(mvs_lower_init_stmt(lo, call.scope, stmt, who, list));
+  }
+  return MVS_OK;
+}

@@ -1,0 +1,250 @@
+/* lower_stack.c: a stack becomes one region. What its statements update is carried from layer
+ * to layer; what they read from outside becomes an invariant; parameters become stacked inputs.
+ */
+#include <inttypes.h>
+
+#include "compiler/ir/lowering.h"
+
+typedef struct carried {
+  const char *name;
+  mvs_span span;     /* of the first statement that sets it */
+  bool updated;      /* by `<-`: the rule's entry and exit act on it */
+  mvs_value initial; /* in the outer graph */
+} carried;
+typedef MVS_LIST(carried) carried_list;
+
+/* --- which values are carried --- */
+
+static void note_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_stmt *stmt,
+                         size_t index, carried_list *list) {
+  const char *name = stmt->names[index];
+  bool updated = stmt->kind == MVS_STMT_UPDATE;
+  for (size_t i = 0; i < list->count; i++) {
+    if (strcmp(list->items[i].name, name) != 0) continue;
+    list->items[i].updated |= updated;
+    return;
+  }
+  const mvs_value *outside = mvs_scope_find(scope, name);
+  bool tensor = outside && outside->kind == MVS_VALUE_TENSOR;
+  if (!tensor && !updated) return; /* a name of the block's own */
+  carried item = {name, stmt->name_spans[index], updated, {0}};
+  if (outside) item.initial = *outside;
+  MVS_PUSH(lo->arena, list, item);
+}
+
+/* Collects the names that a block sets and that hold a tensor outside, in order. */
+static void find_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_block *block,
+                         carried_list *list) {
+  for (size_t i = 0; i < block->count; i++) {
+    const mvs_stmt *stmt = block->items[i];
+    if (stmt->kind == MVS_STMT_IF) {
+      find_carried(lo, scope, &stmt->body, list);
+      find_carried(lo, scope, &stmt->orelse, list);
+    }
+    if (stmt->kind != MVS_STMT_LET && stmt->kind != MVS_STMT_UPDATE) continue;
+    for (size_t n = 0; n < stmt->name_count; n++) note_carried(lo, scope, stmt, n, list);
+  }
+}
+
+static mvs_status check_initial(mvs_lowering *lo, const carried *item) {
+  if (item->initial.kind == MVS_VALUE_TENSOR) return MVS_OK;
+  if (item->initial.kind == MVS_VALUE_ABSENT) {
+    mvs_lower_error(lo, MVS_ERR_NAME, item->span, "'%s' has no value before the stack",
+                    item->name);
+    mvs_diag_hint(lo->diag, "give it one: %s = ...", item->name);
+    return MVS_ERR_NAME;
+  }
+  return mvs_lower_error(lo, MVS_ERR_SHAPE, item->span, "'%s' is %s; a stack updates tensors",
+                         item->name, mvs_value_noun(&item->initial));
+}
+
+static int updated_count(const carried_list *list) {
+  int count = 0;
+  for (size_t i = 0; i < list->count; i++) count += list->items[i].updated;
+  return count;
+}
+
+/* Labels of the rule's entry and exit: the stack's, and the name when several are updated. */
+static const char *border_label(mvs_lowering *lo, const mvs_stmt *stmt,
+                                const carried_list *list, const carried *item) {
+  if (updated_count(list) == 1) return stmt->label;
+  return mvs_arena_format(lo->arena, "%s.%s", stmt->label, item->name);
+}
+
+/* --- into and out of the body --- */
+
+/* Updated values are stored in the precision's type and have segments; others stay as they are.
+ */
+static mvs_status prepare(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                          const carried_list *list, carried *item) {
+  MVS_TRY(check_initial(lo, item));
+  if (!item->updated) return MVS_OK;
+  const mvs_type *type = mvs_value_type(&item->initial);
+  if (type->dtype == MVS_I32 || type->rank == 0) {
+    return mvs_lower_error(lo, MVS_ERR_SHAPE, item->span, "'%s' is %s; '<-' updates features",
+                           item->name, mvs_lower_type_text(lo, type));
+  }
+  if (type->rank >= 3 && type->dims[0].per_batch) {
+    MVS_TRY(mvs_lower_segmented(lo, &item->initial, item->span, &item->initial));
+  }
+  MVS_TRY(mvs_lower_border(lo, scope, MVS_STMT_ENTRY, border_label(lo, stmt, list, item),
+                           lo->stack->region->count, &item->initial));
+  return mvs_lower_cast(lo, item->initial, lo->module->settings.precision, item->span,
+                        &item->initial);
+}
+
+static mvs_scope *body_scope(mvs_lowering *lo, mvs_scope *outside, const carried_list *list) {
+  mvs_region *region = lo->stack->region;
+  mvs_scope *scope = mvs_scope_new(lo, outside);
+  mvs_scope_set(lo, scope, "layer", (mvs_value){.kind = MVS_VALUE_LAYER});
+  mvs_scope_set(lo, scope, "depth", mvs_value_number((double)region->count));
+  for (size_t i = 0; i < list->count; i++) {
+    const carried *item = &list->items[i];
+    mvs_id id = mvs_region_argument(region, MVS_ARG_CARRIED, region->carried_count++,
+                                    mvs_value_type(&item->initial), item->span);
+    mvs_scope_set(lo, scope, item->name, mvs_value_tensor(region->body, id));
+  }
+  return scope;
+}
+
+/* The value of a carried name at the end of the block, of the type it came in with. */
+static mvs_status finish_carried(mvs_lowering *lo, const mvs_scope *scope,
+                                 const carried *item) {
+  mvs_graph *body = lo->stack->region->body;
+  const mvs_value *last = mvs_scope_find(scope, item->name);
+  mvs_value value = *last;
+  const mvs_type *wanted = mvs_value_type(&item->initial);
+  if (value.kind != MVS_VALUE_TENSOR) {
+    return mvs_lower_error(lo, MVS_ERR_SHAPE, item->span,
+                           "'%s' is a tensor before the stack and %s in it", item->name,
+                           mvs_value_noun(&value));
+  }
+  if (value.graph != body) {
+    value = mvs_value_tensor(body, mvs_lower_place_in(lo, body, &value, item->span));
+  }
+  MVS_TRY(mvs_lower_cast(lo, value, wanted->dtype, item->span, &value));
+  const mvs_type *type = mvs_value_type(&value);
+  if (!mvs_type_equal(type, wanted)) {
+    mvs_lower_error(lo, MVS_ERR_SHAPE, item->span,
+                    "'%s' is carried from layer to layer but changes from %s to %s", item->name,
+                    mvs_lower_type_text(lo, wanted), mvs_lower_type_text(lo, type));
+    mvs_diag_hint(lo->diag, "use another name for what belongs to one layer only");
+    return MVS_ERR_SHAPE;
+  }
+  mvs_result result = {item->name, value.id};
+  MVS_PUSH(mvs_graph_arena(body), mvs_graph_results(body), result);
+  return MVS_OK;
+}
+
+static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_span span,
+                             mvs_id *out) {
+  mvs_stack_state *stack = lo->stack;
+  size_t count = list->count + stack->invariants.count + stack->stacked.count;
+  if (count > MVS_MAX_INPUTS) {
+    return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "the stack reads more than %d tensors",
+                           MVS_MAX_INPUTS);
+  }
+  mvs_id inputs[MVS_MAX_INPUTS];
+  size_t at = 0;
+  for (size_t i = 0; i < list->count; i++) inputs[at++] = list->items[i].initial.id;
+  for (size_t i = 0; i < stack->invariants.count; i++) {
+    inputs[at++] = stack->invariants.items[i].outer;
+  }
+  for (size_t i = 0; i < stack->stacked.count; i++) inputs[at++] = stack->stacked.items[i];
+  mvs_attr attr = {.region = {stack->region}};
+  mvs_type type;
+  MVS_TRY(mvs_graph_infer(lo->top, MVS_OP_region, inputs, (int)count, &attr, span, lo->diag,
+                          &type));
+  *out = mvs_graph_add(lo->top, MVS_OP_region, inputs, (int)count, &attr, span);
+  return MVS_OK;
+}
+
+/* --- the statement --- */
+
+static mvs_status run_body(mvs_lowering *lo, mvs_scope *outside, const mvs_stmt *stmt,
+                           const carried_list *list) {
+  mvs_scope *scope = body_scope(lo, outside, list);
+  const char *prefix = lo->prefix;
+  mvs_outcome outcome = {0};
+  lo->prefix = mvs_arena_format(lo->arena, "%s%s.{i}.", prefix, stmt->label);
+  mvs_status status = mvs_lower_block(lo, scope, &stmt->body, &outcome);
+  lo->prefix = prefix;
+  MVS_TRY(status);
+  for (size_t i = 0; i < list->count; i++) {
+    MVS_TRY(finish_carried(lo, scope, &list->items[i]));
+  }
+  return MVS_OK;
+}
+
+/* Binds the final values outside, after the rule's exit. */
+static mvs_status bind_results(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                               const carried_list *list, mvs_id region, int64_t depth) {
+  for (size_t i = 0; i < list->count; i++) {
+    const carried *item = &list->items[i];
+    mvs_value value =
+        mvs_value_tensor(lo->top, mvs_build_get(lo->top, region, (uint32_t)i, stmt->span));
+    if (item->updated) {
+      MVS_TRY(mvs_lower_border(lo, scope, MVS_STMT_EXIT, border_label(lo, stmt, list, item),
+                               depth, &value));
+    }
+    mvs_scope_set(lo, scope, item->name, value);
+  }
+  return MVS_OK;
+}
+
+static mvs_status check_updates(mvs_lowering *lo, const mvs_stmt *stmt,
+                                const carried_list *list) {
+  if (list->count == 0) {
+    return mvs_lower_error(lo, MVS_ERR_NAME, stmt->span, "the stack updates nothing");
+  }
+  if (updated_count(list) == 0 || lo->rule.definition) return MVS_OK;
+  mvs_lower_error(lo, MVS_ERR_NAME, stmt->span, "no residual rule is in force");
+  mvs_diag_hint(lo->diag, "add a line before the stack: residual prenorm as norm");
+  return MVS_ERR_NAME;
+}
+
+static mvs_status stack_depth(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                              int64_t *depth) {
+  mvs_value count;
+  MVS_TRY(mvs_lower_expr(lo, scope, stmt->value, &count));
+  return mvs_lower_whole(lo, &count, 1, MVS_MAX_DEPTH, "the depth of a stack",
+                         stmt->value->span, depth);
+}
+
+/* What is lowered while lo->stack is set stands in the body, save for entry and initial values.
+ */
+static mvs_status inside(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                         carried_list *list, mvs_id *region) {
+  for (size_t i = 0; i < list->count; i++) {
+    MVS_TRY(prepare(lo, scope, stmt, list, &list->items[i]));
+  }
+  if (updated_count(list) > 0) {
+    MVS_TRY(mvs_lower_rule_inits(lo, scope, lo->stack->region->count, &lo->stack->inits));
+    lo->last_rule_inits = &lo->stack->inits;
+  }
+  MVS_TRY(run_body(lo, scope, stmt, list));
+  return add_region(lo, list, stmt->span, region);
+}
+
+mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
+  int64_t depth;
+  mvs_id region;
+  carried_list list = {0};
+  MVS_TRY(stack_depth(lo, scope, stmt, &depth));
+  find_carried(lo, scope, &stmt->body, &list);
+  MVS_TRY(check_updates(lo, stmt, &list));
+  mvs_stack_state *state = MVS_NEW(lo->arena, mvs_stack_state);
+  state->region = mvs_region_new(lo->top, stmt->label, depth, false, stmt->span);
+  state->scope = scope;
+  lo->stack = state;
+  mvs_status status = inside(lo, scope, stmt, &list, &region);
+  lo->stack = NULL;
+  MVS_TRY(status);
+  return bind_results(lo, scope, stmt, &list, region, depth);
+}
+
+mvs_status mvs_lower_layer(mvs_lowering *lo, mvs_span span, mvs_value *out) {
+  mvs_region *region = lo->stack->region;
+  mvs_id layer = mvs_region_argument(region, MVS_ARG_LAYER, 0, NULL, span);
+  return mvs_lower_cast(lo, mvs_value_tensor(region->body, layer), MVS_F32, span, out);
+}

@@ -1,0 +1,124 @@
+/* lower_tensor.c: where a node goes, and the dtypes that the precision asks for. */
+#include "compiler/ir/lowering.h"
+
+/* Brings a tensor of the outer graph into the body as an invariant, once. Lone constants are
+ * made anew: a number needs no argument. */
+static mvs_id import(mvs_lowering *lo, const mvs_value *value, mvs_span span) {
+  mvs_stack_state *stack = lo->stack;
+  const mvs_node *node = mvs_graph_node(value->graph, value->id);
+  if (node->op == MVS_OP_constant) {
+    return mvs_graph_add(stack->region->body, MVS_OP_constant, NULL, 0, &node->attr,
+                         node->span);
+  }
+  for (size_t i = 0; i < stack->invariants.count; i++) {
+    if (stack->invariants.items[i].outer == value->id) return stack->invariants.items[i].inner;
+  }
+  uint32_t index = stack->region->invariant_count++;
+  mvs_id inner =
+      mvs_region_argument(stack->region, MVS_ARG_INVARIANT, index, &node->type, span);
+  mvs_import pair = {value->id, inner};
+  MVS_PUSH(lo->arena, &stack->invariants, pair);
+  return inner;
+}
+
+mvs_id mvs_lower_place_in(mvs_lowering *lo, mvs_graph *graph, const mvs_value *value,
+                          mvs_span span) {
+  if (value->kind == MVS_VALUE_NUMBER) return mvs_build_constant(graph, value->number);
+  if (value->graph == graph) return value->id;
+  return import(lo, value, span);
+}
+
+/* The outermost graph that can hold a node of these inputs. */
+static mvs_graph *home_of(mvs_lowering *lo, const mvs_value *inputs, int count) {
+  for (int i = 0; i < count; i++) {
+    if (inputs[i].kind == MVS_VALUE_TENSOR && inputs[i].graph != lo->top)
+      return inputs[i].graph;
+  }
+  return lo->top;
+}
+
+mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *inputs, int count,
+                          const mvs_attr *attr, mvs_span span, mvs_value *out) {
+  if (count > MVS_MAX_INPUTS) {
+    return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "more than %d inputs", MVS_MAX_INPUTS);
+  }
+  mvs_graph *graph = home_of(lo, inputs, count);
+  mvs_id *ids = MVS_ARRAY(lo->arena, count ? (size_t)count : 1, mvs_id);
+  for (int i = 0; i < count; i++) ids[i] = mvs_lower_place_in(lo, graph, &inputs[i], span);
+  mvs_type type;
+  MVS_TRY(mvs_graph_infer(graph, op, ids, count, attr, span, lo->diag, &type));
+  *out = mvs_value_tensor(graph, mvs_graph_add(graph, op, ids, count, attr, span));
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_node1(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_span span,
+                           mvs_value *out) {
+  return mvs_lower_node(lo, op, &a, 1, NULL, span, out);
+}
+
+mvs_status mvs_lower_node2(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_value b, mvs_span span,
+                           mvs_value *out) {
+  return mvs_lower_node(lo, op, (mvs_value[]){a, b}, 2, NULL, span, out);
+}
+
+mvs_status mvs_lower_cast(mvs_lowering *lo, mvs_value a, mvs_dtype dtype, mvs_span span,
+                          mvs_value *out) {
+  *out = a;
+  if (a.kind == MVS_VALUE_TENSOR && mvs_value_type(&a)->dtype == dtype) return MVS_OK;
+  mvs_attr attr = {.cast = {dtype}};
+  return mvs_lower_node(lo, MVS_OP_cast, &a, 1, &attr, span, out);
+}
+
+mvs_status mvs_lower_same_dtype(mvs_lowering *lo, mvs_value *values, size_t count,
+                                mvs_span span) {
+  bool same = true;
+  mvs_dtype first = mvs_value_type(&values[0])->dtype;
+  for (size_t i = 1; i < count; i++) same &= mvs_value_type(&values[i])->dtype == first;
+  for (size_t i = 0; i < count && !same; i++) {
+    MVS_TRY(mvs_lower_cast(lo, values[i], MVS_F32, span, &values[i]));
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_reshape(mvs_lowering *lo, mvs_value a, const mvs_type *type, mvs_span span,
+                             mvs_value *out) {
+  const mvs_node *node = mvs_graph_node(a.graph, a.id);
+  if (node->op == MVS_OP_reshape) a.id = node->inputs[0];
+  mvs_attr attr = {.shape = {*type}};
+  attr.shape.type.dtype = mvs_value_type(&a)->dtype;
+  *out = a;
+  if (mvs_type_equal(mvs_value_type(&a), &attr.shape.type)) return MVS_OK;
+  return mvs_lower_node(lo, MVS_OP_reshape, &a, 1, &attr, span, out);
+}
+
+mvs_status mvs_lower_sum(mvs_lowering *lo, mvs_value a, int axis, mvs_span span,
+                         mvs_value *out) {
+  mvs_attr attr = {.axes = {UINT32_C(1) << axis}};
+  return mvs_lower_node(lo, MVS_OP_sum, &a, 1, &attr, span, out);
+}
+
+/* The dtype in which matmuls and attention read and write. */
+static mvs_dtype storage(const mvs_lowering *lo) { return lo->module->settings.precision; }
+
+mvs_status mvs_lower_matmul(mvs_lowering *lo, mvs_value x, mvs_value w, const mvs_value *bias,
+                            mvs_span span, mvs_value *out) {
+  mvs_value inputs[3] = {x, w};
+  for (int i = 0; i < 2; i++) {
+    MVS_TRY(mvs_lower_cast(lo, inputs[i], storage(lo), span, &inputs[i]));
+  }
+  if (bias) inputs[2] = *bias;
+  mvs_attr attr = {.matmul = {MVS_MATMUL_NT, storage(lo)}};
+  return mvs_lower_node(lo, MVS_OP_matmul, inputs, bias ? 3 : 2, &attr, span, out);
+}
+
+mvs_status mvs_lower_attention(mvs_lowering *lo, const mvs_value qkv[3], double scale,
+                               mvs_span span, mvs_value *out) {
+  mvs_value inputs[3], both;
+  for (int i = 0; i < 3; i++) {
+    MVS_TRY(mvs_lower_cast(lo, qkv[i], storage(lo), span, &inputs[i]));
+  }
+  mvs_attr attr = {.attention = {scale}};
+  MVS_TRY(mvs_lower_node(lo, MVS_OP_attention, inputs, 3, &attr, span, &both));
+  *out = mvs_value_tensor(both.graph, mvs_build_get(both.graph, both.id, 0, span));
+  return MVS_OK;
+}

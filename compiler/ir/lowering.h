@@ -1,0 +1,369 @@
+/* lowering.h: the inside of lowering, shared by lower*.c. Not for other folders.
+ *
+ *   lower.c          runs the model once per function and settles what is left at the end
+ *   lower_value.c    values, scopes, names, errors
+ *   lower_expr.c     expressions
+ *   lower_arith.c    operators on numbers and tensors
+ *   lower_call.c     calls: matching arguments, layers, branches, functions as values
+ *   lower_block.c    statements
+ *   lower_builtin.c  the table of primitive functions and the elementwise ones
+ *   lower_tokens.c   primitive functions on tokens and segments
+ *   lower_views.c    primitive functions that move values, and extents
+ *   lower_tensor.c   where a node goes, and the dtypes of the precision
+ *   lower_param.c    parameters, constants, initial values
+ *   lower_stack.c    the stack as a region
+ *   lower_rule.c     residual rules and updates
+ *   lower_settings.c train { } and sample { }
+ *   lower_flow.c     the functions around the model: loss and draw
+ *
+ * Owner: everything lies in the arena given to mvs_lower. Every call that can fail returns a
+ * status whose sentence is in the diag, and stops at the first. */
+#ifndef MVS_IR_LOWERING_H
+#define MVS_IR_LOWERING_H
+
+#include "compiler/ir/lower.h"
+
+typedef struct mvs_lowering mvs_lowering;
+typedef struct mvs_value mvs_value;
+typedef struct mvs_builtin mvs_builtin;
+typedef struct mvs_branch mvs_branch;
+
+/* --- values --- */
+
+typedef enum mvs_value_kind {
+  MVS_VALUE_ABSENT, /* an optional argument that was not given */
+  MVS_VALUE_NONE,   /* `none` */
+  MVS_VALUE_NUMBER,
+  MVS_VALUE_BOOL,
+  MVS_VALUE_STRING,
+  MVS_VALUE_TENSOR,
+  MVS_VALUE_TUPLE,    /* (a, b) and [a, b] */
+  MVS_VALUE_FUNCTION, /* a layer or primitive, perhaps with arguments after the first bound */
+  MVS_VALUE_BRANCH,   /* `f` of a rule */
+  MVS_VALUE_LAYER,    /* `layer`: becomes a tensor where it is read */
+  MVS_VALUE_INIT      /* normal(0.02), fan_in(1), ... */
+} mvs_value_kind;
+
+/* How a parameter starts, before its shape is known. */
+typedef struct mvs_init_value {
+  mvs_init_kind kind;
+  double value; /* the constant, standard deviation or half-width */
+  bool fan_in;  /* value is a gain: divided by the root of the inputs of one output */
+} mvs_init_value;
+
+/* An argument as given to a call. */
+typedef struct mvs_actual {
+  const char *name;     /* keyword, or NULL */
+  const mvs_expr *expr; /* as written, or NULL */
+  const mvs_value *value;
+  mvs_span span;
+} mvs_actual;
+
+/* A layer or primitive as a value; its first argument comes when it is applied. */
+typedef struct mvs_function_value {
+  const mvs_definition *definition; /* or NULL */
+  const mvs_builtin *builtin;       /* or NULL */
+  const mvs_actual *bound;          /* all by keyword */
+  size_t bound_count;
+} mvs_function_value;
+
+struct mvs_value {
+  mvs_value_kind kind;
+  double number;
+  bool truth;
+  const char *text;
+  mvs_graph *graph; /* of the tensor `id` */
+  mvs_id id;
+  const mvs_value *items; /* TUPLE */
+  size_t count;
+  const mvs_function_value *function;
+  mvs_branch *branch;
+  mvs_init_value init;
+};
+
+mvs_value mvs_value_number(double number);
+mvs_value mvs_value_bool(bool truth);
+mvs_value mvs_value_string(const char *text);
+mvs_value mvs_value_tensor(mvs_graph *graph, mvs_id id);
+/* "a number", "a tensor", ... for messages. */
+const char *mvs_value_noun(const mvs_value *value);
+/* The type of a TENSOR. */
+const mvs_type *mvs_value_type(const mvs_value *value);
+/* Elements of the last axis; 1 for rank 0. */
+int64_t mvs_value_features(const mvs_value *value);
+
+/* --- scopes --- */
+
+typedef struct mvs_binding {
+  const char *name;
+  mvs_value value;
+} mvs_binding;
+
+typedef struct mvs_scope {
+  struct mvs_scope *parent;
+  MVS_LIST(mvs_binding) names;
+} mvs_scope;
+
+mvs_scope *mvs_scope_new(mvs_lowering *lo, mvs_scope *parent);
+/* Binds a name in this very scope, replacing an earlier value. */
+void mvs_scope_set(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_value value);
+/* Finds a name here or outwards; NULL when there is none. */
+const mvs_value *mvs_scope_find(const mvs_scope *scope, const char *name);
+
+/* --- the state of one lowering --- */
+
+/* `init FAMILY = VALUE` of a model or rule. */
+typedef struct mvs_family_init {
+  const char *family;
+  mvs_init_value value;
+  const char *origin; /* "model dit.mvs:12" */
+} mvs_family_init;
+typedef MVS_LIST(mvs_family_init) mvs_family_inits;
+
+/* The residual rule in force. */
+typedef struct mvs_rule {
+  const mvs_definition *definition;
+  const mvs_expr *call; /* a NAME or a CALL */
+  const char *label;
+  const char *origin;
+} mvs_rule;
+
+/* One outer tensor used inside a body. */
+typedef struct mvs_import {
+  mvs_id outer, inner;
+} mvs_import;
+
+/* The stack being lowered. */
+typedef struct mvs_stack_state {
+  mvs_region *region;
+  MVS_LIST(mvs_import) invariants;
+  MVS_LIST(mvs_id) stacked; /* outer ids of the stacked inputs */
+  mvs_family_inits inits;   /* of the rule */
+  int updates;              /* so far, to number the rule's label */
+  mvs_scope *scope;         /* where the stack stands, for the rule's arguments */
+} mvs_stack_state;
+
+/* What is left to settle about a parameter at the end. */
+typedef struct mvs_pending_init {
+  size_t param;
+  const char *family; /* "writers", "weights" or NULL */
+  const mvs_family_inits *rule;
+} mvs_pending_init;
+
+/* What the run stands for. The model is lowered once for each. */
+typedef enum mvs_run { MVS_RUN_FORWARD, MVS_RUN_LOSS } mvs_run;
+
+struct mvs_lowering {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  const mvs_unit *unit;
+  mvs_module *module;
+  mvs_scope *globals;
+  mvs_run run;
+  mvs_graph *top;              /* the function's graph */
+  mvs_stack_state *stack;      /* NULL outside a stack */
+  const char *prefix;          /* labels so far: "", "blocks.{i}.operator." */
+  int nesting;                 /* calls inside calls */
+  mvs_rule rule;               /* definition NULL until a residual line was read */
+  MVS_LIST(const char *) seen; /* parameters declared in this run */
+  MVS_LIST(mvs_pending_init) pending;
+  mvs_family_inits inits; /* of the model */
+  mvs_family_inits *last_rule_inits;
+  mvs_value state;  /* LOSS: what stands for the state input */
+  mvs_value output; /* of this run; ABSENT before */
+  mvs_span output_span;
+  mvs_span objective_span; /* of `objective`, source NULL without one */
+};
+
+/* Reports an error and returns `status`. */
+mvs_status mvs_lower_error(mvs_lowering *lo, mvs_status status, mvs_span span,
+                           const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* "file.mvs:12" of a span, "" without a place. */
+const char *mvs_lower_place(mvs_lowering *lo, mvs_span span);
+/* The source text under a span. */
+const char *mvs_lower_words(mvs_lowering *lo, mvs_span span);
+/* A type as text. */
+const char *mvs_lower_type_text(mvs_lowering *lo, const mvs_type *type);
+
+/* --- expressions, calls, statements --- */
+
+mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
+                          mvs_value *out);
+/* The value of a name as a reader sees it: `f` applied, `layer` as a tensor. */
+mvs_status mvs_lower_name(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_span span,
+                          mvs_value *out);
+mvs_status mvs_lower_unary(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
+                           mvs_value *out);
+mvs_status mvs_lower_binary(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
+                            const mvs_value *b, mvs_value *out);
+mvs_status mvs_lower_number(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
+                            double *out);
+mvs_status mvs_lower_truth(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr, bool *out);
+/* Checks that a value is a whole number in [least, most]. `what` names it in the message. */
+mvs_status mvs_lower_whole(mvs_lowering *lo, const mvs_value *value, int64_t least,
+                           int64_t most, const char *what, mvs_span span, int64_t *out);
+/* Checks that a value is a list of whole numbers from `least` on; at most MVS_MAX_RANK. */
+mvs_status mvs_lower_extents(mvs_lowering *lo, const mvs_value *value, int64_t least,
+                             mvs_span span, int64_t *extents, int *count);
+mvs_status mvs_lower_need_tensor(mvs_lowering *lo, const mvs_value *value, const char *what,
+                                 mvs_span span);
+
+mvs_status mvs_lower_call(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
+                          mvs_value *out);
+/* Pairs arguments with formals; matched[i] is NULL where formal i was not given.
+ * `kind` and `name` say what is called ("layer", "linear"). */
+mvs_status mvs_lower_match(mvs_lowering *lo, const char *kind, const char *name,
+                           const char *const *formals, size_t formal_count,
+                           const mvs_actual *actuals, size_t count, const mvs_actual **matched);
+/* Evaluates the arguments of a call, in order, in the caller's scope. */
+mvs_status mvs_lower_actuals(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
+                             mvs_actual **out);
+/* A fresh scope for a definition: outside are the lets; `layer` and `depth` are visible. */
+mvs_scope *mvs_lower_definition_scope(mvs_lowering *lo);
+/* The names of a definition's formals, in order. */
+const char *const *mvs_lower_formal_names(mvs_lowering *lo, const mvs_definition *definition);
+/* The visible definition of that name and kind, or NULL. */
+const mvs_definition *mvs_lower_definition(const mvs_lowering *lo, const char *name,
+                                           bool residual);
+/* Adds the hint "did you mean". */
+void mvs_lower_suggest(mvs_lowering *lo, const char *name, const char *const *candidates,
+                       size_t count);
+
+/* What running a block gives: the value of its bare expression, if one was reached. */
+typedef struct mvs_outcome {
+  bool done;
+  mvs_value value;
+  mvs_span span;
+} mvs_outcome;
+mvs_status mvs_lower_block(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,
+                           mvs_outcome *outcome);
+
+/* --- primitive functions --- */
+
+#define MVS_MAX_FORMALS 4
+
+/* A call of a primitive: values[i] belongs to formal i and is ABSENT when not given. */
+typedef struct mvs_builtin_call {
+  const mvs_builtin *builtin;
+  const mvs_actual *actuals; /* as given; what variadic functions read */
+  size_t count;
+  mvs_value values[MVS_MAX_FORMALS];
+  mvs_span spans[MVS_MAX_FORMALS];
+  mvs_span span;
+} mvs_builtin_call;
+
+typedef mvs_status mvs_builtin_run(mvs_lowering *lo, const mvs_builtin_call *call,
+                                   mvs_value *out);
+
+struct mvs_builtin {
+  const char *name;
+  const char *formals[MVS_MAX_FORMALS]; /* the first `needed` must be given */
+  int needed;                           /* -1: any number of arguments, read from actuals */
+  mvs_builtin_run *run;
+  mvs_op op; /* for rows that share a run */
+};
+
+const mvs_builtin *mvs_builtin_find(const char *name);
+/* Names of all rows, for suggestions. */
+size_t mvs_builtin_names(const char **names, size_t room);
+mvs_status mvs_builtin_apply(mvs_lowering *lo, const mvs_builtin *builtin,
+                             const mvs_actual *actuals, size_t count, mvs_span span,
+                             mvs_value *out);
+
+/* lower_tokens.c and lower_views.c */
+mvs_builtin_run mvs_builtin_mean, mvs_builtin_center, mvs_builtin_concat, mvs_builtin_grid,
+    mvs_builtin_row_index, mvs_builtin_column_index, mvs_builtin_rows, mvs_builtin_columns,
+    mvs_builtin_tokens;
+mvs_builtin_run mvs_builtin_reshape, mvs_builtin_transpose, mvs_builtin_slice_features,
+    mvs_builtin_concat_features, mvs_builtin_index, mvs_builtin_features, mvs_builtin_extent;
+/* The segment NAME of a token tensor: x.image. */
+mvs_status mvs_lower_member(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *of,
+                            mvs_value *out);
+/* The same tensor with a segment table: a single segment "tokens" when it had none. */
+mvs_status mvs_lower_segmented(mvs_lowering *lo, const mvs_value *value, mvs_span span,
+                               mvs_value *out);
+
+/* --- tensors --- */
+
+/* Adds a node on values (tensors, numbers as constants). It goes into the outermost graph that
+ * holds all its inputs: what depends on nothing of a stack is computed once, outside. */
+mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *inputs, int count,
+                          const mvs_attr *attr, mvs_span span, mvs_value *out);
+mvs_status mvs_lower_node1(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_span span,
+                           mvs_value *out);
+mvs_status mvs_lower_node2(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_value b, mvs_span span,
+                           mvs_value *out);
+/* To another dtype; the value itself when it has it. */
+mvs_status mvs_lower_cast(mvs_lowering *lo, mvs_value a, mvs_dtype dtype, mvs_span span,
+                          mvs_value *out);
+/* Widens all to f32 unless they have one dtype already: parts of a concat. */
+mvs_status mvs_lower_same_dtype(mvs_lowering *lo, mvs_value *values, size_t count,
+                                mvs_span span);
+/* To a type of the same count; a reshape of a reshape is one. */
+mvs_status mvs_lower_reshape(mvs_lowering *lo, mvs_value a, const mvs_type *type, mvs_span span,
+                             mvs_value *out);
+/* Sum over one axis, which stays with extent 1. */
+mvs_status mvs_lower_sum(mvs_lowering *lo, mvs_value a, int axis, mvs_span span,
+                         mvs_value *out);
+/* x w^T (+ bias): operands and result in the storage type of the precision. */
+mvs_status mvs_lower_matmul(mvs_lowering *lo, mvs_value x, mvs_value w, const mvs_value *bias,
+                            mvs_span span, mvs_value *out);
+mvs_status mvs_lower_attention(mvs_lowering *lo, const mvs_value qkv[3], double scale,
+                               mvs_span span, mvs_value *out);
+/* The node of `value` in `graph`, brought into the stack's body as an invariant when needed. */
+mvs_id mvs_lower_place_in(mvs_lowering *lo, mvs_graph *graph, const mvs_value *value,
+                          mvs_span span);
+
+/* --- parameters --- */
+
+/* Declares a trained parameter under the labels in force. */
+mvs_status mvs_lower_param(mvs_lowering *lo, const char *name, const mvs_type *type,
+                           bool writer, const mvs_init_value *init, const char *origin,
+                           mvs_span span, mvs_value *out);
+/* Runs `param` and `constant` statements. */
+mvs_status mvs_lower_param_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+mvs_status mvs_lower_constant_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Reads DTYPE SHAPE of a statement; `batched` puts the batch in front. */
+mvs_status mvs_lower_declared_type(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                                   bool batched, mvs_type *out);
+/* An initial value: a number or normal(...), uniform(...), fan_in(...). */
+mvs_status mvs_lower_init_value(mvs_lowering *lo, const mvs_value *value, mvs_span span,
+                                mvs_init_value *out);
+/* Reads `init FAMILY = VALUE` into a list; `who` is "model" or "rule NAME". */
+mvs_status mvs_lower_init_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                               const char *who, mvs_family_inits *list);
+/* Lets the `init` lines decide over the layers' own initial values. */
+mvs_status mvs_lower_settle_inits(mvs_lowering *lo);
+
+/* --- the stack and its rule --- */
+
+mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+mvs_status mvs_lower_residual_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Puts --residual in force from the start: a model without a residual line can do with it. */
+mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope);
+/* Runs entry { } or exit { } of the rule on x. */
+mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
+                            const char *label, int64_t depth, mvs_value *x);
+/* Reads the rule's `init` lines. */
+mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
+                                mvs_family_inits *list);
+/* Applies `f` to a value, or finds its one application. */
+mvs_status mvs_lower_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_value *argument,
+                            mvs_span span, mvs_value *out);
+/* `layer` as an f32 tensor of the body. */
+mvs_status mvs_lower_layer(mvs_lowering *lo, mvs_span span, mvs_value *out);
+
+/* --- around the model --- */
+
+mvs_status mvs_lower_settings(mvs_lowering *lo);
+/* Runs the model's statements into a fresh function. */
+mvs_status mvs_lower_input_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+mvs_status mvs_lower_model(mvs_lowering *lo);
+/* Makes "loss" and "draw" when the output can be a velocity of the state. */
+mvs_status mvs_lower_flow(mvs_lowering *lo);
+/* The model's state input, or NULL. */
+const mvs_model_input *mvs_module_state(const mvs_module *module);
+
+#endif

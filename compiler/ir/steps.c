@@ -1,0 +1,129 @@
+/* steps.c: the functions around the model, as graphs over flat rows. */
+#include "compiler/ir/steps.h"
+
+/* A graph under construction, so that formulas read like formulas. */
+typedef struct maker {
+  mvs_graph *graph;
+} maker;
+
+static mvs_id input(maker at, const char *name, mvs_type type) {
+  mvs_attr attr = {.input = {name, type}};
+  return mvs_graph_add(at.graph, MVS_OP_input, NULL, 0, &attr, (mvs_span){0});
+}
+static mvs_id flat(maker at, const char *name) {
+  mvs_dim dims[] = {{1, true}, {MVS_FLAT_ROW, false}};
+  return input(at, name, mvs_type_make(MVS_F32, 2, dims));
+}
+static mvs_id scalar(maker at, const char *name) {
+  return input(at, name, mvs_type_make(MVS_F32, 0, NULL));
+}
+static mvs_id one(maker at) { return mvs_build_constant(at.graph, 1); }
+static mvs_id add(maker at, mvs_id a, mvs_id b) {
+  return mvs_build_binary(at.graph, MVS_OP_add, a, b, (mvs_span){0});
+}
+static mvs_id sub(maker at, mvs_id a, mvs_id b) {
+  return mvs_build_binary(at.graph, MVS_OP_sub, a, b, (mvs_span){0});
+}
+static mvs_id mul(maker at, mvs_id a, mvs_id b) {
+  return mvs_build_binary(at.graph, MVS_OP_mul, a, b, (mvs_span){0});
+}
+static mvs_id divide(maker at, mvs_id a, mvs_id b) {
+  return mvs_build_binary(at.graph, MVS_OP_div, a, b, (mvs_span){0});
+}
+static mvs_id root(maker at, mvs_id a) {
+  return mvs_build_unary(at.graph, MVS_OP_sqrt, a, (mvs_span){0});
+}
+
+static maker function(mvs_module *module, const char *name) {
+  return (maker){mvs_module_add_function(module, name)->graph};
+}
+
+static void result(maker at, const char *name, mvs_id id) {
+  mvs_result item = {name, id};
+  MVS_PUSH(mvs_graph_arena(at.graph), mvs_graph_results(at.graph), item);
+}
+
+/* keep a + (1 - keep) b */
+static mvs_id mix(maker at, mvs_id keep, mvs_id a, mvs_id b) {
+  return add(at, mul(at, keep, a), mul(at, sub(at, one(at), keep), b));
+}
+
+static void add_adamw(mvs_module *module) {
+  maker at = function(module, "adamw");
+  mvs_id p = flat(at, "p"), m = flat(at, "m"), v = flat(at, "v"), g = flat(at, "g");
+  mvs_id lr = scalar(at, "lr"), beta1 = scalar(at, "beta1"), beta2 = scalar(at, "beta2");
+  mvs_id eps = scalar(at, "eps"), decay = scalar(at, "decay"), clip = scalar(at, "clip");
+  mvs_id correction1 = scalar(at, "correction1"), correction2 = scalar(at, "correction2");
+  g = mul(at, g, clip);
+  p = mul(at, p, sub(at, one(at), mul(at, lr, decay)));
+  m = mix(at, beta1, m, g);
+  v = mix(at, beta2, v, mul(at, g, g));
+  mvs_id under = add(at, root(at, divide(at, v, correction2)), eps);
+  mvs_id move = divide(at, divide(at, m, correction1), under);
+  result(at, "p", sub(at, p, mul(at, lr, move)));
+  result(at, "m", m);
+  result(at, "v", v);
+}
+
+static void add_accumulate(mvs_module *module) {
+  maker at = function(module, "accumulate");
+  mvs_id a = flat(at, "a"), g = flat(at, "g");
+  result(at, "a", add(at, a, g));
+}
+
+static void add_average(mvs_module *module) {
+  maker at = function(module, "average");
+  mvs_id e = flat(at, "e"), p = flat(at, "p"), decay = scalar(at, "decay");
+  result(at, "e", mix(at, decay, e, p));
+}
+
+/* Rows first, then the rows' sums: a tree fixed by the shape. */
+static void add_sum_squares(mvs_module *module) {
+  maker at = function(module, "sum_squares");
+  mvs_id wide = mvs_build_cast(at.graph, flat(at, "g"), MVS_F64, (mvs_span){0});
+  mvs_id rows = mvs_build_sum(at.graph, mul(at, wide, wide), 2, (mvs_span){0});
+  mvs_id all = mvs_build_sum(at.graph, rows, 1, (mvs_span){0});
+  mvs_type type = mvs_type_make(MVS_F64, 0, NULL);
+  result(at, "total", mvs_build_reshape(at.graph, all, &type, (mvs_span){0}));
+}
+
+static void add_sampler_step(mvs_module *module, const mvs_type *state) {
+  maker at = function(module, "sampler_step");
+  mvs_id x = input(at, "x", *state), with = input(at, "conditional", *state);
+  mvs_id without = input(at, "unconditional", *state);
+  mvs_id dt = scalar(at, "dt"), cfg = scalar(at, "cfg");
+  mvs_id velocity = add(at, without, mul(at, cfg, sub(at, with, without)));
+  result(at, "x", add(at, x, mul(at, dt, velocity)));
+}
+
+mvs_id mvs_build_blend(mvs_graph *graph, mvs_id x0, mvs_id x1, mvs_id t, mvs_span span) {
+  mvs_type each = {.dtype = MVS_F32, .rank = mvs_graph_type(graph, x0)->rank};
+  each.dims[0] = (mvs_dim){1, true};
+  for (int i = 1; i < each.rank; i++) each.dims[i] = (mvs_dim){1, false};
+  if (each.rank > 1) t = mvs_build_reshape(graph, t, &each, span);
+  mvs_id rest = mvs_build_binary(graph, MVS_OP_sub, mvs_build_constant(graph, 1), t, span);
+  mvs_id data = mvs_build_binary(graph, MVS_OP_mul, rest, x0, span);
+  mvs_id noise = mvs_build_binary(graph, MVS_OP_mul, t, x1, span);
+  return mvs_build_binary(graph, MVS_OP_add, data, noise, span);
+}
+
+static void add_zt(mvs_module *module, const mvs_type *state) {
+  maker at = function(module, "zt");
+  mvs_id x0 = input(at, "x0", *state), x1 = input(at, "x1", *state);
+  mvs_id t = input(at, "t", mvs_type_make(MVS_F32, 1, (mvs_dim[]){{1, true}}));
+  result(at, "zt", mvs_build_blend(at.graph, x0, x1, t, (mvs_span){0}));
+}
+
+void mvs_steps_add(mvs_module *module) {
+  add_adamw(module);
+  add_accumulate(module);
+  add_average(module);
+  add_sum_squares(module);
+  for (size_t i = 0; i < module->inputs.count; i++) {
+    if (module->inputs.items[i].conditioning) continue;
+    mvs_type state = module->inputs.items[i].type;
+    add_sampler_step(module, &state);
+    add_zt(module, &state);
+    return;
+  }
+}
