@@ -1,0 +1,111 @@
+/* axes.c: the axes of a nest, and how they change when an operand asks. */
+#include "codegen/build_draft.h"
+
+/* More pieces than this would unroll a row into too many instructions. */
+#define MAX_PIECES 64
+
+static void add_slot(mvs_axes *axes, mvs_role role, mvs_dim dim, int axis) {
+  axes->slots[axes->count++] = (mvs_slot){role, dim, axis, 1};
+}
+
+static mvs_role role_of(const mvs_nest_plan *plan, mvs_kernel_class nest_class, int axis) {
+  if (nest_class == MVS_KERNEL_COLUMNS && (plan->reduced_axes >> axis & 1)) {
+    bool segment_number = plan->by_segment && axis == 1;
+    return segment_number ? MVS_ROLE_PARALLEL : MVS_ROLE_SEQUENTIAL;
+  }
+  return MVS_ROLE_PARALLEL;
+}
+
+/* The last parallel axis runs innermost. Without one, an axis of extent 1 does. */
+static void choose_inner(mvs_axes *axes, const mvs_nest_plan *plan, mvs_kernel_class nest_class,
+                         int64_t row_length) {
+  int last = axes->count - 1;
+  bool usable = last >= 0 && axes->slots[last].role == MVS_ROLE_PARALLEL &&
+                !axes->slots[last].dim.per_batch && !(plan->by_segment && last == 1);
+  if (nest_class == MVS_KERNEL_ROWS && usable && axes->slots[last].dim.size == 1) {
+    axes->slots[last].dim.size = row_length;
+  }
+  if (!usable) {
+    add_slot(axes, MVS_ROLE_PARALLEL, (mvs_dim){row_length, false}, -1);
+    last = axes->count - 1;
+  }
+  axes->slots[last].role = MVS_ROLE_INNER;
+  axes->inner = last;
+}
+
+mvs_status mvs_axes_start(const mvs_nest_plan *plan, mvs_kernel_class nest_class,
+                          int64_t row_length, mvs_axes *out) {
+  *out = (mvs_axes){.pieces = 1};
+  const mvs_type *space = &plan->space;
+  for (int i = 0; i < space->rank; i++) {
+    mvs_dim dim = space->dims[i];
+    if (plan->by_segment && i == 1) {
+      if (!space->segments) return MVS_ERR_INTERNAL;
+      out->slots[MVS_SLOT_TOKEN] = (mvs_slot){MVS_ROLE_SEQUENTIAL, dim, 1, 1};
+      dim = (mvs_dim){space->segments->count, false};
+    }
+    add_slot(out, role_of(plan, nest_class, i), dim, i);
+  }
+  choose_inner(out, plan, nest_class, row_length);
+  return MVS_OK;
+}
+
+mvs_affine mvs_axes_index(const mvs_axes *axes, int axis) {
+  mvs_affine index = mvs_affine_constant(axes->begin[axis]);
+  for (int i = 0; i < axes->count; i++) {
+    mvs_dim dim = axes->slots[i].dim;
+    bool moves = dim.per_batch || dim.size > 1;
+    if (axes->slots[i].axis == axis && moves) index.slot[i] = axes->slots[i].factor;
+  }
+  return index;
+}
+
+bool mvs_axes_split(mvs_axes *axes, int slot, int64_t faster) {
+  if (axes->count >= MVS_AXIS_SLOTS || slot >= axes->count || faster < 2) return false;
+  mvs_slot old = axes->slots[slot];
+  if (old.dim.size % faster != 0 || (old.dim.size == faster && !old.dim.per_batch))
+    return false;
+  if (slot == axes->inner && axes->pieces > 1) return false;
+  for (int i = axes->count; i > slot + 1; i--) axes->slots[i] = axes->slots[i - 1];
+  axes->count++;
+  if (axes->inner >= slot) axes->inner++;
+  axes->slots[slot + 1] = old;
+  axes->slots[slot + 1].dim = (mvs_dim){faster, false};
+  axes->slots[slot].dim.size /= faster;
+  axes->slots[slot].factor *= faster;
+  if (old.role == MVS_ROLE_INNER) axes->slots[slot].role = MVS_ROLE_PARALLEL;
+  return true;
+}
+
+static int64_t greatest_divisor(int64_t a, int64_t b) {
+  while (b != 0) {
+    int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+bool mvs_axes_refine(mvs_axes *axes, int64_t at) {
+  mvs_slot *inner = &axes->slots[axes->inner];
+  int64_t part = greatest_divisor(inner->dim.size, at);
+  int64_t pieces = axes->pieces * (inner->dim.size / part);
+  if (part == inner->dim.size || pieces > MAX_PIECES) return false;
+  axes->pieces = (int)pieces;
+  inner->dim.size = part;
+  return true;
+}
+
+bool mvs_axes_cut(mvs_axes *axes, int slot, int64_t at, mvs_axes *second) {
+  if (slot >= axes->count || axes->slots[slot].dim.per_batch || axes->slots[slot].axis < 0 ||
+      axes->slots[slot].role == MVS_ROLE_SEQUENTIAL || at < 1 ||
+      at >= axes->slots[slot].dim.size) {
+    return false;
+  }
+  *second = *axes;
+  mvs_slot *low = &axes->slots[slot], *high = &second->slots[slot];
+  second->begin[high->axis] += at * high->factor;
+  high->dim.size -= at;
+  low->dim.size = at;
+  return true;
+}

@@ -1,0 +1,349 @@
+/* build_emit.c: from a draft to a nest of the kernel form. */
+#include <inttypes.h>
+
+#include "codegen/build_draft.h"
+
+/* An inner axis shorter than a vector leaves most lanes idle. */
+#define SHORT_INNER 16
+
+typedef struct emitter {
+  mvs_draft *draft;
+  mvs_diag *diag;
+  mvs_nest *nest;
+  bool reduces;
+  int sequential;              /* the slot that runs in sequence, -1: none */
+  int outer[MVS_SLOTS];        /* the nest's parallel axis of a slot, -1: none */
+  uint16_t *numbers;           /* draft instruction -> nest instruction */
+  uint16_t indices[MVS_SLOTS]; /* INDEX instructions made so far */
+} emitter;
+
+static mvs_slot *slot_at(const emitter *e, int slot) { return &e->draft->axes.slots[slot]; }
+
+static bool moves(const mvs_slot *slot) { return slot->dim.size > 1 || slot->dim.per_batch; }
+
+static mvs_status fail(const emitter *e, const char *reason) {
+  mvs_diag_error(e->diag, (mvs_span){0}, "internal error: a kernel cannot be built: %s",
+                 reason);
+  return MVS_ERR_INTERNAL;
+}
+
+/* --- merging --- */
+
+/* True when every address and index steps over `slow` as over `fast` run to its end. */
+static bool walked_as_one(const emitter *e, int slow, int fast) {
+  int64_t extent = slot_at(e, fast)->dim.size;
+  for (size_t i = 0; i < e->draft->instrs.count; i++) {
+    const mvs_affine *affine = &e->draft->instrs.items[i].affine;
+    if (affine->slot[slow] != affine->slot[fast] * extent) return false;
+  }
+  return true;
+}
+
+static bool may_merge(const emitter *e, int slow, int fast) {
+  const mvs_draft *draft = e->draft;
+  if (slot_at(e, fast)->dim.per_batch) return false;
+  if (slow == draft->segment_slot || fast == draft->segment_slot) return false;
+  bool both_sequential = slot_at(e, slow)->role == MVS_ROLE_SEQUENTIAL;
+  if (both_sequential != (slot_at(e, fast)->role == MVS_ROLE_SEQUENTIAL)) return false;
+  if (fast == draft->axes.inner) {
+    if (draft->nest_class == MVS_KERNEL_ROWS && e->reduces) return false;
+    if (draft->nest_class == MVS_KERNEL_COLUMNS && slot_at(e, slow)->dim.per_batch)
+      return false;
+  }
+  return walked_as_one(e, slow, fast);
+}
+
+static void merge(const emitter *e, int slow, int fast) {
+  mvs_slot *gone = slot_at(e, slow), *stays = slot_at(e, fast);
+  stays->dim.size *= gone->dim.size;
+  stays->dim.per_batch = gone->dim.per_batch;
+  *gone = (mvs_slot){.dim = {1, false}, .axis = -1};
+  for (size_t i = 0; i < e->draft->instrs.count; i++) {
+    e->draft->instrs.items[i].affine.slot[slow] = 0;
+  }
+}
+
+/* Merges neighbours of the same kind, fastest first; sequential axes may have parallel ones
+ * between them, and the reverse. */
+static void merge_axes(const emitter *e) {
+  for (int fast = e->draft->axes.count - 1; fast > 0; fast--) {
+    if (!moves(slot_at(e, fast)) || slot_at(e, fast)->role == MVS_ROLE_NONE) continue;
+    bool sequential = slot_at(e, fast)->role == MVS_ROLE_SEQUENTIAL;
+    for (int slow = fast - 1; slow >= 0; slow--) {
+      const mvs_slot *slot = slot_at(e, slow);
+      if (!moves(slot) || sequential != (slot->role == MVS_ROLE_SEQUENTIAL)) continue;
+      if (!may_merge(e, slow, fast)) break;
+      merge(e, slow, fast);
+    }
+  }
+}
+
+/* --- the inner axis --- */
+
+/* Accesses that are contiguous along a slot; stores count twice. */
+static int contiguous_accesses(const emitter *e, int slot) {
+  int score = 0;
+  for (size_t i = 0; i < e->draft->instrs.count; i++) {
+    const mvs_draft_instr *instr = &e->draft->instrs.items[i];
+    bool memory = instr->instr.kind == MVS_INSTR_LOAD || instr->instr.kind == MVS_INSTR_STORE;
+    if (memory && instr->affine.slot[slot] == 1) {
+      score += instr->instr.kind == MVS_INSTR_STORE ? 2 : 1;
+    }
+  }
+  return score;
+}
+
+/* The parallel slot that would serve best as inner axis, or -1. */
+static int better_inner(const emitter *e) {
+  int best = -1, best_score = -1;
+  for (int i = 0; i < e->draft->axes.count; i++) {
+    const mvs_slot *slot = slot_at(e, i);
+    bool usable = slot->role == MVS_ROLE_PARALLEL && !slot->dim.per_batch &&
+                  slot->dim.size > slot_at(e, e->draft->axes.inner)->dim.size &&
+                  i != e->draft->segment_slot;
+    int score = usable ? contiguous_accesses(e, i) : -1;
+    if (score >= best_score && usable) {
+      best = i;
+      best_score = score;
+    }
+  }
+  return best;
+}
+
+/* Lets another axis run innermost where the last one is too short and no row is reduced. */
+static void choose_inner(const emitter *e) {
+  mvs_axes *axes = &e->draft->axes;
+  bool fixed = e->reduces && e->draft->nest_class == MVS_KERNEL_ROWS;
+  if (fixed || slot_at(e, axes->inner)->dim.per_batch ||
+      slot_at(e, axes->inner)->dim.size >= SHORT_INNER) {
+    return;
+  }
+  int chosen = better_inner(e);
+  if (chosen < 0) return;
+  slot_at(e, axes->inner)->role = MVS_ROLE_PARALLEL;
+  slot_at(e, chosen)->role = MVS_ROLE_INNER;
+  axes->inner = chosen;
+}
+
+/* A lone batch axis runs innermost, as flat nests do. */
+static void flatten_batch(const emitter *e) {
+  mvs_axes *axes = &e->draft->axes;
+  if (e->reduces || slot_at(e, axes->inner)->dim.size > 1 ||
+      slot_at(e, axes->inner)->dim.per_batch) {
+    return;
+  }
+  int only = -1;
+  for (int i = 0; i < axes->count; i++) {
+    if (i == axes->inner || !moves(slot_at(e, i))) continue;
+    if (only >= 0) return;
+    only = i;
+  }
+  if (only < 0 || only == e->draft->segment_slot) return;
+  slot_at(e, axes->inner)->role = MVS_ROLE_NONE;
+  slot_at(e, only)->role = MVS_ROLE_INNER;
+  axes->inner = only;
+}
+
+/* --- axes of the nest --- */
+
+static mvs_status place_sequential(emitter *e, int slot) {
+  if (e->sequential >= 0) return fail(e, "the reduced axes are not walked as one");
+  e->sequential = slot;
+  mvs_dim dim = slot_at(e, slot)->dim;
+  e->nest->sequential_batch = dim.per_batch;
+  e->nest->sequential = dim.per_batch && dim.size == 1 ? 0 : dim.size;
+  return MVS_OK;
+}
+
+static mvs_status place_outer(emitter *e, int slot) {
+  if (e->nest->outer_count == MVS_MAX_AXES) return fail(e, "it has too many axes");
+  if (slot_at(e, slot)->dim.per_batch && e->nest->outer_count > 0) {
+    return fail(e, "the batch is not its slowest axis");
+  }
+  e->outer[slot] = e->nest->outer_count;
+  e->nest->outer[e->nest->outer_count++] = slot_at(e, slot)->dim;
+  return MVS_OK;
+}
+
+/* Places the slots that hold the batch, or those that do not. */
+static mvs_status place_slots(emitter *e, bool batch) {
+  const mvs_draft *draft = e->draft;
+  for (int i = 0; i < MVS_SLOTS; i++) {
+    bool axis = i < draft->axes.count || i == MVS_SLOT_TOKEN;
+    if (!axis || i == draft->axes.inner || slot_at(e, i)->dim.per_batch != batch) continue;
+    if (!moves(slot_at(e, i)) && i != draft->segment_slot) continue;
+    if (slot_at(e, i)->role == MVS_ROLE_SEQUENTIAL) MVS_TRY(place_sequential(e, i));
+    if (slot_at(e, i)->role == MVS_ROLE_PARALLEL) MVS_TRY(place_outer(e, i));
+  }
+  return MVS_OK;
+}
+
+static mvs_status place_axes(emitter *e) {
+  const mvs_draft *draft = e->draft;
+  e->nest->inner = slot_at(e, draft->axes.inner)->dim;
+  for (int i = 0; i < MVS_SLOTS; i++) e->outer[i] = -1;
+  MVS_TRY(place_slots(e, true));
+  MVS_TRY(place_slots(e, false));
+  bool columns = draft->nest_class == MVS_KERNEL_COLUMNS;
+  if (columns && e->sequential < 0) e->nest->sequential = 1;
+  e->nest->segment_axis = -1;
+  if (draft->segments) {
+    e->nest->segments = draft->segments;
+    e->nest->segment_axis = e->outer[draft->segment_slot];
+    if (columns) e->nest->sequential = 0;
+  }
+  return MVS_OK;
+}
+
+/* --- instructions --- */
+
+static mvs_level level_of(const emitter *e, uint32_t deps) {
+  uint32_t elements = 1u << e->draft->axes.inner;
+  if (e->sequential >= 0) elements |= 1u << e->sequential;
+  return deps & elements ? MVS_LEVEL_ELEMENT : MVS_LEVEL_ROW;
+}
+
+/* The level and the phase that an instruction has from its arguments. */
+static void settle(const emitter *e, mvs_instr *instr, uint32_t deps) {
+  bool columns = e->draft->nest_class == MVS_KERNEL_COLUMNS;
+  instr->level = level_of(e, deps);
+  for (int i = 0; i < mvs_instr_argument_count(instr); i++) {
+    const mvs_instr *from = &e->nest->instrs.items[instr->arguments[i]];
+    int ready = from->phase + (from->kind == MVS_INSTR_REDUCE);
+    if (ready > instr->phase) instr->phase = (uint8_t)ready;
+    if (from->level == MVS_LEVEL_ELEMENT) instr->level = MVS_LEVEL_ELEMENT;
+  }
+  if (instr->kind == MVS_INSTR_REDUCE) {
+    instr->level = columns ? MVS_LEVEL_ELEMENT : MVS_LEVEL_ROW;
+  }
+  if (instr->kind == MVS_INSTR_STORE && columns) {
+    instr->level = MVS_LEVEL_ELEMENT;
+    instr->phase = 1;
+  }
+  int last = instr->phase + (instr->kind == MVS_INSTR_REDUCE && columns);
+  if (last >= e->nest->phases) e->nest->phases = last + 1;
+}
+
+static uint16_t append(emitter *e, mvs_instr instr, uint32_t deps) {
+  settle(e, &instr, deps);
+  MVS_PUSH(e->draft->arena, &e->nest->instrs, instr);
+  return (uint16_t)(e->nest->instrs.count - 1);
+}
+
+static uint16_t append_number(emitter *e, int64_t value) {
+  mvs_instr instr = {.kind = MVS_INSTR_CONSTANT, .dtype = MVS_I32, .value = (double)value};
+  return append(e, instr, 0);
+}
+
+static uint16_t append_arith(emitter *e, mvs_op op, uint16_t a, uint16_t b, uint32_t deps) {
+  mvs_instr instr = {
+      .kind = MVS_INSTR_ARITH, .op = op, .dtype = MVS_I32, .to = MVS_I32, .arguments = {a, b}};
+  return append(e, instr, deps);
+}
+
+static uint16_t index_of(emitter *e, int slot) {
+  if (e->indices[slot] != UINT16_MAX) return e->indices[slot];
+  int axis = e->outer[slot];
+  if (slot == e->draft->axes.inner) axis = MVS_INNER;
+  if (slot == e->sequential) axis = MVS_SEQUENTIAL;
+  mvs_instr instr = {.kind = MVS_INSTR_INDEX, .dtype = MVS_I32, .axis = axis};
+  return e->indices[slot] = append(e, instr, 1u << slot);
+}
+
+/* The i32 value of an affine: terms of the row first, so that they are computed once per row.
+ */
+static uint16_t append_affine(emitter *e, const mvs_affine *affine) {
+  uint16_t sum = UINT16_MAX;
+  uint32_t deps = 0;
+  for (int pass = 0; pass < 2; pass++) {
+    for (int i = 0; i < MVS_SLOTS; i++) {
+      bool element = level_of(e, 1u << i) == MVS_LEVEL_ELEMENT;
+      if (affine->slot[i] == 0 || element != (pass == 1)) continue;
+      uint16_t term = index_of(e, i);
+      deps |= 1u << i;
+      if (affine->slot[i] != 1) {
+        uint16_t stride = append_number(e, affine->slot[i]);
+        term = append_arith(e, MVS_OP_mul, term, stride, 1u << i);
+      }
+      sum = sum == UINT16_MAX ? term : append_arith(e, MVS_OP_add, sum, term, deps);
+    }
+  }
+  if (sum == UINT16_MAX) return append_number(e, affine->constant);
+  if (affine->constant == 0) return sum;
+  return append_arith(e, MVS_OP_add, sum, append_number(e, affine->constant), deps);
+}
+
+static void set_access(const emitter *e, const mvs_affine *affine, mvs_access *access) {
+  for (int i = 0; i < MVS_SLOTS; i++) {
+    if (e->outer[i] >= 0) access->outer[e->outer[i]] = affine->slot[i];
+  }
+  access->inner = affine->slot[e->draft->axes.inner];
+  access->segment = affine->slot[MVS_SLOT_SEGMENT];
+  if (e->sequential >= 0) access->sequential = affine->slot[e->sequential];
+}
+
+static void append_draft(emitter *e, size_t index) {
+  const mvs_draft_instr *from = &e->draft->instrs.items[index];
+  if (from->is_affine) {
+    e->numbers[index] = append_affine(e, &from->affine);
+    return;
+  }
+  mvs_instr instr = from->instr;
+  for (int i = 0; i < mvs_instr_argument_count(&instr); i++) {
+    instr.arguments[i] = e->numbers[instr.arguments[i]];
+  }
+  uint32_t own = 0;
+  if (instr.kind == MVS_INSTR_LOAD || instr.kind == MVS_INSTR_STORE) {
+    set_access(e, &from->affine, &instr.access);
+    for (int i = 0; i < MVS_SLOTS; i++) own |= from->affine.slot[i] ? 1u << i : 0;
+  }
+  e->numbers[index] = append(e, instr, own);
+}
+
+static bool is_dear(const mvs_instr *instr) {
+  if (instr->kind == MVS_INSTR_RANDOM) return true;
+  if (instr->kind != MVS_INSTR_ARITH) return false;
+  switch (instr->op) {
+    case MVS_OP_exp:
+    case MVS_OP_log:
+    case MVS_OP_sin:
+    case MVS_OP_cos:
+    case MVS_OP_tanh:
+    case MVS_OP_sigmoid:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/* Marks dear elements that several phases need, for printers that can hold a row. */
+static void mark_kept(const emitter *e) {
+  mvs_nest *nest = e->nest;
+  uint32_t *masks = MVS_ARRAY(e->draft->arena, nest->instrs.count + 1, uint32_t);
+  mvs_nest_needs(nest, masks);
+  for (size_t i = 0; i < nest->instrs.count; i++) {
+    mvs_instr *instr = &nest->instrs.items[i];
+    bool often = (masks[i] & (masks[i] - 1)) != 0;
+    instr->keep = often && instr->level == MVS_LEVEL_ELEMENT && is_dear(instr) &&
+                  nest->nest_class == MVS_KERNEL_ROWS && !nest->inner.per_batch;
+  }
+}
+
+mvs_status mvs_draft_emit(mvs_draft *draft, mvs_diag *diag, mvs_nest *out) {
+  emitter e = {.draft = draft, .diag = diag, .nest = out, .sequential = -1};
+  *out = (mvs_nest){.nest_class = draft->nest_class, .phases = 1, .segment_axis = -1};
+  size_t count = draft->instrs.count;
+  e.numbers = MVS_ARRAY(draft->arena, count + 1, uint16_t);
+  for (size_t i = 0; i < count; i++) {
+    e.reduces = e.reduces || draft->instrs.items[i].instr.kind == MVS_INSTR_REDUCE;
+  }
+  for (int i = 0; i < MVS_SLOTS; i++) e.indices[i] = UINT16_MAX;
+  merge_axes(&e);
+  choose_inner(&e);
+  flatten_batch(&e);
+  MVS_TRY(place_axes(&e));
+  for (size_t i = 0; i < count; i++) append_draft(&e, i);
+  if (out->instrs.count >= UINT16_MAX) return fail(&e, "it has too many instructions");
+  mark_kept(&e);
+  return MVS_OK;
+}

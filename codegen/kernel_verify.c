@@ -1,0 +1,168 @@
+/* kernel_verify.c: the invariants of kernel.h as a table of named rules. */
+#include "codegen/kernel.h"
+
+/* What a rule looks at: one instruction in its nest. */
+typedef struct view {
+  const mvs_kernel *kernel;
+  const mvs_nest *nest;
+  const mvs_instr *instr;
+  size_t index;
+} view;
+
+static const mvs_instr *argument(const view *at, int index) {
+  return &at->nest->instrs.items[at->instr->arguments[index]];
+}
+
+static bool uses_memory(const mvs_instr *instr) {
+  return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
+}
+
+static bool arguments_before(const view *at) {
+  for (int i = 0; i < mvs_instr_argument_count(at->instr); i++) {
+    if (at->instr->arguments[i] >= at->index) return false;
+    if (argument(at, i)->kind == MVS_INSTR_STORE) return false;
+  }
+  return true;
+}
+
+static bool operand_known(const view *at) {
+  return !uses_memory(at->instr) || (int)at->instr->access.operand < at->kernel->operand_count;
+}
+
+static bool store_marked(const view *at) {
+  return at->instr->kind != MVS_INSTR_STORE || at->kernel->written[at->instr->access.operand];
+}
+
+static bool load_widens(const view *at) {
+  if (at->instr->kind != MVS_INSTR_LOAD) return true;
+  mvs_dtype dtype = at->kernel->operands[at->instr->access.operand];
+  return at->instr->dtype == (dtype == MVS_BF16 ? MVS_F32 : dtype);
+}
+
+static bool store_fits(const view *at) {
+  if (at->instr->kind != MVS_INSTR_STORE) return true;
+  mvs_dtype dtype = at->kernel->operands[at->instr->access.operand];
+  return argument(at, 0)->dtype == (dtype == MVS_BF16 ? MVS_F32 : dtype);
+}
+
+static bool no_bf16_values(const view *at) { return at->instr->dtype != MVS_BF16; }
+
+static bool phase_in_range(const view *at) { return at->instr->phase < at->nest->phases; }
+
+/* The result of a REDUCE of phase p exists from p + 1 on. */
+static bool phases_ascend(const view *at) {
+  for (int i = 0; i < mvs_instr_argument_count(at->instr); i++) {
+    const mvs_instr *from = argument(at, i);
+    int ready = from->phase + (from->kind == MVS_INSTR_REDUCE);
+    if (at->instr->phase < ready) return false;
+  }
+  return true;
+}
+
+static bool rows_before_elements(const view *at) {
+  const mvs_instr *instr = at->instr;
+  if (instr->level == MVS_LEVEL_ELEMENT || instr->kind == MVS_INSTR_REDUCE) return true;
+  for (int i = 0; i < mvs_instr_argument_count(instr); i++) {
+    if (argument(at, i)->level == MVS_LEVEL_ELEMENT) return false;
+  }
+  return true;
+}
+
+static bool rows_stay(const view *at) {
+  const mvs_instr *instr = at->instr;
+  if (instr->level != MVS_LEVEL_ROW) return true;
+  if (uses_memory(instr)) return !instr->access.inner && !instr->access.sequential;
+  return instr->kind != MVS_INSTR_INDEX || instr->axis >= 0;
+}
+
+static bool reduce_level(const view *at) {
+  if (at->instr->kind != MVS_INSTR_REDUCE) return true;
+  bool rows = at->nest->nest_class == MVS_KERNEL_ROWS;
+  return at->instr->level == (rows ? MVS_LEVEL_ROW : MVS_LEVEL_ELEMENT) &&
+         (rows || at->instr->phase == 0) &&
+         (at->instr->op == MVS_OP_sum || at->instr->op == MVS_OP_max_over);
+}
+
+static bool columns_store_late(const view *at) {
+  if (at->nest->nest_class != MVS_KERNEL_COLUMNS || at->instr->kind != MVS_INSTR_STORE) {
+    return true;
+  }
+  return at->instr->phase == 1 && at->instr->access.sequential == 0;
+}
+
+static bool arithmetic_op(const view *at) {
+  if (at->instr->kind != MVS_INSTR_ARITH) return true;
+  mvs_op op = at->instr->op;
+  return mvs_ops[op].op_class == MVS_CLASS_ELEMENT && op != MVS_OP_random &&
+         op != MVS_OP_broadcast && op != MVS_OP_normalize;
+}
+
+static const struct rule {
+  const char *name;
+  bool (*holds)(const view *at);
+} rules[] = {
+    {"arguments stand before their users", arguments_before},
+    {"operands are declared", operand_known},
+    {"stored operands are marked written", store_marked},
+    {"loads widen to the dtype of arithmetic", load_widens},
+    {"a store's value has the operand's dtype", store_fits},
+    {"bf16 lives only in memory", no_bf16_values},
+    {"phases are less than the nest's", phase_in_range},
+    {"what follows a reduction has a later phase", phases_ascend},
+    {"row values depend on row values only", rows_before_elements},
+    {"row values do not move along inner or sequential", rows_stay},
+    {"reductions have the level of their nest", reduce_level},
+    {"columns store once, after the reduction", columns_store_late},
+    {"arithmetic is an elementwise op", arithmetic_op},
+};
+
+static mvs_status broken(const mvs_kernel *kernel, mvs_diag *diag, mvs_span span,
+                         const char *rule, size_t index) {
+  mvs_diag_error(diag, span,
+                 "internal error: kernel %s, instruction %%%zu: rule '%s' is broken",
+                 kernel->name ? kernel->name : "", index, rule);
+  return MVS_ERR_INTERNAL;
+}
+
+/* NULL, or the rule on a nest's axes that is broken. */
+static const char *check_axes(const mvs_nest *nest) {
+  if (nest->outer_count < 0 || nest->outer_count > MVS_MAX_AXES) return "axes are few enough";
+  for (int i = 1; i < nest->outer_count; i++) {
+    if (nest->outer[i].per_batch) return "the batch is the slowest axis";
+  }
+  if (nest->inner.per_batch && nest->outer_count > 0) return "the batch is the slowest axis";
+  if (nest->phases < 1 || nest->phases > 32) return "phases fit a mask";
+  if (nest->segment_axis >= nest->outer_count) return "the segment axis exists";
+  if (nest->segment_axis >= 0 && !nest->segments) return "the segment axis has a table";
+  if (nest->instrs.count == 0 || nest->instrs.count > UINT16_MAX) {
+    return "instructions fit their numbers";
+  }
+  return NULL;
+}
+
+static mvs_status check_nest(const mvs_kernel *kernel, const mvs_nest *nest, mvs_diag *diag) {
+  const char *axes = check_axes(nest);
+  if (axes) return broken(kernel, diag, (mvs_span){0}, axes, 0);
+  for (size_t i = 0; i < nest->instrs.count; i++) {
+    view at = {kernel, nest, &nest->instrs.items[i], i};
+    for (size_t k = 0; k < sizeof rules / sizeof *rules; k++) {
+      if (!rules[k].holds(&at)) return broken(kernel, diag, at.instr->span, rules[k].name, i);
+    }
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag) {
+  bool nested =
+      kernel->kernel_class == MVS_KERNEL_ROWS || kernel->kernel_class == MVS_KERNEL_COLUMNS;
+  if (kernel->operand_count < 1 || kernel->operand_count > 64) {
+    return broken(kernel, diag, (mvs_span){0}, "operands are few enough", 0);
+  }
+  if (nested != (kernel->nests.count > 0)) {
+    return broken(kernel, diag, (mvs_span){0}, "a kernel has nests or is heavy", 0);
+  }
+  for (size_t i = 0; i < kernel->nests.count; i++) {
+    MVS_TRY(check_nest(kernel, &kernel->nests.items[i], diag));
+  }
+  return MVS_OK;
+}

@@ -1,0 +1,385 @@
+#include "codegen/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* Packed program:  MAGIC, length, checksum, then `length` bytes of protobuf.
+ * Executable:      the trainer's bytes, the packed program, then TAIL, its length, its
+ * checksum: a reader starts at the end of the file and needs no knowledge of the executable's
+ * format. */
+static const char magic[8] = "MVSPROG1";
+static const char tail[8] = "MVSTAIL1";
+#define FRAME_BYTES       24
+#define MAX_PROGRAM_BYTES ((uint64_t)1 << 30)
+
+/* A frame (head of a packed program, or tail of an executable). Little-endian, as all of x86.
+ */
+typedef struct frame {
+  char magic[8];
+  uint64_t length, checksum;
+} frame;
+_Static_assert(sizeof(frame) == FRAME_BYTES, "a frame has no padding");
+
+int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch) {
+  const Mvs__Extent *extents[2] = {nest->rows, nest->inner};
+  const int64_t chunks[2] = {nest->row_chunk, nest->inner_chunk};
+  int64_t units = 1;
+  for (int i = 0; i < 2; i++) {
+    if (!extents[i]) continue;
+    int64_t size = extents[i]->size * (extents[i]->per_batch ? batch : 1);
+    if (size <= 0) return 0;
+    if (chunks[i] > 0) units *= size / chunks[i] + (size % chunks[i] != 0);
+  }
+  return units;
+}
+
+/* --- packing --- */
+
+mvs_status mvs_program_pack(const mvs_program *program, mvs_text *out) {
+  size_t length = mvs__program__get_packed_size(program);
+  if (length > MAX_PROGRAM_BYTES) return MVS_ERR_LIMIT;
+  uint8_t *bytes = mvs_arena_alloc(out->home, length + 1);
+  mvs__program__pack(program, bytes);
+  frame head = {.length = length, .checksum = XXH3_64bits(bytes, length)};
+  memcpy(head.magic, magic, sizeof magic);
+  mvs_text_add_bytes(out, (const char *)&head, sizeof head);
+  mvs_text_add_bytes(out, (const char *)bytes, length);
+  return MVS_OK;
+}
+
+/* --- checking: a program read from a file is hostile until its indices are known to be in
+ * range. */
+
+static bool dtype_known(const char *name) {
+  return !strcmp(name, "f32") || !strcmp(name, "bf16") || !strcmp(name, "f64") ||
+         !strcmp(name, "i32");
+}
+
+/* Sizes that later sums and products may use without overflow, for any sane batch. */
+static bool size_sane(int64_t size) { return size >= 0 && size <= INT64_C(1) << 50; }
+
+static bool extent_ok(const Mvs__Extent *extent) { return extent && size_sane(extent->size); }
+
+static bool tensors_ok(Mvs__Tensor *const *tensors, size_t count, size_t buffers) {
+  for (size_t i = 0; i < count; i++) {
+    if (!dtype_known(tensors[i]->dtype) || tensors[i]->buffer >= buffers) return false;
+    for (size_t k = 0; k < tensors[i]->n_dims; k++) {
+      if (!extent_ok(tensors[i]->dims[k])) return false;
+    }
+  }
+  return true;
+}
+
+static bool steps_ok(Mvs__Step *const *steps, size_t count, const Mvs__Function *function,
+                     const mvs_program *program) {
+  for (size_t i = 0; i < count; i++) {
+    const Mvs__Step *step = steps[i];
+    if (step->kernel < -1 || step->kernel >= (int64_t)program->n_kernels) return false;
+    if (step->kernel == -1 && step->loop >= function->n_loops) return false;
+    for (size_t k = 0; k < step->n_operands; k++) {
+      const Mvs__Operand *operand = step->operands[k];
+      if (operand->buffer >= function->n_buffers || !size_sane(operand->offset)) return false;
+    }
+  }
+  return true;
+}
+
+static bool buffer_ok(const Mvs__Buffer *buffer, const Mvs__Function *function,
+                      const mvs_program *program) {
+  bool flat =
+      buffer->kind == MVS__BUFFER__KIND__PARAM || buffer->kind == MVS__BUFFER__KIND__GRAD;
+  if (flat && buffer->param >= program->n_params) return false;
+  if (buffer->home < -1 || buffer->home >= (int64_t)function->n_loops) return false;
+  return size_sane(buffer->fixed) && size_sane(buffer->per_batch) && buffer->slots_kept >= 1 &&
+         size_sane(buffer->slots_kept) && buffer->slots_least >= 1 &&
+         buffer->slots_least <= buffer->slots_kept && buffer->zero_slots >= 0 &&
+         buffer->zero_slots <= buffer->slots_kept;
+}
+
+/* A loop may hold later loops only, so that a malformed program cannot nest without end. */
+static bool loop_ok(const Mvs__Function *function, size_t index, const mvs_program *program) {
+  const Mvs__Loop *loop = function->loops[index];
+  if (!size_sane(loop->count) || loop->forward < -1 ||
+      loop->forward >= (int64_t)function->n_loops) {
+    return false;
+  }
+  for (size_t i = 0; i < loop->n_steps; i++) {
+    if (loop->steps[i]->kernel == -1 && loop->steps[i]->loop <= index) return false;
+  }
+  return steps_ok(loop->steps, loop->n_steps, function, program);
+}
+
+static bool function_ok(const Mvs__Function *function, const mvs_program *program) {
+  for (size_t i = 0; i < function->n_buffers; i++) {
+    if (!buffer_ok(function->buffers[i], function, program)) return false;
+  }
+  for (size_t i = 0; i < function->n_loops; i++) {
+    if (!loop_ok(function, i, program)) return false;
+  }
+  return tensors_ok(function->inputs, function->n_inputs, function->n_buffers) &&
+         tensors_ok(function->outputs, function->n_outputs, function->n_buffers) &&
+         steps_ok(function->steps, function->n_steps, function, program);
+}
+
+static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
+  for (size_t i = 0; i < kernel->n_stages; i++) {
+    const Mvs__Stage *stage = kernel->stages[i];
+    for (size_t k = 0; k < stage->n_nests; k++) {
+      const Mvs__Nest *nest = stage->nests[k];
+      if (nest->address >= program->host_code.len) return false;
+      if (!extent_ok(nest->rows) || !extent_ok(nest->inner)) return false;
+    }
+  }
+  return size_sane(kernel->scratch) && size_sane(kernel->workspace_fixed) &&
+         size_sane(kernel->workspace_per_batch);
+}
+
+/* offset + layers * elements of a parameter must lie in the flat buffers. */
+static bool param_ok(const Mvs__Param *param, const mvs_program *program) {
+  int64_t layers = param->layers ? param->layers : 1, extent, end;
+  if (!size_sane(param->elements) || !size_sane(layers) || !size_sane(param->offset)) {
+    return false;
+  }
+  if (__builtin_mul_overflow(layers, param->elements, &extent)) return false;
+  if (__builtin_add_overflow(param->offset, extent, &end)) return false;
+  int64_t product = 1;
+  for (size_t i = 0; i < param->n_shape; i++) {
+    if (!size_sane(param->shape[i])) return false;
+    if (__builtin_mul_overflow(product, param->shape[i], &product)) return false;
+  }
+  return product == param->elements && (!param->trained || end <= program->flat_elements);
+}
+
+/* NULL when every index and size of the tables is in range, else what is wrong. */
+static const char *check_program(const mvs_program *program) {
+  if (!program->settings) return "the program has no settings";
+  if (!size_sane(program->flat_elements)) return "the program's parameters have no sane size";
+  for (size_t i = 0; i < program->n_params; i++) {
+    if (!param_ok(program->params[i], program)) return "the program has a malformed parameter";
+  }
+  for (size_t i = 0; i < program->n_inputs; i++) {
+    if (!dtype_known(program->inputs[i]->dtype)) return "the program has a malformed input";
+  }
+  for (size_t i = 0; i < program->n_kernels; i++) {
+    if (!kernel_ok(program->kernels[i], program)) return "the program has a malformed kernel";
+  }
+  for (size_t i = 0; i < program->n_functions; i++) {
+    if (!function_ok(program->functions[i], program)) {
+      return "the program has a malformed function";
+    }
+  }
+  return NULL;
+}
+
+static mvs_status refuse(const char **reason, const char *words) {
+  if (reason) *reason = words;
+  return MVS_ERR_FORMAT;
+}
+
+mvs_status mvs_program_unpack(const void *data, size_t size, mvs_program **out,
+                              const char **reason) {
+  *out = NULL;
+  frame head;
+  if (size < sizeof head) return refuse(reason, "the program is cut short");
+  memcpy(&head, data, sizeof head);
+  if (memcmp(head.magic, magic, sizeof magic) != 0) {
+    return refuse(reason, "this is not a compiled program, or one of another version of mvcc");
+  }
+  const uint8_t *bytes = (const uint8_t *)data + sizeof head;
+  if (head.length > MAX_PROGRAM_BYTES || head.length != size - sizeof head) {
+    return refuse(reason, "the program's length does not fit the file");
+  }
+  if (XXH3_64bits(bytes, head.length) != head.checksum) {
+    return refuse(reason, "the program's checksum is wrong: the file is damaged");
+  }
+  mvs_program *program = mvs__program__unpack(NULL, head.length, bytes);
+  if (!program) return refuse(reason, "the program's tables cannot be read");
+  const char *wrong = check_program(program);
+  if (wrong) {
+    mvs_program_free(program);
+    return refuse(reason, wrong);
+  }
+  *out = program;
+  return MVS_OK;
+}
+
+void mvs_program_free(mvs_program *program) {
+  if (program) mvs__program__free_unpacked(program, NULL);
+}
+
+/* --- executables --- */
+
+/* Reads exactly `size` bytes at `offset`; false with errno 0 when the file ends before. */
+static bool read_at(int file, void *into, size_t size, off_t offset) {
+  size_t have = 0;
+  while (have < size) {
+    ssize_t got = pread(file, (char *)into + have, size - have, offset + (off_t)have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got == 0) errno = 0;
+    if (got <= 0) return false;
+    have += (size_t)got;
+  }
+  return true;
+}
+
+static bool write_all(int file, const char *bytes, size_t size) {
+  while (size > 0) {
+    ssize_t put = write(file, bytes, size);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    bytes += put;
+    size -= (size_t)put;
+  }
+  return true;
+}
+
+/* Reads the tail of an open file of `size` bytes; false when it has none. */
+static bool read_tail(int file, off_t size, frame *end) {
+  return size >= (off_t)(2 * sizeof *end) &&
+         read_at(file, end, sizeof *end, size - (off_t)sizeof *end) &&
+         memcmp(end->magic, tail, sizeof tail) == 0 &&
+         end->length <= MAX_PROGRAM_BYTES + sizeof *end &&
+         (off_t)end->length <= size - (off_t)sizeof *end;
+}
+
+/* Copies the trainer without a program that may already be appended to it. */
+static bool copy_trainer(int from, int to) {
+  struct stat facts;
+  if (fstat(from, &facts) != 0) return false;
+  off_t left = facts.st_size, at = 0;
+  frame end;
+  if (read_tail(from, facts.st_size, &end)) left -= (off_t)(end.length + sizeof end);
+  static _Thread_local char block[1 << 16];
+  while (left > 0) {
+    size_t size = left < (off_t)sizeof block ? (size_t)left : sizeof block;
+    if (!read_at(from, block, size, at) || !write_all(to, block, size)) return false;
+    at += (off_t)size;
+    left -= (off_t)size;
+  }
+  return true;
+}
+
+static bool write_parts(int trainer, int to, const mvs_text *packed) {
+  frame end = {.length = packed->length};
+  memcpy(end.magic, tail, sizeof tail);
+  memcpy(&end.checksum, packed->data + 16, sizeof end.checksum); /* of the packed program */
+  return copy_trainer(trainer, to) && write_all(to, packed->data, packed->length) &&
+         write_all(to, (const char *)&end, sizeof end);
+}
+
+static mvs_status io_error(mvs_diag *diag, const char *what, const char *path) {
+  mvs_diag_error(diag, (mvs_span){0}, "cannot %s '%s': %s", what, path,
+                 errno ? strerror(errno) : "the file changed meanwhile");
+  return MVS_ERR_IO;
+}
+
+/* Writes beside `path` and renames, so that a failure leaves what was there untouched. */
+static mvs_status replace_file(int trainer, const mvs_text *packed, const char *path,
+                               mvs_diag *diag) {
+  char *temporary = mvs_arena_format(packed->home, "%s.XXXXXX", path);
+  int to = mkostemp(temporary, O_CLOEXEC);
+  if (to < 0) return io_error(diag, "write", path);
+  mode_t mask = umask(0);
+  umask(mask);
+  bool good =
+      write_parts(trainer, to, packed) && fchmod(to, 0777 & ~mask) == 0 && fsync(to) == 0;
+  int reason = errno;
+  if (close(to) != 0 && good) {
+    reason = errno;
+    good = false;
+  }
+  if (good && rename(temporary, path) != 0) {
+    reason = errno;
+    good = false;
+  }
+  if (good) return MVS_OK;
+  unlink(temporary);
+  errno = reason;
+  return io_error(diag, "write", path);
+}
+
+/* A device or pipe is written to, never replaced: `-o /dev/null` must not remove it. */
+static mvs_status write_special(int trainer, const mvs_text *packed, const char *path,
+                                mvs_diag *diag) {
+  int to = open(path, O_WRONLY | O_CLOEXEC);
+  if (to < 0) return io_error(diag, "write", path);
+  bool good = write_parts(trainer, to, packed);
+  int reason = errno;
+  close(to);
+  errno = reason;
+  return good ? MVS_OK : io_error(diag, "write", path);
+}
+
+static mvs_status write_packed(const mvs_text *packed, const char *trainer, const char *path,
+                               mvs_diag *diag) {
+  struct stat facts;
+  bool special = stat(path, &facts) == 0 && !S_ISREG(facts.st_mode);
+  if (special && S_ISDIR(facts.st_mode)) {
+    errno = EISDIR;
+    return io_error(diag, "write", path);
+  }
+  int from = open(trainer, O_RDONLY | O_CLOEXEC);
+  if (from < 0) return io_error(diag, "read the trainer", trainer);
+  mvs_status status = special ? write_special(from, packed, path, diag)
+                              : replace_file(from, packed, path, diag);
+  close(from);
+  return status;
+}
+
+mvs_status mvs_program_write_executable(const mvs_program *program, const char *trainer,
+                                        const char *path, mvs_diag *diag) {
+  mvs_arena *scratch = mvs_arena_new();
+  if (!scratch) return MVS_ERR_MEMORY;
+  mvs_text packed = mvs_text_new(scratch);
+  mvs_status status = mvs_program_pack(program, &packed);
+  if (status == MVS_OK) {
+    status = write_packed(&packed, trainer, path, diag);
+  } else {
+    mvs_diag_error(diag, (mvs_span){0}, "the compiled program has more than %llu bytes",
+                   (unsigned long long)MAX_PROGRAM_BYTES);
+  }
+  mvs_arena_free(scratch);
+  return status;
+}
+
+static mvs_status read_open(int file, mvs_arena *scratch, mvs_program **out,
+                            const char **reason) {
+  struct stat facts;
+  frame end;
+  if (fstat(file, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+    return refuse(reason, "the executable is not a regular file");
+  }
+  if (!read_tail(file, facts.st_size, &end)) {
+    return refuse(reason, "no compiled program is appended to this executable");
+  }
+  char *packed = mvs_arena_alloc(scratch, end.length);
+  if (!read_at(file, packed, end.length, facts.st_size - (off_t)(end.length + sizeof end))) {
+    return refuse(reason, "the appended program cannot be read");
+  }
+  return mvs_program_unpack(packed, end.length, out, reason);
+}
+
+mvs_status mvs_program_read_executable(const char *path, mvs_program **out,
+                                       const char **reason) {
+  *out = NULL;
+  int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) {
+    if (reason) *reason = "the executable cannot be opened";
+    return MVS_ERR_IO;
+  }
+  mvs_arena *scratch = mvs_arena_new();
+  mvs_status status = MVS_ERR_MEMORY;
+  if (scratch) {
+    status = read_open(file, scratch, out, reason);
+  } else if (reason) {
+    *reason = "there is no memory for the program";
+  }
+  mvs_arena_free(scratch);
+  close(file);
+  return status;
+}
