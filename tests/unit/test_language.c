@@ -164,6 +164,38 @@ static void use_is_bounded(void **state) {
   mvs_arena_free(arena);
 }
 
+/* Every whole example of the manual parses, and every part of a file parses in some block. */
+static void examples_parse(void **state) {
+  (void)state;
+  static const char *const frames[][2] = {{"", ""}, {"model m {\n", "}\n"}};
+  mvs_arena *arena = mvs_arena_new();
+  mvs_diag *diag = mvs_diag_new(arena);
+  mvs_source *manual;
+  const char *path = MVS_SOURCE_DIR "/docs/language.md";
+  mvs_status status = mvs_source_read(arena, diag, path, 1 << 20, (mvs_span){0}, &manual);
+  assert_int_equal(status, MVS_OK);
+  int examples = 0;
+  for (const char *at = manual->text; (at = strstr(at, "\n```mvs")); at++) {
+    const char *begin = strchr(at + 1, '\n') + 1, *end = strstr(begin, "```");
+    bool part = strncmp(at, "\n```mvs-fragment", 16) == 0, parsed_once = false;
+    assert_non_null(end);
+    for (int frame = 0; frame < (part ? 2 : 1); frame++) {
+      mvs_text text = mvs_text_new(arena);
+      mvs_text_add(&text, frames[frame][0]);
+      mvs_text_add_bytes(&text, begin, (size_t)(end - begin));
+      mvs_text_add(&text, frames[frame][1]);
+      mvs_source *source = mvs_source_new(arena, "m", mvs_text_string(&text), text.length);
+      mvs_file *file;
+      parsed_once |= mvs_parse(arena, mvs_diag_new(arena), source, &file) == MVS_OK;
+    }
+    if (!parsed_once) print_error("does not parse: %.*s\n", (int)(end - begin), begin);
+    assert_true(parsed_once);
+    examples++;
+  }
+  assert_true(examples > 10);
+  mvs_arena_free(arena);
+}
+
 /* One test per file of the pattern, appended to `tests`. */
 static size_t add_files(struct CMUnitTest *tests, size_t most, glob_t *found,
                         const char *pattern) {
@@ -181,10 +213,10 @@ int main(void) {
   struct CMUnitTest tests[512] = {
       cmocka_unit_test(overrides_replace_lets), cmocka_unit_test(several_values_make_a_tuple),
       cmocka_unit_test(depth_is_bounded),       cmocka_unit_test(nul_bytes_are_refused),
-      cmocka_unit_test(use_is_bounded),
+      cmocka_unit_test(use_is_bounded),         cmocka_unit_test(examples_parse),
   };
   glob_t errors, trees;
-  size_t count = 5;
+  size_t count = 6;
   count += add_files(tests + count, 250, &errors, MVS_SOURCE_DIR "/tests/errors/parse_*.mvs");
   count += add_files(tests + count, 250, &trees, MVS_SOURCE_DIR "/tests/golden/ast/*.mvs");
   int failed = _cmocka_run_group_tests("language", tests, count, NULL, NULL);
