@@ -3,7 +3,7 @@
 #ifndef MVS_IR_ATTR_H
 #define MVS_IR_ATTR_H
 
-#include "compiler/ir/graph.h"
+#include "compiler/ir/node.h"
 
 /* Mixes a word into a hash. */
 uint64_t mvs_attr_mix(uint64_t hash, uint64_t word);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "compiler/ir/attr.h"
-#include "compiler/ir/region.h"
 
 /* Nodes live in chunks, so that a pointer to one stays valid while the graph grows. Chunk k
  * holds FIRST_CHUNK << k nodes: a small body is cheap, a large graph has few chunks. */
@@ -62,36 +61,6 @@ const mvs_node *mvs_graph_node(const mvs_graph *graph, mvs_id id) { return node_
 
 const mvs_type *mvs_graph_type(const mvs_graph *graph, mvs_id id) {
   return &node_at(graph, id)->type;
-}
-
-uint32_t mvs_node_result_count(const mvs_graph *graph, mvs_id id) {
-  const mvs_node *node = node_at(graph, id);
-  switch (node->op) {
-    case MVS_OP_attention:
-      return 2;
-    case MVS_OP_attention_grad:
-      return 3;
-    case MVS_OP_region:
-      return node->attr.region.body->carried_count + node->attr.region.body->output_count;
-    default:
-      return 1;
-  }
-}
-
-static mvs_type region_result_type(const mvs_region *region, uint32_t index) {
-  mvs_id inner = region->body->results.items[index].id;
-  const mvs_type *type = mvs_graph_type(region->body, inner);
-  return index < region->carried_count ? *type : mvs_region_stack_type(region, type);
-}
-
-mvs_type mvs_node_result_type(const mvs_graph *graph, mvs_id id, uint32_t index) {
-  const mvs_node *node = node_at(graph, id);
-  assert(index < mvs_node_result_count(graph, id));
-  if (node->op == MVS_OP_region) return region_result_type(node->attr.region.body, index);
-  if (index == 0) return node->type;
-  if (node->op == MVS_OP_attention_grad) return *mvs_graph_type(graph, node->inputs[index]);
-  const mvs_type *q = &node->type; /* [B, T, H, D] -> lse [B, H, T] */
-  return mvs_type_make(MVS_F32, 3, (mvs_dim[]){q->dims[0], q->dims[2], q->dims[1]});
 }
 
 static uint64_t hash_key(const mvs_node *key) {

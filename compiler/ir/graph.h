@@ -6,109 +6,18 @@
 #ifndef MVS_IR_GRAPH_H
 #define MVS_IR_GRAPH_H
 
-#include "compiler/ir/type.h"
-
-#define MVS_MAX_INPUTS 512
-
-typedef enum mvs_op {
-#define MVS_OP(id, least, most, class, attribute) MVS_OP_##id,
-#include "compiler/ir/ops.def"
-#undef MVS_OP
-  MVS_OP_COUNT
-} mvs_op;
-
-typedef enum mvs_op_class {
-  MVS_CLASS_SOURCE, MVS_CLASS_ELEMENT, MVS_CLASS_REDUCE, MVS_CLASS_SEGMENT, MVS_CLASS_VIEW,
-  MVS_CLASS_HEAVY
-} mvs_op_class;
-
-typedef enum mvs_attr_kind {
-  MVS_ATTR_none, MVS_ATTR_input, MVS_ATTR_param, MVS_ATTR_argument, MVS_ATTR_constant,
-  MVS_ATTR_iota, MVS_ATTR_cast, MVS_ATTR_random, MVS_ATTR_shape, MVS_ATTR_axes,
-  MVS_ATTR_epsilon, MVS_ATTR_segments, MVS_ATTR_permutation, MVS_ATTR_slice, MVS_ATTR_concat,
-  MVS_ATTR_index, MVS_ATTR_matmul, MVS_ATTR_attention, MVS_ATTR_region
-} mvs_attr_kind;
-
-/* The row of an op. */
-typedef struct mvs_op_info {
-  const char *name;
-  int least_inputs, most_inputs;
-  mvs_op_class op_class;
-  mvs_attr_kind attribute;
-} mvs_op_info;
-extern const mvs_op_info mvs_ops[MVS_OP_COUNT];
-
-/* True for the ops whose results are taken with `get` only: attention, attention_grad, region. */
-bool mvs_op_is_tuple(mvs_op op);
-/* Finds an op by name; false when there is none. */
-bool mvs_op_parse(const char *name, mvs_op *out);
-
-typedef uint32_t mvs_id; /* a node of one graph */
-#define MVS_NONE UINT32_MAX
-
-typedef enum mvs_argument_kind {
-  MVS_ARG_CARRIED,   /* the value carried from layer to layer, index among the carried */
-  MVS_ARG_INVARIANT, /* the same for all layers */
-  MVS_ARG_STACKED,   /* this layer's slice of a stacked input */
-  MVS_ARG_READ,      /* a stacked output of this region at an earlier layer, see region.h */
-  MVS_ARG_LAYER      /* the layer's number, i32 rank 0 */
-} mvs_argument_kind;
-
-/* Which product, in terms of the trailing axes; A has any leading axes "...":
- *   NT: A[..., K] x B[N, K]   -> [..., N]       y = x W^T, with optional bias [N]
- *   NN: A[..., K] x B[K, N]   -> [..., N]       dX = dY W
- *   TN: A[..., M] x B[..., N] -> [M, N]         dW = dY^T X, contracts all leading axes */
-typedef enum mvs_matmul_form { MVS_MATMUL_NT, MVS_MATMUL_NN, MVS_MATMUL_TN } mvs_matmul_form;
-
-typedef enum mvs_random_kind { MVS_RANDOM_UNIFORM, MVS_RANDOM_NORMAL } mvs_random_kind;
+#include "compiler/ir/node.h"
 
 struct mvs_region;
 struct mvs_module;
-
-/* Attributes: a tagged union; the tag is mvs_ops[op].attribute. */
-typedef union mvs_attr {
-  struct { const char *name; mvs_type type; } input;
-  struct { uint32_t index; mvs_type type; } param;      /* index into the module's parameters */
-  struct { mvs_argument_kind kind; uint32_t index; mvs_type type; } argument;
-  struct { double value; mvs_dtype dtype; } constant;
-  struct { mvs_type type; int axis; } iota;
-  struct { mvs_dtype dtype; } cast;
-  /* stream separates independent draws; the position is the element's index within its sample */
-  struct { mvs_random_kind kind; uint32_t stream; mvs_type type; } random;
-  struct { mvs_type type; } shape;                      /* dtype is ignored: taken from the input */
-  struct { uint32_t mask; } axes;                       /* bit i: axis i is reduced */
-  struct { double value; } epsilon;
-  struct { const mvs_segments *table; } segments;
-  struct { int rank; uint8_t axis[MVS_MAX_RANK]; } permutation; /* result axis i = input axis[i] */
-  /* slice: elements [start, start+length) of an axis whose extent is total; pad: the reverse.
-   * `segments` is the table of the result's token axis or NULL */
-  struct { int axis; int64_t start, length, total; const mvs_segments *segments; } slice;
-  struct { int axis; const mvs_segments *segments; } concat;
-  struct { uint32_t value; } index;
-  struct { mvs_matmul_form form; mvs_dtype dtype; } matmul; /* dtype of the result */
-  struct { double scale; } attention;
-  struct { struct mvs_region *body; } region;
-} mvs_attr;
-
-typedef struct mvs_node {
-  mvs_op op;
-  /* 0 in the forward pass; k > 0 marks a value recomputed in pass k. Part of interning, so that
-   * common subexpressions are never shared across it. */
-  uint8_t pass;
-  uint16_t input_count;
-  const mvs_id *inputs;
-  mvs_attr attr;
-  mvs_type type;  /* of the result; of result 0 when there are several (see mvs_node_result_type) */
-  mvs_span span;  /* the first source place that asked for it */
-  const char *rule; /* the named rewrite that made it, or NULL */
-} mvs_node;
 
 typedef struct mvs_graph mvs_graph;
 
 /* An empty graph of `module`. For a region's body, `region` is its region, else NULL. */
 mvs_graph *mvs_graph_new(mvs_arena *home, struct mvs_module *module, struct mvs_region *region);
-/* The module and the enclosing region (NULL at the top) of a graph. */
+/* The module of a graph. */
 struct mvs_module *mvs_graph_module(const mvs_graph *graph);
+/* The enclosing region, NULL at the top. */
 struct mvs_region *mvs_graph_region(const mvs_graph *graph);
 /* The arena that owns it. */
 mvs_arena *mvs_graph_arena(const mvs_graph *graph);
@@ -128,8 +37,9 @@ mvs_id mvs_graph_add(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int coun
                      const mvs_attr *attr, mvs_span span);
 /* The interned node with the op, inputs, attribute, type and pass of `key`, or MVS_NONE. */
 mvs_id mvs_graph_find(const mvs_graph *graph, const mvs_node *key);
-/* Sets the pass and rule that nodes added from now on carry (recompute mark, rewrite's name). */
+/* Sets the pass that nodes added from now on carry (the recompute mark). */
 void mvs_graph_set_pass(mvs_graph *graph, uint8_t pass);
+/* Sets the name of the rewrite that nodes added from now on carry. */
 void mvs_graph_set_rule(mvs_graph *graph, const char *rule);
 /* The type of result `index` of a HEAVY node with several results; index 0 of any other is its type. */
 mvs_type mvs_node_result_type(const mvs_graph *graph, mvs_id id, uint32_t index);
@@ -147,19 +57,30 @@ mvs_results *mvs_graph_results(mvs_graph *graph);
 /* The same, to read only. */
 const mvs_results *mvs_graph_result_list(const mvs_graph *graph);
 
-/* Shorthands used by all builders. */
+/* --- shorthands used by all builders --- */
+
+/* One f32 number. */
 mvs_id mvs_build_constant(mvs_graph *graph, double value);
+/* An op without attribute on one value. */
 mvs_id mvs_build_unary(mvs_graph *graph, mvs_op op, mvs_id a, mvs_span span);
+/* The same on two values. */
 mvs_id mvs_build_binary(mvs_graph *graph, mvs_op op, mvs_id a, mvs_id b, mvs_span span);
+/* A cast, also to the dtype it has: simplify drops those. */
 mvs_id mvs_build_cast(mvs_graph *graph, mvs_id a, mvs_dtype dtype, mvs_span span);
+/* The sum over the axes whose bits are set. */
 mvs_id mvs_build_sum(mvs_graph *graph, mvs_id a, uint32_t axes_mask, mvs_span span);
+/* The same elements as `type` shapes them; its dtype is ignored. */
 mvs_id mvs_build_reshape(mvs_graph *graph, mvs_id a, const mvs_type *type, mvs_span span);
+/* `length` elements from `start` on; segments are those of the result's token axis or NULL. */
 mvs_id mvs_build_slice(mvs_graph *graph, mvs_id a, int axis, int64_t start, int64_t length,
                        const mvs_segments *segments, mvs_span span);
+/* The parts one after the other along an axis. */
 mvs_id mvs_build_concat(mvs_graph *graph, const mvs_id *parts, int count, int axis,
                         const mvs_segments *segments, mvs_span span);
+/* One result of an op that has several. */
 mvs_id mvs_build_get(mvs_graph *graph, mvs_id tuple, uint32_t index, mvs_span span);
+/* A product; `bias` may be MVS_NONE. */
 mvs_id mvs_build_matmul(mvs_graph *graph, mvs_matmul_form form, mvs_id a, mvs_id b, mvs_id bias,
-                        mvs_dtype dtype, mvs_span span); /* bias may be MVS_NONE */
+                        mvs_dtype dtype, mvs_span span);
 
 #endif

@@ -1,5 +1,5 @@
 /* ops.c: the op table, printed from ops.def. */
-#include "compiler/ir/graph.h"
+#include "compiler/ir/node.h"
 
 const mvs_op_info mvs_ops[MVS_OP_COUNT] = {
 #define MVS_OP(id, least, most, class, attribute) \

@@ -26,6 +26,7 @@ mvs_status mvs_read_expect(mvs_reader *reader, const char *mark);
 mvs_status mvs_read_name(mvs_reader *reader, const char **out);
 /* An integer between `least` and `most`. */
 mvs_status mvs_read_integer(mvs_reader *reader, int64_t least, int64_t most, int64_t *out);
+/* An integer that fits an index. */
 mvs_status mvs_read_index(mvs_reader *reader, uint32_t *out);
 /* Any number that a dump writes, "inf" and "nan" too. */
 mvs_status mvs_read_number(mvs_reader *reader, double *out);

@@ -7,8 +7,9 @@
 
 /* Checks all functions of the module (regions included). `after` names the pass just run. */
 mvs_status mvs_module_verify(const mvs_module *module, const char *after, mvs_diag *diag);
-/* The rules, by number: how many there are and what each says. */
+/* How many rules there are. */
 size_t mvs_verify_rule_count(void);
+/* What rule `index` says. */
 const char *mvs_verify_rule_name(size_t index);
 
 #endif
