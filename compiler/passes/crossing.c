@@ -1,0 +1,152 @@
+/* crossing.c: keep or redo, decided per node from what stands around it in the forward graph.
+ */
+#include "compiler/passes/crossing.h"
+
+#include "compiler/passes/pass.h"
+
+static bool is_view(mvs_op op) {
+  return op == MVS_OP_reshape || op == MVS_OP_slice || op == MVS_OP_transpose;
+}
+
+static bool starts_varying(const mvs_node *node) {
+  switch (node->op) {
+    case MVS_OP_input:
+      return true;
+    case MVS_OP_argument:
+      return node->attr.argument.kind == MVS_ARG_CARRIED ||
+             node->attr.argument.kind == MVS_ARG_READ;
+    default:
+      return false;
+  }
+}
+
+static void mark_varying(mvs_crossing *crossing, const mvs_graph *graph) {
+  for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
+    const mvs_node *node = mvs_graph_node(graph, id);
+    bool varying = starts_varying(node);
+    for (int i = 0; i < node->input_count; i++) {
+      varying = varying || crossing->varying[node->inputs[i]];
+    }
+    crossing->varying[id] = varying;
+  }
+}
+
+/* Marks what is stored: results, and what fusion stops at. A reshape has no place of its own,
+ * so the mark goes on to its input. Users have larger ids, so that one sweep from the end does.
+ */
+static void mark_stored(mvs_crossing *crossing, mvs_graph *graph, bool *stored) {
+  const mvs_results *results = mvs_graph_results(graph);
+  for (size_t i = 0; i < results->count; i++) stored[results->items[i].id] = true;
+  for (mvs_id id = mvs_graph_size(graph); id-- > 0;) {
+    const mvs_node *node = mvs_graph_node(graph, id);
+    bool heavy = mvs_ops[node->op].op_class == MVS_CLASS_HEAVY;
+    bool held = stored[id] || crossing->part_of[id] != MVS_NONE;
+    for (int i = 0; i < node->input_count; i++) {
+      mvs_id input = node->inputs[i];
+      if (heavy || (node->op == MVS_OP_reshape && stored[id])) stored[input] = true;
+      if (node->op == MVS_OP_concat && stored[id]) crossing->part_of[input] = id;
+      if (node->op == MVS_OP_cast && node->type.dtype == MVS_BF16 && held) {
+        crossing->rounded[input] = id;
+      }
+    }
+  }
+}
+
+/* Row scalars [.., 1] and per-sample or per-segment vectors. */
+static bool is_small(const mvs_type *type) {
+  if (type->rank == 0) return true;
+  if (type->rank < 2) return false;
+  mvs_dim last = type->dims[type->rank - 1];
+  return (last.size == 1 && !last.per_batch) || (type->rank <= 3 && !type->segments);
+}
+
+static bool keeps(const mvs_crossing *crossing, const mvs_node *node, bool stored) {
+  if (is_view(node->op)) return stored && !crossing->kept[node->inputs[0]];
+  switch (mvs_ops[node->op].op_class) {
+    case MVS_CLASS_HEAVY:
+    case MVS_CLASS_REDUCE:
+      return true;
+    case MVS_CLASS_SOURCE:
+      return node->op != MVS_OP_constant && node->op != MVS_OP_iota;
+    case MVS_CLASS_SEGMENT:
+      if (node->op == MVS_OP_segment_sum || node->op == MVS_OP_segment_mean) return true;
+      break;
+    case MVS_CLASS_VIEW:
+      if (node->op == MVS_OP_get) return true;
+      break;
+    case MVS_CLASS_ELEMENT:
+      break;
+  }
+  return stored || is_small(&node->type);
+}
+
+mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {
+  size_t size = (size_t)mvs_graph_size(graph) + 1;
+  mvs_crossing *crossing = MVS_NEW(arena, mvs_crossing);
+  crossing->kept = MVS_ARRAY(arena, size, bool);
+  crossing->varying = MVS_ARRAY(arena, size, bool);
+  crossing->part_of = MVS_ARRAY(arena, size, mvs_id);
+  crossing->rounded = MVS_ARRAY(arena, size, mvs_id);
+  for (size_t i = 0; i < size; i++) crossing->part_of[i] = crossing->rounded[i] = MVS_NONE;
+  bool *stored = MVS_ARRAY(arena, size, bool);
+  mark_varying(crossing, graph);
+  mark_stored(crossing, graph, stored);
+  for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
+    crossing->kept[id] = keeps(crossing, mvs_graph_node(graph, id), stored[id]);
+  }
+  return crossing;
+}
+
+/* --- the pass: the gradients decided as they asked; here the outcome is told --- */
+
+static void explain_value(mvs_compilation *compilation, const mvs_region *backward,
+                          const mvs_node *argument) {
+  mvs_text *out = compilation->explain;
+  bool per_batch;
+  int64_t bytes =
+      mvs_type_elements(&argument->type, &per_batch) * mvs_dtype_size(argument->type.dtype);
+  mvs_text_addf(out, "crossing %s: kept per layer, %lld bytes%s: ", backward->label,
+                (long long)bytes, per_batch ? " per sample" : "");
+  mvs_type_text(&argument->type, out);
+  if (argument->span.source) {
+    int line, column;
+    mvs_span_position(argument->span, &line, &column);
+    mvs_text_addf(out, " from %s:%d", argument->span.source->name, line);
+  }
+  mvs_text_add(out, "\n");
+}
+
+static bool comes_from(const mvs_graph *graph, mvs_id id, const mvs_region *region) {
+  const mvs_node *node = mvs_graph_node(graph, id);
+  if (node->op != MVS_OP_get) return false;
+  const mvs_node *tuple = mvs_graph_node(graph, node->inputs[0]);
+  return tuple->op == MVS_OP_region && tuple->attr.region.body == region;
+}
+
+static void explain_region(mvs_compilation *compilation, const mvs_graph *graph,
+                           const mvs_node *node) {
+  const mvs_region *region = node->attr.region.body;
+  const mvs_id *stacked = node->inputs + region->carried_count + region->invariant_count;
+  size_t redone = 0;
+  for (mvs_id id = 0; id < mvs_graph_size(region->body); id++) {
+    const mvs_node *inner = mvs_graph_node(region->body, id);
+    redone += inner->pass > 0;
+    if (inner->op != MVS_OP_argument || inner->attr.argument.kind != MVS_ARG_STACKED) continue;
+    if (comes_from(graph, stacked[inner->attr.argument.index], region->forward)) {
+      explain_value(compilation, region, inner);
+    }
+  }
+  mvs_text_addf(compilation->explain, "crossing %s: %zu elementwise values are redone\n",
+                region->label, redone);
+}
+
+mvs_status mvs_pass_crossing(mvs_compilation *compilation) {
+  mvs_function *grad = mvs_module_function(compilation->module, "grad");
+  if (!grad || !compilation->explain) return MVS_OK;
+  for (mvs_id id = 0; id < mvs_graph_size(grad->graph); id++) {
+    const mvs_node *node = mvs_graph_node(grad->graph, id);
+    if (node->op != MVS_OP_region || !node->attr.region.body->forward) continue;
+    explain_region(compilation, grad->graph, node);
+  }
+  return MVS_OK;
+}

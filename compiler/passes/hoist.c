@@ -1,0 +1,151 @@
+/* hoist.c: what a body computes anew for each layer although it is the same for all, or could
+ * be done for all layers at once, moves out of it.
+ *
+ * invariant  a value that depends on invariants and constants alone (RoPE tables) becomes an
+ *            invariant. Views, stretches and cheap functions of constants stay: a place in
+ * memory would cost more than they do stacked    a cast of a stacked input (weights to bf16)
+ * becomes a cast of the stacked value, so that forward and backward share it Lifted nodes are
+ * in pass 0 whatever pass they came from: nothing of them is recomputed. */
+#include "compiler/passes/rewrite_internal.h"
+
+typedef enum depends { ON_NOTHING, ON_INVARIANTS, ON_LAYER } depends;
+typedef enum lift { STAYS, LIFTS_INVARIANT, LIFTS_STACKED } lift;
+
+typedef struct survey {
+  mvs_graph *body;
+  depends *depends;
+  bool *worth; /* computing it takes more than a load would */
+  bool *chain; /* casts, functions and reshapes of one stacked input */
+  lift *lifts;
+} survey;
+
+static bool is_dear(mvs_op op) {
+  switch (op) {
+    case MVS_OP_exp:
+    case MVS_OP_log:
+    case MVS_OP_sin:
+    case MVS_OP_cos:
+    case MVS_OP_tanh:
+    case MVS_OP_sigmoid:
+    case MVS_OP_random:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/* Ops that have no place in memory of their own. */
+static bool is_placeless(const mvs_node *node) {
+  mvs_op_class op_class = mvs_ops[node->op].op_class;
+  return op_class == MVS_CLASS_SOURCE || op_class == MVS_CLASS_VIEW ||
+         node->op == MVS_OP_broadcast || node->op == MVS_OP_segment_broadcast;
+}
+
+static depends argument_depends(const mvs_node *node) {
+  return node->attr.argument.kind == MVS_ARG_INVARIANT ? ON_INVARIANTS : ON_LAYER;
+}
+
+static bool extends_chain(const mvs_node *node, const survey *all) {
+  if (node->op == MVS_OP_argument) return node->attr.argument.kind == MVS_ARG_STACKED;
+  bool fits = node->op == MVS_OP_reshape ||
+              (mvs_ops[node->op].op_class == MVS_CLASS_ELEMENT && node->op != MVS_OP_broadcast);
+  return fits && node->input_count == 1 && all->chain[node->inputs[0]];
+}
+
+static void look(survey *all, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(all->body, id);
+  mvs_op_class op_class = mvs_ops[node->op].op_class;
+  depends on = node->op == MVS_OP_argument ? argument_depends(node) : ON_NOTHING;
+  bool worth = is_dear(node->op) || op_class == MVS_CLASS_REDUCE || op_class == MVS_CLASS_HEAVY;
+  for (int i = 0; i < node->input_count; i++) {
+    mvs_id input = node->inputs[i];
+    if (all->depends[input] > on) on = all->depends[input];
+    worth = worth || all->worth[input];
+  }
+  all->depends[id] = on;
+  all->worth[id] = worth || (on == ON_INVARIANTS && !is_placeless(node));
+  all->chain[id] = extends_chain(node, all);
+}
+
+/* Decides from the results down: a node that is needed in the body is lifted, or stays and
+ * needs its inputs there. */
+static void decide(survey *all) {
+  mvs_id size = mvs_graph_size(all->body);
+  bool *needed = MVS_ARRAY(mvs_graph_arena(all->body), (size_t)size + 1, bool);
+  const mvs_results *results = mvs_graph_results(all->body);
+  for (size_t i = 0; i < results->count; i++) needed[results->items[i].id] = true;
+  for (mvs_id id = size; id-- > 0;) {
+    if (!needed[id]) continue;
+    const mvs_node *node = mvs_graph_node(all->body, id);
+    if (all->depends[id] != ON_LAYER && all->worth[id] && !is_placeless(node)) {
+      all->lifts[id] = LIFTS_INVARIANT;
+    } else if (all->chain[id] && node->op == MVS_OP_cast) {
+      all->lifts[id] = LIFTS_STACKED;
+    } else {
+      for (int i = 0; i < node->input_count; i++) needed[node->inputs[i]] = true;
+    }
+  }
+}
+
+static survey *survey_body(mvs_arena *arena, mvs_graph *body) {
+  survey *all = MVS_NEW(arena, survey);
+  size_t size = (size_t)mvs_graph_size(body) + 1;
+  all->body = body;
+  all->depends = MVS_ARRAY(arena, size, depends);
+  all->worth = MVS_ARRAY(arena, size, bool);
+  all->chain = MVS_ARRAY(arena, size, bool);
+  all->lifts = MVS_ARRAY(arena, size, lift);
+  for (mvs_id id = 0; id < mvs_graph_size(body); id++) look(all, id);
+  decide(all);
+  return all;
+}
+
+/* Builds a body value in the outer graph; `stacked` when for all layers at once. */
+static mvs_id lift_node(const mvs_region_work *work, mvs_id id, bool stacked) {
+  const mvs_node *node = mvs_graph_node(work->from->body, id);
+  if (node->op == MVS_OP_argument) return mvs_rebuild_port(work, node);
+  mvs_graph *outer = work->outer->to;
+  mvs_id inputs[MVS_MAX_INPUTS];
+  for (int i = 0; i < node->input_count; i++) {
+    inputs[i] = lift_node(work, node->inputs[i], stacked);
+  }
+  mvs_attr attr = node->attr;
+  if (stacked && node->op == MVS_OP_reshape) {
+    attr.shape.type = mvs_region_stack_type(work->from, &node->type);
+  }
+  mvs_graph_set_rule(outer, node->rule);
+  mvs_id made = mvs_graph_add(outer, node->op, inputs, node->input_count, &attr, node->span);
+  mvs_graph_set_rule(outer, NULL);
+  return made;
+}
+
+/* The survey of a body is made when its first node is placed. */
+static bool place(mvs_region_work *work, mvs_rebuild *body, mvs_id id) {
+  if (!work->lifted) work->lifted = survey_body(work->outer->at->arena, work->from->body);
+  const survey *all = work->lifted;
+  if (all->lifts[id] == STAYS) return false;
+  bool stacked = all->lifts[id] == LIFTS_STACKED;
+  mvs_id outer = lift_node(work, id, stacked);
+  const mvs_type *type = mvs_graph_type(work->from->body, id);
+  body->map[id] = stacked ? mvs_region_builder_stacked(work->builder, outer, type)
+                          : mvs_region_builder_invariant(work->builder, outer);
+  body->at->placed++;
+  return true;
+}
+
+mvs_status mvs_pass_hoist(mvs_compilation *compilation) {
+  mvs_module *module = compilation->module;
+  for (size_t i = 0; i < module->functions.count; i++) {
+    mvs_function *function = &module->functions.items[i];
+    mvs_rewriter at = {.arena = compilation->arena, .place = place};
+    mvs_graph *lifted = mvs_rebuild_graph(&at, function->graph);
+    if (at.placed == 0) continue;
+    /* Once more, without the arguments that only lifted nodes needed. */
+    function->graph = mvs_rewrite_copy(compilation->arena, lifted);
+    if (compilation->explain) {
+      mvs_text_addf(compilation->explain, "hoist %s: %zu values leave their stack\n",
+                    function->name, at.placed);
+    }
+  }
+  return MVS_OK;
+}

@@ -1,0 +1,80 @@
+/* pipeline.c: the one place that holds the order of the passes. */
+#include <string.h>
+
+#include "compiler/ir/verify.h"
+#include "compiler/passes/pass.h"
+
+#define SIMPLE    MVS_FACT_SIMPLE
+#define GRADIENTS MVS_FACT_GRADIENTS
+#define CROSSING  MVS_FACT_CROSSING
+#define HOISTED   MVS_FACT_HOISTED
+#define FUSED     MVS_FACT_FUSED
+#define SCHEDULED MVS_FACT_SCHEDULED
+#define LAID_OUT  MVS_FACT_LAID_OUT
+#define GRAPH     (SIMPLE | GRADIENTS | CROSSING | HOISTED)
+
+/* Simplify comes before gradients, because the gradients of recognised norms and means are the
+ * cheap ones, and again after them, because gradients are built without looking at each other.
+ */
+const mvs_pass mvs_pipeline[] = {
+    /* name, run, needs, gives, breaks, summary */
+    {"simplify", mvs_pass_simplify, 0, SIMPLE, 0,
+     "named rewrite rules on the model as lowered"},
+    {"gradients", mvs_pass_gradients, SIMPLE, GRADIENTS, SIMPLE,
+     "the loss becomes the loss and its gradients"},
+    {"crossing", mvs_pass_crossing, GRADIENTS, CROSSING, 0,
+     "what goes from forward to backward, kept or redone"},
+    {"simplify-again", mvs_pass_simplify, GRADIENTS, SIMPLE, 0,
+     "the rules once more, with those for gradients"},
+    {"hoist", mvs_pass_hoist, SIMPLE | GRADIENTS, HOISTED, 0,
+     "values that are the same for all layers leave their stack"},
+    {"fuse", mvs_pass_fuse, GRAPH, FUSED, 0, "nodes become kernels"},
+    {"schedule", mvs_pass_schedule, GRAPH | FUSED, SCHEDULED, 0, "kernels get their order"},
+    {"memory", mvs_pass_memory, GRAPH | FUSED | SCHEDULED, LAID_OUT, 0,
+     "values get buffers and live ranges"},
+    {0}};
+
+static bool known(const char *name) {
+  for (const mvs_pass *pass = mvs_pipeline; pass->name; pass++) {
+    if (strcmp(pass->name, name) == 0) return true;
+  }
+  return false;
+}
+
+static void name_unknown(mvs_compilation *compilation, const char *until) {
+  const char *names[sizeof mvs_pipeline / sizeof *mvs_pipeline];
+  size_t count = 0;
+  for (const mvs_pass *pass = mvs_pipeline; pass->name; pass++) names[count++] = pass->name;
+  mvs_diag_error(compilation->diag, (mvs_span){0}, "there is no pass '%s'", until);
+  const char *near = mvs_suggest(until, names, count);
+  if (near) mvs_diag_hint(compilation->diag, "did you mean '%s'?", near);
+}
+
+static mvs_status run_pass(mvs_compilation *compilation, const mvs_pass *pass) {
+  unsigned missing = pass->needs & ~compilation->facts;
+  if (missing) {
+    mvs_diag_error(compilation->diag, (mvs_span){0},
+                   "pass '%s' runs before a pass that it needs (facts 0x%x)", pass->name,
+                   missing);
+    return MVS_ERR_INTERNAL;
+  }
+  MVS_TRY(pass->run(compilation));
+  compilation->facts &= ~pass->breaks;
+  compilation->facts |= pass->gives;
+  if (pass->gives & GRAPH) {
+    return mvs_module_verify(compilation->module, pass->name, compilation->diag);
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_pipeline_run(mvs_compilation *compilation, const char *until) {
+  if (until && !known(until)) {
+    name_unknown(compilation, until);
+    return MVS_ERR_NAME;
+  }
+  for (const mvs_pass *pass = mvs_pipeline; pass->name; pass++) {
+    MVS_TRY(run_pass(compilation, pass));
+    if (until && strcmp(pass->name, until) == 0) break;
+  }
+  return MVS_OK;
+}

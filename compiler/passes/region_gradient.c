@@ -1,0 +1,210 @@
+/* region_gradient.c: the gradient of a stack is a stack that runs the other way. By part, as
+ * region.h states: carried -> carried; invariant -> a carried sum; stacked input -> stacked
+ * output; stacked output -> stacked input; read at distance d -> a stacked output that the
+ * reverse region reads at distance d and adds to the cotangent of the output that was read. */
+#include <assert.h>
+
+#include "compiler/passes/gradients.h"
+
+typedef struct region_gradient {
+  mvs_gradient *at;    /* of the outer graph */
+  mvs_gradient *inner; /* of the body */
+  mvs_id node;
+  mvs_region *forward;
+  uint32_t output_count;      /* of the forward region before crossing values were added */
+  mvs_id *arguments[4];       /* forward argument nodes by kind and index, or MVS_NONE */
+  MVS_LIST(uint32_t) carried; /* forward carried values with a gradient, as carried here */
+  MVS_LIST(uint32_t) sums;    /* invariants with a gradient, carried after those */
+  MVS_LIST(uint32_t) stacked; /* stacked inputs with a gradient ... */
+  MVS_LIST(uint32_t) outputs; /* ... and the stacked outputs here that hold them */
+  MVS_LIST(uint32_t) reads;   /* forward reads with a gradient, in the order of reads here */
+} region_gradient;
+
+static mvs_arena *home(const region_gradient *work) {
+  return mvs_graph_arena(work->at->target);
+}
+
+static mvs_id body_result(const region_gradient *work, uint32_t index) {
+  return mvs_graph_results(work->forward->body)->items[index].id;
+}
+
+static mvs_id outer_input(const region_gradient *work, uint32_t index) {
+  return mvs_graph_node(work->at->forward, work->node)->inputs[index];
+}
+
+static void find_arguments(region_gradient *work) {
+  const mvs_region *region = work->forward;
+  uint32_t counts[] = {region->carried_count, region->invariant_count, region->stacked_count,
+                       region->read_count};
+  for (int kind = 0; kind < 4; kind++) {
+    work->arguments[kind] = MVS_ARRAY(home(work), counts[kind] + 1, mvs_id);
+    for (uint32_t i = 0; i < counts[kind]; i++) work->arguments[kind][i] = MVS_NONE;
+  }
+  for (mvs_id id = 0; id < work->inner->size; id++) {
+    const mvs_node *node = mvs_graph_node(region->body, id);
+    if (node->op != MVS_OP_argument || node->attr.argument.kind == MVS_ARG_LAYER) continue;
+    work->arguments[node->attr.argument.kind][node->attr.argument.index] = id;
+  }
+}
+
+/* The argument node of the forward body when a gradient flows to it, else MVS_NONE. */
+static mvs_id active_argument(const region_gradient *work, mvs_argument_kind kind,
+                              uint32_t index) {
+  mvs_id id = work->arguments[kind][index];
+  return id != MVS_NONE && mvs_gradient_wanted(work->inner, id) ? id : MVS_NONE;
+}
+
+static void seed_carried(region_gradient *work) {
+  mvs_graph *outer = work->at->target;
+  for (uint32_t i = 0; i < work->forward->carried_count; i++) {
+    mvs_id result = body_result(work, i);
+    mvs_id argument = active_argument(work, MVS_ARG_CARRIED, i);
+    if (argument == MVS_NONE && !mvs_gradient_wanted(work->inner, result)) continue;
+    mvs_id initial = work->at->results[work->node][i];
+    if (initial == MVS_NONE) {
+      initial = mvs_gradient_zeros(outer, mvs_graph_type(work->forward->body, result));
+    }
+    MVS_PUSH(home(work), &work->carried, i);
+    mvs_gradient_give(work->inner, result,
+                      mvs_region_builder_carried(work->inner->builder, initial));
+  }
+}
+
+static void seed_sums(region_gradient *work) {
+  for (uint32_t i = 0; i < work->forward->invariant_count; i++) {
+    mvs_id argument = active_argument(work, MVS_ARG_INVARIANT, i);
+    if (argument == MVS_NONE) continue;
+    mvs_type type = *mvs_graph_type(work->forward->body, argument);
+    if (type.dtype == MVS_BF16) type.dtype = MVS_F32;
+    MVS_PUSH(home(work), &work->sums, i);
+    mvs_region_builder_carried(work->inner->builder,
+                               mvs_gradient_zeros(work->at->target, &type));
+  }
+}
+
+static void seed_outputs(region_gradient *work) {
+  for (uint32_t i = 0; i < work->output_count; i++) {
+    uint32_t index = work->forward->carried_count + i;
+    mvs_id cotangent = work->at->results[work->node][index];
+    if (cotangent == MVS_NONE) continue;
+    mvs_id result = body_result(work, index);
+    mvs_type type = *mvs_graph_type(work->forward->body, result);
+    type.dtype = mvs_graph_type(work->at->target, cotangent)->dtype;
+    mvs_gradient_give(work->inner, result,
+                      mvs_region_builder_stacked(work->inner->builder, cotangent, &type));
+  }
+}
+
+/* Reads here name their output by the forward read until finish_reads knows its number. */
+static void seed_reads(region_gradient *work) {
+  for (uint32_t i = 0; i < work->forward->read_count; i++) {
+    mvs_id argument = active_argument(work, MVS_ARG_READ, i);
+    if (argument == MVS_NONE) continue;
+    mvs_type type = *mvs_graph_type(work->forward->body, argument);
+    if (type.dtype == MVS_BF16) type.dtype = MVS_F32;
+    const mvs_read *read = &work->forward->reads[i];
+    MVS_PUSH(home(work), &work->reads, i);
+    mvs_id later = mvs_region_builder_read(work->inner->builder, i, read->distance, &type);
+    mvs_gradient_give(work->inner,
+                      body_result(work, work->forward->carried_count + read->output), later);
+  }
+}
+
+/* The cotangent of a forward argument as a value of exactly that type; zeros when none came. */
+static mvs_id argument_cotangent(region_gradient *work, mvs_id argument, const mvs_type *type) {
+  mvs_gradient *inner = work->inner;
+  mvs_id found = argument == MVS_NONE ? MVS_NONE : inner->cotangents[argument];
+  if (found == MVS_NONE) return mvs_gradient_zeros(inner->target, type);
+  found = mvs_gradient_round(inner, type, found);
+  if (mvs_graph_type(inner->target, found)->dtype == type->dtype) return found;
+  return mvs_build_cast(inner->target, found, type->dtype, work->forward->span);
+}
+
+static void finish_carried(region_gradient *work) {
+  mvs_region_builder *builder = work->inner->builder;
+  for (uint32_t i = 0; i < work->carried.count; i++) {
+    mvs_id argument = work->arguments[MVS_ARG_CARRIED][work->carried.items[i]];
+    const mvs_type *type =
+        mvs_graph_type(builder->region->body, builder->carried.items[i].argument);
+    mvs_region_builder_next(builder, i, argument_cotangent(work, argument, type));
+  }
+  for (uint32_t i = 0; i < work->sums.count; i++) {
+    uint32_t index = (uint32_t)work->carried.count + i;
+    mvs_id sum = builder->carried.items[index].argument;
+    mvs_id argument = work->arguments[MVS_ARG_INVARIANT][work->sums.items[i]];
+    mvs_id more = work->inner->cotangents[argument];
+    if (more != MVS_NONE) {
+      sum = mvs_build_binary(builder->region->body, MVS_OP_add, sum, more, work->forward->span);
+    }
+    mvs_region_builder_next(builder, index, sum);
+  }
+}
+
+static void finish_stacked(region_gradient *work) {
+  for (uint32_t i = 0; i < work->forward->stacked_count; i++) {
+    mvs_id argument = active_argument(work, MVS_ARG_STACKED, i);
+    if (argument == MVS_NONE || work->inner->cotangents[argument] == MVS_NONE) continue;
+    uint32_t output =
+        mvs_region_builder_output(work->inner->builder, work->inner->cotangents[argument]);
+    MVS_PUSH(home(work), &work->stacked, i);
+    MVS_PUSH(home(work), &work->outputs, output);
+  }
+}
+
+static void finish_reads(region_gradient *work) {
+  mvs_region_builder *builder = work->inner->builder;
+  for (uint32_t i = 0; i < work->reads.count; i++) {
+    mvs_id argument = work->arguments[MVS_ARG_READ][work->reads.items[i]];
+    const mvs_type *type = mvs_graph_type(builder->region->body, builder->reads.items[i]);
+    mvs_id cotangent = argument_cotangent(work, argument, type);
+    builder->region->reads[i].output = mvs_region_builder_output(builder, cotangent);
+  }
+}
+
+static void give_results(region_gradient *work, mvs_id made) {
+  const mvs_region *region = work->forward;
+  mvs_graph *outer = work->at->target;
+  uint32_t taken = 0, first = region->carried_count;
+  for (size_t i = 0; i < work->carried.count; i++) {
+    mvs_id cotangent = mvs_build_get(outer, made, taken++, region->span);
+    mvs_gradient_give(work->at, outer_input(work, work->carried.items[i]), cotangent);
+  }
+  for (size_t i = 0; i < work->sums.count; i++) {
+    mvs_id cotangent = mvs_build_get(outer, made, taken++, region->span);
+    mvs_gradient_give(work->at, outer_input(work, first + work->sums.items[i]), cotangent);
+  }
+  first += region->invariant_count;
+  for (size_t i = 0; i < work->stacked.count; i++) {
+    mvs_id cotangent = mvs_build_get(outer, made, taken + work->outputs.items[i], region->span);
+    mvs_gradient_give(work->at, outer_input(work, first + work->stacked.items[i]), cotangent);
+  }
+}
+
+void mvs_gradient_of_region(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
+  (void)cotangent; /* those of the results are in at->results */
+  assert(!at->outer);
+  mvs_region *forward = mvs_graph_node(at->forward, node)->attr.region.body;
+  mvs_region_builder *builder = mvs_region_builder_new(at->target, forward, !forward->reverse);
+  builder->region->forward = forward;
+  mvs_gradient *inner = mvs_gradient_new(at->compilation, forward->body, builder->region->body,
+                                         at->activity->bodies[node]);
+  inner->outer = at;
+  inner->region_node = node;
+  inner->builder = builder;
+  region_gradient work = {.at = at,
+                          .inner = inner,
+                          .node = node,
+                          .forward = forward,
+                          .output_count = forward->output_count};
+  find_arguments(&work);
+  seed_carried(&work);
+  seed_sums(&work);
+  seed_outputs(&work);
+  seed_reads(&work);
+  mvs_gradient_sweep(inner);
+  finish_carried(&work);
+  finish_stacked(&work);
+  finish_reads(&work);
+  if (builder->region->carried_count + builder->region->output_count == 0) return;
+  give_results(&work, mvs_region_builder_finish(builder));
+}

@@ -1,0 +1,66 @@
+/* rewrite_internal.h: one graph being rebuilt, for the files that rebuild: rewrite.c, regions
+ * in rewrite_region.c, and hoist.c, which lifts body nodes while their region is rebuilt. */
+#ifndef MVS_PASSES_REWRITE_INTERNAL_H
+#define MVS_PASSES_REWRITE_INTERNAL_H
+
+#include "compiler/passes/live.h"
+#include "compiler/passes/region_builder.h"
+#include "compiler/passes/rewrite.h"
+
+typedef struct mvs_region_pair {
+  const mvs_region *from;
+  mvs_region *to;
+} mvs_region_pair;
+
+struct mvs_rebuild;
+struct mvs_region_work;
+
+/* Places a node of a body itself; false: it is copied as usual. */
+typedef bool mvs_place_hook(struct mvs_region_work *work, struct mvs_rebuild *body, mvs_id id);
+
+typedef struct mvs_rewriter {
+  mvs_arena *arena;
+  const mvs_rule *rules;
+  size_t rule_count;
+  bool late;
+  mvs_rule_count *counts;
+  const char *last_fired; /* in this round; NULL when no rule fired */
+  mvs_place_hook *place;  /* NULL: none */
+  size_t placed;          /* for the hook's report */
+  MVS_LIST(mvs_region_pair) regions;
+} mvs_rewriter;
+
+/* One graph being rebuilt: the top level or a body. */
+typedef struct mvs_rebuild {
+  mvs_rewriter *at;
+  mvs_graph *from, *to;
+  const mvs_live *live;
+  mvs_id *map;      /* old node -> new node */
+  mvs_id **results; /* old region node -> its results in the new graph */
+} mvs_rebuild;
+
+/* A region being rebuilt: where its carried values went. */
+typedef struct mvs_region_work {
+  mvs_rebuild *outer;
+  const mvs_node *node;
+  const mvs_region *from;
+  const mvs_live_region *need;
+  mvs_region_builder *builder;
+  mvs_id *carried;    /* new argument per old carried value; MVS_NONE: dropped */
+  uint32_t *numbers;  /* new number per old carried value; UINT32_MAX: not carried any more */
+  const void *lifted; /* the hook's own */
+} mvs_region_work;
+
+/* `count` ids, all MVS_NONE. */
+mvs_id *mvs_new_ids(mvs_arena *arena, size_t count);
+/* Rebuilds one node whose inputs are: copies it and applies the rules. Regions have no single
+ * replacement: MVS_NONE, with their results in `results`. */
+mvs_id mvs_rebuild_node(mvs_rebuild *work, mvs_id id);
+/* Rebuilds a region node. */
+void mvs_rebuild_region(mvs_rebuild *outer, mvs_id id);
+/* Rebuilds a whole top-level graph. */
+mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from);
+/* The outer value, in the new outer graph, of an argument that is an invariant or stacked. */
+mvs_id mvs_rebuild_port(const mvs_region_work *work, const mvs_node *argument);
+
+#endif

@@ -1,0 +1,397 @@
+/* simplify_views.c: rules on sums, views and work done part by part. */
+#include "compiler/passes/simplify.h"
+
+static mvs_id becomes_a(mvs_graph *graph, const mvs_match *match) {
+  return mvs_fit(graph, match->a, &match->node->type, match->node->span);
+}
+
+static bool is_one(mvs_dim dim) { return dim.size == 1 && !dim.per_batch; }
+
+/* --- reshape and transpose --- */
+
+bool mvs_guard_reshape_same(mvs_match *match) {
+  match->a = match->node->inputs[0];
+  return mvs_type_equal(&mvs_match_input(match, 0)->type, &match->node->type);
+}
+mvs_id mvs_build_reshape_same(mvs_graph *graph, const mvs_match *match) {
+  (void)graph;
+  return match->a;
+}
+
+bool mvs_guard_reshape_twice(mvs_match *match) {
+  const mvs_node *inner = mvs_match_input(match, 0);
+  if (inner->op != MVS_OP_reshape) return false;
+  match->a = inner->inputs[0];
+  return true;
+}
+mvs_id mvs_build_reshape_twice(mvs_graph *graph, const mvs_match *match) {
+  return mvs_build_reshape(graph, match->a, &match->node->type, match->node->span);
+}
+
+bool mvs_guard_transpose_same(mvs_match *match) {
+  const mvs_attr *attr = &match->node->attr;
+  for (int i = 0; i < attr->permutation.rank; i++) {
+    if (attr->permutation.axis[i] != i) return false;
+  }
+  match->a = match->node->inputs[0];
+  return true;
+}
+mvs_id mvs_build_transpose_same(mvs_graph *graph, const mvs_match *match) {
+  return becomes_a(graph, match);
+}
+
+bool mvs_guard_transpose_twice(mvs_match *match) {
+  return mvs_match_input(match, 0)->op == MVS_OP_transpose;
+}
+mvs_id mvs_build_transpose_twice(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *inner = mvs_match_input(match, 0);
+  const mvs_attr *second = &match->node->attr;
+  mvs_attr both = {.permutation = {.rank = second->permutation.rank}};
+  for (int i = 0; i < second->permutation.rank; i++) {
+    both.permutation.axis[i] = inner->attr.permutation.axis[second->permutation.axis[i]];
+  }
+  mvs_id made =
+      mvs_graph_add(graph, MVS_OP_transpose, &inner->inputs[0], 1, &both, match->node->span);
+  return mvs_fit(graph, made, &match->node->type, match->node->span);
+}
+
+/* --- slices --- */
+
+bool mvs_guard_slice_whole(mvs_match *match) {
+  match->a = match->node->inputs[0];
+  return match->node->attr.slice.length == match->node->attr.slice.total;
+}
+mvs_id mvs_build_slice_whole(mvs_graph *graph, const mvs_match *match) {
+  return becomes_a(graph, match);
+}
+
+static mvs_id slice_like(mvs_graph *graph, const mvs_match *match, mvs_id from, int64_t start) {
+  const mvs_attr *attr = &match->node->attr;
+  mvs_id made = mvs_build_slice(graph, from, attr->slice.axis, start, attr->slice.length,
+                                match->node->type.segments, match->node->span);
+  return mvs_fit(graph, made, &match->node->type, match->node->span);
+}
+
+bool mvs_guard_slice_twice(mvs_match *match) {
+  const mvs_node *inner = mvs_match_input(match, 0);
+  if (inner->op != MVS_OP_slice) return false;
+  if (inner->attr.slice.axis != match->node->attr.slice.axis) return false;
+  match->a = inner->inputs[0];
+  match->number = inner->attr.slice.start + match->node->attr.slice.start;
+  return true;
+}
+mvs_id mvs_build_slice_twice(mvs_graph *graph, const mvs_match *match) {
+  return slice_like(graph, match, match->a, match->number);
+}
+
+/* A slice that lies within one part of a concat along the same axis. */
+bool mvs_guard_slice_concat(mvs_match *match) {
+  const mvs_node *concat = mvs_match_input(match, 0);
+  const mvs_attr *attr = &match->node->attr;
+  int axis = attr->slice.axis;
+  if (concat->op != MVS_OP_concat || concat->attr.concat.axis != axis) return false;
+  int64_t start = attr->slice.start, end = start + attr->slice.length, place = 0;
+  for (int i = 0; i < concat->input_count; i++) {
+    int64_t length = mvs_graph_type(match->graph, concat->inputs[i])->dims[axis].size;
+    if (start >= place && end <= place + length) {
+      match->a = concat->inputs[i];
+      match->number = start - place;
+      return true;
+    }
+    place += length;
+  }
+  return false;
+}
+mvs_id mvs_build_slice_concat(mvs_graph *graph, const mvs_match *match) {
+  return slice_like(graph, match, match->a, match->number);
+}
+
+/* A slice that lies within the values of a pad along the same axis, or within its zeros. */
+bool mvs_guard_slice_pad(mvs_match *match) {
+  const mvs_node *pad = mvs_match_input(match, 0);
+  const mvs_attr *slice = &match->node->attr;
+  if (pad->op != MVS_OP_pad || pad->attr.slice.axis != slice->slice.axis) return false;
+  int64_t start = slice->slice.start, end = start + slice->slice.length;
+  int64_t from = pad->attr.slice.start, to = from + pad->attr.slice.length;
+  match->number = start - from;
+  match->a = start >= from && end <= to ? pad->inputs[0] : MVS_NONE;
+  return match->a != MVS_NONE || end <= from || start >= to;
+}
+mvs_id mvs_build_slice_pad(mvs_graph *graph, const mvs_match *match) {
+  if (match->a != MVS_NONE) return slice_like(graph, match, match->a, match->number);
+  return mvs_filled(graph, 0, &match->node->type, match->node->span);
+}
+
+/* A slice along an axis that its input was stretched over. */
+bool mvs_guard_slice_stretch(mvs_match *match) {
+  const mvs_node *stretch = mvs_match_input(match, 0);
+  if (stretch->op != MVS_OP_broadcast) return false;
+  const mvs_type *from = mvs_graph_type(match->graph, stretch->inputs[0]);
+  int own = match->node->attr.slice.axis - (stretch->type.rank - from->rank);
+  match->a = stretch->inputs[0];
+  return own < 0 || is_one(from->dims[own]);
+}
+mvs_id mvs_build_slice_stretch(mvs_graph *graph, const mvs_match *match) {
+  return becomes_a(graph, match);
+}
+
+/* --- concat and pad --- */
+
+bool mvs_guard_concat_one(mvs_match *match) {
+  match->a = match->node->inputs[0];
+  return match->node->input_count == 1;
+}
+mvs_id mvs_build_concat_one(mvs_graph *graph, const mvs_match *match) {
+  return becomes_a(graph, match);
+}
+
+/* All parts are slices of one value along the concat's axis, each beginning where the one
+ * before ends. */
+bool mvs_guard_concat_slices(mvs_match *match) {
+  int axis = match->node->attr.concat.axis;
+  const mvs_node *first = mvs_match_input(match, 0);
+  if (first->op != MVS_OP_slice) return false;
+  match->a = first->inputs[0];
+  match->number = first->attr.slice.start;
+  int64_t next = first->attr.slice.start;
+  for (int i = 0; i < match->node->input_count; i++) {
+    const mvs_node *part = mvs_match_input(match, i);
+    if (part->op != MVS_OP_slice || part->attr.slice.axis != axis) return false;
+    if (part->inputs[0] != match->a || part->attr.slice.start != next) return false;
+    next += part->attr.slice.length;
+  }
+  return true;
+}
+mvs_id mvs_build_concat_slices(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node;
+  int axis = node->attr.concat.axis;
+  mvs_id made = mvs_build_slice(graph, match->a, axis, match->number,
+                                node->type.dims[axis].size, node->type.segments, node->span);
+  return mvs_fit(graph, made, &node->type, node->span);
+}
+
+#define MAX_PADS 16 /* terms of one sum of pads */
+
+typedef struct pads {
+  int count;
+  const mvs_node *items[MAX_PADS];
+} pads;
+
+/* Gathers the terms of a sum; false unless all are pads along one axis. */
+static bool gather_pads(const mvs_graph *graph, const mvs_node *node, pads *found) {
+  if (node->op == MVS_OP_add) {
+    return gather_pads(graph, mvs_graph_node(graph, node->inputs[0]), found) &&
+           gather_pads(graph, mvs_graph_node(graph, node->inputs[1]), found);
+  }
+  if (node->op != MVS_OP_pad || found->count == MAX_PADS) return false;
+  if (found->count && node->attr.slice.axis != found->items[0]->attr.slice.axis) return false;
+  int place = found->count++;
+  for (; place > 0; place--) {
+    if (found->items[place - 1]->attr.slice.start <= node->attr.slice.start) break;
+    found->items[place] = found->items[place - 1];
+  }
+  found->items[place] = node;
+  return true;
+}
+
+static int64_t pad_end(const mvs_node *pad) {
+  return pad->attr.slice.start + pad->attr.slice.length;
+}
+
+/* Pads of one dtype that do not overlap, and of which two at least touch: those join. */
+bool mvs_guard_sum_of_pads(mvs_match *match) {
+  pads found = {0};
+  if (!gather_pads(match->graph, match->node, &found)) return false;
+  bool touching = false;
+  for (int i = 0; i + 1 < found.count; i++) {
+    if (pad_end(found.items[i]) > found.items[i + 1]->attr.slice.start) return false;
+    if (found.items[i]->type.dtype != found.items[i + 1]->type.dtype) return false;
+    touching = touching || pad_end(found.items[i]) == found.items[i + 1]->attr.slice.start;
+  }
+  return touching;
+}
+
+/* Joins pads first to last - 1, which touch, into one pad; a full one is the concat itself. */
+static mvs_id join_pads(mvs_graph *graph, const mvs_match *match, const pads *found, int first,
+                        int last) {
+  const mvs_node *node = match->node;
+  mvs_id parts[MAX_PADS];
+  for (int i = first; i < last; i++) parts[i - first] = found->items[i]->inputs[0];
+  mvs_attr attr = found->items[first]->attr;
+  attr.slice.length = pad_end(found->items[last - 1]) - attr.slice.start;
+  attr.slice.segments = node->type.segments;
+  bool whole = attr.slice.length == attr.slice.total;
+  if (last - first == 1 && !whole) {
+    return mvs_graph_add(graph, MVS_OP_pad, parts, 1, &attr, node->span);
+  }
+  const mvs_segments *table = whole || attr.slice.axis != 1 ? node->type.segments : NULL;
+  mvs_id joined =
+      mvs_build_concat(graph, parts, last - first, attr.slice.axis, table, node->span);
+  return whole ? joined : mvs_graph_add(graph, MVS_OP_pad, &joined, 1, &attr, node->span);
+}
+
+mvs_id mvs_build_sum_of_pads(mvs_graph *graph, const mvs_match *match) {
+  pads found = {0};
+  gather_pads(graph, match->node, &found);
+  mvs_id sum = MVS_NONE;
+  for (int first = 0, last; first < found.count; first = last) {
+    last = first + 1;
+    while (last < found.count &&
+           pad_end(found.items[last - 1]) == found.items[last]->attr.slice.start) {
+      last++;
+    }
+    mvs_id joined = join_pads(graph, match, &found, first, last);
+    sum = sum == MVS_NONE ? joined
+                          : mvs_build_binary(graph, MVS_OP_add, sum, joined, match->node->span);
+  }
+  return mvs_fit(graph, sum, &match->node->type, match->node->span);
+}
+
+bool mvs_guard_pad_is_concat(mvs_match *match) {
+  (void)match;
+  return true;
+}
+mvs_id mvs_build_pad_is_concat(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node;
+  int axis = node->attr.slice.axis, count = 0;
+  int64_t gaps[] = {node->attr.slice.start,
+                    node->attr.slice.total - node->attr.slice.start - node->attr.slice.length};
+  mvs_id parts[3];
+  for (int i = 0; i < 2; i++) {
+    if (i == 1) parts[count++] = node->inputs[0];
+    if (gaps[i] == 0) continue;
+    mvs_type type = node->type;
+    type.dims[axis].size = gaps[i];
+    if (axis == 1) type.segments = NULL;
+    parts[count++] = mvs_filled(graph, 0, &type, node->span);
+  }
+  return mvs_build_concat(graph, parts, count, axis, node->type.segments, node->span);
+}
+
+/* --- sums --- */
+
+/* Some of the axes summed over have one element. */
+bool mvs_guard_sum_of_one(mvs_match *match) {
+  const mvs_type *type = &mvs_match_input(match, 0)->type;
+  match->number = match->node->attr.axes.mask;
+  for (int i = 0; i < type->rank; i++) {
+    if (is_one(type->dims[i])) match->number &= ~(INT64_C(1) << i);
+  }
+  match->a = match->node->inputs[0];
+  return match->number != match->node->attr.axes.mask;
+}
+mvs_id mvs_build_sum_of_one(mvs_graph *graph, const mvs_match *match) {
+  if (match->number == 0) return becomes_a(graph, match);
+  mvs_id made = mvs_build_sum(graph, match->a, (uint32_t)match->number, match->node->span);
+  return mvs_fit(graph, made, &match->node->type, match->node->span);
+}
+
+/* A sum over several axes. */
+bool mvs_guard_sum_in_stages(mvs_match *match) {
+  uint32_t mask = match->node->attr.axes.mask;
+  return (mask & (mask - 1)) != 0;
+}
+mvs_id mvs_build_sum_in_stages(mvs_graph *graph, const mvs_match *match) {
+  mvs_id sum = match->node->inputs[0];
+  for (int axis = MVS_MAX_RANK - 1; axis >= 0; axis--) {
+    uint32_t bit = match->node->attr.axes.mask & 1u << axis;
+    if (bit) sum = mvs_build_sum(graph, sum, bit, match->node->span);
+  }
+  return sum;
+}
+
+static bool is_last_concat(const mvs_node *node) {
+  return node->op == MVS_OP_concat && node->attr.concat.axis == node->type.rank - 1;
+}
+
+/* A sum over the last axis alone of a concat along it. */
+bool mvs_guard_sum_by_parts(mvs_match *match) {
+  const mvs_node *concat = mvs_match_input(match, 0);
+  return is_last_concat(concat) && match->node->attr.axes.mask == 1u << (concat->type.rank - 1);
+}
+mvs_id mvs_build_sum_by_parts(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *concat = mvs_match_input(match, 0);
+  mvs_span span = match->node->span;
+  mvs_id total = MVS_NONE;
+  for (int i = 0; i < concat->input_count; i++) {
+    mvs_id sum = mvs_build_sum(graph, concat->inputs[i], match->node->attr.axes.mask, span);
+    total = total == MVS_NONE ? sum : mvs_build_binary(graph, MVS_OP_add, total, sum, span);
+  }
+  return total;
+}
+
+/* --- elements through views --- */
+
+/* A function of one value that was reshaped. */
+bool mvs_guard_reshape_last(mvs_match *match) {
+  const mvs_node *node = match->node;
+  return mvs_is_element(node) && node->input_count == 1 &&
+         mvs_match_input(match, 0)->op == MVS_OP_reshape;
+}
+mvs_id mvs_build_reshape_last(mvs_graph *graph, const mvs_match *match) {
+  mvs_id made = mvs_again(graph, match, mvs_match_input(match, 0)->inputs);
+  return mvs_build_reshape(graph, made, &match->node->type, match->node->span);
+}
+
+static bool equal_parts(const mvs_graph *graph, const mvs_node *concat) {
+  int last = concat->type.rank - 1;
+  int64_t length = mvs_graph_type(graph, concat->inputs[0])->dims[last].size;
+  for (int i = 1; i < concat->input_count; i++) {
+    if (mvs_graph_type(graph, concat->inputs[i])->dims[last].size != length) return false;
+  }
+  return length > 1;
+}
+
+/* True when an operand has one element, or none of its own, along the result's last axis. */
+static bool stretches_over_last(const mvs_type *type) {
+  return type->rank == 0 || is_one(type->dims[type->rank - 1]);
+}
+
+/* An elementwise op with an operand that is a concat of equal parts along the last axis; every
+ * other operand is stretched over that axis or has it in full, and can be sliced. */
+bool mvs_guard_element_by_parts(mvs_match *match) {
+  const mvs_node *node = match->node;
+  if (!mvs_is_element(node) || node->type.rank == 0) return false;
+  int64_t extent = node->type.dims[node->type.rank - 1].size;
+  match->number = -1;
+  for (int i = 0; i < node->input_count; i++) {
+    const mvs_node *input = mvs_match_input(match, i);
+    if (stretches_over_last(&input->type)) continue;
+    if (input->type.dims[input->type.rank - 1].size != extent) return false;
+    if (match->number < 0 && is_last_concat(input) && equal_parts(match->graph, input)) {
+      match->number = i;
+    }
+  }
+  return match->number >= 0;
+}
+
+/* Part `index` of `count` equal ones of an operand. */
+static mvs_id operand_part(mvs_graph *graph, const mvs_match *match, int input, int index,
+                           int count) {
+  const mvs_node *node = mvs_match_input(match, input);
+  if (stretches_over_last(&node->type)) return match->node->inputs[input];
+  bool same = is_last_concat(node) && node->input_count == count && equal_parts(graph, node);
+  if (same) return node->inputs[index];
+  int last = node->type.rank - 1;
+  int64_t length = node->type.dims[last].size / count;
+  return mvs_build_slice(graph, match->node->inputs[input], last, index * length, length,
+                         node->type.segments, match->node->span);
+}
+
+/* By parts a norm is a product: the rms is that of all parts together. */
+mvs_id mvs_build_element_by_parts(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node;
+  int count = mvs_match_input(match, (int)match->number)->input_count;
+  mvs_op op = node->op == MVS_OP_normalize ? MVS_OP_mul : node->op;
+  mvs_id *parts = MVS_ARRAY(mvs_graph_arena(graph), (size_t)count, mvs_id);
+  for (int index = 0; index < count; index++) {
+    mvs_id inputs[3];
+    for (int i = 0; i < node->input_count; i++) {
+      inputs[i] = operand_part(graph, match, i, index, count);
+    }
+    parts[index] = mvs_graph_add(graph, op, inputs, node->input_count, &node->attr, node->span);
+  }
+  mvs_id made = mvs_build_concat(graph, parts, count, node->type.rank - 1, node->type.segments,
+                                 node->span);
+  return mvs_fit(graph, made, &node->type, node->span);
+}
