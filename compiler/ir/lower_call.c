@@ -5,6 +5,8 @@
 
 #include "compiler/ir/lowering.h"
 
+#define CALLS_SHOWN 4 /* innermost calls around an error; the outermost is always shown */
+
 const mvs_definition *mvs_lower_definition(const mvs_lowering *lo, const char *name,
                                            bool residual) {
   for (size_t i = 0; i < lo->unit->definition_count; i++) {
@@ -115,7 +117,9 @@ static mvs_status run_body(mvs_lowering *lo, const mvs_definition *definition, m
   mvs_outcome outcome = {0};
   mvs_status status = mvs_lower_block(lo, scope, &definition->body, &outcome);
   if (status != MVS_OK) {
-    mvs_diag_note(lo->diag, span, "in the call of layer '%s' here", definition->name);
+    if (lo->nesting == 1 || lo->notes++ < CALLS_SHOWN) {
+      mvs_diag_note(lo->diag, span, "in the call of layer '%s' here", definition->name);
+    }
     return status;
   }
   assert(outcome.done); /* the parser saw that every way through a body ends in a value */

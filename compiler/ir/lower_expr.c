@@ -200,9 +200,9 @@ mvs_status mvs_lower_whole(mvs_lowering *lo, const mvs_value *value, int64_t lea
                            number);
   }
   if (number < (double)least || number > (double)most) {
-    return mvs_lower_error(lo, MVS_ERR_LIMIT, span,
-                           "%s must lie between %" PRId64 " and %" PRId64 ", not %.15g", what,
-                           least, most, number);
+    bool low = number < (double)least;
+    return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "%s must be at %s %" PRId64 ", not %.15g",
+                           what, low ? "least" : "most", low ? least : most, number);
   }
   *out = (int64_t)number;
   return MVS_OK;

@@ -130,14 +130,14 @@ static mvs_status duplicate(mvs_lowering *lo, const mvs_param *known, mvs_span s
   return MVS_ERR_NAME;
 }
 
-/* Whether all layers together stay within what can be counted. */
+/* All layers of a parameter are one tensor outside the stack. */
 static mvs_status check_size(mvs_lowering *lo, const mvs_param *param) {
-  int64_t total = mvs_module_trained_elements(lo->module);
-  int64_t own = mvs_type_elements(&param->type, NULL);
-  if (mvs_mul(own, param->layers ? param->layers : 1, &own) && mvs_add(total, own, &total)) {
-    return MVS_OK;
-  }
-  return mvs_lower_error(lo, MVS_ERR_LIMIT, param->span, "the model has too many parameters");
+  int64_t all = mvs_type_elements(&param->type, NULL);
+  bool fits = mvs_mul(all, param->layers ? param->layers : 1, &all);
+  if (fits && all <= MVS_MAX_EXTENT) return MVS_OK;
+  return mvs_lower_error(lo, MVS_ERR_LIMIT, param->span,
+                         "'%s' has more than %" PRId64 " elements over all layers", param->name,
+                         MVS_MAX_EXTENT);
 }
 
 /* Finds the entry of an earlier run, or makes it. */

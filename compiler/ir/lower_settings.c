@@ -105,8 +105,7 @@ static mvs_status read_method(mvs_lowering *lo, const row *fields, size_t count,
   for (size_t i = 0; i < count; i++) names[i] = fields[i].argument;
   size_t given = expr->kind == MVS_EXPR_CALL ? expr->argument_count : 0;
   if (given > 0) MVS_TRY(mvs_lower_actuals(lo, lo->globals, expr, &actuals));
-  MVS_TRY(mvs_lower_match(lo, fields->setting, fields->method, names, count, actuals, given,
-                          matched));
+  MVS_TRY(mvs_lower_match(lo, "method", fields->method, names, count, actuals, given, matched));
   for (size_t i = 0; i < count; i++) {
     if (matched[i]) MVS_TRY(store(lo, &fields[i], matched[i]->value, matched[i]->span));
   }

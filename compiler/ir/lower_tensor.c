@@ -39,9 +39,6 @@ static mvs_graph *home_of(mvs_lowering *lo, const mvs_value *inputs, int count) 
 
 mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *inputs, int count,
                           const mvs_attr *attr, mvs_span span, mvs_value *out) {
-  if (count > MVS_MAX_INPUTS) {
-    return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "more than %d inputs", MVS_MAX_INPUTS);
-  }
   mvs_graph *graph = home_of(lo, inputs, count);
   mvs_id *ids = MVS_ARRAY(lo->arena, count ? (size_t)count : 1, mvs_id);
   for (int i = 0; i < count; i++) ids[i] = mvs_lower_place_in(lo, graph, &inputs[i], span);

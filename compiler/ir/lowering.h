@@ -164,6 +164,7 @@ struct mvs_lowering {
   mvs_stack_state *stack;      /* NULL outside a stack */
   const char *prefix;          /* labels so far: "", "blocks.{i}.operator." */
   int nesting;                 /* calls inside calls */
+  int notes;                   /* calls shown around the error */
   mvs_rule rule;               /* definition NULL until a residual line was read */
   MVS_LIST(const char *) seen; /* parameters declared in this run */
   MVS_LIST(mvs_pending_init) pending;
