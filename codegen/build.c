@@ -19,24 +19,25 @@ static mvs_status fail(const launch_builder *b, mvs_id id, const char *reason) {
   return MVS_ERR_INTERNAL;
 }
 
-/* Adds the place of a whole tensor as the next operand. The same place twice is two operands
- * here: heavy kernels know their operands by position. */
-static mvs_status add_place(const launch_builder *b, mvs_id owner, const mvs_place *place,
-                            const mvs_type *type, bool written) {
+/* Adds a whole tensor as the next operand. The same place twice is two operands here: heavy
+ * kernels know their operands by position. */
+static mvs_status add_tensor(const launch_builder *b, mvs_id owner, mvs_id id, bool written) {
+  const mvs_type *type = mvs_graph_type(b->graph, id);
+  const mvs_place *place = &b->schedule->places[id];
   if (place->buffer == UINT32_MAX) return fail(b, owner, "an operand is not in memory");
   if (!mvs_place_contiguous(place, type)) return fail(b, owner, "an operand has gaps");
   mvs_kernel *kernel = b->launch->kernel;
   int index = kernel->operand_count++;
-  b->launch->operands[index] = mvs_place_operand(place, type->dtype, 0);
+  mvs_operand *operand = &b->launch->operands[index];
+  *operand = mvs_place_operand(place, type->dtype, 0);
   kernel->operands[index] = type->dtype;
   kernel->written[index] = written;
-  kernel->alignment[index] = mvs_operand_alignment(&b->launch->operands[index], type->dtype);
+  kernel->alignment[index] = mvs_operand_alignment(b->schedule, id, operand);
   return MVS_OK;
 }
 
 static mvs_status add_input(const launch_builder *b, mvs_id id, int input) {
-  mvs_id value = mvs_graph_node(b->graph, id)->inputs[input];
-  return add_place(b, id, &b->schedule->places[value], mvs_graph_type(b->graph, value), false);
+  return add_tensor(b, id, mvs_graph_node(b->graph, id)->inputs[input], false);
 }
 
 /* --- matmul --- */
@@ -69,7 +70,7 @@ static mvs_status build_matmul(const launch_builder *b, mvs_id id) {
   b->launch->kernel->kernel_class = MVS_KERNEL_MATMUL;
   MVS_TRY(add_input(b, id, 0));
   MVS_TRY(add_input(b, id, 1));
-  MVS_TRY(add_place(b, id, &b->schedule->places[id], &node->type, true));
+  MVS_TRY(add_tensor(b, id, id, true));
   return shape->bias ? add_input(b, id, 2) : MVS_OK;
 }
 
@@ -90,8 +91,7 @@ static mvs_status add_results(const launch_builder *b, mvs_id id, int count) {
   find_results(b->graph, id, results, count);
   for (int i = 0; i < count; i++) {
     if (results[i] == MVS_NONE) return fail(b, id, "one of its results has no place");
-    MVS_TRY(add_place(b, id, &b->schedule->places[results[i]],
-                      mvs_graph_type(b->graph, results[i]), true));
+    MVS_TRY(add_tensor(b, id, results[i], true));
   }
   return MVS_OK;
 }
@@ -114,25 +114,59 @@ static mvs_status build_attention(const launch_builder *b, mvs_id id) {
 
 /* --- reasons --- */
 
-/* The ops of a group in order, each once, for --explain and comments. */
+#define MOST_LINES 6
+
+/* Source lines that asked for a kernel's nodes, each once. */
+typedef struct line_list {
+  const mvs_source *sources[MOST_LINES];
+  int lines[MOST_LINES];
+  int count;
+} line_list;
+
+static void add_line(line_list *list, mvs_span span) {
+  if (!span.source || list->count == MOST_LINES) return;
+  int line, column;
+  mvs_span_position(span, &line, &column);
+  for (int i = 0; i < list->count; i++) {
+    if (list->sources[i] == span.source && list->lines[i] == line) return;
+  }
+  list->sources[list->count] = span.source;
+  list->lines[list->count++] = line;
+}
+
+static bool is_named(mvs_op op) {
+  return op != MVS_OP_constant && op != MVS_OP_argument && op != MVS_OP_cast &&
+         mvs_ops[op].op_class != MVS_CLASS_VIEW;
+}
+
+static void describe_node(const mvs_schedule *schedule, mvs_id id, bool *seen, line_list *lines,
+                          mvs_text *text) {
+  const mvs_node *node = mvs_graph_node(schedule->graph, id);
+  add_line(lines, node->span);
+  if (seen[node->op] || !is_named(node->op)) return;
+  seen[node->op] = true;
+  mvs_text_addf(text, text->length ? " %s" : "%s", mvs_ops[node->op].name);
+}
+
+/* The ops of a group, each once, and its source lines: for --explain and comments. */
 static const char *describe(mvs_arena *arena, const mvs_schedule *schedule,
                             const mvs_group *group) {
-  if (group->why) return group->why;
   bool seen[MVS_OP_COUNT] = {false};
+  line_list lines = {0};
   mvs_text text = mvs_text_new(arena);
   for (size_t i = 0; i < group->nests.count; i++) {
-    for (size_t k = 0; k < group->nests.items[i].interior.count; k++) {
-      mvs_id id = group->nests.items[i].interior.items[k];
-      mvs_op op = mvs_graph_node(schedule->graph, id)->op;
-      if (seen[op]) continue;
-      seen[op] = true;
-      mvs_text_addf(&text, text.length ? " %s" : "%s", mvs_ops[op].name);
+    const mvs_nest_plan *nest = &group->nests.items[i];
+    for (size_t k = 0; k < nest->interior.count; k++) {
+      describe_node(schedule, nest->interior.items[k], seen, &lines, &text);
     }
   }
-  if (group->nests.count == 0 && group->heavy != MVS_NONE) {
-    mvs_text_add(&text, mvs_ops[mvs_graph_node(schedule->graph, group->heavy)->op].name);
+  if (group->nests.count == 0) describe_node(schedule, group->heavy, seen, &lines, &text);
+  if (text.length == 0) mvs_text_add(&text, "copy");
+  for (int i = 0; i < lines.count; i++) {
+    mvs_text_addf(&text, "%s%s:%d", i ? ", " : " at ", lines.sources[i]->name, lines.lines[i]);
   }
-  return mvs_text_string(&text);
+  return group->why ? mvs_arena_format(arena, "%s: %s", group->why, mvs_text_string(&text))
+                    : mvs_text_string(&text);
 }
 
 mvs_status mvs_launch_build(mvs_arena *arena, mvs_diag *diag, const mvs_schedule *schedule,

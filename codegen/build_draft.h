@@ -11,10 +11,11 @@
 
 #include "codegen/kernel.h"
 
-#define MVS_AXIS_SLOTS   12
-#define MVS_SLOT_SEGMENT 12 /* ROWS: number of the segment, counted from the nest's first one \
-                             */
-#define MVS_SLOT_TOKEN 13   /* COLUMNS by segment: the token reached */
+#define MVS_AXIS_SLOTS 12
+#define MVS_SLOT_SEGMENT                                                                    \
+  12                      /* ROWS: number of the segment, counted from the nest's first one \
+                           */
+#define MVS_SLOT_TOKEN 13 /* COLUMNS by segment: the token reached */
 #define MVS_SLOTS      14
 
 /* constant + sum of slot[i] * (index of slot i). */
@@ -130,10 +131,12 @@ bool mvs_axes_cut(mvs_axes *axes, int slot, int64_t at, mvs_axes *second);
 /* --- build_place.c: operands of a launch --- */
 
 /* Remembers an operand, or finds the same one. -1 when the kernel has too many. */
-int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype dtype);
-/* The largest power of two up to 8 elements that divides an operand's offset: what a vector
- * access may assume besides the strides. */
-uint8_t mvs_operand_alignment(const mvs_operand *operand, mvs_dtype dtype);
+int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype dtype,
+                       uint8_t alignment);
+/* The largest power of two, up to 8 elements, on which the operand of a value starts in every
+ * layer: what a vector access may assume besides the strides. */
+uint8_t mvs_operand_alignment(const mvs_schedule *schedule, mvs_id id,
+                              const mvs_operand *operand);
 /* The operand at `constant` elements from a place. */
 mvs_operand mvs_place_operand(const mvs_place *place, mvs_dtype dtype, int64_t constant);
 /* True when the value of that type lies in one run of memory, row-major. */

@@ -8,24 +8,37 @@ static bool same_operand(const mvs_operand *a, const mvs_operand *b) {
          a->shift == b->shift;
 }
 
-uint8_t mvs_operand_alignment(const mvs_operand *operand, mvs_dtype dtype) {
-  int64_t elements = operand->offset / mvs_dtype_size(dtype);
-  uint8_t power = 8;
-  while (power > 1 && elements % power != 0) power /= 2;
-  return power;
+static uint8_t power_of(int64_t elements, uint8_t most) {
+  while (most > 1 && elements % most != 0) most /= 2;
+  return most;
 }
 
-int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype dtype) {
+uint8_t mvs_operand_alignment(const mvs_schedule *schedule, mvs_id id,
+                              const mvs_operand *operand) {
+  mvs_dtype dtype = mvs_graph_type(schedule->graph, id)->dtype;
+  uint8_t power = power_of(operand->offset / mvs_dtype_size(dtype), 8);
+  if (!operand->per_layer) return power;
+  /* Layers of a parameter lie behind one another, so the layer's size counts too. */
+  mvs_id root = schedule->roots && schedule->roots[id] != MVS_NONE ? schedule->roots[id] : id;
+  bool batched;
+  int64_t elements = mvs_type_elements(mvs_graph_type(schedule->graph, root), &batched);
+  return batched ? power : power_of(elements, power);
+}
+
+int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype dtype,
+                       uint8_t alignment) {
   mvs_kernel *kernel = launch->kernel;
   for (int i = 0; i < kernel->operand_count; i++) {
-    if (same_operand(&launch->operands[i], operand) && kernel->operands[i] == dtype) return i;
+    if (!same_operand(&launch->operands[i], operand) || kernel->operands[i] != dtype) continue;
+    if (alignment < kernel->alignment[i]) kernel->alignment[i] = alignment;
+    return i;
   }
   if (kernel->operand_count == MAX_OPERANDS) return -1;
   int index = kernel->operand_count++;
   launch->operands[index] = *operand;
   kernel->operands[index] = dtype;
   kernel->written[index] = false;
-  kernel->alignment[index] = mvs_operand_alignment(operand, dtype);
+  kernel->alignment[index] = alignment;
   return index;
 }
 

@@ -123,13 +123,14 @@ static mvs_affine address_of(const mvs_place *place, const mvs_type *type,
   return address;
 }
 
-static bool point_at(walker *w, mvs_id id, const mvs_index *at, mvs_draft_instr *instr) {
-  const mvs_place *place = &w->walk->schedule->places[id];
+static bool point_at(walker *w, mvs_id id, const mvs_place *place, const mvs_index *at,
+                     mvs_draft_instr *instr) {
   const mvs_type *type = mvs_graph_type(w->graph, id);
   instr->affine = address_of(place, type, at);
   mvs_operand operand = mvs_place_operand(place, type->dtype, instr->affine.constant);
+  uint8_t alignment = mvs_operand_alignment(w->walk->schedule, id, &operand);
   instr->affine.constant = 0;
-  int index = mvs_launch_operand(w->walk->launch, &operand, type->dtype);
+  int index = mvs_launch_operand(w->walk->launch, &operand, type->dtype, alignment);
   if (index < 0) {
     mvs_walk_fail(w, id, "the kernel has more than 64 operands");
     return false;
@@ -143,18 +144,20 @@ static uint16_t load(walker *w, mvs_id id, const mvs_index *at) {
   mvs_draft_instr instr = {.instr = {.kind = MVS_INSTR_LOAD,
                                      .dtype = computed(node->type.dtype),
                                      .span = node->span}};
-  if (!point_at(w, id, at, &instr)) return NO_VALUE;
+  const mvs_place *place = &w->walk->schedule->places[id];
+  if (!point_at(w, id, place, at, &instr)) return NO_VALUE;
   return mvs_walk_push(w, &instr);
 }
 
-static void store(walker *w, mvs_id id, const mvs_index *at, uint16_t value) {
+static void store(walker *w, mvs_id id, const mvs_place *place, const mvs_index *at,
+                  uint16_t value) {
   if (value == NO_VALUE) return;
   const mvs_node *node = mvs_graph_node(w->graph, id);
   mvs_draft_instr instr = {.instr = {.kind = MVS_INSTR_STORE,
                                      .dtype = dtype_of(w, value),
                                      .arguments = {value},
                                      .span = node->span}};
-  if (!point_at(w, id, at, &instr)) return;
+  if (!point_at(w, id, place, at, &instr)) return;
   w->walk->launch->kernel->written[instr.instr.access.operand] = true;
   mvs_walk_push(w, &instr);
 }
@@ -440,10 +443,19 @@ static int64_t pieces_of(const walker *w, const mvs_type *type) {
   return length % part == 0 ? length / part : 0;
 }
 
-static void write_output(walker *w, mvs_id id) {
+/* Where an output is stored: a node that lies in two places is listed twice. */
+static const mvs_place *output_place(const walker *w, size_t output) {
+  const mvs_nest_plan *plan = w->walk->plan;
+  if (output < plan->store_places.count) return &plan->store_places.items[output];
+  return &w->walk->schedule->places[plan->outputs.items[output]];
+}
+
+static void write_output(walker *w, size_t output) {
+  mvs_id id = w->walk->plan->outputs.items[output];
+  const mvs_place *place = output_place(w, output);
   const mvs_type *type = mvs_graph_type(w->graph, id);
   int64_t pieces = pieces_of(w, type);
-  if (!is_placed(w, id)) {
+  if (place->buffer == UINT32_MAX) {
     mvs_walk_fail(w, id, "an output is not in memory");
   } else if (pieces == 0) {
     w->walk->wish =
@@ -456,7 +468,7 @@ static void write_output(walker *w, mvs_id id) {
       mvs_walk_fail(w, id, "an output does not have the kernel's shape");
       return;
     }
-    store(w, id, &at, mvs_walk_value(w, id, &at));
+    store(w, id, place, &at, mvs_walk_value(w, id, &at));
   }
 }
 
@@ -467,7 +479,7 @@ mvs_status mvs_walk_nest(mvs_walk *walk) {
               .memos = MVS_ARRAY(walk->arena, count + 1, memo *)};
   walk->wish = (mvs_wish){0};
   for (size_t i = 0; i < walk->plan->outputs.count && w.status == MVS_OK; i++) {
-    write_output(&w, walk->plan->outputs.items[i]);
+    write_output(&w, i);
   }
   walk->failed = w.failed;
   walk->reason = w.reason;

@@ -1,0 +1,128 @@
+/* build_cost.c: bytes a kernel moves and operations it does, as linear functions of the batch.
+ */
+#include "codegen/build_tables.h"
+
+static void add_count(mvs_linear *sum, mvs_dim count, double factor) {
+  if (count.per_batch) {
+    sum->per_batch += (double)count.size * factor;
+  } else {
+    sum->fixed += (double)count.size * factor;
+  }
+}
+
+static void multiply(mvs_dim *count, mvs_dim by) {
+  count->size *= by.size;
+  count->per_batch = count->per_batch || by.per_batch;
+}
+
+/* --- nests --- */
+
+/* Steps of the reduced axis, summed over segments where there are some. */
+static mvs_dim sequential_extent(const mvs_nest *nest) {
+  if (nest->segment_axis >= 0) {
+    return (mvs_dim){mvs_segments_length(nest->segments), false};
+  }
+  int64_t size = nest->sequential > 0 ? nest->sequential : 1;
+  return (mvs_dim){size, nest->sequential_batch};
+}
+
+/* Different elements that an access touches. */
+static mvs_dim touched(const mvs_nest *nest, const mvs_access *access) {
+  mvs_dim count = {1, false};
+  bool columns = nest->nest_class == MVS_KERNEL_COLUMNS;
+  for (int i = 0; i < nest->outer_count; i++) {
+    bool in_sequence = columns && i == nest->segment_axis && access->sequential;
+    if (access->outer[i] && !in_sequence) multiply(&count, nest->outer[i]);
+  }
+  if (access->inner) multiply(&count, nest->inner);
+  if (access->sequential) multiply(&count, sequential_extent(nest));
+  if (access->segment) count.size *= nest->segments->count;
+  return count;
+}
+
+static bool larger(mvs_dim a, mvs_dim b) {
+  return a.per_batch != b.per_batch ? a.per_batch : a.size > b.size;
+}
+
+/* An operand is read (or written) once, however many instructions touch it. */
+static void add_bytes(const mvs_kernel *kernel, mvs_instr_kind kind, mvs_linear *bytes) {
+  mvs_dim most[64] = {{0, false}};
+  for (size_t i = 0; i < kernel->nests.count; i++) {
+    const mvs_nest *nest = &kernel->nests.items[i];
+    for (size_t k = 0; k < nest->instrs.count; k++) {
+      const mvs_instr *instr = &nest->instrs.items[k];
+      if (instr->kind != kind) continue;
+      mvs_dim count = touched(nest, &instr->access);
+      if (larger(count, most[instr->access.operand])) most[instr->access.operand] = count;
+    }
+  }
+  for (int i = 0; i < kernel->operand_count; i++) {
+    add_count(bytes, most[i], mvs_dtype_size(kernel->operands[i]));
+  }
+}
+
+static void add_nest_operations(const mvs_nest *nest, mvs_linear *flops) {
+  mvs_dim rows = {1, false}, early;
+  for (int i = 0; i < nest->outer_count; i++) multiply(&rows, nest->outer[i]);
+  mvs_dim late = rows;
+  multiply(&late, nest->inner);
+  early = late;
+  if (nest->nest_class == MVS_KERNEL_COLUMNS) {
+    if (nest->segment_axis >= 0) early.size /= nest->segments->count;
+    multiply(&early, sequential_extent(nest));
+  }
+  for (size_t i = 0; i < nest->instrs.count; i++) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    bool reduce = instr->kind == MVS_INSTR_REDUCE;
+    if (instr->kind != MVS_INSTR_ARITH && !reduce) continue;
+    mvs_dim element = instr->phase == 0 ? early : late;
+    add_count(flops, reduce || instr->level == MVS_LEVEL_ELEMENT ? element : rows, 1);
+  }
+}
+
+/* --- heavy kernels --- */
+
+static void add_matmul(const mvs_matmul_shape *shape, mvs_cost *cost) {
+  mvs_dim product = shape->m, a = shape->m, c = shape->m, b = shape->k;
+  multiply(&product, shape->k);
+  multiply(&a, shape->k);
+  c.size *= shape->n;
+  b.size *= shape->n;
+  add_count(&cost->flops, product, 2.0 * (double)shape->n);
+  add_count(&cost->read, a, mvs_dtype_size(shape->a));
+  add_count(&cost->read, b, mvs_dtype_size(shape->b));
+  add_count(&cost->write, c, mvs_dtype_size(shape->c));
+  if (shape->bias) cost->read.fixed += 4.0 * (double)shape->n;
+}
+
+/* Two products forward; five in the gradient, which computes the scores again. */
+static void add_attention(const mvs_attention_shape *shape, bool gradient, mvs_cost *cost) {
+  double tokens = (double)shape->tokens, width = (double)(shape->heads * shape->head_dim);
+  double kv_width = (double)(shape->kv_heads * shape->head_dim);
+  double size = mvs_dtype_size(shape->dtype), lse = 4.0 * tokens * (double)shape->heads;
+  double q = tokens * width * size, kv = tokens * kv_width * size;
+  cost->flops.per_batch += (gradient ? 10.0 : 4.0) * tokens * tokens * width;
+  cost->read.per_batch += gradient ? 3 * q + 2 * kv + lse : q + 2 * kv;
+  cost->write.per_batch += gradient ? q + 2 * kv : q + lse;
+}
+
+void mvs_kernel_cost(const mvs_kernel *kernel, mvs_cost *out) {
+  *out = (mvs_cost){0};
+  switch (kernel->kernel_class) {
+    case MVS_KERNEL_ROWS:
+    case MVS_KERNEL_COLUMNS:
+      add_bytes(kernel, MVS_INSTR_LOAD, &out->read);
+      add_bytes(kernel, MVS_INSTR_STORE, &out->write);
+      for (size_t i = 0; i < kernel->nests.count; i++) {
+        add_nest_operations(&kernel->nests.items[i], &out->flops);
+      }
+      break;
+    case MVS_KERNEL_MATMUL:
+      add_matmul(&kernel->matmul, out);
+      break;
+    case MVS_KERNEL_ATTENTION:
+    case MVS_KERNEL_ATTENTION_GRAD:
+      add_attention(&kernel->attention, kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD, out);
+      break;
+  }
+}

@@ -1,0 +1,137 @@
+/* build_model.c: the model's own tables: inputs, parameters, settings. */
+#include <inttypes.h>
+
+#include "codegen/build_tables.h"
+#include "compiler/ir/steps.h"
+
+static char *text(mvs_arena *arena, const char *string) {
+  return mvs_arena_string(arena, string ? string : "");
+}
+
+Mvs__Extent *mvs_tables_extent(mvs_arena *arena, mvs_dim dim) {
+  Mvs__Extent *extent = MVS_NEW(arena, Mvs__Extent);
+  mvs__extent__init(extent);
+  extent->size = dim.size;
+  extent->per_batch = dim.per_batch;
+  return extent;
+}
+
+/* --- inputs --- */
+
+static void add_segments(mvs_arena *arena, const mvs_segments *table, Mvs__ModelInput *out) {
+  if (!table) return;
+  out->segments = MVS_ARRAY(arena, table->count, Mvs__Segment *);
+  for (int i = 0; i < table->count; i++) {
+    Mvs__Segment *segment = out->segments[out->n_segments++] = MVS_NEW(arena, Mvs__Segment);
+    mvs__segment__init(segment);
+    segment->name = text(arena, table->items[i].name);
+    segment->length = table->items[i].length;
+    segment->rows = table->items[i].rows;
+    segment->columns = table->items[i].columns;
+  }
+}
+
+static Mvs__ModelInput *model_input(mvs_arena *arena, const mvs_model_input *input) {
+  Mvs__ModelInput *out = MVS_NEW(arena, Mvs__ModelInput);
+  mvs__model_input__init(out);
+  out->name = text(arena, input->name);
+  out->dtype = text(arena, mvs_dtype_name(input->type.dtype));
+  out->shape = MVS_ARRAY(arena, MVS_MAX_RANK, int64_t);
+  for (int i = 0; i < input->type.rank; i++) {
+    mvs_dim dim = input->type.dims[i];
+    if (dim.per_batch && dim.size == 1) continue; /* the sample's own axis */
+    out->shape[out->n_shape++] = dim.size;
+  }
+  out->unconditional = input->unconditional;
+  out->conditioning = input->conditioning;
+  add_segments(arena, input->type.segments, out);
+  return out;
+}
+
+/* --- parameters --- */
+
+static char *init_name(mvs_arena *arena, mvs_init_kind kind) {
+  static const char *const names[] = {"constant", "normal", "uniform"};
+  return text(arena, names[kind]);
+}
+
+/* Takes room in the flat buffers, in whole rows of MVS_FLAT_ROW. */
+static bool place_param(Mvs__Param *param, int64_t *flat) {
+  int64_t layers = param->layers ? param->layers : 1, size;
+  param->offset = *flat;
+  if (!mvs_mul(layers, param->elements, &size)) return false;
+  if (!mvs_add(size, MVS_FLAT_ROW - 1, &size)) return false;
+  return mvs_add(*flat, size / MVS_FLAT_ROW * MVS_FLAT_ROW, flat);
+}
+
+static Mvs__Param *model_param(mvs_arena *arena, const mvs_param *param) {
+  Mvs__Param *out = MVS_NEW(arena, Mvs__Param);
+  mvs__param__init(out);
+  bool batched;
+  out->name = text(arena, param->name);
+  out->shape = MVS_ARRAY(arena, MVS_MAX_RANK, int64_t);
+  for (int i = 0; i < param->type.rank; i++) {
+    out->shape[out->n_shape++] = param->type.dims[i].size;
+  }
+  out->layers = param->layers;
+  out->elements = mvs_type_elements(&param->type, &batched);
+  out->trained = param->trained;
+  out->init = init_name(arena, param->init.kind);
+  out->init_value = param->init.value;
+  out->decay = param->type.rank >= 2;
+  return out;
+}
+
+static mvs_status add_params(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
+                             mvs_program *program) {
+  program->params = MVS_ARRAY(arena, module->params.count + 1, Mvs__Param *);
+  int64_t flat = 0;
+  for (size_t i = 0; i < module->params.count; i++) {
+    const mvs_param *param = &module->params.items[i];
+    Mvs__Param *out = program->params[program->n_params++] = model_param(arena, param);
+    if (param->trained && !place_param(out, &flat)) {
+      mvs_diag_error(diag, param->span, "the parameters have more elements than fit 63 bits");
+      return MVS_ERR_LIMIT;
+    }
+  }
+  program->flat_elements = flat;
+  return MVS_OK;
+}
+
+/* --- settings --- */
+
+static Mvs__Settings *model_settings(mvs_arena *arena, const mvs_settings *settings) {
+  Mvs__Settings *out = MVS_NEW(arena, Mvs__Settings);
+  mvs__settings__init(out);
+  out->lr = settings->lr;
+  out->beta1 = settings->beta1;
+  out->beta2 = settings->beta2;
+  out->adam_eps = settings->adam_eps;
+  out->weight_decay = settings->weight_decay;
+  out->clip = settings->clip;
+  out->ema = settings->ema;
+  out->timestep_shift = settings->timestep_shift;
+  out->dropout = settings->dropout;
+  out->warmup = settings->warmup;
+  out->batch = settings->batch;
+  out->precision = text(arena, mvs_dtype_name(settings->precision));
+  out->sample_steps = settings->sample_steps;
+  out->cfg = settings->cfg;
+  out->sample_shift = settings->sample_shift;
+  out->data = text(arena, settings->data);
+  return out;
+}
+
+mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
+                            mvs_program *program) {
+  program->model = text(arena, module->name);
+  program->version = text(arena, MVCC_VERSION);
+  program->residual = text(arena, module->residual);
+  program->output = text(arena, module->output_name);
+  program->settings = model_settings(arena, &module->settings);
+  program->inputs = MVS_ARRAY(arena, module->inputs.count + 1, Mvs__ModelInput *);
+  for (size_t i = 0; i < module->inputs.count; i++) {
+    program->inputs[program->n_inputs++] = model_input(arena, &module->inputs.items[i]);
+  }
+  return add_params(arena, diag, module, program);
+}

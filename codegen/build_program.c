@@ -1,0 +1,287 @@
+/* build_program.c: the planned module as the program's tables and its list of kernels. */
+#include <inttypes.h>
+#include <xxhash.h>
+
+#include "codegen/build_tables.h"
+
+/* The dump of a kernel, by which equal ones are found. */
+typedef struct kernel_key {
+  uint64_t hash;
+  const char *text;
+} kernel_key;
+
+typedef struct tables {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  mvs_build *build;
+  MVS_LIST(kernel_key) keys;       /* per kernel of the build */
+  MVS_LIST(Mvs__Kernel *) records; /* the same as tables */
+  /* of the function being filled */
+  const mvs_function_plan *plan;
+  Mvs__Function *function;
+  MVS_LIST(Mvs__Loop *) loops;
+  MVS_LIST(const mvs_region *) regions; /* per loop */
+} tables;
+
+typedef MVS_LIST(Mvs__Step *) step_list;
+
+static char *text(const tables *t, const char *string) {
+  return mvs_arena_string(t->arena, string ? string : "");
+}
+
+/* --- kernels --- */
+
+static const char *kind_name(mvs_kernel_class class) {
+  static const char *const names[] = {"rows", "columns", "matmul", "attention",
+                                      "attention_grad"};
+  return names[class];
+}
+
+static Mvs__Kernel *kernel_record(const tables *t, const mvs_kernel *kernel) {
+  Mvs__Kernel *out = MVS_NEW(t->arena, Mvs__Kernel);
+  mvs__kernel__init(out);
+  mvs_cost cost;
+  mvs_kernel_cost(kernel, &cost);
+  out->name = text(t, kernel->name);
+  out->kind = text(t, kind_name(kernel->kernel_class));
+  out->why = text(t, kernel->why);
+  out->read_fixed = (int64_t)cost.read.fixed;
+  out->read_per_batch = (int64_t)cost.read.per_batch;
+  out->write_fixed = (int64_t)cost.write.fixed;
+  out->write_per_batch = (int64_t)cost.write.per_batch;
+  out->flops_fixed = cost.flops.fixed;
+  out->flops_per_batch = cost.flops.per_batch;
+  return out;
+}
+
+/* The number of the kernel, or of the equal one that is there already. */
+static size_t intern_kernel(tables *t, mvs_kernel *kernel) {
+  mvs_text dump = mvs_text_new(t->arena);
+  mvs_kernel_dump(kernel, &dump);
+  kernel_key key = {XXH3_64bits(dump.data, dump.length), mvs_text_string(&dump)};
+  for (size_t i = 0; i < t->keys.count; i++) {
+    if (t->keys.items[i].hash == key.hash && !strcmp(t->keys.items[i].text, key.text)) return i;
+  }
+  size_t number = t->keys.count;
+  kernel->name = mvs_arena_format(t->arena, "k%zu_%s", number, kind_name(kernel->kernel_class));
+  MVS_PUSH(t->arena, &t->keys, key);
+  MVS_PUSH(t->arena, &t->build->kernels, kernel);
+  MVS_PUSH(t->arena, &t->records, kernel_record(t, kernel));
+  return number;
+}
+
+/* --- steps --- */
+
+static Mvs__Step *new_step(const tables *t, const mvs_group *group) {
+  Mvs__Step *step = MVS_NEW(t->arena, Mvs__Step);
+  mvs__step__init(step);
+  step->redo = group->redo;
+  return step;
+}
+
+static mvs_status launch_step(tables *t, const mvs_schedule *schedule, const mvs_group *group,
+                              Mvs__Step *step) {
+  mvs_launch *launch;
+  MVS_TRY(mvs_launch_build(t->arena, t->diag, schedule, group, &launch));
+  int count = launch->kernel->operand_count;
+  step->kernel = (int32_t)intern_kernel(t, launch->kernel);
+  step->operands = MVS_ARRAY(t->arena, count + 1, Mvs__Operand *);
+  for (int i = 0; i < count; i++) {
+    Mvs__Operand *out = step->operands[step->n_operands++] = MVS_NEW(t->arena, Mvs__Operand);
+    mvs__operand__init(out);
+    out->buffer = launch->operands[i].buffer;
+    out->offset = launch->operands[i].offset;
+    out->per_layer = launch->operands[i].per_layer;
+    out->shift = launch->operands[i].shift;
+  }
+  return MVS_OK;
+}
+
+static mvs_status fill_steps(tables *t, const mvs_schedule *schedule, step_list *out);
+
+static int32_t loop_of(const tables *t, const mvs_region *region) {
+  for (size_t i = 0; region && i < t->regions.count; i++) {
+    if (t->regions.items[i] == region) return (int32_t)i;
+  }
+  return -1;
+}
+
+/* A loop takes its number before those inside it, as regions have in the plan. */
+static mvs_status loop_step(tables *t, const mvs_schedule *body, const mvs_group *group,
+                            Mvs__Step *step) {
+  Mvs__Loop *loop = MVS_NEW(t->arena, Mvs__Loop);
+  mvs__loop__init(loop);
+  step->kernel = -1;
+  step->loop = (uint32_t)t->loops.count;
+  loop->label = text(t, group->region->label);
+  loop->count = group->region->count;
+  loop->reverse = group->region->reverse;
+  loop->forward = loop_of(t, group->region->forward);
+  MVS_PUSH(t->arena, &t->loops, loop);
+  MVS_PUSH(t->arena, &t->regions, (const mvs_region *)group->region);
+  step_list steps = {0};
+  MVS_TRY(fill_steps(t, body, &steps));
+  loop->steps = steps.items;
+  loop->n_steps = steps.count;
+  return MVS_OK;
+}
+
+static mvs_status fill_steps(tables *t, const mvs_schedule *schedule, step_list *out) {
+  size_t bodies = 0;
+  for (size_t i = 0; i < schedule->groups.count; i++) {
+    const mvs_group *group = &schedule->groups.items[i];
+    Mvs__Step *step = new_step(t, group);
+    if (group->group_class == MVS_GROUP_REGION) {
+      MVS_TRY(loop_step(t, schedule->bodies.items[bodies++], group, step));
+    } else {
+      MVS_TRY(launch_step(t, schedule, group, step));
+    }
+    MVS_PUSH(t->arena, out, step);
+  }
+  return MVS_OK;
+}
+
+/* --- buffers and tensors --- */
+
+static Mvs__Buffer__Kind buffer_kind(mvs_buffer_kind kind) {
+  switch (kind) {
+    case MVS_BUFFER_INPUT:
+      return MVS__BUFFER__KIND__INPUT;
+    case MVS_BUFFER_OUTPUT:
+      return MVS__BUFFER__KIND__OUTPUT;
+    case MVS_BUFFER_PARAM:
+      return MVS__BUFFER__KIND__PARAM;
+    case MVS_BUFFER_GRAD:
+      return MVS__BUFFER__KIND__GRAD;
+    case MVS_BUFFER_TEMP:
+      break;
+  }
+  return MVS__BUFFER__KIND__TEMP;
+}
+
+static Mvs__Buffer *buffer_record(const tables *t, const mvs_buffer *buffer) {
+  Mvs__Buffer *out = MVS_NEW(t->arena, Mvs__Buffer);
+  mvs__buffer__init(out);
+  out->kind = buffer_kind(buffer->kind);
+  out->name = text(t, buffer->name);
+  out->param = buffer->param;
+  out->fixed = buffer->fixed;
+  out->per_batch = buffer->per_batch;
+  out->slots_kept = buffer->slots_kept;
+  out->slots_least = buffer->slots_least;
+  out->zero_slots = buffer->zero_slots;
+  out->zero_at_end = buffer->zero_at_end;
+  out->crossing = buffer->crossing;
+  out->first_step = buffer->first_step;
+  out->last_step = buffer->last_step;
+  out->body_first = buffer->body_first;
+  out->body_last = buffer->body_last;
+  out->home = buffer->home == UINT32_MAX ? -1 : (int32_t)buffer->home;
+  return out;
+}
+
+static Mvs__Tensor *tensor_record(const tables *t, const char *name, const mvs_type *type,
+                                  size_t buffer) {
+  Mvs__Tensor *out = MVS_NEW(t->arena, Mvs__Tensor);
+  mvs__tensor__init(out);
+  out->name = text(t, name);
+  out->dtype = text(t, mvs_dtype_name(type->dtype));
+  out->buffer = (uint32_t)buffer;
+  out->dims = MVS_ARRAY(t->arena, MVS_MAX_RANK, Mvs__Extent *);
+  for (int i = 0; i < type->rank; i++) {
+    out->dims[out->n_dims++] = mvs_tables_extent(t->arena, type->dims[i]);
+  }
+  return out;
+}
+
+/* The type of the function's input or result of that name, or NULL. */
+static const mvs_type *interface_type(const mvs_graph *graph, bool output, const char *name) {
+  if (output) {
+    const mvs_results *results = mvs_graph_results((mvs_graph *)graph);
+    for (size_t i = 0; i < results->count; i++) {
+      const char *result = results->items[i].name;
+      if (result && !strcmp(result, name)) {
+        return mvs_graph_type(graph, results->items[i].id);
+      }
+    }
+    return NULL;
+  }
+  for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
+    const mvs_node *node = mvs_graph_node(graph, id);
+    if (node->op == MVS_OP_input && !strcmp(node->attr.input.name, name)) return &node->type;
+  }
+  return NULL;
+}
+
+static mvs_status add_tensor(tables *t, size_t buffer) {
+  const mvs_buffer *from = &t->plan->buffers.items[buffer];
+  bool output = from->kind == MVS_BUFFER_OUTPUT;
+  const mvs_type *type = interface_type(t->plan->top->graph, output, from->name);
+  if (!type) {
+    mvs_diag_error(t->diag, (mvs_span){0}, "internal error: function %s has no %s named %s",
+                   t->plan->name, output ? "result" : "input", from->name);
+    return MVS_ERR_INTERNAL;
+  }
+  Mvs__Tensor *tensor = tensor_record(t, from->name, type, buffer);
+  if (output) {
+    t->function->outputs[t->function->n_outputs++] = tensor;
+  } else {
+    t->function->inputs[t->function->n_inputs++] = tensor;
+  }
+  return MVS_OK;
+}
+
+static mvs_status fill_buffers(tables *t) {
+  size_t count = t->plan->buffers.count;
+  t->function->buffers = MVS_ARRAY(t->arena, count + 1, Mvs__Buffer *);
+  t->function->inputs = MVS_ARRAY(t->arena, count + 1, Mvs__Tensor *);
+  t->function->outputs = MVS_ARRAY(t->arena, count + 1, Mvs__Tensor *);
+  for (size_t i = 0; i < count; i++) {
+    const mvs_buffer *buffer = &t->plan->buffers.items[i];
+    t->function->buffers[t->function->n_buffers++] = buffer_record(t, buffer);
+    if (buffer->kind == MVS_BUFFER_INPUT || buffer->kind == MVS_BUFFER_OUTPUT) {
+      MVS_TRY(add_tensor(t, i));
+    }
+  }
+  return MVS_OK;
+}
+
+static mvs_status fill_function(tables *t, const mvs_function_plan *plan, Mvs__Function **out) {
+  Mvs__Function *function = MVS_NEW(t->arena, Mvs__Function);
+  mvs__function__init(function);
+  t->plan = plan;
+  t->function = function;
+  t->loops.count = t->regions.count = 0;
+  t->loops.capacity = 0; /* the last function keeps its list */
+  t->loops.items = NULL;
+  function->name = text(t, plan->name);
+  MVS_TRY(fill_buffers(t));
+  step_list steps = {0};
+  MVS_TRY(fill_steps(t, plan->top, &steps));
+  function->steps = steps.items;
+  function->n_steps = steps.count;
+  function->loops = t->loops.items;
+  function->n_loops = t->loops.count;
+  *out = function;
+  return MVS_OK;
+}
+
+mvs_status mvs_build_program(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
+                             const mvs_plan *plan, mvs_build **out) {
+  *out = NULL;
+  mvs_build *build = MVS_NEW(arena, mvs_build);
+  mvs_program *program = build->program = MVS_NEW(arena, mvs_program);
+  mvs__program__init(program);
+  tables t = {.arena = arena, .diag = diag, .build = build};
+  MVS_TRY(mvs_tables_model(arena, diag, module, program));
+  program->functions = MVS_ARRAY(arena, plan->functions.count + 1, Mvs__Function *);
+  for (size_t i = 0; i < plan->functions.count; i++) {
+    Mvs__Function **function = &program->functions[program->n_functions];
+    MVS_TRY(fill_function(&t, &plan->functions.items[i], function));
+    program->n_functions++;
+  }
+  program->kernels = t.records.items;
+  program->n_kernels = t.records.count;
+  *out = build;
+  return MVS_OK;
+}

@@ -1,0 +1,29 @@
+/* build_tables.h: what the files that fill the program's tables share. Private to build_*.c. */
+#ifndef MVS_CODEGEN_BUILD_TABLES_H
+#define MVS_CODEGEN_BUILD_TABLES_H
+
+#include "codegen/build.h"
+#include "codegen/build_draft.h"
+
+/* fixed + per_batch * B. */
+typedef struct mvs_linear {
+  double fixed, per_batch;
+} mvs_linear;
+
+typedef struct mvs_cost {
+  mvs_linear read, write; /* bytes; an operand counts once */
+  mvs_linear flops;
+} mvs_cost;
+
+/* --- build_cost.c --- */
+void mvs_kernel_cost(const mvs_kernel *kernel, mvs_cost *out);
+
+/* --- build_model.c: the tables that do not depend on the plan --- */
+
+/* Fills model, inputs, params, flat_elements and settings. errors : MVS_ERR_LIMIT */
+mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
+                            mvs_program *program);
+/* An extent of the tables. */
+Mvs__Extent *mvs_tables_extent(mvs_arena *arena, mvs_dim dim);
+
+#endif
