@@ -9,8 +9,8 @@ typedef struct mvs_host_options {
   mvs_text *llvm;        /* when not NULL, receives the IR as text (--emit llvm) */
 } mvs_host_options;
 
-/* Prints all kernels, optimises, generates code, lays it out as one position-independent block and
- * sets program->host_code, cpu_level, and each Kernel's stages, scratch and workspace.
+/* Prints all kernels, optimises, generates code, lays it out as one position-independent block
+ * and sets program->host_code, cpu_level, and each Kernel's stages, scratch and workspace.
  * errors : MVS_ERR_DEVICE when LLVM fails, with its words in diag. */
 mvs_status mvs_host_compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                             const mvs_host_options *options);

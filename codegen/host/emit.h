@@ -1,0 +1,130 @@
+/* emit.h: short words for building LLVM IR, shared by the files of the host printer.
+ * A value is a scalar or a vector of MVS_LANES; the arithmetic helpers work on both, so a
+ * formula is written once. Loop-carried values are variables (stack slots that sroa turns into
+ * registers). Owner: the emitter owns nothing; the context and module belong to target.c. */
+#ifndef MVS_HOST_EMIT_H
+#define MVS_HOST_EMIT_H
+
+#include <llvm-c/Core.h>
+
+#include "codegen/kernel.h"
+
+/* Lanes of every vector, whatever the instruction set: reductions must not depend on it. */
+#define MVS_LANES 16
+
+typedef struct mvs_emit {
+  mvs_arena *arena;
+  LLVMContextRef context;
+  LLVMModuleRef module;
+  LLVMBuilderRef builder;
+  bool avx512;           /* 32 registers of 512 bits; else 16 of 256 */
+  const char *cpu;       /* target-cpu of every function */
+  LLVMValueRef function; /* the one being written */
+  LLVMTypeRef i1, i16, i32, i64, f32, f64, ptr;
+  const char *error; /* the first thing that could not be printed, or NULL */
+} mvs_emit;
+
+/* --- types and constants --- */
+/* The type of a computed value of that dtype (bf16 computes as f32). */
+LLVMTypeRef mvs_emit_type(const mvs_emit *e, mvs_dtype dtype);
+/* The type of a stored element: bf16 is i16. */
+LLVMTypeRef mvs_emit_storage(const mvs_emit *e, mvs_dtype dtype);
+/* MVS_LANES of a scalar type. */
+LLVMTypeRef mvs_emit_vector(LLVMTypeRef scalar);
+bool mvs_is_vector(LLVMTypeRef type);
+/* `scalar` in the shape of `type`: itself or a vector. */
+LLVMTypeRef mvs_emit_like(LLVMTypeRef scalar, LLVMTypeRef type);
+/* A constant of `type`, the same in all lanes. */
+LLVMValueRef mvs_emit_real(LLVMTypeRef type, double value);
+LLVMValueRef mvs_emit_int(LLVMTypeRef type, int64_t value);
+LLVMValueRef mvs_emit_i64(const mvs_emit *e, int64_t value);
+
+/* --- functions --- */
+/* Starts a function with the attributes of this target and an entry block. */
+LLVMValueRef mvs_emit_function(mvs_emit *e, const char *name, LLVMTypeRef type, bool exported);
+/* Calls an intrinsic overloaded on one type, or on two (e.g. result and argument). */
+LLVMValueRef mvs_emit_intrinsic(mvs_emit *e, const char *name, LLVMTypeRef type,
+                                LLVMValueRef *arguments, int count);
+LLVMValueRef mvs_emit_intrinsic2(mvs_emit *e, const char *name, LLVMTypeRef first,
+                                 LLVMTypeRef second, LLVMValueRef *arguments, int count);
+LLVMValueRef mvs_emit_unary(mvs_emit *e, const char *name, LLVMValueRef a);
+LLVMValueRef mvs_emit_fma(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
+
+/* --- values --- */
+LLVMValueRef mvs_emit_splat(mvs_emit *e, LLVMValueRef scalar);
+/* The value as a vector: splat when it is a scalar. */
+LLVMValueRef mvs_emit_widen(mvs_emit *e, LLVMValueRef value);
+/* 0, 1, .. 15 of a scalar integer type. */
+LLVMValueRef mvs_emit_lanes(LLVMTypeRef scalar);
+LLVMValueRef mvs_emit_select(mvs_emit *e, LLVMValueRef condition, LLVMValueRef yes,
+                             LLVMValueRef no);
+LLVMValueRef mvs_emit_bitcast(mvs_emit *e, LLVMValueRef value, LLVMTypeRef scalar);
+/* a > b ? a : b, and a < b ? a : b, for all types: what maxps and minps do. */
+LLVMValueRef mvs_emit_greater(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef mvs_emit_lesser(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+/* f32 rounded to the nearest bf16 (ties to even, NaN kept), still f32. */
+LLVMValueRef mvs_emit_round_bf16(mvs_emit *e, LLVMValueRef value);
+/* Folds 16 lanes as 8, 4, 2, 1 with `add` or the greater of two. */
+LLVMValueRef mvs_emit_fold(mvs_emit *e, LLVMValueRef vector, bool maximum);
+/* Lanes i with base + i < end, as <16 x i1>; base and end i64. */
+LLVMValueRef mvs_emit_mask(mvs_emit *e, LLVMValueRef base, LLVMValueRef end);
+/* A mask whose first `count` lanes are set (a constant). */
+LLVMValueRef mvs_emit_first_lanes(const mvs_emit *e, int count);
+
+/* --- memory; addresses count elements --- */
+LLVMValueRef mvs_emit_at(mvs_emit *e, LLVMTypeRef element, LLVMValueRef base,
+                         LLVMValueRef index);
+/* Loads one element or 16 neighbours of dtype and widens bf16. mask may be NULL; lanes off are
+ * 0. */
+LLVMValueRef mvs_emit_load(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address);
+LLVMValueRef mvs_emit_load_vector(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address,
+                                  LLVMValueRef mask);
+/* Loads 16 elements `stride` apart. */
+LLVMValueRef mvs_emit_gather(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, int64_t stride,
+                             LLVMValueRef mask);
+/* Stores a scalar or a vector; `rounded` says that an f32 is already a bf16. */
+void mvs_emit_store(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, LLVMValueRef value,
+                    LLVMValueRef mask, bool rounded);
+void mvs_emit_scatter(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, int64_t stride,
+                      LLVMValueRef value, LLVMValueRef mask, bool rounded);
+
+/* --- control --- */
+/* A variable: a stack slot made in the entry block. */
+LLVMValueRef mvs_emit_variable(mvs_emit *e, LLVMTypeRef type);
+LLVMValueRef mvs_emit_get(mvs_emit *e, LLVMValueRef variable);
+void mvs_emit_set(mvs_emit *e, LLVMValueRef variable, LLVMValueRef value);
+
+/* for (index = from; index < to; index += step), indices i64. */
+typedef struct mvs_loop {
+  LLVMValueRef index, to, step;
+  LLVMBasicBlockRef body, exit;
+} mvs_loop;
+mvs_loop mvs_emit_loop(mvs_emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step);
+void mvs_emit_loop_end(mvs_emit *e, mvs_loop *loop);
+
+/* if (condition) { ... } */
+typedef struct mvs_branch {
+  LLVMBasicBlockRef exit;
+} mvs_branch;
+mvs_branch mvs_emit_if(mvs_emit *e, LLVMValueRef condition);
+void mvs_emit_if_end(mvs_emit *e, mvs_branch *branch);
+
+LLVMValueRef mvs_emit_smaller(mvs_emit *e, LLVMValueRef a, LLVMValueRef b); /* of two i64 */
+/* ceil(a / b) for a >= 0 and a constant b. */
+LLVMValueRef mvs_emit_ceil_div(mvs_emit *e, LLVMValueRef a, int64_t b);
+
+/* --- the calling convention of program.h --- */
+typedef struct mvs_entry {
+  LLVMValueRef call, begin, end; /* parameters */
+  LLVMValueRef operands, batch, layer, scratch;
+} mvs_entry;
+/* Starts an exported kernel function and loads the fields of its call. */
+mvs_entry mvs_emit_entry(mvs_emit *e, const char *symbol);
+/* Loads the pointer of an operand. */
+LLVMValueRef mvs_emit_operand(mvs_emit *e, const mvs_entry *entry, int index);
+/* An extent as i64: constant, or times the batch. */
+LLVMValueRef mvs_emit_extent(mvs_emit *e, const mvs_entry *entry, mvs_dim dim);
+/* The pointer `bytes` into this thread's scratch. */
+LLVMValueRef mvs_emit_scratch(mvs_emit *e, const mvs_entry *entry, int64_t bytes);
+
+#endif

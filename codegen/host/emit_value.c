@@ -1,0 +1,199 @@
+/* emit_value.c: lanes, bf16 rounding, folds and memory accesses. */
+#include "codegen/host/emit.h"
+
+/* --- lanes --- */
+
+LLVMValueRef mvs_emit_splat(mvs_emit *e, LLVMValueRef scalar) {
+  LLVMTypeRef type = mvs_emit_vector(LLVMTypeOf(scalar));
+  LLVMValueRef none = LLVMGetPoison(type);
+  LLVMValueRef zero = mvs_emit_int(e->i32, 0);
+  LLVMValueRef first = LLVMBuildInsertElement(e->builder, none, scalar, zero, "");
+  LLVMValueRef order = mvs_emit_int(mvs_emit_vector(e->i32), 0);
+  return LLVMBuildShuffleVector(e->builder, first, none, order, "");
+}
+
+LLVMValueRef mvs_emit_widen(mvs_emit *e, LLVMValueRef value) {
+  return mvs_is_vector(LLVMTypeOf(value)) ? value : mvs_emit_splat(e, value);
+}
+
+LLVMValueRef mvs_emit_lanes(LLVMTypeRef scalar) {
+  LLVMValueRef lanes[MVS_LANES];
+  for (int i = 0; i < MVS_LANES; ++i) lanes[i] = mvs_emit_int(scalar, i);
+  return LLVMConstVector(lanes, MVS_LANES);
+}
+
+LLVMValueRef mvs_emit_select(mvs_emit *e, LLVMValueRef condition, LLVMValueRef yes,
+                             LLVMValueRef no) {
+  return LLVMBuildSelect(e->builder, condition, yes, no, "");
+}
+
+LLVMValueRef mvs_emit_bitcast(mvs_emit *e, LLVMValueRef value, LLVMTypeRef scalar) {
+  return LLVMBuildBitCast(e->builder, value, mvs_emit_like(scalar, LLVMTypeOf(value)), "");
+}
+
+static LLVMValueRef is_above(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  LLVMTypeRef type = LLVMTypeOf(a);
+  if (mvs_is_vector(type)) type = LLVMGetElementType(type);
+  if (type == e->f32 || type == e->f64) return LLVMBuildFCmp(e->builder, LLVMRealOGT, a, b, "");
+  return LLVMBuildICmp(e->builder, LLVMIntSGT, a, b, "");
+}
+
+LLVMValueRef mvs_emit_greater(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return mvs_emit_select(e, is_above(e, a, b), a, b);
+}
+
+LLVMValueRef mvs_emit_lesser(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return mvs_emit_select(e, is_above(e, b, a), a, b);
+}
+
+LLVMValueRef mvs_emit_round_bf16(mvs_emit *e, LLVMValueRef value) {
+  LLVMBuilderRef b = e->builder;
+  LLVMTypeRef type = mvs_emit_like(e->i32, LLVMTypeOf(value));
+  LLVMValueRef bits = LLVMBuildBitCast(b, value, type, "");
+  LLVMValueRef odd = LLVMBuildAnd(b, LLVMBuildLShr(b, bits, mvs_emit_int(type, 16), ""),
+                                  mvs_emit_int(type, 1), "");
+  LLVMValueRef half = LLVMBuildAdd(b, odd, mvs_emit_int(type, 0x7fff), "");
+  LLVMValueRef up = LLVMBuildAdd(b, bits, half, "");
+  /* Rounding could carry a NaN's payload into infinity, so it becomes quiet instead. */
+  LLVMValueRef quiet = LLVMBuildOr(b, bits, mvs_emit_int(type, 0x400000), "");
+  LLVMValueRef nan = LLVMBuildFCmp(b, LLVMRealUNO, value, value, "");
+  LLVMValueRef kept = LLVMBuildAnd(b, mvs_emit_select(e, nan, quiet, up),
+                                   mvs_emit_int(type, (int32_t)0xffff0000), "");
+  return LLVMBuildBitCast(b, kept, LLVMTypeOf(value), "");
+}
+
+/* The upper or lower half of a vector of `lanes`. */
+static LLVMValueRef half_of(mvs_emit *e, LLVMValueRef vector, int lanes, bool upper) {
+  LLVMValueRef order[MVS_LANES / 2];
+  for (int i = 0; i < lanes / 2; ++i) {
+    order[i] = mvs_emit_int(e->i32, i + (upper ? lanes / 2 : 0));
+  }
+  return LLVMBuildShuffleVector(e->builder, vector, LLVMGetPoison(LLVMTypeOf(vector)),
+                                LLVMConstVector(order, (unsigned)lanes / 2), "");
+}
+
+LLVMValueRef mvs_emit_fold(mvs_emit *e, LLVMValueRef vector, bool maximum) {
+  LLVMTypeRef scalar = LLVMGetElementType(LLVMTypeOf(vector));
+  for (int lanes = MVS_LANES; lanes > 1; lanes /= 2) {
+    LLVMValueRef low = half_of(e, vector, lanes, false), high = half_of(e, vector, lanes, true);
+    if (maximum) {
+      vector = mvs_emit_greater(e, low, high);
+    } else if (scalar == e->i32) {
+      vector = LLVMBuildAdd(e->builder, low, high, "");
+    } else {
+      vector = LLVMBuildFAdd(e->builder, low, high, "");
+    }
+  }
+  return LLVMBuildExtractElement(e->builder, vector, mvs_emit_int(e->i32, 0), "");
+}
+
+LLVMValueRef mvs_emit_mask(mvs_emit *e, LLVMValueRef base, LLVMValueRef end) {
+  LLVMValueRef left = LLVMBuildSub(e->builder, end, base, "");
+  LLVMValueRef most = mvs_emit_smaller(e, left, mvs_emit_i64(e, MVS_LANES));
+  LLVMValueRef count = LLVMBuildTrunc(e->builder, most, e->i32, "");
+  return LLVMBuildICmp(e->builder, LLVMIntSLT, mvs_emit_lanes(e->i32), mvs_emit_splat(e, count),
+                       "");
+}
+
+LLVMValueRef mvs_emit_first_lanes(const mvs_emit *e, int count) {
+  LLVMValueRef lanes[MVS_LANES];
+  for (int i = 0; i < MVS_LANES; ++i) lanes[i] = mvs_emit_int(e->i1, i < count);
+  return LLVMConstVector(lanes, MVS_LANES);
+}
+
+/* --- bf16 in memory --- */
+
+static LLVMValueRef widen_bf16(mvs_emit *e, LLVMValueRef bits) {
+  LLVMTypeRef wide = mvs_emit_like(e->i32, LLVMTypeOf(bits));
+  LLVMValueRef word = LLVMBuildZExt(e->builder, bits, wide, "");
+  LLVMValueRef moved = LLVMBuildShl(e->builder, word, mvs_emit_int(wide, 16), "");
+  return mvs_emit_bitcast(e, moved, e->f32);
+}
+
+static LLVMValueRef narrow_bf16(mvs_emit *e, LLVMValueRef value, bool rounded) {
+  LLVMValueRef kept = rounded ? value : mvs_emit_round_bf16(e, value);
+  LLVMValueRef word = mvs_emit_bitcast(e, kept, e->i32);
+  LLVMTypeRef type = LLVMTypeOf(word);
+  LLVMValueRef high = LLVMBuildLShr(e->builder, word, mvs_emit_int(type, 16), "");
+  return LLVMBuildTrunc(e->builder, high, mvs_emit_like(e->i16, type), "");
+}
+
+/* --- memory --- */
+
+LLVMValueRef mvs_emit_at(mvs_emit *e, LLVMTypeRef element, LLVMValueRef base,
+                         LLVMValueRef index) {
+  return LLVMBuildInBoundsGEP2(e->builder, element, base, &index, 1, "");
+}
+
+static LLVMValueRef plain_load(mvs_emit *e, mvs_dtype dtype, LLVMTypeRef type,
+                               LLVMValueRef address) {
+  LLVMValueRef value = LLVMBuildLoad2(e->builder, type, address, "");
+  LLVMSetAlignment(value, (unsigned)mvs_dtype_size(dtype));
+  return dtype == MVS_BF16 ? widen_bf16(e, value) : value;
+}
+
+LLVMValueRef mvs_emit_load(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address) {
+  return plain_load(e, dtype, mvs_emit_storage(e, dtype), address);
+}
+
+LLVMValueRef mvs_emit_load_vector(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address,
+                                  LLVMValueRef mask) {
+  LLVMTypeRef type = mvs_emit_vector(mvs_emit_storage(e, dtype));
+  if (!mask) return plain_load(e, dtype, type, address);
+  LLVMValueRef align = mvs_emit_int(e->i32, mvs_dtype_size(dtype));
+  LLVMValueRef arguments[4] = {address, align, mask, LLVMConstNull(type)};
+  LLVMValueRef value = mvs_emit_intrinsic2(e, "llvm.masked.load", type, e->ptr, arguments, 4);
+  return dtype == MVS_BF16 ? widen_bf16(e, value) : value;
+}
+
+/* Pointers to 16 elements `stride` apart. */
+static LLVMValueRef spread_pointers(mvs_emit *e, LLVMTypeRef element, LLVMValueRef address,
+                                    int64_t stride) {
+  LLVMValueRef lanes[MVS_LANES];
+  for (int i = 0; i < MVS_LANES; ++i) lanes[i] = mvs_emit_i64(e, i * stride);
+  LLVMValueRef offsets = LLVMConstVector(lanes, MVS_LANES);
+  return LLVMBuildGEP2(e->builder, element, address, &offsets, 1, "");
+}
+
+static LLVMValueRef all_lanes(const mvs_emit *e, LLVMValueRef mask) {
+  return mask ? mask : mvs_emit_first_lanes(e, MVS_LANES);
+}
+
+LLVMValueRef mvs_emit_gather(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, int64_t stride,
+                             LLVMValueRef mask) {
+  LLVMTypeRef element = mvs_emit_storage(e, dtype);
+  LLVMTypeRef type = mvs_emit_vector(element);
+  LLVMValueRef places = spread_pointers(e, element, address, stride);
+  LLVMValueRef align = mvs_emit_int(e->i32, mvs_dtype_size(dtype));
+  LLVMValueRef arguments[4] = {places, align, all_lanes(e, mask), LLVMConstNull(type)};
+  LLVMValueRef value =
+      mvs_emit_intrinsic2(e, "llvm.masked.gather", type, mvs_emit_vector(e->ptr), arguments, 4);
+  return dtype == MVS_BF16 ? widen_bf16(e, value) : value;
+}
+
+static LLVMValueRef stored_form(mvs_emit *e, mvs_dtype dtype, LLVMValueRef value,
+                                bool rounded) {
+  return dtype == MVS_BF16 ? narrow_bf16(e, value, rounded) : value;
+}
+
+void mvs_emit_store(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, LLVMValueRef value,
+                    LLVMValueRef mask, bool rounded) {
+  value = stored_form(e, dtype, value, rounded);
+  unsigned align = (unsigned)mvs_dtype_size(dtype);
+  if (!mask) {
+    LLVMSetAlignment(LLVMBuildStore(e->builder, value, address), align);
+    return;
+  }
+  LLVMValueRef arguments[4] = {value, address, mvs_emit_int(e->i32, align), mask};
+  mvs_emit_intrinsic2(e, "llvm.masked.store", LLVMTypeOf(value), e->ptr, arguments, 4);
+}
+
+void mvs_emit_scatter(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, int64_t stride,
+                      LLVMValueRef value, LLVMValueRef mask, bool rounded) {
+  value = stored_form(e, dtype, value, rounded);
+  LLVMValueRef places = spread_pointers(e, mvs_emit_storage(e, dtype), address, stride);
+  LLVMValueRef align = mvs_emit_int(e->i32, mvs_dtype_size(dtype));
+  LLVMValueRef arguments[4] = {value, places, align, all_lanes(e, mask)};
+  mvs_emit_intrinsic2(e, "llvm.masked.scatter", LLVMTypeOf(value), mvs_emit_vector(e->ptr),
+                      arguments, 4);
+}

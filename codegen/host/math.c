@@ -1,0 +1,177 @@
+/* math.c: exp, log, sin, cos, tanh and sigmoid. Argument reduction by Cody and Waite, then a
+ * minimax polynomial (coefficients after Cephes, S. Moshier, single precision). */
+#include "codegen/host/math.h"
+
+#include <math.h>
+
+/* Adding and taking away 1.5 * 2^23 rounds |x| < 2^22 to the nearest integer; meanwhile the low
+ * bits of the sum hold that integer, with no conversion that NaN would make undefined. */
+#define ROUNDER 12582912.0
+
+static LLVMValueRef real(LLVMValueRef like, double value) {
+  return mvs_emit_real(LLVMTypeOf(like), value);
+}
+
+static LLVMValueRef add(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildFAdd(e->builder, a, b, "");
+}
+
+static LLVMValueRef mul(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildFMul(e->builder, a, b, "");
+}
+
+/* Horner's rule with fma, the highest coefficient first. */
+static LLVMValueRef polynomial(mvs_emit *e, LLVMValueRef x, const double *terms, int count) {
+  LLVMValueRef sum = real(x, terms[0]);
+  for (int i = 1; i < count; ++i) sum = mvs_emit_fma(e, sum, x, real(x, terms[i]));
+  return sum;
+}
+
+/* Rounds scaled = x * factor to an integer: as f32 in *rounded, as i32 as the result. */
+static LLVMValueRef nearest(mvs_emit *e, LLVMValueRef scaled, LLVMValueRef *rounded) {
+  LLVMValueRef shifted = add(e, scaled, real(scaled, ROUNDER));
+  *rounded = LLVMBuildFSub(e->builder, shifted, real(scaled, ROUNDER), "");
+  LLVMValueRef bits = mvs_emit_bitcast(e, shifted, e->i32);
+  LLVMValueRef base = mvs_emit_int(LLVMTypeOf(bits), 0x4b400000);
+  return LLVMBuildSub(e->builder, bits, base, "");
+}
+
+/* 2^n for -126 <= n <= 127. */
+static LLVMValueRef power_of_two(mvs_emit *e, LLVMValueRef n) {
+  LLVMTypeRef type = LLVMTypeOf(n);
+  LLVMValueRef biased = LLVMBuildAdd(e->builder, n, mvs_emit_int(type, 127), "");
+  return mvs_emit_bitcast(e, LLVMBuildShl(e->builder, biased, mvs_emit_int(type, 23), ""),
+                          e->f32);
+}
+
+LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x) {
+  static const double terms[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
+                                 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
+  x = mvs_emit_lesser(e, real(x, 89.0), x);
+  x = mvs_emit_greater(e, real(x, -104.0), x);
+  LLVMValueRef whole, n = nearest(e, mul(e, x, real(x, 1.44269504088896341)), &whole);
+  LLVMValueRef rest = mvs_emit_fma(e, whole, real(x, -0.693359375), x);
+  rest = mvs_emit_fma(e, whole, real(x, 2.12194440e-4), rest);
+  /* 1 + rest, and what that sum lost: without it sigmoid would miss its 2 ulp. */
+  LLVMValueRef top = add(e, rest, real(x, 1.0));
+  LLVMValueRef kept = LLVMBuildFSub(e->builder, top, real(x, 1.0), "");
+  LLVMValueRef lost = LLVMBuildFSub(e->builder, rest, kept, "");
+  LLVMValueRef sum =
+      add(e, top, mvs_emit_fma(e, polynomial(e, rest, terms, 6), mul(e, rest, rest), lost));
+  /* Two factors, for n reaches from -150 (a subnormal result) to 128. */
+  LLVMValueRef half = LLVMBuildAShr(e->builder, n, mvs_emit_int(LLVMTypeOf(n), 1), "");
+  LLVMValueRef other = LLVMBuildSub(e->builder, n, half, "");
+  return mul(e, mul(e, sum, power_of_two(e, half)), power_of_two(e, other));
+}
+
+/* Splits a positive x, subnormal or not, into 2^exponent * m with m in [sqrt(1/2), sqrt(2)). */
+static LLVMValueRef split(mvs_emit *e, LLVMValueRef x, LLVMValueRef *exponent) {
+  LLVMBuilderRef b = e->builder;
+  LLVMValueRef tiny = LLVMBuildFCmp(b, LLVMRealOLT, x, real(x, 0x1p-126), "");
+  LLVMValueRef scaled = mvs_emit_select(e, tiny, mul(e, x, real(x, 0x1p25)), x);
+  LLVMValueRef bits = mvs_emit_bitcast(e, scaled, e->i32);
+  LLVMTypeRef type = LLVMTypeOf(bits);
+  /* Counting from the bits of sqrt(1/2), the exponent field is the exponent wanted. */
+  LLVMValueRef from = LLVMBuildSub(b, bits, mvs_emit_int(type, 0x3f3504f3), "");
+  LLVMValueRef n = LLVMBuildAShr(b, from, mvs_emit_int(type, 23), "");
+  LLVMValueRef field = LLVMBuildShl(b, n, mvs_emit_int(type, 23), "");
+  LLVMValueRef less = mvs_emit_select(e, tiny, mvs_emit_int(type, 25), mvs_emit_int(type, 0));
+  *exponent = LLVMBuildSIToFP(b, LLVMBuildSub(b, n, less, ""), LLVMTypeOf(x), "");
+  return mvs_emit_bitcast(e, LLVMBuildSub(b, bits, field, ""), e->f32);
+}
+
+LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x) {
+  static const double terms[] = {7.0376836292e-2,  -1.1514610310e-1, 1.1676998740e-1,
+                                 -1.2420140846e-1, 1.4249322787e-1,  -1.6668057665e-1,
+                                 2.0000714765e-1,  -2.4999993993e-1, 3.3333331174e-1};
+  LLVMBuilderRef b = e->builder;
+  LLVMValueRef n, m = split(e, x, &n);
+  LLVMValueRef f = LLVMBuildFSub(b, m, real(x, 1.0), "");
+  LLVMValueRef square = mul(e, f, f);
+  LLVMValueRef tail = mul(e, mul(e, polynomial(e, f, terms, 9), f), square);
+  tail = mvs_emit_fma(e, n, real(x, -2.12194440e-4), tail);
+  tail = mvs_emit_fma(e, square, real(x, -0.5), tail);
+  LLVMValueRef result = mvs_emit_fma(e, n, real(x, 0.693359375), add(e, f, tail));
+  LLVMValueRef large = LLVMBuildFCmp(b, LLVMRealOEQ, x, real(x, INFINITY), "");
+  LLVMValueRef zero = LLVMBuildFCmp(b, LLVMRealOEQ, x, real(x, 0.0), "");
+  LLVMValueRef valid = LLVMBuildFCmp(b, LLVMRealOGE, x, real(x, 0.0), "");
+  result = mvs_emit_select(e, large, x, result);
+  result = mvs_emit_select(e, zero, real(x, -INFINITY), result);
+  return mvs_emit_select(e, valid, result, real(x, NAN));
+}
+
+/* x less the nearest multiple n of pi/2; pi/2 in three parts, the first short of nothing: with
+ * fma the first step is exact for |n| < 2^13. */
+static LLVMValueRef reduce_angle(mvs_emit *e, LLVMValueRef x, LLVMValueRef *quadrant) {
+  LLVMValueRef whole;
+  *quadrant = nearest(e, mul(e, x, real(x, 0.636619772367581343)), &whole);
+  LLVMValueRef rest = mvs_emit_fma(e, whole, real(x, -1.57079637050628662109375), x);
+  rest = mvs_emit_fma(e, whole, real(x, 4.37113882867379e-8), rest);
+  return mvs_emit_fma(e, whole, real(x, 1.71512449093e-15), rest);
+}
+
+/* sin of the reduced angle plus quadrants of pi/2. */
+static LLVMValueRef sine_in(mvs_emit *e, LLVMValueRef rest, LLVMValueRef quadrant) {
+  static const double sine[] = {-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1};
+  static const double cosine[] = {2.443315711809948e-5, -1.388731625493765e-3,
+                                  4.166664568298827e-2};
+  LLVMBuilderRef b = e->builder;
+  LLVMTypeRef type = LLVMTypeOf(quadrant);
+  LLVMValueRef square = mul(e, rest, rest);
+  LLVMValueRef sin =
+      mvs_emit_fma(e, mul(e, polynomial(e, square, sine, 3), square), rest, rest);
+  LLVMValueRef cos = mvs_emit_fma(e, polynomial(e, square, cosine, 3), mul(e, square, square),
+                                  mvs_emit_fma(e, square, real(rest, -0.5), real(rest, 1.0)));
+  LLVMValueRef odd = LLVMBuildTrunc(b, quadrant, mvs_emit_like(e->i1, type), "");
+  LLVMValueRef bits = mvs_emit_bitcast(e, mvs_emit_select(e, odd, cos, sin), e->i32);
+  LLVMValueRef half = LLVMBuildAnd(b, quadrant, mvs_emit_int(type, 2), "");
+  LLVMValueRef sign = LLVMBuildShl(b, half, mvs_emit_int(type, 30), "");
+  return mvs_emit_bitcast(e, LLVMBuildXor(b, bits, sign, ""), e->f32);
+}
+
+LLVMValueRef mvs_emit_sin(mvs_emit *e, LLVMValueRef x) {
+  LLVMValueRef quadrant, rest = reduce_angle(e, x, &quadrant);
+  return sine_in(e, rest, quadrant);
+}
+
+LLVMValueRef mvs_emit_cos(mvs_emit *e, LLVMValueRef x) {
+  LLVMValueRef quadrant, rest = reduce_angle(e, x, &quadrant);
+  LLVMValueRef one = mvs_emit_int(LLVMTypeOf(quadrant), 1);
+  return sine_in(e, rest, LLVMBuildAdd(e->builder, quadrant, one, ""));
+}
+
+LLVMValueRef mvs_emit_tanh(mvs_emit *e, LLVMValueRef x) {
+  static const double terms[] = {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2,
+                                 1.33314422036e-1, -3.33332819422e-1};
+  LLVMBuilderRef b = e->builder;
+  LLVMValueRef size = mvs_emit_unary(e, "llvm.fabs", x);
+  LLVMValueRef square = mul(e, x, x);
+  LLVMValueRef near = mvs_emit_fma(e, mul(e, polynomial(e, square, terms, 5), square), x, x);
+  LLVMValueRef power = mvs_emit_exp(e, add(e, size, size));
+  LLVMValueRef part = LLVMBuildFDiv(b, real(x, 2.0), add(e, power, real(x, 1.0)), "");
+  LLVMValueRef far = LLVMBuildFSub(b, real(x, 1.0), part, "");
+  LLVMValueRef signs[2] = {far, x};
+  far = mvs_emit_intrinsic(e, "llvm.copysign", LLVMTypeOf(x), signs, 2);
+  LLVMValueRef small = LLVMBuildFCmp(b, LLVMRealOLT, size, real(x, 0.625), "");
+  return mvs_emit_select(e, small, near, far);
+}
+
+LLVMValueRef mvs_emit_sigmoid(mvs_emit *e, LLVMValueRef x) {
+  LLVMBuilderRef b = e->builder;
+  LLVMValueRef one = real(x, 1.0);
+  LLVMValueRef size = mvs_emit_unary(e, "llvm.fabs", x);
+  LLVMValueRef power = mvs_emit_exp(e, LLVMBuildFNeg(b, size, ""));
+  LLVMValueRef above = LLVMBuildFCmp(b, LLVMRealOGE, x, real(x, 0.0), "");
+  /* e^x / (1 + e^x) below zero: 1 / (1 + e^-x) would be 0 where the result is subnormal. */
+  LLVMValueRef top = mvs_emit_select(e, above, one, power);
+  LLVMValueRef sum = add(e, power, one);
+  LLVMValueRef quotient = LLVMBuildFDiv(b, top, sum, "");
+  /* One step of refinement against the exact sum; its reciprocal is the quotient or 1 less it.
+   * Without it the rounded sum and quotient alone cost 1.4 ulp. */
+  LLVMValueRef lost = LLVMBuildFSub(b, power, LLVMBuildFSub(b, sum, one, ""), "");
+  LLVMValueRef minus = LLVMBuildFNeg(b, quotient, "");
+  LLVMValueRef error = mvs_emit_fma(e, minus, lost, mvs_emit_fma(e, minus, sum, top));
+  LLVMValueRef reciprocal =
+      mvs_emit_select(e, above, quotient, LLVMBuildFSub(b, one, quotient, ""));
+  return mvs_emit_fma(e, error, reciprocal, quotient);
+}

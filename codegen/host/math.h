@@ -1,0 +1,28 @@
+/* math.h: elementary functions as polynomials in IR, on f32 scalars and vectors alike, with the
+ * same bits on every instruction set. No libm call, no estimate instruction, no contraction.
+ * Errors are the largest seen over all floats of the range (tests/unit/test_host_math.c). */
+#ifndef MVS_HOST_MATH_H
+#define MVS_HOST_MATH_H
+
+#include "codegen/host/emit.h"
+
+/* e^x, at most 2 ulp; 0 below -104, infinity above 88.73, NaN kept. */
+LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x);
+/* Natural logarithm, at most 2 ulp, subnormals included; -infinity at 0, NaN below. */
+LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x);
+/* At most 2 ulp for |x| <= 10000; beyond, the reduction loses digits. NaN at infinity. */
+LLVMValueRef mvs_emit_sin(mvs_emit *e, LLVMValueRef x);
+LLVMValueRef mvs_emit_cos(mvs_emit *e, LLVMValueRef x);
+/* At most 2 ulp. */
+LLVMValueRef mvs_emit_tanh(mvs_emit *e, LLVMValueRef x);
+/* 1 / (1 + e^-x), at most 2 ulp, subnormal results included. */
+LLVMValueRef mvs_emit_sigmoid(mvs_emit *e, LLVMValueRef x);
+
+/* Philox-4x32-10 with key {seed, stream} and counter {position, sample, step, 0}, as uniform
+ * ((word0 >> 8) + 0.5) * 2^-24 or normal sqrt(-2 ln u1) cos(2 pi u2) from words 0 and 1, all in
+ * f32. The arguments are i32 of one shape. */
+LLVMValueRef mvs_emit_random(mvs_emit *e, mvs_random_kind kind, uint32_t stream,
+                             LLVMValueRef seed, LLVMValueRef step, LLVMValueRef sample,
+                             LLVMValueRef position);
+
+#endif

@@ -1,0 +1,227 @@
+/* print_nest.c: a nest as one function over units: how it is divided, and the walk through the
+ * units, their rows and the indices of the parallel axes. */
+#include "codegen/host/nest.h"
+
+/* A unit should take a few microseconds: long enough to hide handing it out. Counted in vector
+ * operations of about a cycle. */
+#define UNIT_COST 8192
+/* Units to aim for when the number of rows is known: several per thread, for balance. */
+#define LEAST_UNITS 16
+/* Inner columns that one unit of a COLUMNS nest sums. */
+#define COLUMN_CHUNK 64
+
+/* --- division --- */
+
+static int64_t instr_cost(const mvs_instr *instr) {
+  switch (instr->kind) {
+    case MVS_INSTR_CONSTANT:
+    case MVS_INSTR_LAYER:
+      return 0;
+    case MVS_INSTR_LOAD:
+    case MVS_INSTR_STORE:
+      return 2;
+    case MVS_INSTR_RANDOM:
+      return 100;
+    case MVS_INSTR_ARITH:
+      break;
+    default:
+      return 1;
+  }
+  switch (instr->op) {
+    case MVS_OP_exp:
+    case MVS_OP_log:
+    case MVS_OP_sin:
+    case MVS_OP_cos:
+    case MVS_OP_tanh:
+    case MVS_OP_sigmoid:
+      return 20;
+    case MVS_OP_div:
+    case MVS_OP_sqrt:
+    case MVS_OP_rsqrt:
+      return 10;
+    default:
+      return 1;
+  }
+}
+
+static int64_t chunk_cost(const mvs_nest *nest) {
+  int64_t cost = 1;
+  for (size_t i = 0; i < nest->instrs.count; ++i) cost += instr_cost(&nest->instrs.items[i]);
+  return cost;
+}
+
+static mvs_dim row_count(const mvs_nest *nest) {
+  mvs_dim rows = {1, false};
+  for (int axis = 0; axis < nest->outer_count; ++axis) {
+    rows.size *= nest->outer[axis].size;
+    rows.per_batch |= nest->outer[axis].per_batch;
+  }
+  return rows;
+}
+
+static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
+
+static bool has_row_store(const mvs_nest_print *p) {
+  for (size_t i = 0; i < p->count; ++i) {
+    if (p->uniform[i] && p->nest->instrs.items[i].kind == MVS_INSTR_STORE) return true;
+  }
+  return false;
+}
+
+static int64_t sequential_length(const mvs_nest *nest) {
+  if (nest->segment_axis >= 0) return nest->segments->items[0].length;
+  return at_least(nest->sequential, nest->sequential_batch ? 256 : 1);
+}
+
+static mvs_division divide(const mvs_nest_print *p) {
+  const mvs_nest *nest = p->nest;
+  mvs_division division = {.rows = row_count(nest), .inner = nest->inner};
+  int64_t cost = chunk_cost(nest), width = nest->inner.size;
+  if (nest->nest_class == MVS_KERNEL_COLUMNS) {
+    division.inner_chunk = COLUMN_CHUNK;
+    width = width < COLUMN_CHUNK && !nest->inner.per_batch ? width : COLUMN_CHUNK;
+    cost *= sequential_length(nest);
+  } else if (nest->phases == 1 && !has_row_store(p)) {
+    int64_t chunk = at_least(UNIT_COST / cost, 1) * MVS_LANES;
+    if (nest->inner.per_batch || nest->inner.size >= 2 * chunk) {
+      division.inner_chunk = chunk;
+      width = chunk;
+    }
+  }
+  int64_t row_cost = at_least(cost * ((width + MVS_LANES - 1) / MVS_LANES), 1);
+  division.row_chunk = at_least(UNIT_COST / row_cost, 1);
+  if (!division.rows.per_batch) {
+    int64_t share = at_least(division.rows.size / LEAST_UNITS, 1);
+    if (division.row_chunk > share) division.row_chunk = share;
+  }
+  return division;
+}
+
+/* --- rows --- */
+
+/* Splits a row number into the indices of the parallel axes; axis 0 takes what is left. */
+static void split_row(mvs_nest_print *p, LLVMValueRef row, LLVMValueRef *variables) {
+  mvs_emit *e = p->e;
+  for (int axis = p->nest->outer_count - 1; axis >= 0; --axis) {
+    LLVMValueRef extent = mvs_emit_i64(e, p->nest->outer[axis].size);
+    LLVMValueRef index = axis == 0 ? row : LLVMBuildURem(e->builder, row, extent, "");
+    mvs_emit_set(e, variables[axis], index);
+    if (axis > 0) row = LLVMBuildUDiv(e->builder, row, extent, "");
+  }
+}
+
+/* Adds one to the indices like an odometer: no division per row. */
+static void next_row(mvs_nest_print *p, LLVMValueRef *variables) {
+  mvs_emit *e = p->e;
+  LLVMValueRef carry = mvs_emit_int(e->i1, 1);
+  for (int axis = p->nest->outer_count - 1; axis >= 0; --axis) {
+    LLVMValueRef step = LLVMBuildZExt(e->builder, carry, e->i64, "");
+    LLVMValueRef next = LLVMBuildNSWAdd(e->builder, p->outer[axis], step, "");
+    if (axis > 0) {
+      LLVMValueRef extent = mvs_emit_i64(e, p->nest->outer[axis].size);
+      carry = LLVMBuildICmp(e->builder, LLVMIntEQ, next, extent, "");
+      next = mvs_emit_select(e, carry, mvs_emit_i64(e, 0), next);
+    }
+    mvs_emit_set(e, variables[axis], next);
+  }
+}
+
+static void find_segment(mvs_nest_print *p) {
+  mvs_emit *e = p->e;
+  const mvs_nest *nest = p->nest;
+  if (nest->segment_axis < 0) return;
+  LLVMValueRef index = p->outer[nest->segment_axis];
+  if (nest->nest_class == MVS_KERNEL_COLUMNS) {
+    p->segment = index;
+    return;
+  }
+  int64_t end = 0;
+  p->segment = mvs_emit_i64(e, 0);
+  for (int s = 0; s + 1 < nest->segments->count; ++s) {
+    end += nest->segments->items[s].length;
+    LLVMValueRef after = LLVMBuildICmp(e->builder, LLVMIntSGE, index, mvs_emit_i64(e, end), "");
+    LLVMValueRef one = LLVMBuildZExt(e->builder, after, e->i64, "");
+    p->segment = LLVMBuildNSWAdd(e->builder, p->segment, one, "");
+  }
+}
+
+static void print_row(mvs_nest_print *p, LLVMValueRef *variables, LLVMValueRef from,
+                      LLVMValueRef to) {
+  for (int axis = 0; axis < p->nest->outer_count; ++axis) {
+    p->outer[axis] = mvs_emit_get(p->e, variables[axis]);
+  }
+  find_segment(p);
+  mvs_nest_addresses(p);
+  if (p->nest->nest_class == MVS_KERNEL_COLUMNS) {
+    mvs_nest_columns(p, from, to);
+  } else {
+    mvs_nest_row(p, from, to);
+  }
+  next_row(p, variables);
+}
+
+/* --- units --- */
+
+/* The range of chunk `number` of an axis: [number * chunk, at most the extent). */
+static void range(mvs_emit *e, LLVMValueRef number, int64_t chunk, LLVMValueRef extent,
+                  LLVMValueRef *from, LLVMValueRef *to) {
+  if (chunk == 0) {
+    *from = mvs_emit_i64(e, 0);
+    *to = extent;
+    return;
+  }
+  LLVMValueRef size = mvs_emit_i64(e, chunk);
+  *from = LLVMBuildNSWMul(e->builder, number, size, "");
+  *to = mvs_emit_smaller(e, LLVMBuildNSWAdd(e->builder, *from, size, ""), extent);
+}
+
+static void print_unit(mvs_nest_print *p, const mvs_division *division, LLVMValueRef unit,
+                       LLVMValueRef *variables) {
+  mvs_emit *e = p->e;
+  LLVMValueRef rows = mvs_emit_extent(e, &p->entry, division->rows);
+  LLVMValueRef inner = mvs_emit_extent(e, &p->entry, division->inner);
+  LLVMValueRef row_number = unit, inner_number = mvs_emit_i64(e, 0);
+  if (division->inner_chunk > 0) {
+    LLVMValueRef across = mvs_emit_ceil_div(e, inner, division->inner_chunk);
+    row_number = LLVMBuildUDiv(e->builder, unit, across, "");
+    inner_number = LLVMBuildURem(e->builder, unit, across, "");
+  }
+  LLVMValueRef row_from, row_to, from, to;
+  range(e, row_number, division->row_chunk, rows, &row_from, &row_to);
+  range(e, inner_number, division->inner_chunk, inner, &from, &to);
+  split_row(p, row_from, variables);
+  mvs_loop loop = mvs_emit_loop(e, row_from, row_to, 1);
+  print_row(p, variables, from, to);
+  mvs_emit_loop_end(e, &loop);
+}
+
+static void load_operands(mvs_nest_print *p) {
+  p->operands = MVS_ARRAY(p->e->arena, (size_t)p->kernel->operand_count, LLVMValueRef);
+  for (size_t i = 0; i < p->count; ++i) {
+    const mvs_instr *instr = &p->nest->instrs.items[i];
+    if (instr->kind != MVS_INSTR_LOAD && instr->kind != MVS_INSTR_STORE) continue;
+    int operand = instr->access.operand;
+    if (!p->operands[operand]) {
+      p->operands[operand] = mvs_emit_operand(p->e, &p->entry, operand);
+    }
+  }
+}
+
+mvs_status mvs_host_print_nest(mvs_emit *e, const mvs_kernel *kernel, const mvs_nest *nest,
+                               const char *symbol, mvs_division *division, int64_t *scratch) {
+  mvs_nest_print p = {.e = e, .kernel = kernel, .nest = nest};
+  LLVMValueRef variables[MVS_MAX_AXES];
+  mvs_nest_analyse(&p);
+  *division = divide(&p);
+  p.entry = mvs_emit_entry(e, symbol);
+  load_operands(&p);
+  for (int axis = 0; axis < nest->outer_count; ++axis) {
+    variables[axis] = mvs_emit_variable(e, e->i64);
+  }
+  mvs_loop units = mvs_emit_loop(e, p.entry.begin, p.entry.end, 1);
+  print_unit(&p, division, units.index, variables);
+  mvs_emit_loop_end(e, &units);
+  LLVMBuildRetVoid(e->builder);
+  if (p.scratch > *scratch) *scratch = p.scratch;
+  return e->error ? MVS_ERR_INTERNAL : MVS_OK;
+}

@@ -1,0 +1,33 @@
+/* printed.h: what printing a kernel yields: the functions of its stages and the memory it
+ * needs. */
+#ifndef MVS_HOST_PRINTED_H
+#define MVS_HOST_PRINTED_H
+
+#include "codegen/host/nest.h"
+
+typedef struct mvs_printed_nest {
+  const char *symbol;
+  mvs_division division;
+} mvs_printed_nest;
+
+typedef MVS_LIST(mvs_printed_nest) mvs_printed_stage; /* nests side by side */
+
+typedef struct mvs_printed {
+  MVS_LIST(mvs_printed_stage) stages;
+  int64_t scratch;                              /* bytes per thread */
+  int64_t workspace_fixed, workspace_per_batch; /* bytes */
+} mvs_printed;
+
+/* Each prints one class of kernel into e's module.
+ * errors : MVS_ERR_INTERNAL, the reason in e->error */
+mvs_status mvs_host_print_nests(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out);
+mvs_status mvs_host_print_matmul(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out);
+mvs_status mvs_host_print_attention(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out);
+mvs_status mvs_host_print_attention_grad(mvs_emit *e, const mvs_kernel *kernel,
+                                         mvs_printed *out);
+
+/* Adds a stage of one nest. */
+void mvs_printed_add(mvs_arena *arena, mvs_printed *out, const char *symbol,
+                     mvs_division division);
+
+#endif

@@ -1,0 +1,112 @@
+/* target.c: the x86-64 target, the optimiser's passes and the object file. */
+#include "codegen/host/target.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <pthread.h>
+
+#define TRIPLE "x86_64-pc-linux-gnu"
+
+/* Vectors are written out, so what remains is to tidy: registers for variables, common
+ * subexpressions, loop-invariant addresses. A full O2 takes three times as long for equal code.
+ */
+#define PASSES                                                                           \
+  "function(sroa,early-cse<memssa>,simplifycfg,instcombine,loop-mssa(loop-rotate,licm)," \
+  "early-cse,simplifycfg,instcombine)"
+
+static void start_llvm(void) {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+}
+
+const char *mvs_best_cpu_level(void) {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("bmi2")) {
+    return NULL;
+  }
+  bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+            __builtin_cpu_supports("avx512vl");
+  return v4 ? "x86-64-v4" : "x86-64-v3";
+}
+
+static void name_types(mvs_emit *e) {
+  e->i1 = LLVMInt1TypeInContext(e->context);
+  e->i16 = LLVMInt16TypeInContext(e->context);
+  e->i32 = LLVMInt32TypeInContext(e->context);
+  e->i64 = LLVMInt64TypeInContext(e->context);
+  e->f32 = LLVMFloatTypeInContext(e->context);
+  e->f64 = LLVMDoubleTypeInContext(e->context);
+  e->ptr = LLVMPointerTypeInContext(e->context, 0);
+}
+
+bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, const char **reason) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, start_llvm);
+  *part = (mvs_part){.emit = {.arena = arena, .cpu = cpu}};
+  char *message = NULL;
+  LLVMTargetRef target;
+  if (LLVMGetTargetFromTriple(TRIPLE, &target, &message)) {
+    *reason = mvs_arena_string(arena, message);
+    LLVMDisposeMessage(message);
+    return false;
+  }
+  mvs_emit *e = &part->emit;
+  part->machine = LLVMCreateTargetMachine(target, TRIPLE, cpu, "", LLVMCodeGenLevelDefault,
+                                          LLVMRelocPIC, LLVMCodeModelDefault);
+  e->avx512 = strcmp(cpu, "x86-64-v4") == 0;
+  e->context = LLVMContextCreate();
+  e->module = LLVMModuleCreateWithNameInContext("mvs", e->context);
+  e->builder = LLVMCreateBuilderInContext(e->context);
+  name_types(e);
+  LLVMSetTarget(e->module, TRIPLE);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(part->machine);
+  LLVMSetModuleDataLayout(e->module, layout);
+  LLVMDisposeTargetData(layout);
+  return true;
+}
+
+static bool told(mvs_part *part, const char *call, char *message, const char **reason) {
+  *reason = mvs_arena_format(part->emit.arena, "%s: %s", call, message ? message : "failed");
+  if (message) LLVMDisposeMessage(message);
+  return false;
+}
+
+bool mvs_part_compile(mvs_part *part, const char **reason) {
+  LLVMModuleRef module = part->emit.module;
+  char *message = NULL;
+  if (LLVMVerifyModule(module, LLVMReturnStatusAction, &message)) {
+    return told(part, "LLVMVerifyModule", message, reason);
+  }
+  LLVMDisposeMessage(message);
+  LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+  LLVMErrorRef error = LLVMRunPasses(module, PASSES, part->machine, options);
+  LLVMDisposePassBuilderOptions(options);
+  if (error) {
+    char *words = LLVMGetErrorMessage(error);
+    *reason = mvs_arena_format(part->emit.arena, "LLVMRunPasses: %s", words);
+    LLVMDisposeErrorMessage(words);
+    return false;
+  }
+  message = NULL;
+  if (LLVMTargetMachineEmitToMemoryBuffer(part->machine, module, LLVMObjectFile, &message,
+                                          &part->object)) {
+    return told(part, "LLVMTargetMachineEmitToMemoryBuffer", message, reason);
+  }
+  return true;
+}
+
+void mvs_part_close(mvs_part *part) {
+  mvs_emit *e = &part->emit;
+  if (part->object) LLVMDisposeMemoryBuffer(part->object);
+  if (e->builder) LLVMDisposeBuilder(e->builder);
+  if (e->module) LLVMDisposeModule(e->module);
+  if (e->context) LLVMContextDispose(e->context);
+  if (part->machine) LLVMDisposeTargetMachine(part->machine);
+  *part = (mvs_part){.object = NULL};
+}

@@ -1,0 +1,192 @@
+/* host_harness.h: compiles one hand-built kernel for an instruction-set level, maps the block
+ * as a program would, and runs its units one by one from the last to the first, with scratch
+ * full of NaN: units must not depend on order or on what scratch holds. */
+#ifndef MVS_TEST_HOST_HARNESS_H
+#define MVS_TEST_HOST_HARNESS_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+/* clang-format off */
+#include <cmocka.h>
+/* clang-format on */
+
+#include "codegen/host/host.h"
+
+static const char *const levels[] = {"x86-64-v3", "x86-64-v4"};
+#define LEVELS 2
+
+/* AVX-512 code cannot run on every test machine. */
+static inline bool level_runs(int level) {
+  return level == 0 ||
+         (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
+}
+
+typedef struct harness {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  mvs_build build;
+  mvs_program program;
+  Mvs__Kernel table;
+  mvs_kernel kernel;
+  uint8_t *code; /* mapped; NULL when loaded by the JIT */
+  size_t code_size;
+} harness;
+
+static inline void harness_open(harness *h, const char *name, mvs_kernel_class kernel_class) {
+  memset(h, 0, sizeof *h);
+  h->arena = mvs_arena_new();
+  h->diag = mvs_diag_new(h->arena);
+  h->kernel.name = name;
+  h->kernel.kernel_class = kernel_class;
+  mvs__program__init(&h->program);
+  mvs__kernel__init(&h->table);
+}
+
+static inline void harness_close(harness *h) {
+  if (h->code) munmap(h->code, h->code_size);
+  mvs_arena_free(h->arena);
+}
+
+static inline int add_operand(harness *h, mvs_dtype dtype, bool written) {
+  int index = h->kernel.operand_count++;
+  h->kernel.operands[index] = dtype;
+  h->kernel.written[index] = written;
+  h->kernel.alignment[index] = 1;
+  return index;
+}
+
+static inline mvs_nest *add_nest(harness *h, mvs_kernel_class nest_class) {
+  mvs_nest nest = {.nest_class = nest_class, .segment_axis = -1, .phases = 1};
+  MVS_PUSH(h->arena, &h->kernel.nests, nest);
+  return &h->kernel.nests.items[h->kernel.nests.count - 1];
+}
+
+static inline uint16_t add_instr(harness *h, mvs_nest *nest, mvs_instr instr) {
+  MVS_PUSH(h->arena, &nest->instrs, instr);
+  return (uint16_t)(nest->instrs.count - 1);
+}
+
+static inline const char *harness_words(harness *h) {
+  mvs_text text = mvs_text_new(h->arena);
+  mvs_diag_render(h->diag, &text);
+  return mvs_text_string(&text);
+}
+
+static inline void harness_map(harness *h) {
+  h->code_size = h->program.host_code.len;
+  h->code =
+      mmap(NULL, h->code_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(h->code != MAP_FAILED);
+  memcpy(h->code, h->program.host_code.data, h->code_size);
+  assert_int_equal(mprotect(h->code, h->code_size, PROT_READ | PROT_EXEC), 0);
+}
+
+static inline mvs_status harness_try(harness *h, int level, bool jit) {
+  if (h->code) munmap(h->code, h->code_size);
+  h->code = NULL;
+  h->build.kernels.count = 0;
+  MVS_PUSH(h->arena, &h->build.kernels, &h->kernel);
+  Mvs__Kernel **table = MVS_ARRAY(h->arena, 1, Mvs__Kernel *);
+  table[0] = &h->table;
+  h->program.kernels = table;
+  h->program.n_kernels = 1;
+  h->build.program = &h->program;
+  mvs_host_options options = {levels[level], NULL};
+  return (jit ? mvs_host_load : mvs_host_compile)(h->arena, h->diag, &h->build, &options);
+}
+
+static inline void harness_compile(harness *h, int level, bool jit) {
+  mvs_status status = harness_try(h, level, jit);
+  if (status != MVS_OK) print_message("%s\n", harness_words(h));
+  assert_int_equal(status, MVS_OK);
+  if (!jit) harness_map(h);
+}
+
+static inline void *aligned_bytes(size_t size) {
+  size_t whole = (size + 64) / 64 * 64;
+  void *bytes = aligned_alloc(64, whole);
+  assert_non_null(bytes);
+  memset(bytes, 0xff, whole); /* NaN in every float type */
+  return bytes;
+}
+
+/* Runs the kernel; `operands` has room for the workspace after the last. */
+static inline void harness_run(harness *h, void **operands, int64_t batch, int64_t layer) {
+  void *scratch = aligned_bytes((size_t)h->table.scratch);
+  int64_t bytes = h->table.workspace_fixed + h->table.workspace_per_batch * batch;
+  void *workspace = aligned_bytes((size_t)bytes);
+  operands[h->kernel.operand_count] = workspace;
+  mvs_host_call call = {operands, batch, layer, scratch};
+  for (size_t s = 0; s < h->table.n_stages; ++s) {
+    for (size_t n = 0; n < h->table.stages[s]->n_nests; ++n) {
+      const Mvs__Nest *nest = h->table.stages[s]->nests[n];
+      union {
+        uintptr_t address;
+        mvs_host_kernel *run;
+      } entry = {(uintptr_t)h->code + nest->address};
+      for (int64_t unit = mvs_nest_units(nest, batch) - 1; unit >= 0; --unit) {
+        memset(scratch, 0xff, (size_t)h->table.scratch);
+        entry.run(&call, unit, unit + 1);
+      }
+    }
+  }
+  free(scratch);
+  free(workspace);
+}
+
+/* --- numbers --- */
+
+/* A reproducible number in [-1, 1). */
+static inline float noise(uint64_t *state) {
+  *state = *state * 6364136223846793005u + 1442695040888963407u;
+  return (float)(int32_t)(*state >> 32) * 0x1p-31f;
+}
+
+static inline uint16_t to_bf16(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  if (isnan(value)) return (uint16_t)(bits >> 16 | 0x40);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float from_bf16(uint16_t half) {
+  uint32_t bits = (uint32_t)half << 16;
+  float value;
+  memcpy(&value, &bits, 4);
+  return value;
+}
+
+static inline void put(void *data, mvs_dtype dtype, int64_t at, double value) {
+  if (dtype == MVS_BF16) {
+    ((uint16_t *)data)[at] = to_bf16((float)value);
+  } else if (dtype == MVS_F64) {
+    ((double *)data)[at] = value;
+  } else if (dtype == MVS_I32) {
+    ((int32_t *)data)[at] = (int32_t)value;
+  } else {
+    ((float *)data)[at] = (float)value;
+  }
+}
+
+static inline double take(const void *data, mvs_dtype dtype, int64_t at) {
+  if (dtype == MVS_BF16) return from_bf16(((const uint16_t *)data)[at]);
+  if (dtype == MVS_F64) return ((const double *)data)[at];
+  if (dtype == MVS_I32) return ((const int32_t *)data)[at];
+  return ((const float *)data)[at];
+}
+
+/* An array of `count` elements; random when `state` is given, else NaN. */
+static inline void *make_array(mvs_dtype dtype, int64_t count, uint64_t *state) {
+  void *data = aligned_bytes((size_t)(count * mvs_dtype_size(dtype)));
+  for (int64_t i = 0; state && i < count; ++i) put(data, dtype, i, noise(state));
+  return data;
+}
+
+#endif
