@@ -69,7 +69,7 @@ static mvs_status one_of(mvs_reader *reader, const char *const *words, int count
 
 static mvs_status read_argument(mvs_reader *reader, mvs_attr *attr) {
   static const char *const kinds[] = {"carried", "invariant", "stacked", "read", "layer"};
-  int kind;
+  int kind = 0;
   MVS_TRY(one_of(reader, kinds, 5, &kind));
   attr->argument.kind = (mvs_argument_kind)kind;
   return mvs_read_index(reader, &attr->argument.index);
@@ -77,7 +77,7 @@ static mvs_status read_argument(mvs_reader *reader, mvs_attr *attr) {
 
 static mvs_status read_random(mvs_reader *reader, mvs_attr *attr) {
   static const char *const kinds[] = {"uniform", "normal"};
-  int kind;
+  int kind = 0;
   MVS_TRY(one_of(reader, kinds, 2, &kind));
   attr->random.kind = kind ? MVS_RANDOM_NORMAL : MVS_RANDOM_UNIFORM;
   MVS_TRY(mvs_read_expect(reader, "stream"));
@@ -422,7 +422,7 @@ static mvs_status read_function(mvs_reader *reader) {
 
 static mvs_status read_init(mvs_reader *reader, mvs_init *init) {
   static const char *const kinds[] = {"constant", "normal", "uniform"};
-  int kind;
+  int kind = 0;
   MVS_TRY(mvs_read_expect(reader, "init"));
   MVS_TRY(mvs_read_expect(reader, "="));
   MVS_TRY(one_of(reader, kinds, 3, &kind));
