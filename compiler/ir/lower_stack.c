@@ -73,20 +73,25 @@ static const char *border_label(mvs_lowering *lo, const mvs_stmt *stmt,
 
 /* --- into and out of the body --- */
 
-/* Updated values are stored in the precision's type and have segments; others stay as they are.
- */
+/* Features have a float type and an axis to hold them. */
+static mvs_status check_features(mvs_lowering *lo, const carried *item) {
+  const mvs_type *type = mvs_value_type(&item->initial);
+  if (type->dtype != MVS_I32 && type->rank > 0) return MVS_OK;
+  return mvs_lower_error(lo, MVS_ERR_SHAPE, item->span, "'%s' is %s; '<-' updates features",
+                         item->name, mvs_lower_type_text(lo, type));
+}
+
+/* What is carried has segments if it has tokens, so that any of it may meet any other. What
+ * `<-` updates passes the rule's entry and is stored in the precision's type. */
 static mvs_status prepare(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                           const carried_list *list, carried *item) {
   MVS_TRY(check_initial(lo, item));
-  if (!item->updated) return MVS_OK;
   const mvs_type *type = mvs_value_type(&item->initial);
-  if (type->dtype == MVS_I32 || type->rank == 0) {
-    return mvs_lower_error(lo, MVS_ERR_SHAPE, item->span, "'%s' is %s; '<-' updates features",
-                           item->name, mvs_lower_type_text(lo, type));
-  }
   if (type->rank >= 3 && type->dims[0].per_batch) {
     MVS_TRY(mvs_lower_segmented(lo, &item->initial, item->span, &item->initial));
   }
+  if (!item->updated) return MVS_OK;
+  MVS_TRY(check_features(lo, item));
   MVS_TRY(mvs_lower_border(lo, scope, MVS_STMT_ENTRY, border_label(lo, stmt, list, item),
                            lo->stack->region->count, &item->initial));
   return mvs_lower_cast(lo, item->initial, lo->module->settings.precision, item->span,
@@ -124,6 +129,10 @@ static mvs_status finish_carried(mvs_lowering *lo, const mvs_scope *scope,
   }
   MVS_TRY(mvs_lower_cast(lo, value, wanted->dtype, item->span, &value));
   const mvs_type *type = mvs_value_type(&value);
+  if (!type->segments && mvs_type_same_shape(type, wanted)) {
+    MVS_TRY(mvs_lower_reshape(lo, value, wanted, item->span, &value));
+    type = mvs_value_type(&value);
+  }
   if (!mvs_type_equal(type, wanted)) {
     mvs_lower_error(lo, MVS_ERR_SHAPE, item->span,
                     "'%s' is carried from layer to layer but changes from %s to %s", item->name,

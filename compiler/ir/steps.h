@@ -1,12 +1,17 @@
-/* steps.h: the functions around the model, as graphs over flat rows, so that each back end gets
- * them from the same printers. Flat buffers are f32[B, 1024]: here the symbolic batch counts
- * rows of 1024 elements, and buffers are padded to whole rows with zeros. "adamw"       : p, m,
- * v, g; scalars f32[]: lr, beta1, beta2, eps, decay, clip (factor), correction1 = 1 - beta1^k,
- * correction2 = 1 - beta2^k     -> p, m, v p' = p (1 - lr decay); m = b1 m + (1-b1) g; v = b2 v
- * + (1-b2) g^2; p = p' - lr (m / correction1) / (sqrt(v / correction2) + eps), g clipped first
+/* steps.h: the functions around the model, as graphs over flat rows, so that each back end
+ * gets them from the same printers. Flat buffers are f32[B, 1024]: here the symbolic batch
+ * counts rows of 1024 elements, and buffers are padded to whole rows with zeros.
+ *
+ *   "adamw"       : p, m, v, g; scalars f32[]: lr, beta1, beta2, eps, decay, clip (factor),
+ *                   correction1 = 1 - beta1^k, correction2 = 1 - beta2^k     -> p, m, v
+ *                   with g clipped first: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+ *                   p (1 - lr decay) - lr (m / correction1) / (sqrt(v / correction2) + eps)
  *   "accumulate"  : a, g                        -> a = a + g
  *   "average"     : e, p; scalar decay          -> e = decay e + (1 - decay) p
  *   "sum_squares" : g                           -> total f64[]   (a fixed tree)
+ *
+ * Over the state, when the model has one:
+ *
  *   "sampler_step": x, conditional, unconditional f32[B, ...]; scalars dt, cfg -> x
  *                   x + dt (u + cfg (c - u)), f32
  *   "zt"          : x0, x1, t                   -> zt */
