@@ -1,0 +1,37 @@
+/* driver.h: one compilation from file to program, stage by stage.
+ * Owner: the caller owns both arenas; graphs may be freed once a program was written. */
+#ifndef MVS_MVCC_DRIVER_H
+#define MVS_MVCC_DRIVER_H
+
+#include "codegen/build.h"
+#include "compiler/mvcc/options.h"
+
+typedef struct mvs_driver {
+  mvs_arena *session; /* sources, tree, diagnostics */
+  mvs_arena *graphs;  /* everything after the tree */
+  mvs_diag *diag;
+  const mvs_options *options;
+  mvs_unit *unit;
+  mvs_compilation compilation;
+  mvs_build *build;
+  mvs_text explain;
+} mvs_driver;
+
+/* Parses the file and what it uses. */
+mvs_status mvs_driver_load(mvs_driver *driver);
+/* Lowers and runs the passes, up to options->until. */
+mvs_status mvs_driver_passes(mvs_driver *driver);
+/* Builds kernels and tables from the finished plan. */
+mvs_status mvs_driver_build(mvs_driver *driver);
+/* Prints CUDA texts and cubins where --gpu asks for them. */
+mvs_status mvs_driver_gpu(mvs_driver *driver);
+/* What --explain prints: the residual rule and who chose it, initial values, kernels. */
+void mvs_driver_explain(const mvs_driver *driver, mvs_text *out);
+/* The text of a stage. errors : as the stages */
+mvs_status mvs_driver_emit(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out);
+/* Compiles for the host and writes the executable. */
+mvs_status mvs_driver_write(mvs_driver *driver);
+/* Compiles into memory and runs the trainer's command; *code is its exit status. */
+mvs_status mvs_driver_run(mvs_driver *driver, int *code);
+
+#endif

@@ -1,0 +1,64 @@
+/* emit.c: the text of each stage of a compilation. */
+#include "codegen/cuda/cuda.h"
+#include "codegen/host/host.h"
+#include "compiler/ir/dump.h"
+#include "compiler/mvcc/driver.h"
+
+static void emit_dot(const mvs_module *module, mvs_text *out) {
+  for (size_t i = 0; i < module->functions.count; i++) {
+    mvs_graph_dot(module->functions.items[i].graph, module->functions.items[i].name, out);
+  }
+}
+
+static void emit_kernels(const mvs_build *build, mvs_text *out) {
+  for (size_t i = 0; i < build->kernels.count; i++) {
+    const mvs_kernel *kernel = build->kernels.items[i];
+    mvs_text_addf(out, "# %s: %s\n", kernel->name, kernel->why);
+    mvs_kernel_dump(kernel, out);
+  }
+}
+
+static mvs_status emit_cuda(mvs_driver *driver, mvs_text *out) {
+  for (size_t i = 0; i < driver->build->kernels.count; i++) {
+    MVS_TRY(mvs_cuda_print(driver->graphs, driver->diag, driver->build->kernels.items[i], out));
+  }
+  return MVS_OK;
+}
+
+/* Stages that need kernels. */
+static mvs_status emit_code(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out) {
+  MVS_TRY(mvs_driver_build(driver));
+  if (stage == MVS_EMIT_CUDA) return emit_cuda(driver, out);
+  if (stage == MVS_EMIT_LLVM) {
+    mvs_host_options options = {.cpu_level = driver->options->cpu_level, .llvm = out};
+    return mvs_host_compile(driver->graphs, driver->diag, driver->build, &options);
+  }
+  emit_kernels(driver->build, out);
+  return MVS_OK;
+}
+
+mvs_status mvs_driver_emit(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out) {
+  const mvs_compilation *compilation = &driver->compilation;
+  bool planned = compilation->plan && compilation->facts & MVS_FACT_LAID_OUT;
+  if (stage >= MVS_EMIT_KERNELS && !planned) {
+    mvs_diag_error(driver->diag, (mvs_span){0},
+                   "kernels exist only after the last pass: leave --until away");
+    return MVS_ERR_NAME;
+  }
+  switch (stage) {
+    case MVS_EMIT_AST:
+      mvs_unit_dump(driver->unit, out);
+      return MVS_OK;
+    case MVS_EMIT_GRAPH:
+      mvs_module_dump(compilation->module, out);
+      return MVS_OK;
+    case MVS_EMIT_DOT:
+      emit_dot(compilation->module, out);
+      return MVS_OK;
+    case MVS_EMIT_PLAN:
+      if (compilation->plan) mvs_plan_dump(compilation->plan, out);
+      return MVS_OK;
+    default:
+      return emit_code(driver, stage, out);
+  }
+}

@@ -1,0 +1,99 @@
+/* main.c: mvcc, the compiler's command line. The one place that prints and exits. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "compiler/mvcc/driver.h"
+
+/* Prints all of a text; false when the stream did not take it. */
+static bool print(FILE *stream, const mvs_text *text) {
+  return fwrite(mvs_text_string(text), 1, text->length, stream) == text->length &&
+         fflush(stream) == 0;
+}
+
+static mvs_status io_error(mvs_driver *driver, const char *path) {
+  mvs_diag_error(driver->diag, (mvs_span){0}, "cannot write '%s': %s", path, strerror(errno));
+  return MVS_ERR_IO;
+}
+
+/* A text to -o, or to standard output. */
+static mvs_status print_stage(mvs_driver *driver, const mvs_text *text) {
+  const char *path = driver->options->output;
+  if (!path) return print(stdout, text) ? MVS_OK : io_error(driver, "standard output");
+  FILE *file = fopen(path, "we");
+  if (!file) return io_error(driver, path);
+  bool good = print(file, text);
+  if (fclose(file) != 0) good = false;
+  return good ? MVS_OK : io_error(driver, path);
+}
+
+/* What to print when only --until was given: the plan once there is one. */
+static mvs_emit_stage stage_of(const mvs_driver *driver) {
+  if (driver->options->emit != MVS_EMIT_NONE || !driver->options->until) {
+    return driver->options->emit;
+  }
+  return driver->compilation.plan ? MVS_EMIT_PLAN : MVS_EMIT_GRAPH;
+}
+
+static mvs_status explain(mvs_driver *driver, FILE *stream) {
+  if (!driver->options->explain) return MVS_OK;
+  mvs_text text = mvs_text_new(driver->graphs);
+  mvs_driver_explain(driver, &text);
+  return print(stream, &text) ? MVS_OK : io_error(driver, "standard output");
+}
+
+static mvs_status compile(mvs_driver *driver, int *code) {
+  const mvs_options *options = driver->options;
+  MVS_TRY(mvs_driver_load(driver));
+  if (options->emit != MVS_EMIT_AST) MVS_TRY(mvs_driver_passes(driver));
+  mvs_emit_stage stage = stage_of(driver);
+  if (stage != MVS_EMIT_NONE) {
+    mvs_text text = mvs_text_new(driver->graphs);
+    MVS_TRY(mvs_driver_emit(driver, stage, &text));
+    if (stage != MVS_EMIT_AST) MVS_TRY(explain(driver, stderr));
+    return print_stage(driver, &text);
+  }
+  MVS_TRY(explain(driver, options->run ? stderr : stdout));
+  if (!options->run && !options->output) return MVS_OK;
+  MVS_TRY(mvs_driver_build(driver));
+  return options->run ? mvs_driver_run(driver, code) : mvs_driver_write(driver);
+}
+
+static mvs_status run(mvs_driver *driver, int argc, char **argv, int *code) {
+  mvs_options *options = MVS_NEW(driver->session, mvs_options);
+  driver->options = options;
+  MVS_TRY(mvs_options_read(driver->session, driver->diag, argc, argv, options));
+  mvs_text text = mvs_text_new(driver->session);
+  if (options->help) mvs_options_help(&text);
+  if (options->version) mvs_text_add(&text, "mvcc " MVCC_VERSION "\n");
+  if (text.length) return print(stdout, &text) ? MVS_OK : io_error(driver, "standard output");
+  return compile(driver, code);
+}
+
+static int fail(const char *words) {
+  fprintf(stderr, "error: %s\n", words);
+  return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv) {
+  mvs_driver driver = {.session = mvs_arena_new(), .graphs = mvs_arena_new()};
+  if (!driver.session || !driver.graphs) return fail("there is no memory to start");
+  jmp_buf exhausted;
+  if (setjmp(exhausted)) return fail("there is not enough memory");
+  mvs_arena_on_oom(driver.session, &exhausted);
+  mvs_arena_on_oom(driver.graphs, &exhausted);
+  driver.diag = mvs_diag_new(driver.session);
+  int code = EXIT_SUCCESS;
+  if (run(&driver, argc, argv, &code) != MVS_OK) {
+    mvs_text words = mvs_text_new(driver.session);
+    mvs_diag_render(driver.diag, &words);
+    if (words.length == 0)
+      mvs_text_add(&words, "error: the compiler failed without a reason\n");
+    print(stderr, &words);
+    code = EXIT_FAILURE;
+  }
+  mvs_arena_free(driver.graphs);
+  mvs_arena_free(driver.session);
+  return code;
+}

@@ -1,0 +1,241 @@
+#include "compiler/mvcc/options.h"
+
+#include <ctype.h>
+
+#include "compiler/passes/pass.h"
+
+typedef struct reader {
+  mvs_arena *session;
+  mvs_diag *diag;
+  int argc;
+  char **argv;
+  int at; /* of the argument being read */
+  mvs_options *options;
+} reader;
+
+typedef mvs_status option_rule(reader *r, const char *value);
+
+static mvs_status usage(const reader *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static mvs_status usage(const reader *r, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  mvs_diag_error(r->diag, (mvs_span){0}, "%s", mvs_arena_format_list(r->session, format, list));
+  va_end(list);
+  return MVS_ERR_NAME;
+}
+
+/* --- one rule per option --- */
+
+static mvs_status read_output(reader *r, const char *value) {
+  if (!*value) return usage(r, "-o needs the name of a file");
+  r->options->output = value;
+  return MVS_OK;
+}
+
+static bool is_name(const char *text, size_t length) {
+  if (length == 0 || isdigit((unsigned char)text[0])) return false;
+  for (size_t i = 0; i < length; i++) {
+    if (!isalnum((unsigned char)text[i]) && text[i] != '_') return false;
+  }
+  return true;
+}
+
+static mvs_status read_set(reader *r, const char *value) {
+  const char *equals = strchr(value, '=');
+  if (!equals || !is_name(value, (size_t)(equals - value))) {
+    return usage(r, "--set needs NAME=EXPR, got '%s'", value);
+  }
+  mvs_override override = {.name = mvs_arena_copy(r->session, value, (size_t)(equals - value))};
+  const char *shown = mvs_arena_format(r->session, "--set %s", override.name);
+  MVS_TRY(mvs_parse_expr(r->session, r->diag, shown, equals + 1, &override.value));
+  MVS_PUSH(r->session, &r->options->overrides, override);
+  return MVS_OK;
+}
+
+static mvs_status read_residual(reader *r, const char *value) {
+  mvs_override override = {0};
+  MVS_TRY(mvs_parse_expr(r->session, r->diag, "--residual", value, &override.value));
+  MVS_PUSH(r->session, &r->options->overrides, override);
+  return MVS_OK;
+}
+
+static const struct stage {
+  const char *name;
+  mvs_emit_stage stage;
+} stages[] = {{"ast", MVS_EMIT_AST},   {"graph", MVS_EMIT_GRAPH},     {"dot", MVS_EMIT_DOT},
+              {"plan", MVS_EMIT_PLAN}, {"kernels", MVS_EMIT_KERNELS}, {"llvm", MVS_EMIT_LLVM},
+              {"cuda", MVS_EMIT_CUDA}};
+
+static mvs_status read_emit(reader *r, const char *value) {
+  for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+    if (strcmp(stages[i].name, value) != 0) continue;
+    r->options->emit = stages[i].stage;
+    return MVS_OK;
+  }
+  return usage(r, "--emit knows ast, graph, dot, plan, kernels, llvm and cuda, not '%s'",
+               value);
+}
+
+static mvs_status read_until(reader *r, const char *value) {
+  r->options->until = value;
+  return MVS_OK;
+}
+
+static mvs_status read_cpu(reader *r, const char *value) {
+  r->options->cpu_level = value;
+  return MVS_OK;
+}
+
+static mvs_status read_gpu(reader *r, const char *value) {
+  while (*value) {
+    size_t length = strcspn(value, ",");
+    if (length == 0) return usage(r, "--gpu needs architectures such as sm_90a,sm_80");
+    MVS_PUSH(r->session, &r->options->architectures,
+             (const char *)mvs_arena_copy(r->session, value, length));
+    value += length + (value[length] == ',');
+  }
+  return MVS_OK;
+}
+
+static mvs_status read_explain(reader *r, const char *value) {
+  (void)value;
+  r->options->explain = true;
+  return MVS_OK;
+}
+
+static mvs_status read_help(reader *r, const char *value) {
+  (void)value;
+  r->options->help = true;
+  return MVS_OK;
+}
+
+static mvs_status read_version(reader *r, const char *value) {
+  (void)value;
+  r->options->version = true;
+  return MVS_OK;
+}
+
+static const struct option {
+  const char *name, *value; /* value NULL: takes none */
+  option_rule *rule;
+  const char *summary;
+} table[] = {
+    {"-o", "OUT", read_output, "write an executable (or, with --emit, the text) to OUT"},
+    {"--set", "NAME=EXPR", read_set, "override a `let` of the model file"},
+    {"--residual", "EXPR", read_residual, "override the residual line: 'mvsplit(beta = 0.03)'"},
+    {"--emit", "STAGE", read_emit, "print ast, graph, dot, plan, kernels, llvm or cuda"},
+    {"--until", "PASS", read_until, "stop after a pass and print what it made"},
+    {"--explain", NULL, read_explain,
+     "say what was fused, by which rules, and the bytes moved"},
+    {"--cpu", "LEVEL", read_cpu, "x86-64-v3 or x86-64-v4 (default: the best of this machine)"},
+    {"--gpu", "ARCHS", read_gpu, "add CUDA kernels for architectures: sm_90a,sm_80"},
+    {"--help", NULL, read_help, "print this"},
+    {"--version", NULL, read_version, "print the version"},
+};
+#define OPTION_COUNT (sizeof table / sizeof *table)
+
+/* --- reading --- */
+
+static mvs_status unknown_option(const reader *r, const char *name) {
+  const char *names[OPTION_COUNT];
+  for (size_t i = 0; i < OPTION_COUNT; i++) names[i] = table[i].name;
+  usage(r, "there is no option '%s'", name);
+  const char *near = mvs_suggest(name, names, OPTION_COUNT);
+  if (near) mvs_diag_hint(r->diag, "did you mean '%s'?", near);
+  return MVS_ERR_NAME;
+}
+
+/* Reads `--name value`, `--name=value` or a flag. */
+static mvs_status read_option(reader *r) {
+  const char *argument = r->argv[r->at];
+  size_t length = strcspn(argument, "=");
+  for (size_t i = 0; i < OPTION_COUNT; i++) {
+    if (strlen(table[i].name) != length || strncmp(table[i].name, argument, length) != 0) {
+      continue;
+    }
+    const char *value = argument[length] ? argument + length + 1 : NULL;
+    if (!table[i].value && value) return usage(r, "%s takes no value", table[i].name);
+    if (table[i].value && !value && ++r->at < r->argc) value = r->argv[r->at];
+    if (table[i].value && !value) {
+      return usage(r, "%s needs a value: %s", table[i].name, table[i].value);
+    }
+    return table[i].rule(r, value);
+  }
+  return unknown_option(r, mvs_arena_copy(r->session, argument, length));
+}
+
+static bool is_option(const char *argument) { return argument[0] == '-' && argument[1]; }
+
+/* The first word after FILE of `mvcc run` is the trainer's command; the rest is the trainer's.
+ */
+static bool take_rest(reader *r) {
+  if (!r->options->run || !r->options->input) return false;
+  r->options->rest = r->argv + r->at;
+  r->options->rest_count = r->argc - r->at;
+  return true;
+}
+
+static mvs_status read_all(reader *r) {
+  for (; r->at < r->argc; r->at++) {
+    if (is_option(r->argv[r->at])) {
+      MVS_TRY(read_option(r));
+    } else if (take_rest(r)) {
+      break;
+    } else if (r->options->input) {
+      return usage(r, "one model file at a time: '%s' and '%s'", r->options->input,
+                   r->argv[r->at]);
+    } else {
+      r->options->input = r->argv[r->at];
+    }
+  }
+  return MVS_OK;
+}
+
+static mvs_status check(const reader *r) {
+  const mvs_options *options = r->options;
+  if (options->help || options->version) return MVS_OK;
+  if (!options->input) return usage(r, "no model file is given; see mvcc --help");
+  if (options->run) {
+    if (options->output || options->emit || options->until) {
+      return usage(r, "`mvcc run` writes no file and emits nothing");
+    }
+    return MVS_OK;
+  }
+  if (!options->output && !options->emit && !options->until && !options->explain) {
+    return usage(r,
+                 "nothing to do: name an executable with -o OUT, or use --emit or --explain");
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_options_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
+                            mvs_options *out) {
+  *out = (mvs_options){0};
+  reader r = {
+      .session = session, .diag = diag, .argc = argc, .argv = argv, .at = 1, .options = out};
+  if (argc > 1 && strcmp(argv[1], "run") == 0) {
+    out->run = true;
+    r.at = 2;
+  }
+  MVS_TRY(read_all(&r));
+  return check(&r);
+}
+
+void mvs_options_help(mvs_text *out) {
+  mvs_text_add(out,
+               "usage: mvcc FILE.mvs -o OUT [OPTION...]\n"
+               "       mvcc run FILE.mvs [OPTION...] COMMAND [ARGUMENT...]\n\n"
+               "Compiles a model to one executable that trains, samples and diagnoses it, or "
+               "runs a\ncommand of it at once. Commands: `mvcc run FILE.mvs --help`.\n\n");
+  for (size_t i = 0; i < OPTION_COUNT; i++) {
+    const char *name = table[i].value
+                           ? mvs_arena_format(out->home, "%s %s", table[i].name, table[i].value)
+                           : table[i].name;
+    mvs_text_addf(out, "  %-18s %s\n", name, table[i].summary);
+  }
+  mvs_text_add(out, "\npasses for --until: lower, then\n");
+  for (const mvs_pass *pass = mvs_pipeline; pass->name; pass++) {
+    mvs_text_addf(out, "  %-18s %s\n", pass->name, pass->summary);
+  }
+}

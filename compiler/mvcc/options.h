@@ -1,0 +1,40 @@
+/* options.h: the command line of mvcc, read into one struct. */
+#ifndef MVS_MVCC_OPTIONS_H
+#define MVS_MVCC_OPTIONS_H
+
+#include "dsl/parse.h"
+
+typedef enum mvs_emit_stage {
+  MVS_EMIT_NONE,
+  MVS_EMIT_AST,
+  MVS_EMIT_GRAPH,
+  MVS_EMIT_DOT,
+  MVS_EMIT_PLAN,
+  MVS_EMIT_KERNELS,
+  MVS_EMIT_LLVM,
+  MVS_EMIT_CUDA
+} mvs_emit_stage;
+
+typedef struct mvs_options {
+  const char *input;  /* the model file */
+  const char *output; /* -o, or NULL */
+  mvs_emit_stage emit;
+  const char *until; /* pass after which to stop, "lower", or NULL */
+  bool explain;
+  const char *cpu_level;                /* --cpu, or NULL for the best of this machine */
+  MVS_LIST(const char *) architectures; /* --gpu, split at commas */
+  MVS_LIST(mvs_override) overrides;
+  bool help, version;
+  bool run;       /* mvcc run FILE ... */
+  int rest_count; /* run: the trainer's command and its arguments */
+  char **rest;
+} mvs_options;
+
+/* Reads the command line. Strings of argv are kept, expressions are parsed into `session`.
+ * errors : MVS_ERR_NAME, MVS_ERR_SYNTAX, told in diag */
+mvs_status mvs_options_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
+                            mvs_options *out);
+/* The text of --help. */
+void mvs_options_help(mvs_text *out);
+
+#endif

@@ -1,0 +1,62 @@
+/* write.c: the executable, and running a program at once. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "codegen/host/host.h"
+#include "compiler/mvcc/driver.h"
+#include "runtime/trainer.h"
+
+/* Where the prebuilt trainer may be, relative to the folder of mvcc. */
+static const char *const trainer_places[] = {"mvs-trainer", "../libexec/mvcc/mvs-trainer",
+                                             "../lib/mvcc/mvs-trainer"};
+
+/* The folder of this executable, with a slash at its end; NULL when the system does not say. */
+static char *own_folder(mvs_arena *arena) {
+  enum { MOST = 4096 };
+  char *path = mvs_arena_alloc(arena, MOST);
+  ssize_t length = readlink("/proc/self/exe", path, MOST - 1);
+  if (length <= 0 || length >= MOST - 1) return NULL;
+  path[length] = '\0';
+  char *slash = strrchr(path, '/');
+  if (!slash) return NULL;
+  slash[1] = '\0';
+  return path;
+}
+
+/* MVCC_TRAINER, or a file beside mvcc or in the folders of an installation. */
+static mvs_status find_trainer(const mvs_driver *driver, const char **out) {
+  *out = getenv("MVCC_TRAINER");
+  if (*out && **out) return MVS_OK;
+  const char *folder = own_folder(driver->session);
+  for (size_t i = 0; folder && i < sizeof trainer_places / sizeof *trainer_places; i++) {
+    *out = mvs_arena_format(driver->session, "%s%s", folder, trainer_places[i]);
+    if (access(*out, R_OK) == 0) return MVS_OK;
+  }
+  mvs_diag_error(driver->diag, (mvs_span){0},
+                 "cannot find mvs-trainer beside mvcc%s%s; name it in MVCC_TRAINER",
+                 folder ? " in " : "", folder ? folder : "");
+  return MVS_ERR_IO;
+}
+
+mvs_status mvs_driver_write(mvs_driver *driver) {
+  const char *trainer;
+  MVS_TRY(find_trainer(driver, &trainer));
+  mvs_host_options options = {.cpu_level = driver->options->cpu_level};
+  MVS_TRY(mvs_host_compile(driver->graphs, driver->diag, driver->build, &options));
+  MVS_TRY(mvs_driver_gpu(driver));
+  return mvs_program_write_executable(driver->build->program, trainer, driver->options->output,
+                                      driver->diag);
+}
+
+mvs_status mvs_driver_run(mvs_driver *driver, int *code) {
+  mvs_host_options options = {.cpu_level = driver->options->cpu_level};
+  MVS_TRY(mvs_host_load(driver->graphs, driver->diag, driver->build, &options));
+  MVS_TRY(mvs_driver_gpu(driver));
+  int count = driver->options->rest_count;
+  char **arguments = MVS_ARRAY(driver->session, (size_t)count + 2, char *);
+  arguments[0] = mvs_arena_format(driver->session, "mvcc run %s", driver->options->input);
+  for (int i = 0; i < count; i++) arguments[i + 1] = driver->options->rest[i];
+  *code = mvs_trainer_main(driver->build->program, count + 1, arguments);
+  return MVS_OK;
+}
