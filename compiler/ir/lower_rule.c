@@ -237,6 +237,7 @@ mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *
   }
   MVS_TRY(status);
   MVS_TRY(mvs_lower_cast(lo, value, mvs_value_type(x)->dtype, stmt->span, &value));
+  MVS_TRY(mvs_lower_renamed(lo, value, mvs_value_type(x)->segments, stmt->span, &value));
   MVS_TRY(check_new(lo, &branch, &value));
   mvs_scope_set(lo, scope, stmt->names[0], value);
   return MVS_OK;

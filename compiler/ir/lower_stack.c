@@ -128,6 +128,7 @@ static mvs_status finish_carried(mvs_lowering *lo, const mvs_scope *scope,
     value = mvs_value_tensor(body, mvs_lower_place_in(lo, body, &value, item->span));
   }
   MVS_TRY(mvs_lower_cast(lo, value, wanted->dtype, item->span, &value));
+  MVS_TRY(mvs_lower_renamed(lo, value, wanted->segments, item->span, &value));
   const mvs_type *type = mvs_value_type(&value);
   if (!type->segments && mvs_type_same_shape(type, wanted)) {
     MVS_TRY(mvs_lower_reshape(lo, value, wanted, item->span, &value));

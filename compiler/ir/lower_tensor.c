@@ -37,8 +37,39 @@ static mvs_graph *home_of(mvs_lowering *lo, const mvs_value *inputs, int count) 
   return lo->top;
 }
 
-mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *inputs, int count,
+static const mvs_segments *table_of(const mvs_value *value) {
+  return value->kind == MVS_VALUE_TENSOR ? mvs_value_type(value)->segments : NULL;
+}
+
+mvs_status mvs_lower_renamed(mvs_lowering *lo, mvs_value value, const mvs_segments *table,
+                             mvs_span span, mvs_value *out) {
+  *out = value;
+  const mvs_segments *own = table_of(&value);
+  if (!own || !table || own->count != 1 || table->count != 1) return MVS_OK;
+  const mvs_segment *a = &own->items[0], *b = &table->items[0];
+  if (a->length != b->length || a->rows != b->rows || a->columns != b->columns) return MVS_OK;
+  mvs_type type = *mvs_value_type(&value);
+  type.segments = table;
+  return mvs_lower_reshape(lo, value, &type, span, out);
+}
+
+/* Operands take over the segment name of the first that has one. */
+static mvs_status agree(mvs_lowering *lo, mvs_op op, mvs_value *inputs, int count,
+                        mvs_span span) {
+  const mvs_segments *table = NULL;
+  if (mvs_ops[op].op_class != MVS_CLASS_ELEMENT && op != MVS_OP_attention) return MVS_OK;
+  for (int i = 0; i < count; i++) {
+    if (!table) table = table_of(&inputs[i]);
+    MVS_TRY(mvs_lower_renamed(lo, inputs[i], table, span, &inputs[i]));
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *given, int count,
                           const mvs_attr *attr, mvs_span span, mvs_value *out) {
+  mvs_value *inputs = MVS_ARRAY(lo->arena, count ? (size_t)count : 1, mvs_value);
+  for (int i = 0; i < count; i++) inputs[i] = given[i];
+  MVS_TRY(agree(lo, op, inputs, count, span));
   mvs_graph *graph = home_of(lo, inputs, count);
   mvs_id *ids = MVS_ARRAY(lo->arena, count ? (size_t)count : 1, mvs_id);
   for (int i = 0; i < count; i++) ids[i] = mvs_lower_place_in(lo, graph, &inputs[i], span);

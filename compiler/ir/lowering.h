@@ -303,6 +303,10 @@ mvs_status mvs_lower_same_dtype(mvs_lowering *lo, mvs_value *values, size_t coun
 /* To a type of the same count; a reshape of a reshape is one. */
 mvs_status mvs_lower_reshape(mvs_lowering *lo, mvs_value a, const mvs_type *type, mvs_span span,
                              mvs_value *out);
+/* The same tokens under another table, when both tables are one segment of one length and grid
+ * and differ in its name alone; else the value itself. */
+mvs_status mvs_lower_renamed(mvs_lowering *lo, mvs_value value, const mvs_segments *table,
+                             mvs_span span, mvs_value *out);
 /* Sum over one axis, which stays with extent 1. */
 mvs_status mvs_lower_sum(mvs_lowering *lo, mvs_value a, int axis, mvs_span span,
                          mvs_value *out);
