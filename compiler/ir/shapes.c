@@ -14,7 +14,7 @@ const mvs_type *mvs_shape_input(const mvs_shape_call *call, int index) {
   return mvs_graph_type(call->graph, call->inputs[index]);
 }
 
-const char *mvs_shape_text(const mvs_shape_call *call, const mvs_type *type) {
+const char *mvs_shape_type_text(const mvs_shape_call *call, const mvs_type *type) {
   mvs_text text = mvs_text_new(mvs_graph_arena(call->graph));
   mvs_type_text(type, &text);
   return mvs_text_string(&text);
@@ -43,7 +43,7 @@ static void show_inputs(const mvs_shape_call *call) {
   static const char *const ordinals[] = {"first", "second", "third"};
   int shown = call->count < 3 ? call->count : 3;
   for (int i = 0; i < shown; i++) {
-    const char *type = mvs_shape_text(call, mvs_shape_input(call, i));
+    const char *type = mvs_shape_type_text(call, mvs_shape_input(call, i));
     const mvs_node *node = mvs_graph_node(call->graph, call->inputs[i]);
     const char *which = shown == 1 ? "only" : ordinals[i];
     if (i + 1 == shown) {
@@ -68,7 +68,7 @@ mvs_status mvs_shape_mismatch(const mvs_shape_call *call, const char *format, ..
 mvs_status mvs_shape_needs_float(const mvs_shape_call *call, int index) {
   const mvs_type *type = mvs_shape_input(call, index);
   if (type->dtype != MVS_I32) return MVS_OK;
-  return mvs_shape_mismatch(call, "needs a float, got %s", mvs_shape_text(call, type));
+  return mvs_shape_mismatch(call, "needs a float, got %s", mvs_shape_type_text(call, type));
 }
 
 static mvs_status check_extents(const mvs_shape_call *call, const mvs_type *type) {
@@ -85,7 +85,7 @@ static mvs_status check_extents(const mvs_shape_call *call, const mvs_type *type
   }
   if (batch_axes > 1) {
     return mvs_shape_error(call, "%s has the batch on more than one axis",
-                           mvs_shape_text(call, type));
+                           mvs_shape_type_text(call, type));
   }
   return MVS_OK;
 }

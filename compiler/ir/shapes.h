@@ -32,7 +32,7 @@ mvs_status mvs_shape_error(const mvs_shape_call *call, const char *format, ...)
 mvs_status mvs_shape_mismatch(const mvs_shape_call *call, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* A type as text, in the graph's arena; for messages only. */
-const char *mvs_shape_text(const mvs_shape_call *call, const mvs_type *type);
+const char *mvs_shape_type_text(const mvs_shape_call *call, const mvs_type *type);
 /* An extent as text, "B" for the batch. */
 const char *mvs_shape_dim(const mvs_shape_call *call, mvs_dim dim);
 /* Fails unless input `index` is f32, bf16 or f64. */

@@ -29,7 +29,7 @@ mvs_status mvs_shape_of_argument(const mvs_shape_call *call, mvs_type *out) {
   if (!mvs_graph_region(call->graph))
     return mvs_shape_error(call, "stands outside of a region");
   if (call->attr->argument.kind == MVS_ARG_LAYER && (type->dtype != MVS_I32 || type->rank)) {
-    return mvs_shape_error(call, "the layer is i32, not %s", mvs_shape_text(call, type));
+    return mvs_shape_error(call, "the layer is i32, not %s", mvs_shape_type_text(call, type));
   }
   *out = *type;
   return MVS_OK;
@@ -76,8 +76,8 @@ static mvs_status broadcast_failed(const mvs_shape_call *call, const mvs_type *a
     return mvs_shape_mismatch(call, "segments differ, %s and %s", mvs_text_string(&left),
                               mvs_text_string(&right));
   }
-  return mvs_shape_mismatch(call, "shapes do not fit, %s and %s", mvs_shape_text(call, a),
-                            mvs_shape_text(call, b));
+  return mvs_shape_mismatch(call, "shapes do not fit, %s and %s", mvs_shape_type_text(call, a),
+                            mvs_shape_type_text(call, b));
 }
 
 static mvs_status broadcast_inputs(const mvs_shape_call *call, mvs_type *out) {
@@ -153,8 +153,8 @@ static mvs_status check_stretch(const mvs_shape_call *call, const mvs_type *from
                                 const mvs_type *to) {
   mvs_type common;
   if (mvs_type_broadcast(from, to, &common) && mvs_type_same_shape(&common, to)) return MVS_OK;
-  return mvs_shape_mismatch(call, "%s does not stretch to %s", mvs_shape_text(call, from),
-                            mvs_shape_text(call, to));
+  return mvs_shape_mismatch(call, "%s does not stretch to %s", mvs_shape_type_text(call, from),
+                            mvs_shape_type_text(call, to));
 }
 
 mvs_status mvs_shape_of_random(const mvs_shape_call *call, mvs_type *out) {
@@ -163,7 +163,7 @@ mvs_status mvs_shape_of_random(const mvs_shape_call *call, mvs_type *out) {
     const mvs_type *type = mvs_shape_input(call, i);
     if (type->dtype != MVS_I32 || (i < 2 && type->rank != 0)) {
       return mvs_shape_mismatch(call, "its %s cannot be %s", names[i],
-                                mvs_shape_text(call, type));
+                                mvs_shape_type_text(call, type));
     }
   }
   const mvs_type *type = &call->attr->random.type;
@@ -189,8 +189,8 @@ mvs_status mvs_shape_of_normalize(const mvs_shape_call *call, mvs_type *out) {
   mvs_type wanted = *x;
   if (x->rank > 0) wanted.dims[x->rank - 1] = (mvs_dim){1, false};
   if (x->rank == 0 || !mvs_type_same_shape(&wanted, r)) {
-    return mvs_shape_mismatch(call, "%s is not the inverse rms of %s", mvs_shape_text(call, r),
-                              mvs_shape_text(call, x));
+    return mvs_shape_mismatch(call, "%s is not the inverse rms of %s",
+                              mvs_shape_type_text(call, r), mvs_shape_type_text(call, x));
   }
   return element(call, out);
 }

@@ -21,8 +21,8 @@ static mvs_status bias_fits(const mvs_shape_call *call, mvs_dim outputs) {
     return mvs_shape_error(call, "only x W^T takes a bias");
   }
   if (bias->rank == 1 && mvs_dim_equal(bias->dims[0], outputs)) return MVS_OK;
-  return mvs_shape_mismatch(call, "a bias of %s for %s outputs", mvs_shape_text(call, bias),
-                            mvs_shape_dim(call, outputs));
+  return mvs_shape_mismatch(call, "a bias of %s for %s outputs",
+                            mvs_shape_type_text(call, bias), mvs_shape_dim(call, outputs));
 }
 
 /* x W^T and dY W: the last axis of A gives way to the other axis of B. */
@@ -30,7 +30,7 @@ static mvs_status matmul_rows(const mvs_shape_call *call, int inner_axis, mvs_ty
   const mvs_type *a = mvs_shape_input(call, 0), *b = mvs_shape_input(call, 1);
   if (b->rank != 2) {
     return mvs_shape_mismatch(call, "the second operand is a matrix, not %s",
-                              mvs_shape_text(call, b));
+                              mvs_shape_type_text(call, b));
   }
   MVS_TRY(inner_sizes(call, a->dims[a->rank - 1], b->dims[inner_axis]));
   mvs_dim outputs = b->dims[1 - inner_axis];
@@ -90,7 +90,7 @@ static mvs_status check_keys(const mvs_shape_call *call, int index, const char *
   if (k->rank == q->rank) wanted.dims[HEAD_AXIS] = k->dims[HEAD_AXIS];
   if (!mvs_type_same_shape(k, &wanted) || k->dtype != q->dtype) {
     return mvs_shape_mismatch(call, "%s are %s and do not fit queries %s", name,
-                              mvs_shape_text(call, k), mvs_shape_text(call, q));
+                              mvs_shape_type_text(call, k), mvs_shape_type_text(call, q));
   }
   return MVS_OK;
 }
@@ -100,13 +100,13 @@ static mvs_status check_attention(const mvs_shape_call *call) {
   for (int i = 0; i < call->count; i++) MVS_TRY(mvs_shape_needs_float(call, i));
   if (q->rank != 4 || q->dims[1].per_batch || q->dims[2].per_batch || q->dims[3].per_batch) {
     return mvs_shape_mismatch(call, "queries are [B, T, H, D], not %s",
-                              mvs_shape_text(call, q));
+                              mvs_shape_type_text(call, q));
   }
   MVS_TRY(check_keys(call, 1, "keys"));
   MVS_TRY(check_keys(call, 2, "values"));
   if (!mvs_type_same_shape(k, mvs_shape_input(call, 2))) {
-    return mvs_shape_mismatch(call, "keys are %s, values %s", mvs_shape_text(call, k),
-                              mvs_shape_text(call, mvs_shape_input(call, 2)));
+    return mvs_shape_mismatch(call, "keys are %s, values %s", mvs_shape_type_text(call, k),
+                              mvs_shape_type_text(call, mvs_shape_input(call, 2)));
   }
   int64_t heads = q->dims[HEAD_AXIS].size, groups = k->dims[HEAD_AXIS].size;
   if (heads % groups != 0) {
@@ -130,13 +130,13 @@ mvs_status mvs_shape_of_attention_grad(const mvs_shape_call *call, mvs_type *out
     if (!mvs_type_same_shape(like, q)) {
       return mvs_shape_mismatch(call, "%s is %s, queries are %s",
                                 i == 3 ? "the result" : "its gradient",
-                                mvs_shape_text(call, like), mvs_shape_text(call, q));
+                                mvs_shape_type_text(call, like), mvs_shape_type_text(call, q));
     }
   }
   mvs_type wanted = mvs_type_make(MVS_F32, 3, (mvs_dim[]){q->dims[0], q->dims[2], q->dims[1]});
   if (!mvs_type_same_shape(lse, &wanted) || lse->dtype != MVS_F32) {
-    return mvs_shape_mismatch(call, "the log-sum is %s, not %s", mvs_shape_text(call, lse),
-                              mvs_shape_text(call, &wanted));
+    return mvs_shape_mismatch(call, "the log-sum is %s, not %s", mvs_shape_type_text(call, lse),
+                              mvs_shape_type_text(call, &wanted));
   }
   *out = *q;
   return MVS_OK;
@@ -187,7 +187,8 @@ static mvs_status check_results(const mvs_shape_call *call, const mvs_region *re
     const mvs_type *outer = mvs_shape_input(call, (int)i);
     if (!mvs_type_equal(inner, outer)) {
       return mvs_shape_error(call, "%s carries %s in and %s out", region->label,
-                             mvs_shape_text(call, outer), mvs_shape_text(call, inner));
+                             mvs_shape_type_text(call, outer),
+                             mvs_shape_type_text(call, inner));
     }
   }
   return MVS_OK;
@@ -258,7 +259,8 @@ static mvs_status check_argument(const mvs_shape_call *call, const mvs_region *r
   if (mvs_type_equal(&wanted, &node->type)) return MVS_OK;
   return mvs_shape_error(call, "%s: %s value %" PRIu32 " is %s inside and %s outside",
                          region->label, kind, attr->argument.index,
-                         mvs_shape_text(call, &node->type), mvs_shape_text(call, &wanted));
+                         mvs_shape_type_text(call, &node->type),
+                         mvs_shape_type_text(call, &wanted));
 }
 
 mvs_status mvs_shape_of_region(const mvs_shape_call *call, mvs_type *out) {

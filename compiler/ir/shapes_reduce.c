@@ -13,7 +13,7 @@ static mvs_status reduce(const mvs_shape_call *call, mvs_type *out) {
   if (mask == 0) return mvs_shape_error(call, "names no axis");
   if (mask >> x->rank) {
     return mvs_shape_mismatch(call, "names an axis that %s does not have",
-                              mvs_shape_text(call, x));
+                              mvs_shape_type_text(call, x));
   }
   *out = *x;
   if (x->dtype == MVS_BF16) out->dtype = MVS_F32;
@@ -50,7 +50,7 @@ static mvs_status segment_reduce(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0);
   MVS_TRY(mvs_shape_needs_float(call, 0));
   if (!x->segments) {
-    return mvs_shape_mismatch(call, "%s has no segments", mvs_shape_text(call, x));
+    return mvs_shape_mismatch(call, "%s has no segments", mvs_shape_type_text(call, x));
   }
   *out = *x;
   out->dtype = MVS_F32;
@@ -75,7 +75,7 @@ static mvs_status segment_expand(const mvs_shape_call *call, mvs_type *out) {
   if (m->rank < 2 || m->dims[TOKEN_AXIS].per_batch ||
       m->dims[TOKEN_AXIS].size != table->count) {
     return mvs_shape_mismatch(call, "%s does not hold one row for each of %d segments",
-                              mvs_shape_text(call, m), table->count);
+                              mvs_shape_type_text(call, m), table->count);
   }
   *out = *m;
   out->dims[TOKEN_AXIS] = (mvs_dim){mvs_segments_length(table), false};
@@ -105,8 +105,8 @@ mvs_status mvs_shape_of_reshape(const mvs_shape_call *call, mvs_type *out) {
   int64_t to_count = mvs_type_elements(to, &to_batch);
   if (from_count != to_count || from_batch != to_batch) {
     return mvs_shape_mismatch(call, "%s holds %" PRId64 "%s elements, %s holds %" PRId64 "%s",
-                              mvs_shape_text(call, x), from_count, from_batch ? "*B" : "",
-                              mvs_shape_text(call, to), to_count, to_batch ? "*B" : "");
+                              mvs_shape_type_text(call, x), from_count, from_batch ? "*B" : "",
+                              mvs_shape_type_text(call, to), to_count, to_batch ? "*B" : "");
   }
   *out = *to;
   out->dtype = x->dtype;
@@ -128,7 +128,7 @@ mvs_status mvs_shape_of_transpose(const mvs_shape_call *call, mvs_type *out) {
   }
   if (!valid) {
     return mvs_shape_mismatch(call, "does not name each axis of %s once",
-                              mvs_shape_text(call, x));
+                              mvs_shape_type_text(call, x));
   }
   if (rank > TOKEN_AXIS && axes[TOKEN_AXIS] != TOKEN_AXIS) out->segments = NULL;
   return MVS_OK;
@@ -150,11 +150,11 @@ static mvs_status view_segments(const mvs_shape_call *call, int axis,
 
 static mvs_status plain_axis(const mvs_shape_call *call, const mvs_type *x, int axis) {
   if (axis < 0 || axis >= x->rank) {
-    return mvs_shape_mismatch(call, "%s has no axis %d", mvs_shape_text(call, x), axis);
+    return mvs_shape_mismatch(call, "%s has no axis %d", mvs_shape_type_text(call, x), axis);
   }
   if (x->dims[axis].per_batch) {
     return mvs_shape_mismatch(call, "axis %d of %s is the batch", axis,
-                              mvs_shape_text(call, x));
+                              mvs_shape_type_text(call, x));
   }
   return MVS_OK;
 }
@@ -199,8 +199,8 @@ static mvs_status append_part(const mvs_shape_call *call, int index, mvs_type *o
   rest.dims[axis] = out->dims[axis];
   if (part->dtype != out->dtype || !mvs_type_same_shape(&rest, out)) {
     return mvs_shape_mismatch(call, "parts differ outside of axis %d, %s and %s", axis,
-                              mvs_shape_text(call, mvs_shape_input(call, 0)),
-                              mvs_shape_text(call, part));
+                              mvs_shape_type_text(call, mvs_shape_input(call, 0)),
+                              mvs_shape_type_text(call, part));
   }
   if (!mvs_add(out->dims[axis].size, part->dims[axis].size, &out->dims[axis].size)) {
     return mvs_shape_error(call, "axis %d is too long", axis);
