@@ -4,7 +4,7 @@
 #include "compiler/ir/lower.h"
 
 mvs_status mvs_driver_load(mvs_driver *driver) {
-  const mvs_options *options = driver->options;
+  const mvs_command_line *options = driver->options;
   return mvs_load_unit(driver->session, driver->diag, options->input, options->overrides.items,
                        options->overrides.count, &driver->unit);
 }
@@ -33,7 +33,7 @@ mvs_status mvs_driver_build(mvs_driver *driver) {
 }
 
 mvs_status mvs_driver_gpu(mvs_driver *driver) {
-  const mvs_options *options = driver->options;
+  const mvs_command_line *options = driver->options;
   if (options->architectures.count == 0) return MVS_OK;
   return mvs_cuda_attach(driver->graphs, driver->diag, driver->build,
                          options->architectures.items, options->architectures.count);

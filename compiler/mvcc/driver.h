@@ -4,13 +4,13 @@
 #define MVS_MVCC_DRIVER_H
 
 #include "codegen/build.h"
-#include "compiler/mvcc/options.h"
+#include "compiler/mvcc/command_line.h"
 
 typedef struct mvs_driver {
   mvs_arena *session; /* sources, tree, diagnostics */
   mvs_arena *graphs;  /* everything after the tree */
   mvs_diag *diag;
-  const mvs_options *options;
+  const mvs_command_line *options;
   mvs_unit *unit;
   mvs_compilation compilation;
   mvs_build *build;

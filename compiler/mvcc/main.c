@@ -1,8 +1,11 @@
 /* main.c: mvcc, the compiler's command line. The one place that prints and exits. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "compiler/mvcc/driver.h"
 
@@ -17,11 +20,29 @@ static mvs_status io_error(mvs_driver *driver, const char *path) {
   return MVS_ERR_IO;
 }
 
+/* Writes beside `path` and renames, so that what was there stays when something fails. */
+static mvs_status replace(mvs_driver *driver, const char *path, const mvs_text *text) {
+  char *temporary = mvs_arena_format(driver->session, "%s.XXXXXX", path);
+  int handle = mkostemp(temporary, O_CLOEXEC);
+  FILE *file = handle < 0 ? NULL : fdopen(handle, "w");
+  if (!file) return io_error(driver, path);
+  mode_t mask = umask(0);
+  umask(mask);
+  bool good = print(file, text) && fchmod(handle, 0666 & ~mask) == 0;
+  if (fclose(file) != 0) good = false;
+  if (good && rename(temporary, path) == 0) return MVS_OK;
+  mvs_status status = io_error(driver, path);
+  unlink(temporary);
+  return status;
+}
+
 /* A text to -o, or to standard output. */
 static mvs_status print_stage(mvs_driver *driver, const mvs_text *text) {
   const char *path = driver->options->output;
   if (!path) return print(stdout, text) ? MVS_OK : io_error(driver, "standard output");
-  FILE *file = fopen(path, "we");
+  struct stat facts;
+  if (stat(path, &facts) != 0 || S_ISREG(facts.st_mode)) return replace(driver, path, text);
+  FILE *file = fopen(path, "we"); /* a device or a pipe: written to, never replaced */
   if (!file) return io_error(driver, path);
   bool good = print(file, text);
   if (fclose(file) != 0) good = false;
@@ -44,7 +65,7 @@ static mvs_status explain(mvs_driver *driver, FILE *stream) {
 }
 
 static mvs_status compile(mvs_driver *driver, int *code) {
-  const mvs_options *options = driver->options;
+  const mvs_command_line *options = driver->options;
   MVS_TRY(mvs_driver_load(driver));
   if (options->emit != MVS_EMIT_AST) MVS_TRY(mvs_driver_passes(driver));
   mvs_emit_stage stage = stage_of(driver);
@@ -61,18 +82,18 @@ static mvs_status compile(mvs_driver *driver, int *code) {
 }
 
 static mvs_status run(mvs_driver *driver, int argc, char **argv, int *code) {
-  mvs_options *options = MVS_NEW(driver->session, mvs_options);
+  mvs_command_line *options = MVS_NEW(driver->session, mvs_command_line);
   driver->options = options;
-  MVS_TRY(mvs_options_read(driver->session, driver->diag, argc, argv, options));
+  MVS_TRY(mvs_command_line_read(driver->session, driver->diag, argc, argv, options));
   mvs_text text = mvs_text_new(driver->session);
-  if (options->help) mvs_options_help(&text);
+  if (options->help) mvs_command_line_help(&text);
   if (options->version) mvs_text_add(&text, "mvcc " MVCC_VERSION "\n");
   if (text.length) return print(stdout, &text) ? MVS_OK : io_error(driver, "standard output");
   return compile(driver, code);
 }
 
 static int fail(const char *words) {
-  fprintf(stderr, "error: %s\n", words);
+  fprintf(stderr, "mvcc: error: %s\n", words);
   return EXIT_FAILURE;
 }
 
@@ -89,7 +110,7 @@ int main(int argc, char **argv) {
     mvs_text words = mvs_text_new(driver.session);
     mvs_diag_render(driver.diag, &words);
     if (words.length == 0)
-      mvs_text_add(&words, "error: the compiler failed without a reason\n");
+      mvs_text_add(&words, "mvcc: error: the compiler failed without a reason\n");
     print(stderr, &words);
     code = EXIT_FAILURE;
   }

@@ -1,4 +1,4 @@
-#include "compiler/mvcc/options.h"
+#include "compiler/mvcc/command_line.h"
 
 #include <ctype.h>
 
@@ -10,7 +10,7 @@ typedef struct reader {
   int argc;
   char **argv;
   int at; /* of the argument being read */
-  mvs_options *options;
+  mvs_command_line *options;
 } reader;
 
 typedef mvs_status option_rule(reader *r, const char *value);
@@ -193,7 +193,7 @@ static mvs_status read_all(reader *r) {
 }
 
 static mvs_status check(const reader *r) {
-  const mvs_options *options = r->options;
+  const mvs_command_line *options = r->options;
   if (options->help || options->version) return MVS_OK;
   if (!options->input) return usage(r, "no model file is given; see mvcc --help");
   if (options->run) {
@@ -209,9 +209,9 @@ static mvs_status check(const reader *r) {
   return MVS_OK;
 }
 
-mvs_status mvs_options_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
-                            mvs_options *out) {
-  *out = (mvs_options){0};
+mvs_status mvs_command_line_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
+                                 mvs_command_line *out) {
+  *out = (mvs_command_line){0};
   reader r = {
       .session = session, .diag = diag, .argc = argc, .argv = argv, .at = 1, .options = out};
   if (argc > 1 && strcmp(argv[1], "run") == 0) {
@@ -222,7 +222,7 @@ mvs_status mvs_options_read(mvs_arena *session, mvs_diag *diag, int argc, char *
   return check(&r);
 }
 
-void mvs_options_help(mvs_text *out) {
+void mvs_command_line_help(mvs_text *out) {
   mvs_text_add(out,
                "usage: mvcc FILE.mvs -o OUT [OPTION...]\n"
                "       mvcc run FILE.mvs [OPTION...] COMMAND [ARGUMENT...]\n\n"

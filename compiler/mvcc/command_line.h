@@ -1,6 +1,6 @@
-/* options.h: the command line of mvcc, read into one struct. */
-#ifndef MVS_MVCC_OPTIONS_H
-#define MVS_MVCC_OPTIONS_H
+/* command_line.h: the command line of mvcc, read into one struct. */
+#ifndef MVS_MVCC_COMMAND_LINE_H
+#define MVS_MVCC_COMMAND_LINE_H
 
 #include "dsl/parse.h"
 
@@ -15,7 +15,7 @@ typedef enum mvs_emit_stage {
   MVS_EMIT_CUDA
 } mvs_emit_stage;
 
-typedef struct mvs_options {
+typedef struct mvs_command_line {
   const char *input;  /* the model file */
   const char *output; /* -o, or NULL */
   mvs_emit_stage emit;
@@ -28,13 +28,13 @@ typedef struct mvs_options {
   bool run;       /* mvcc run FILE ... */
   int rest_count; /* run: the trainer's command and its arguments */
   char **rest;
-} mvs_options;
+} mvs_command_line;
 
 /* Reads the command line. Strings of argv are kept, expressions are parsed into `session`.
  * errors : MVS_ERR_NAME, MVS_ERR_SYNTAX, told in diag */
-mvs_status mvs_options_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
-                            mvs_options *out);
+mvs_status mvs_command_line_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
+                                 mvs_command_line *out);
 /* The text of --help. */
-void mvs_options_help(mvs_text *out);
+void mvs_command_line_help(mvs_text *out);
 
 #endif
