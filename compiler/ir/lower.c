@@ -24,6 +24,7 @@ const mvs_model_input *mvs_module_state(const mvs_module *module) {
   return NULL;
 }
 
+/* Enters an input in the module. The first of floats is the state, all others condition it. */
 static mvs_status declare_input(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                                 const mvs_type *type) {
   mvs_model_input input = {stmt->names[0], *type, 0, true};
@@ -103,12 +104,14 @@ mvs_status mvs_lower_model(mvs_lowering *lo) {
   return MVS_OK;
 }
 
+/* Lets become the outermost scope: definitions see them, and nothing else from outside. */
 static mvs_status evaluate_lets(mvs_lowering *lo) {
   mvs_outcome outcome = {0};
   lo->globals = mvs_scope_new(lo, NULL);
   return mvs_lower_block(lo, lo->globals, &lo->unit->lets, &outcome);
 }
 
+/* The first run: it alone declares inputs and parameters. */
 static mvs_status make_forward(mvs_lowering *lo) {
   lo->run = MVS_RUN_FORWARD;
   lo->top = mvs_module_add_function(lo->module, "forward")->graph;

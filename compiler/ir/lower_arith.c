@@ -12,6 +12,8 @@ static const char *const spelling[] = {
 /* A remainder with the sign of the divisor, so that layer % n counts 0 .. n-1. */
 static double remainder_of(double a, double b) { return a - b * floor(a / b); }
 
+/* An operator on two numbers. A result that no tensor could hold is an error here, where its
+ * place is known. */
 static mvs_status fold(mvs_lowering *lo, const mvs_expr *expr, double a, double b,
                        mvs_value *out) {
   if ((expr->op == MVS_DIV || expr->op == MVS_MOD) && b == 0) {
@@ -93,6 +95,7 @@ static mvs_status power_of_tensor(mvs_lowering *lo, mvs_value x, double n, mvs_s
   return mvs_lower_node1(lo, MVS_OP_exp, *out, span, out);
 }
 
+/* a ^ b with a tensor among them; a tensor exponent goes through exp and log. */
 static mvs_status power(mvs_lowering *lo, const mvs_expr *expr, mvs_value a, mvs_value b,
                         mvs_value *out) {
   if (b.kind == MVS_VALUE_NUMBER) return power_of_tensor(lo, a, b.number, expr->span, out);
@@ -127,6 +130,7 @@ static mvs_status inverse(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_value b,
   return mvs_lower_node2(lo, MVS_OP_sub, mvs_value_number(1), *out, span, out);
 }
 
+/* An operator with a tensor among its operands. */
 static mvs_status tensor_binary(mvs_lowering *lo, const mvs_expr *expr, mvs_value a,
                                 mvs_value b, mvs_value *out) {
   mvs_span span = expr->span;
@@ -172,6 +176,7 @@ static bool same(const mvs_value *a, const mvs_value *b) {
   return a->kind == MVS_VALUE_NONE;
 }
 
+/* Whether arithmetic applies. */
 static bool is_numeric(const mvs_value *value) {
   return value->kind == MVS_VALUE_NUMBER || value->kind == MVS_VALUE_TENSOR;
 }

@@ -20,6 +20,7 @@ static mvs_status unpack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stm
   return MVS_OK;
 }
 
+/* NAME = EXPR */
 static mvs_status let_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
   mvs_value value;
   MVS_TRY(mvs_lower_expr(lo, scope, stmt->value, &value));
@@ -28,6 +29,7 @@ static mvs_status let_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
   return MVS_OK;
 }
 
+/* The branch is chosen while lowering: the other one makes no nodes and no parameters. */
 static mvs_status if_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                           mvs_outcome *outcome) {
   bool truth;
@@ -35,6 +37,7 @@ static mvs_status if_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *st
   return mvs_lower_block(lo, scope, truth ? &stmt->body : &stmt->orelse, outcome);
 }
 
+/* The bare expression that ends a body. */
 static mvs_status return_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                               mvs_outcome *outcome) {
   MVS_TRY(mvs_lower_expr(lo, scope, stmt->value, &outcome->value));
@@ -43,6 +46,7 @@ static mvs_status return_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt
   return MVS_OK;
 }
 
+/* One statement; the parser saw to it that it may stand here. */
 static mvs_status run_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                            mvs_outcome *outcome) {
   switch (stmt->kind) {

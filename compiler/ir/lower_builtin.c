@@ -6,6 +6,7 @@
 
 /* --- elementwise: numbers fold, tensors make a node of the row's op --- */
 
+/* The value for a number, by the row's op. */
 static double fold_one(mvs_op op, double a) {
   switch (op) {
     case MVS_OP_exp:
@@ -31,6 +32,7 @@ static double fold_one(mvs_op op, double a) {
   }
 }
 
+/* The same for two. */
 static double fold_two(mvs_op op, double a, double b) {
   switch (op) {
     case MVS_OP_max:
@@ -44,6 +46,7 @@ static double fold_two(mvs_op op, double a, double b) {
   }
 }
 
+/* Checks the first `count` arguments. */
 static mvs_status need_numeric(mvs_lowering *lo, const mvs_builtin_call *call, int count) {
   for (int i = 0; i < count; i++) {
     mvs_value_kind kind = call->values[i].kind;
@@ -55,6 +58,7 @@ static mvs_status need_numeric(mvs_lowering *lo, const mvs_builtin_call *call, i
   return MVS_OK;
 }
 
+/* log(0) and its like stop here. */
 static mvs_status folded(mvs_lowering *lo, const mvs_builtin_call *call, double number,
                          mvs_value *out) {
   if (!isfinite(number)) {
@@ -64,6 +68,7 @@ static mvs_status folded(mvs_lowering *lo, const mvs_builtin_call *call, double 
   return MVS_OK;
 }
 
+/* Rows of one operand. */
 static mvs_status unary(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_numeric(lo, call, 1));
   const mvs_value *a = &call->values[0];
@@ -73,6 +78,7 @@ static mvs_status unary(mvs_lowering *lo, const mvs_builtin_call *call, mvs_valu
   return mvs_lower_node1(lo, call->builtin->op, *a, call->span, out);
 }
 
+/* Rows of two. */
 static mvs_status binary(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_numeric(lo, call, 2));
   const mvs_value *a = &call->values[0], *b = &call->values[1];
@@ -82,6 +88,7 @@ static mvs_status binary(mvs_lowering *lo, const mvs_builtin_call *call, mvs_val
   return mvs_lower_node2(lo, call->builtin->op, *a, *b, call->span, out);
 }
 
+/* A number as condition chooses while lowering. */
 static mvs_status where(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_numeric(lo, call, 3));
   if (call->values[0].kind == MVS_VALUE_NUMBER) {
@@ -91,6 +98,7 @@ static mvs_status where(mvs_lowering *lo, const mvs_builtin_call *call, mvs_valu
   return mvs_lower_node(lo, MVS_OP_select, call->values, 3, NULL, call->span, out);
 }
 
+/* The dtype is a word: f32 and its like are strings where no other name hides them. */
 static mvs_status cast(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_numeric(lo, call, 1));
   mvs_dtype dtype;
@@ -104,6 +112,7 @@ static mvs_status cast(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value
 
 /* --- over the last axis, which stays with extent 1 --- */
 
+/* The feature axis of the first argument, which must have one. */
 static mvs_status last_axis(mvs_lowering *lo, const mvs_builtin_call *call, int *axis) {
   MVS_TRY(mvs_lower_need_tensor(lo, &call->values[0], call->builtin->name, call->spans[0]));
   const mvs_type *type = mvs_value_type(&call->values[0]);
@@ -114,6 +123,7 @@ static mvs_status last_axis(mvs_lowering *lo, const mvs_builtin_call *call, int 
                          mvs_lower_type_text(lo, type));
 }
 
+/* A reduction, by the row's op. */
 static mvs_status over_features(mvs_lowering *lo, const mvs_builtin_call *call,
                                 mvs_value *out) {
   int axis;
@@ -122,6 +132,7 @@ static mvs_status over_features(mvs_lowering *lo, const mvs_builtin_call *call,
   return mvs_lower_node(lo, call->builtin->op, call->values, 1, &attr, call->span, out);
 }
 
+/* Sum times 1/n: exact for a power of two, and what the norm's rewrite looks for. */
 static mvs_status mean_features(mvs_lowering *lo, const mvs_builtin_call *call,
                                 mvs_value *out) {
   MVS_TRY(over_features(lo, call, out));
@@ -131,6 +142,7 @@ static mvs_status mean_features(mvs_lowering *lo, const mvs_builtin_call *call,
 
 /* --- products --- */
 
+/* x w^T (+ bias) */
 static mvs_status matmul(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   const mvs_value *bias = call->values[2].kind == MVS_VALUE_ABSENT ? NULL : &call->values[2];
   for (int i = 0; i < (bias ? 3 : 2); i++) {
@@ -139,6 +151,7 @@ static mvs_status matmul(mvs_lowering *lo, const mvs_builtin_call *call, mvs_val
   return mvs_lower_matmul(lo, call->values[0], call->values[1], bias, call->span, out);
 }
 
+/* The scale is 1/sqrt(features of a head) unless given. */
 static mvs_status sdpa(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   for (int i = 0; i < 3; i++) {
     MVS_TRY(mvs_lower_need_tensor(lo, &call->values[i], "sdpa", call->spans[i]));
@@ -156,6 +169,7 @@ static mvs_status sdpa(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value
 
 /* --- initial values --- */
 
+/* A value for `param` and `init`; its number is 1 when left out. */
 static mvs_status initial(mvs_lowering *lo, const mvs_builtin_call *call, mvs_init_kind kind,
                           bool fan_in, mvs_value *out) {
   const mvs_value *given = &call->values[0];
@@ -241,6 +255,7 @@ size_t mvs_builtin_names(const char **names, size_t room) {
   return count;
 }
 
+/* Pairs arguments with the formals of the row; those beyond `needed` may be missing. */
 static mvs_status match_formals(mvs_lowering *lo, const mvs_actual *actuals, size_t count,
                                 mvs_builtin_call *call) {
   const mvs_builtin *builtin = call->builtin;

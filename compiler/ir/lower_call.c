@@ -39,6 +39,7 @@ static size_t formal_of(const char *name, const char *const *formals, size_t for
   return formal_count;
 }
 
+/* Too many arguments by position, or an unknown keyword. */
 static mvs_status no_such_formal(mvs_lowering *lo, const char *kind, const char *name,
                                  const char *const *formals, size_t formal_count,
                                  const mvs_actual *actual) {
@@ -91,6 +92,7 @@ mvs_scope *mvs_lower_definition_scope(mvs_lowering *lo) {
 
 /* --- layers --- */
 
+/* Gives each formal its argument or its default. A default sees the formals before it. */
 static mvs_status bind_formals(mvs_lowering *lo, const mvs_definition *definition,
                                const mvs_actual *const *matched, mvs_scope *scope,
                                mvs_span span) {
@@ -112,6 +114,7 @@ static mvs_status bind_formals(mvs_lowering *lo, const mvs_definition *definitio
   return MVS_OK;
 }
 
+/* Runs the body; an error inside is followed by notes on the calls that led there. */
 static mvs_status run_body(mvs_lowering *lo, const mvs_definition *definition, mvs_scope *scope,
                            mvs_span span, mvs_value *out) {
   mvs_outcome outcome = {0};
@@ -127,6 +130,7 @@ static mvs_status run_body(mvs_lowering *lo, const mvs_definition *definition, m
   return MVS_OK;
 }
 
+/* Runs a layer in a scope of its own. Its label goes into the names of its parameters. */
 static mvs_status apply_layer(mvs_lowering *lo, const mvs_definition *definition,
                               const mvs_actual *actuals, size_t count, const char *label,
                               mvs_span span, mvs_value *out) {
@@ -168,6 +172,7 @@ static bool lacks_input(const mvs_function_value *function, const mvs_actual *ac
   return true;
 }
 
+/* The value of a call that leaves out the input: the rest of its arguments, kept. */
 static mvs_status make_function(mvs_lowering *lo, const mvs_function_value *function,
                                 const mvs_actual *actuals, size_t count, const mvs_expr *expr,
                                 mvs_value *out) {
@@ -190,6 +195,7 @@ static mvs_status make_function(mvs_lowering *lo, const mvs_function_value *func
                          definition->formal_count, actuals, count, matched);
 }
 
+/* A call of a layer or primitive, together with what was bound before. */
 static mvs_status apply_function(mvs_lowering *lo, const mvs_function_value *function,
                                  mvs_actual *actuals, size_t count, const mvs_expr *expr,
                                  mvs_value *out) {
@@ -206,6 +212,7 @@ static mvs_status apply_function(mvs_lowering *lo, const mvs_function_value *fun
   return mvs_builtin_apply(lo, function->builtin, all, total, expr->span, out);
 }
 
+/* f(x) in a rule. */
 static mvs_status apply_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_actual *actuals,
                                size_t count, const mvs_expr *expr, mvs_value *out) {
   if (count != 1 || actuals[0].name) {
@@ -215,6 +222,7 @@ static mvs_status apply_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_a
   return mvs_lower_branch(lo, branch, actuals[0].value, expr->span, out);
 }
 
+/* A name that stands for nothing that can be called. */
 static mvs_status unknown_callee(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr) {
   const mvs_value *bound = mvs_scope_find(scope, expr->text);
   if (bound) {

@@ -50,6 +50,7 @@ static bool as_word(const char *name, mvs_value *out) {
   return true;
 }
 
+/* A name that nothing has, with the nearest that something has. */
 static mvs_status unknown_name(mvs_lowering *lo, mvs_scope *scope, const char *name,
                                mvs_span span) {
   mvs_lower_error(lo, MVS_ERR_NAME, span, "unknown name '%s'", name);
@@ -77,6 +78,7 @@ mvs_status mvs_lower_name(mvs_lowering *lo, mvs_scope *scope, const char *name, 
   return unknown_name(lo, scope, name, span);
 }
 
+/* (a, b) and [a, b] */
 static mvs_status list_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                             mvs_value *out) {
   mvs_value *items = MVS_ARRAY(lo->arena, expr->argument_count + 1, mvs_value);
@@ -97,6 +99,7 @@ static mvs_status logic_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr 
   return MVS_OK;
 }
 
+/* Both sides first, then the operator. */
 static mvs_status binary_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                               mvs_value *out) {
   if (expr->op == MVS_AND || expr->op == MVS_OR) return logic_expr(lo, scope, expr, out);
@@ -106,6 +109,7 @@ static mvs_status binary_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr
   return mvs_lower_binary(lo, expr, &a, &b, out);
 }
 
+/* -a, not a */
 static mvs_status unary_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                              mvs_value *out) {
   mvs_value a;
@@ -113,6 +117,7 @@ static mvs_status unary_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr 
   return mvs_lower_unary(lo, expr, &a, out);
 }
 
+/* x.image */
 static mvs_status member_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                               mvs_value *out) {
   mvs_value of;
@@ -120,6 +125,7 @@ static mvs_status member_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr
   return mvs_lower_member(lo, expr, &of, out);
 }
 
+/* Only the chosen side is evaluated. */
 static mvs_status if_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                           mvs_value *out) {
   bool truth;

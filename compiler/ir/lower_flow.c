@@ -10,11 +10,13 @@ static mvs_value input(mvs_lowering *lo, const char *name, mvs_type type) {
                           mvs_graph_add(lo->top, MVS_OP_input, NULL, 0, &attr, (mvs_span){0}));
 }
 
+/* A named result of the function being made. */
 static void add_result(mvs_lowering *lo, const char *name, mvs_id id) {
   mvs_result result = {name, id};
   MVS_PUSH(mvs_graph_arena(lo->top), mvs_graph_results(lo->top), result);
 }
 
+/* A type of rank 0. */
 static mvs_type scalar(mvs_dtype dtype) { return (mvs_type){.dtype = dtype}; }
 
 /* dtype[B, 1, ...] of that rank: one number per sample, ready to meet a tensor of the rank. */
@@ -45,6 +47,8 @@ static mvs_id mean_square(mvs_lowering *lo, mvs_id error, mvs_id inverse_batch) 
   return mvs_build_binary(graph, MVS_OP_mul, total, inverse_batch, span);
 }
 
+/* The second run of the model: its state is the blend of x0 and x1, its parameters are found
+ * again by name. */
 static mvs_status make_loss(mvs_lowering *lo, const mvs_type *state) {
   lo->run = MVS_RUN_LOSS;
   lo->top = mvs_module_add_function(lo->module, "loss")->graph;
@@ -109,6 +113,8 @@ static mvs_id dropped(mvs_lowering *lo, mvs_id value, mvs_id coin,
   return mvs_graph_add(graph, MVS_OP_select, (mvs_id[]){drop, nothing, value}, 3, NULL, none);
 }
 
+/* Three streams: noise, times, coins. They are drawn whether or not there is a dropout, so that
+ * turning it on changes no noise. */
 static void make_draw(mvs_lowering *lo, const mvs_type *state) {
   lo->top = mvs_module_add_function(lo->module, "draw")->graph;
   counter at = {input(lo, "seed", scalar(MVS_I32)).id, input(lo, "step", scalar(MVS_I32)).id,

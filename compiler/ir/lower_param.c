@@ -58,6 +58,7 @@ static double inputs_of(const mvs_type *type) {
   return count;
 }
 
+/* The start of a parameter of that type. */
 static mvs_init settled(const mvs_init_value *value, const mvs_type *type, const char *origin) {
   mvs_init init = {value->kind, value->value, origin};
   if (value->fan_in) init.value /= sqrt(inputs_of(type));
@@ -116,6 +117,7 @@ static size_t find_param(const mvs_module *module, const char *name) {
   return SIZE_MAX;
 }
 
+/* Whether this run has declared it: a second time is an error, a second run is not. */
 static bool seen_in_run(const mvs_lowering *lo, const char *name) {
   for (size_t i = 0; i < lo->seen.count; i++) {
     if (strcmp(lo->seen.items[i], name) == 0) return true;
@@ -123,6 +125,7 @@ static bool seen_in_run(const mvs_lowering *lo, const char *name) {
   return false;
 }
 
+/* Two parameters of one name: the label that would tell them apart is missing. */
 static mvs_status duplicate(mvs_lowering *lo, const mvs_param *known, mvs_span span) {
   mvs_lower_error(lo, MVS_ERR_NAME, span, "two parameters are named '%s'", known->name);
   mvs_diag_note(lo->diag, known->span, "the first is declared here");
@@ -168,6 +171,7 @@ static mvs_value param_tensor(mvs_lowering *lo, size_t index, const mvs_type *ty
   return mvs_value_tensor(region->body, inner);
 }
 
+/* What trained parameters and constants have in common. */
 static mvs_param describe(mvs_lowering *lo, const char *name, const mvs_type *type,
                           mvs_span span) {
   return (mvs_param){.name = mvs_arena_format(lo->arena, "%s%s", lo->prefix, name),

@@ -18,6 +18,7 @@ struct mvs_branch {
 
 /* --- which rule is in force --- */
 
+/* A residual line that names no rule. */
 static mvs_status unknown_rule(mvs_lowering *lo, const mvs_expr *expr) {
   if (mvs_lower_definition(lo, expr->text, false) || mvs_builtin_find(expr->text)) {
     return mvs_lower_error(lo, MVS_ERR_NAME, expr->text_span, "'%s' is not a residual rule",
@@ -150,6 +151,7 @@ static mvs_status bind_formals(mvs_lowering *lo, const rule_call *call, int64_t 
 
 /* --- updates --- */
 
+/* The gradient of a branch is one branch: a rule that ran it twice would cost twice, unseen. */
 static mvs_status second_application(mvs_lowering *lo, const mvs_branch *branch,
                                      mvs_span span) {
   mvs_lower_error(lo, MVS_ERR_NAME, span,

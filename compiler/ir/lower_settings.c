@@ -61,6 +61,7 @@ static const mvs_settings defaults = {.lr = 1e-3,
                                       .cfg = 2,
                                       .sample_shift = 1};
 
+/* Checks a number against its row. */
 static mvs_status in_range(mvs_lowering *lo, const row *field, double number, mvs_span span) {
   if (number >= field->least && number <= field->most) return MVS_OK;
   return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "%s must lie between %.15g and %.15g",
@@ -68,6 +69,7 @@ static mvs_status in_range(mvs_lowering *lo, const row *field, double number, mv
                          field->most);
 }
 
+/* Puts a number where its row says. */
 static mvs_status store_number(mvs_lowering *lo, const row *field, const mvs_value *value,
                                mvs_span span, size_t offset) {
   const char *name = field->argument ? field->argument : field->setting;
@@ -85,6 +87,7 @@ static mvs_status store_number(mvs_lowering *lo, const row *field, const mvs_val
   return MVS_OK;
 }
 
+/* Puts one number or a pair. */
 static mvs_status store(mvs_lowering *lo, const row *field, const mvs_value *value,
                         mvs_span span) {
   if (field->kind != PAIR) return store_number(lo, field, value, span, field->offset);
@@ -124,6 +127,7 @@ static mvs_status read_precision(mvs_lowering *lo, const mvs_stmt *stmt) {
   return mvs_lower_error(lo, MVS_ERR_NAME, expr->span, "precision is f32 or bf16");
 }
 
+/* data "digits" */
 static mvs_status read_data(mvs_lowering *lo, const mvs_stmt *stmt) {
   mvs_value value;
   MVS_TRY(mvs_lower_expr(lo, lo->globals, stmt->value, &value));
@@ -134,6 +138,7 @@ static mvs_status read_data(mvs_lowering *lo, const mvs_stmt *stmt) {
   return MVS_OK;
 }
 
+/* A setting of no row. */
 static mvs_status unknown_setting(mvs_lowering *lo, const table *known, const mvs_stmt *stmt) {
   const char *names[MOST_ROWS];
   for (size_t i = 0; i < known->count; i++) names[i] = known->rows[i].setting;
@@ -143,6 +148,7 @@ static mvs_status unknown_setting(mvs_lowering *lo, const table *known, const mv
   return MVS_ERR_NAME;
 }
 
+/* One setting, by its rows. */
 static mvs_status read_setting(mvs_lowering *lo, const table *known, const mvs_stmt *stmt) {
   const char *name = stmt->names[0];
   const mvs_expr *expr = stmt->value;

@@ -15,6 +15,7 @@ typedef MVS_LIST(carried) carried_list;
 
 /* --- which values are carried --- */
 
+/* Enters a name once; any `<-` on it makes it updated. */
 static void note_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_stmt *stmt,
                          size_t index, carried_list *list) {
   const char *name = stmt->names[index];
@@ -46,6 +47,7 @@ static void find_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_blo
   }
 }
 
+/* What is carried is a tensor before the stack. */
 static mvs_status check_initial(mvs_lowering *lo, const carried *item) {
   if (item->initial.kind == MVS_VALUE_TENSOR) return MVS_OK;
   if (item->initial.kind == MVS_VALUE_ABSENT) {
@@ -58,6 +60,7 @@ static mvs_status check_initial(mvs_lowering *lo, const carried *item) {
                          item->name, mvs_value_noun(&item->initial));
 }
 
+/* How many names `<-` updates. */
 static int updated_count(const carried_list *list) {
   int count = 0;
   for (size_t i = 0; i < list->count; i++) count += list->items[i].updated;
@@ -98,6 +101,7 @@ static mvs_status prepare(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *st
                         &item->initial);
 }
 
+/* The scope of the block: carried names stand for arguments of the body. */
 static mvs_scope *body_scope(mvs_lowering *lo, mvs_scope *outside, const carried_list *list) {
   mvs_region *region = lo->stack->region;
   mvs_scope *scope = mvs_scope_new(lo, outside);
@@ -146,6 +150,7 @@ static mvs_status finish_carried(mvs_lowering *lo, const mvs_scope *scope,
   return MVS_OK;
 }
 
+/* The region node, once all that it reads is known. */
 static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_span span,
                              mvs_id *out) {
   mvs_stack_state *stack = lo->stack;
@@ -171,6 +176,7 @@ static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_spa
 
 /* --- the statement --- */
 
+/* Lowers the block and takes its last values as the results of the body. */
 static mvs_status run_body(mvs_lowering *lo, mvs_scope *outside, const mvs_stmt *stmt,
                            const carried_list *list) {
   mvs_scope *scope = body_scope(lo, outside, list);
@@ -202,6 +208,7 @@ static mvs_status bind_results(mvs_lowering *lo, mvs_scope *scope, const mvs_stm
   return MVS_OK;
 }
 
+/* A stack carries something, and what `<-` updates needs a rule. */
 static mvs_status check_updates(mvs_lowering *lo, const mvs_stmt *stmt,
                                 const carried_list *list) {
   if (list->count == 0) {
@@ -213,6 +220,7 @@ static mvs_status check_updates(mvs_lowering *lo, const mvs_stmt *stmt,
   return MVS_ERR_NAME;
 }
 
+/* The number of blocks, known while lowering. */
 static mvs_status stack_depth(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                               int64_t *depth) {
   mvs_value count;

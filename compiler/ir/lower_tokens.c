@@ -6,6 +6,7 @@
 
 #define LONE_SEGMENT "tokens" /* name of a segment that no concat has named */
 
+/* Tokens are [B, T, ...]. */
 static mvs_status need_tokens(mvs_lowering *lo, const mvs_value *value, const char *what,
                               mvs_span span) {
   MVS_TRY(mvs_lower_need_tensor(lo, value, what, span));
@@ -80,6 +81,7 @@ static const char *part_name(const mvs_actual *actual) {
   return named ? actual->expr->text : actual->expr->label;
 }
 
+/* Enters a segment under a name of its own. */
 static mvs_status add_segment(mvs_lowering *lo, const mvs_segment *segment,
                               const mvs_actual *actual, mvs_segments *table) {
   if (table->count == MVS_MAX_SEGMENTS) {
@@ -130,6 +132,7 @@ mvs_status mvs_builtin_concat(mvs_lowering *lo, const mvs_builtin_call *call, mv
   return mvs_lower_node(lo, MVS_OP_concat, parts, (int)call->count, &attr, call->span, out);
 }
 
+/* x.NAME without such a segment. */
 static mvs_status no_segment(mvs_lowering *lo, const mvs_expr *expr,
                              const mvs_segments *table) {
   const char *names[MVS_MAX_SEGMENTS];

@@ -4,6 +4,7 @@
 
 #include "compiler/ir/lowering.h"
 
+/* Views move tensors only. */
 static mvs_status need_tensor(mvs_lowering *lo, const mvs_builtin_call *call) {
   return mvs_lower_need_tensor(lo, &call->values[0], call->builtin->name, call->spans[0]);
 }
@@ -46,6 +47,7 @@ static bool moves_nothing(const mvs_type *type, const int64_t *axes, int count) 
   return true;
 }
 
+/* Reads the axes of a transpose, each of which must stand there once. */
 static mvs_status read_permutation(mvs_lowering *lo, const mvs_builtin_call *call,
                                    int64_t *axes, int *count) {
   const mvs_type *type = mvs_value_type(&call->values[0]);

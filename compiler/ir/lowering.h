@@ -21,7 +21,8 @@
 #ifndef MVS_IR_LOWERING_H
 #define MVS_IR_LOWERING_H
 
-#include "compiler/ir/lower.h"
+#include "compiler/ir/module.h"
+#include "dsl/parse.h"
 
 typedef struct mvs_lowering mvs_lowering;
 typedef struct mvs_value mvs_value;
@@ -81,9 +82,13 @@ struct mvs_value {
   mvs_init_value init;
 };
 
+/* A number, folded while lowering. */
 mvs_value mvs_value_number(double number);
+/* true or false. */
 mvs_value mvs_value_bool(bool truth);
+/* A string or one of the words that stand for themselves (f32). */
 mvs_value mvs_value_string(const char *text);
+/* A node of the function's graph or of a stack's body. */
 mvs_value mvs_value_tensor(mvs_graph *graph, mvs_id id);
 /* "a number", "a tensor", ... for messages. */
 const char *mvs_value_noun(const mvs_value *value);
@@ -104,6 +109,7 @@ typedef struct mvs_scope {
   MVS_LIST(mvs_binding) names;
 } mvs_scope;
 
+/* An empty scope inside `parent` (NULL for the lets). */
 mvs_scope *mvs_scope_new(mvs_lowering *lo, mvs_scope *parent);
 /* Binds a name in this very scope, replacing an earlier value. */
 void mvs_scope_set(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_value value);
@@ -188,17 +194,23 @@ const char *mvs_lower_type_text(mvs_lowering *lo, const mvs_type *type);
 
 /* --- expressions, calls, statements --- */
 
+/* Evaluates an expression: a value, or nodes added where their inputs are. */
 mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                           mvs_value *out);
 /* The value of a name as a reader sees it: `f` applied, `layer` as a tensor. */
 mvs_status mvs_lower_name(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_span span,
                           mvs_value *out);
+/* -a and not a. */
 mvs_status mvs_lower_unary(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
                            mvs_value *out);
+/* a + b and its like, by expr->op. `and` and `or` are mvs_lower_expr's: they look at one side.
+ */
 mvs_status mvs_lower_binary(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
                             const mvs_value *b, mvs_value *out);
+/* Evaluates what must be a number. */
 mvs_status mvs_lower_number(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                             double *out);
+/* Evaluates what must be true or false. */
 mvs_status mvs_lower_truth(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr, bool *out);
 /* Checks that a value is a whole number in [least, most]. `what` names it in the message. */
 mvs_status mvs_lower_whole(mvs_lowering *lo, const mvs_value *value, int64_t least,
@@ -206,9 +218,11 @@ mvs_status mvs_lower_whole(mvs_lowering *lo, const mvs_value *value, int64_t lea
 /* Checks that a value is a list of whole numbers from `least` on; at most MVS_MAX_RANK. */
 mvs_status mvs_lower_extents(mvs_lowering *lo, const mvs_value *value, int64_t least,
                              mvs_span span, int64_t *extents, int *count);
+/* Checks that a value is a tensor. `what` names who needs it. */
 mvs_status mvs_lower_need_tensor(mvs_lowering *lo, const mvs_value *value, const char *what,
                                  mvs_span span);
 
+/* Evaluates a call: of a layer, a primitive, a function value or the branch. */
 mvs_status mvs_lower_call(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                           mvs_value *out);
 /* Pairs arguments with formals; matched[i] is NULL where formal i was not given.
@@ -236,6 +250,7 @@ typedef struct mvs_outcome {
   mvs_value value;
   mvs_span span;
 } mvs_outcome;
+/* Runs statements in `scope`. They may set names in it; outcome starts as zeros. */
 mvs_status mvs_lower_block(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,
                            mvs_outcome *outcome);
 
@@ -253,9 +268,11 @@ typedef struct mvs_builtin_call {
   mvs_span span;
 } mvs_builtin_call;
 
+/* Computes one call. */
 typedef mvs_status mvs_builtin_run(mvs_lowering *lo, const mvs_builtin_call *call,
                                    mvs_value *out);
 
+/* A row of the table of primitives. */
 struct mvs_builtin {
   const char *name;
   const char *formals[MVS_MAX_FORMALS]; /* the first `needed` must be given */
@@ -264,9 +281,11 @@ struct mvs_builtin {
   mvs_op op; /* for rows that share a run */
 };
 
+/* The row of that name, or NULL. */
 const mvs_builtin *mvs_builtin_find(const char *name);
 /* Names of all rows, for suggestions. */
 size_t mvs_builtin_names(const char **names, size_t room);
+/* Pairs the arguments with the row's formals and runs it. */
 mvs_status mvs_builtin_apply(mvs_lowering *lo, const mvs_builtin *builtin,
                              const mvs_actual *actuals, size_t count, mvs_span span,
                              mvs_value *out);
@@ -290,8 +309,10 @@ mvs_status mvs_lower_segmented(mvs_lowering *lo, const mvs_value *value, mvs_spa
  * holds all its inputs: what depends on nothing of a stack is computed once, outside. */
 mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *inputs, int count,
                           const mvs_attr *attr, mvs_span span, mvs_value *out);
+/* The same for one or two inputs and an op without attribute. */
 mvs_status mvs_lower_node1(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_span span,
                            mvs_value *out);
+/* See mvs_lower_node1. */
 mvs_status mvs_lower_node2(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_value b, mvs_span span,
                            mvs_value *out);
 /* To another dtype; the value itself when it has it. */
@@ -313,6 +334,7 @@ mvs_status mvs_lower_sum(mvs_lowering *lo, mvs_value a, int axis, mvs_span span,
 /* x w^T (+ bias): operands and result in the storage type of the precision. */
 mvs_status mvs_lower_matmul(mvs_lowering *lo, mvs_value x, mvs_value w, const mvs_value *bias,
                             mvs_span span, mvs_value *out);
+/* Softmax attention: operands in the storage type; the first result alone. */
 mvs_status mvs_lower_attention(mvs_lowering *lo, const mvs_value qkv[3], double scale,
                                mvs_span span, mvs_value *out);
 /* The node of `value` in `graph`, brought into the stack's body as an invariant when needed. */
@@ -325,8 +347,9 @@ mvs_id mvs_lower_place_in(mvs_lowering *lo, mvs_graph *graph, const mvs_value *v
 mvs_status mvs_lower_param(mvs_lowering *lo, const char *name, const mvs_type *type,
                            bool writer, const mvs_init_value *init, const char *origin,
                            mvs_span span, mvs_value *out);
-/* Runs `param` and `constant` statements. */
+/* Runs a `param` statement: its name stands for the tensor. */
 mvs_status mvs_lower_param_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Runs a `constant` statement: its name stands for the number. */
 mvs_status mvs_lower_constant_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
 /* Reads DTYPE SHAPE of a statement; `batched` puts the batch in front. */
 mvs_status mvs_lower_declared_type(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
@@ -342,8 +365,11 @@ mvs_status mvs_lower_settle_inits(mvs_lowering *lo);
 
 /* --- the stack and its rule --- */
 
+/* Runs a `stack` statement: adds its region and binds the values after it in `scope`. */
 mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Runs `x <- E`: the rule in force gives the new x. */
 mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Puts a residual line in force, or --residual under the line's label. */
 mvs_status mvs_lower_residual_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
 /* Puts --residual in force from the start: a model without a residual line can do with it. */
 mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope);
@@ -361,10 +387,13 @@ mvs_status mvs_lower_layer(mvs_lowering *lo, mvs_span span, mvs_value *out);
 
 /* --- around the model --- */
 
+/* Reads train { } and sample { } into the module, over the defaults. */
 mvs_status mvs_lower_settings(mvs_lowering *lo);
-/* Runs the model's statements into a fresh function. */
+/* Runs an `input` statement: a node, or in LOSS the noised state. */
 mvs_status mvs_lower_input_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Runs an `output` statement: remembers the value, widened to f32. */
 mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Runs the model's statements into lo->top, from a fresh state. */
 mvs_status mvs_lower_model(mvs_lowering *lo);
 /* Makes "loss" and "draw" when the output can be a velocity of the state. */
 mvs_status mvs_lower_flow(mvs_lowering *lo);

@@ -34,10 +34,12 @@ static mvs_id root(maker at, mvs_id a) {
   return mvs_build_unary(at.graph, MVS_OP_sqrt, a, (mvs_span){0});
 }
 
+/* A function with an empty graph. */
 static maker function(mvs_module *module, const char *name) {
   return (maker){mvs_module_add_function(module, name)->graph};
 }
 
+/* A named result. */
 static void result(maker at, const char *name, mvs_id id) {
   mvs_result item = {name, id};
   MVS_PUSH(mvs_graph_arena(at.graph), mvs_graph_results(at.graph), item);
@@ -48,6 +50,7 @@ static mvs_id mix(maker at, mvs_id keep, mvs_id a, mvs_id b) {
   return add(at, mul(at, keep, a), mul(at, sub(at, one(at), keep), b));
 }
 
+/* One step of AdamW; see steps.h. */
 static void add_adamw(mvs_module *module) {
   maker at = function(module, "adamw");
   mvs_id p = flat(at, "p"), m = flat(at, "m"), v = flat(at, "v"), g = flat(at, "g");
@@ -65,12 +68,14 @@ static void add_adamw(mvs_module *module) {
   result(at, "v", v);
 }
 
+/* Gradients of micro-batches add up in index order. */
 static void add_accumulate(mvs_module *module) {
   maker at = function(module, "accumulate");
   mvs_id a = flat(at, "a"), g = flat(at, "g");
   result(at, "a", add(at, a, g));
 }
 
+/* The averaged weights. */
 static void add_average(mvs_module *module) {
   maker at = function(module, "average");
   mvs_id e = flat(at, "e"), p = flat(at, "p"), decay = scalar(at, "decay");
@@ -87,6 +92,7 @@ static void add_sum_squares(mvs_module *module) {
   result(at, "total", mvs_build_reshape(at.graph, all, &type, (mvs_span){0}));
 }
 
+/* One Euler step with guidance: cfg = 1 follows the condition alone. */
 static void add_sampler_step(mvs_module *module, const mvs_type *state) {
   maker at = function(module, "sampler_step");
   mvs_id x = input(at, "x", *state), with = input(at, "conditional", *state);
@@ -107,6 +113,7 @@ mvs_id mvs_build_blend(mvs_graph *graph, mvs_id x0, mvs_id x1, mvs_id t, mvs_spa
   return mvs_build_binary(graph, MVS_OP_add, data, noise, span);
 }
 
+/* The noised state, for those who look at it alone. */
 static void add_zt(mvs_module *module, const mvs_type *state) {
   maker at = function(module, "zt");
   mvs_id x0 = input(at, "x0", *state), x1 = input(at, "x1", *state);
