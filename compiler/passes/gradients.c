@@ -145,9 +145,11 @@ static mvs_id argument_value(mvs_gradient *at, mvs_id id) {
 }
 
 /* Builds the expression of a node again. What depends on weights and invariants alone is no
- * recomputation: it stays in pass 0, where hoisting joins it with the forward pass's. */
+ * recomputation: it stays in pass 0, where hoisting joins it with the forward pass's. A norm is
+ * redone as the product that it is: normalize stands for a gradient, which is taken already. */
 static mvs_id redo(mvs_gradient *at, mvs_id id) {
   const mvs_node *node = mvs_graph_node(at->forward, id);
+  mvs_op op = node->op == MVS_OP_normalize ? MVS_OP_mul : node->op;
   mvs_id *inputs = MVS_ARRAY(home(at), node->input_count + 1u, mvs_id);
   for (int i = 0; i < node->input_count; i++) {
     inputs[i] = mvs_gradient_value(at, node->inputs[i]);
@@ -155,7 +157,7 @@ static mvs_id redo(mvs_gradient *at, mvs_id id) {
   mvs_graph_set_pass(at->target, at->crossing->varying[id] ? 1 : 0);
   mvs_graph_set_rule(at->target, node->rule);
   mvs_id made =
-      mvs_graph_add(at->target, node->op, inputs, node->input_count, &node->attr, node->span);
+      mvs_graph_add(at->target, op, inputs, node->input_count, &node->attr, node->span);
   mvs_graph_set_pass(at->target, 0);
   mvs_graph_set_rule(at->target, NULL);
   return made;

@@ -107,21 +107,27 @@ mvs_graph *mvs_rewrite_copy(mvs_arena *arena, mvs_graph *graph) {
   return mvs_rebuild_graph(&at, graph);
 }
 
+/* Rebuilds until no rule fires. */
+static mvs_status settle(mvs_compilation *compilation, mvs_rewriter *at, mvs_graph **graph) {
+  for (int round = 0; round < MAX_ROUNDS; round++) {
+    *graph = mvs_rebuild_graph(at, *graph);
+    if (!at->last_fired) return MVS_OK; /* the last round also dropped what rules left behind */
+  }
+  mvs_diag_error(compilation->diag, (mvs_span){0},
+                 "rewriting does not settle: rule '%s' fires on", at->last_fired);
+  return MVS_ERR_INTERNAL;
+}
+
 mvs_status mvs_rewrite_graph(mvs_compilation *compilation, mvs_graph *graph,
                              const mvs_rule *rules, size_t rule_count, mvs_rule_count *counts,
                              mvs_graph **out) {
-  mvs_rewriter at = {.arena = compilation->arena,
-                     .rules = rules,
-                     .rule_count = rule_count,
-                     .late = compilation->facts & MVS_FACT_GRADIENTS,
-                     .counts = counts};
-  for (int round = 0; round < MAX_ROUNDS; round++) {
-    graph = mvs_rebuild_graph(&at, graph);
-    if (at.last_fired) continue; /* what the rules left behind is dropped by the next round */
-    *out = graph;
-    return MVS_OK;
+  mvs_rewriter at = {
+      .arena = compilation->arena, .rules = rules, .rule_count = rule_count, .counts = counts};
+  MVS_TRY(settle(compilation, &at, &graph));
+  if (compilation->facts & MVS_FACT_GRADIENTS) {
+    at.late = true;
+    MVS_TRY(settle(compilation, &at, &graph));
   }
-  mvs_diag_error(compilation->diag, (mvs_span){0},
-                 "rewriting does not settle: rule '%s' fires on", at.last_fired);
-  return MVS_ERR_INTERNAL;
+  *out = graph;
+  return MVS_OK;
 }

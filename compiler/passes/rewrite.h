@@ -30,7 +30,7 @@ typedef mvs_id mvs_rule_build(mvs_graph *graph, const mvs_match *match);
 typedef struct mvs_rule {
   const char *name; /* "mean of scaled copies": shown in dumps and by --explain */
   mvs_op root;      /* MVS_ANY_OP: tried on every node */
-  bool late;        /* only once gradients exist */
+  bool late;        /* only once gradients exist, and after the others have settled */
   mvs_rule_guard *guard;
   mvs_rule_build *build;
   const char *why; /* one line for --explain and docs */

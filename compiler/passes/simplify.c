@@ -24,6 +24,17 @@ bool mvs_is_element(const mvs_node *node) {
          node->op != MVS_OP_broadcast;
 }
 
+bool mvs_has_equal_parts(const mvs_graph *graph, const mvs_node *node) {
+  int last = node->type.rank - 1;
+  if (node->op != MVS_OP_concat || node->attr.concat.axis != last) return false;
+  if (last == 1 && node->type.segments) return false;
+  int64_t length = mvs_graph_type(graph, node->inputs[0])->dims[last].size;
+  for (int i = 1; i < node->input_count; i++) {
+    if (mvs_graph_type(graph, node->inputs[i])->dims[last].size != length) return false;
+  }
+  return length > 1;
+}
+
 bool mvs_constant_value(const mvs_graph *graph, mvs_id id, double *value) {
   const mvs_node *node = mvs_graph_node(graph, id);
   while (node->op == MVS_OP_broadcast || node->op == MVS_OP_reshape) {

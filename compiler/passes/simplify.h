@@ -20,6 +20,8 @@ static inline const mvs_node *mvs_match_input(const mvs_match *match, int index)
 }
 /* True for elementwise ops that compute (all but random and broadcast). */
 bool mvs_is_element(const mvs_node *node);
+/* True for a concat along the last axis (not one of tokens) whose parts are equally long. */
+bool mvs_has_equal_parts(const mvs_graph *graph, const mvs_node *node);
 /* True when all elements of a value are one known number. */
 bool mvs_constant_value(const mvs_graph *graph, mvs_id id, double *value);
 /* Finds that the match's input `index` is that constant; notes the other one (of two) in a. */

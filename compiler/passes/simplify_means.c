@@ -122,8 +122,7 @@ mvs_id mvs_build_sum_of_spread(mvs_graph *graph, const mvs_match *match) {
 
 /* --- work on rows --- */
 
-/* An elementwise op on rows stretched to their tokens by one table, and on values without a
- * token axis that do not stretch the rows. */
+/* An elementwise op on rows stretched to their tokens, and on values that tokens share. */
 bool mvs_guard_rows_combined(mvs_match *match) {
   const mvs_node *node = match->node;
   if (!mvs_is_element(node) || node->op == MVS_OP_normalize || node->input_count > 3)

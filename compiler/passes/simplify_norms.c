@@ -3,8 +3,9 @@
 
 #include "compiler/passes/simplify.h"
 
-#define SAME_SHARE 1e-9 /* how near 1/n a factor counts as 1/n: covers its rounding, no more \
-                         */
+#define SAME_SHARE                                                          \
+  1e-9 /* how near 1/n a factor counts as 1/n: covers its rounding, no more \
+        */
 
 static const mvs_node *input_node(const mvs_graph *graph, const mvs_node *node, int index) {
   return mvs_graph_node(graph, node->inputs[index]);
@@ -92,12 +93,8 @@ mvs_id mvs_build_rms_normalize(mvs_graph *graph, const mvs_match *match) {
   return mvs_build_binary(graph, MVS_OP_normalize, match->a, match->b, match->node->span);
 }
 
-static bool is_last_concat(const mvs_node *node) {
-  return node->op == MVS_OP_concat && node->attr.concat.axis == node->type.rank - 1;
-}
-
 bool mvs_guard_rms_by_parts(mvs_match *match) {
-  return is_last_concat(mvs_match_input(match, 0));
+  return mvs_has_equal_parts(match->graph, mvs_match_input(match, 0));
 }
 mvs_id mvs_build_rms_by_parts(mvs_graph *graph, const mvs_match *match) {
   const mvs_node *concat = mvs_match_input(match, 0);

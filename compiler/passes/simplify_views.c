@@ -300,14 +300,11 @@ mvs_id mvs_build_sum_in_stages(mvs_graph *graph, const mvs_match *match) {
   return sum;
 }
 
-static bool is_last_concat(const mvs_node *node) {
-  return node->op == MVS_OP_concat && node->attr.concat.axis == node->type.rank - 1;
-}
-
 /* A sum over the last axis alone of a concat along it. */
 bool mvs_guard_sum_by_parts(mvs_match *match) {
   const mvs_node *concat = mvs_match_input(match, 0);
-  return is_last_concat(concat) && match->node->attr.axes.mask == 1u << (concat->type.rank - 1);
+  return mvs_has_equal_parts(match->graph, concat) &&
+         match->node->attr.axes.mask == 1u << (concat->type.rank - 1);
 }
 mvs_id mvs_build_sum_by_parts(mvs_graph *graph, const mvs_match *match) {
   const mvs_node *concat = mvs_match_input(match, 0);
@@ -333,15 +330,6 @@ mvs_id mvs_build_reshape_last(mvs_graph *graph, const mvs_match *match) {
   return mvs_build_reshape(graph, made, &match->node->type, match->node->span);
 }
 
-static bool equal_parts(const mvs_graph *graph, const mvs_node *concat) {
-  int last = concat->type.rank - 1;
-  int64_t length = mvs_graph_type(graph, concat->inputs[0])->dims[last].size;
-  for (int i = 1; i < concat->input_count; i++) {
-    if (mvs_graph_type(graph, concat->inputs[i])->dims[last].size != length) return false;
-  }
-  return length > 1;
-}
-
 /* True when an operand has one element, or none of its own, along the result's last axis. */
 static bool stretches_over_last(const mvs_type *type) {
   return type->rank == 0 || is_one(type->dims[type->rank - 1]);
@@ -358,7 +346,7 @@ bool mvs_guard_element_by_parts(mvs_match *match) {
     const mvs_node *input = mvs_match_input(match, i);
     if (stretches_over_last(&input->type)) continue;
     if (input->type.dims[input->type.rank - 1].size != extent) return false;
-    if (match->number < 0 && is_last_concat(input) && equal_parts(match->graph, input)) {
+    if (match->number < 0 && mvs_has_equal_parts(match->graph, input)) {
       match->number = i;
     }
   }
@@ -370,7 +358,7 @@ static mvs_id operand_part(mvs_graph *graph, const mvs_match *match, int input, 
                            int count) {
   const mvs_node *node = mvs_match_input(match, input);
   if (stretches_over_last(&node->type)) return match->node->inputs[input];
-  bool same = is_last_concat(node) && node->input_count == count && equal_parts(graph, node);
+  bool same = node->input_count == count && mvs_has_equal_parts(graph, node);
   if (same) return node->inputs[index];
   int last = node->type.rank - 1;
   int64_t length = node->type.dims[last].size / count;
