@@ -74,6 +74,32 @@ LLVMValueRef mvs_emit_function(mvs_emit *e, const char *name, LLVMTypeRef type, 
   return function;
 }
 
+LLVMTypeRef mvs_emit_signature(const mvs_emit *e, LLVMTypeRef *parameters, int count) {
+  LLVMTypeRef none = LLVMVoidTypeInContext(e->context);
+  return LLVMFunctionType(none, parameters, (unsigned)count, false);
+}
+
+bool mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type, LLVMValueRef *out,
+                     mvs_place_kept *place) {
+  *out = LLVMGetNamedFunction(e->module, name);
+  if (*out) return false;
+  place->function = e->function;
+  place->block = LLVMGetInsertBlock(e->builder);
+  *out = mvs_emit_function(e, name, type, false);
+  return true;
+}
+
+void mvs_emit_shared_end(mvs_emit *e, const mvs_place_kept *place) {
+  LLVMBuildRetVoid(e->builder);
+  e->function = place->function;
+  if (place->block) LLVMPositionBuilderAtEnd(e->builder, place->block);
+}
+
+void mvs_emit_call(mvs_emit *e, LLVMValueRef function, LLVMValueRef *arguments, int count) {
+  LLVMTypeRef type = LLVMGlobalGetValueType(function);
+  LLVMBuildCall2(e->builder, type, function, arguments, (unsigned)count, "");
+}
+
 static LLVMValueRef call_intrinsic(mvs_emit *e, const char *name, LLVMTypeRef *types,
                                    size_t overloads, LLVMValueRef *arguments, int count) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -165,6 +191,22 @@ void mvs_emit_if_end(mvs_emit *e, mvs_branch *branch) {
   LLVMPositionBuilderAtEnd(e->builder, branch->exit);
 }
 
+LLVMValueRef mvs_emit_add(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildNSWAdd(e->builder, a, b, "");
+}
+
+LLVMValueRef mvs_emit_mul(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildNSWMul(e->builder, a, b, "");
+}
+
+LLVMValueRef mvs_emit_times(mvs_emit *e, LLVMValueRef a, int64_t b) {
+  return b == 1 ? a : mvs_emit_mul(e, a, mvs_emit_i64(e, b));
+}
+
+LLVMValueRef mvs_emit_less(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildICmp(e->builder, LLVMIntSLT, a, b, "");
+}
+
 LLVMValueRef mvs_emit_smaller(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef less = LLVMBuildICmp(e->builder, LLVMIntSLT, a, b, "");
   return LLVMBuildSelect(e->builder, less, a, b, "");
@@ -188,7 +230,7 @@ static LLVMValueRef load_field(mvs_emit *e, LLVMTypeRef type, LLVMValueRef call,
 
 mvs_entry mvs_emit_entry(mvs_emit *e, const char *symbol) {
   LLVMTypeRef parameters[3] = {e->ptr, e->i64, e->i64};
-  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), parameters, 3, false);
+  LLVMTypeRef type = mvs_emit_signature(e, parameters, 3);
   LLVMValueRef function = mvs_emit_function(e, symbol, type, true);
   mvs_entry entry = {LLVMGetParam(function, 0),
                      LLVMGetParam(function, 1),

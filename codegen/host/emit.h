@@ -42,6 +42,21 @@ LLVMValueRef mvs_emit_i64(const mvs_emit *e, int64_t value);
 /* --- functions --- */
 /* Starts a function with the attributes of this target and an entry block. */
 LLVMValueRef mvs_emit_function(mvs_emit *e, const char *name, LLVMTypeRef type, bool exported);
+/* Functions that several kernels share are written when first asked for. Opens one with that
+ * name and returns true, or returns false when it is already there; *out is the function either
+ * way. What was being written meanwhile is kept in *place and goes on after
+ * mvs_emit_shared_end. */
+typedef struct mvs_place_kept {
+  LLVMValueRef function;
+  LLVMBasicBlockRef block;
+} mvs_place_kept;
+bool mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type, LLVMValueRef *out,
+                     mvs_place_kept *place);
+void mvs_emit_shared_end(mvs_emit *e, const mvs_place_kept *place);
+/* A function type without result. */
+LLVMTypeRef mvs_emit_signature(const mvs_emit *e, LLVMTypeRef *parameters, int count);
+/* Calls a function of this module that has no result. */
+void mvs_emit_call(mvs_emit *e, LLVMValueRef function, LLVMValueRef *arguments, int count);
 /* Calls an intrinsic overloaded on one type, or on two (e.g. result and argument). */
 LLVMValueRef mvs_emit_intrinsic(mvs_emit *e, const char *name, LLVMTypeRef type,
                                 LLVMValueRef *arguments, int count);
@@ -109,7 +124,12 @@ typedef struct mvs_branch {
 mvs_branch mvs_emit_if(mvs_emit *e, LLVMValueRef condition);
 void mvs_emit_if_end(mvs_emit *e, mvs_branch *branch);
 
-LLVMValueRef mvs_emit_smaller(mvs_emit *e, LLVMValueRef a, LLVMValueRef b); /* of two i64 */
+/* Arithmetic on i64, with constants at hand. */
+LLVMValueRef mvs_emit_add(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef mvs_emit_mul(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef mvs_emit_times(mvs_emit *e, LLVMValueRef a, int64_t b);
+LLVMValueRef mvs_emit_less(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef mvs_emit_smaller(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
 /* ceil(a / b) for a >= 0 and a constant b. */
 LLVMValueRef mvs_emit_ceil_div(mvs_emit *e, LLVMValueRef a, int64_t b);
 

@@ -136,10 +136,50 @@ LLVMValueRef mvs_emit_load(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address) {
   return plain_load(e, dtype, mvs_emit_storage(e, dtype), address);
 }
 
+/* AVX2 has no masked access of 16 bits, and LLVM would write 16 branches in its place. All our
+ * masks are prefixes, so one shared loop copies as many elements as are set. */
+static void copy_prefix(mvs_emit *e, LLVMValueRef from, LLVMValueRef to, LLVMValueRef mask) {
+  LLVMTypeRef types[3] = {e->ptr, e->ptr, e->i64};
+  LLVMValueRef function;
+  mvs_place_kept place;
+  LLVMTypeRef type = mvs_emit_signature(e, types, 3);
+  if (mvs_emit_shared(e, "copy_prefix", type, &function, &place)) {
+    LLVMValueRef zero = mvs_emit_i64(e, 0);
+    mvs_loop loop = mvs_emit_loop(e, zero, LLVMGetParam(function, 2), 1);
+    LLVMValueRef source = mvs_emit_at(e, e->i16, LLVMGetParam(function, 0), loop.index);
+    LLVMValueRef target = mvs_emit_at(e, e->i16, LLVMGetParam(function, 1), loop.index);
+    LLVMBuildStore(e->builder, LLVMBuildLoad2(e->builder, e->i16, source, ""), target);
+    mvs_emit_loop_end(e, &loop);
+    mvs_emit_shared_end(e, &place);
+  }
+  LLVMValueRef bits = LLVMBuildBitCast(e->builder, mask, e->i16, "");
+  LLVMValueRef count =
+      LLVMBuildZExt(e->builder, mvs_emit_unary(e, "llvm.ctpop", bits), e->i64, "");
+  mvs_emit_call(e, function, (LLVMValueRef[]){from, to, count}, 3);
+}
+
+static LLVMValueRef load_prefix(mvs_emit *e, LLVMTypeRef type, LLVMValueRef address,
+                                LLVMValueRef mask) {
+  LLVMValueRef slot = mvs_emit_variable(e, type);
+  mvs_emit_set(e, slot, LLVMConstNull(type));
+  copy_prefix(e, address, slot, mask);
+  return mvs_emit_get(e, slot);
+}
+
+static void store_prefix(mvs_emit *e, LLVMValueRef value, LLVMValueRef address,
+                         LLVMValueRef mask) {
+  LLVMValueRef slot = mvs_emit_variable(e, LLVMTypeOf(value));
+  mvs_emit_set(e, slot, value);
+  copy_prefix(e, slot, address, mask);
+}
+
 LLVMValueRef mvs_emit_load_vector(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address,
                                   LLVMValueRef mask) {
   LLVMTypeRef type = mvs_emit_vector(mvs_emit_storage(e, dtype));
   if (!mask) return plain_load(e, dtype, type, address);
+  if (dtype == MVS_BF16 && !e->avx512) {
+    return widen_bf16(e, load_prefix(e, type, address, mask));
+  }
   LLVMValueRef align = mvs_emit_int(e->i32, mvs_dtype_size(dtype));
   LLVMValueRef arguments[4] = {address, align, mask, LLVMConstNull(type)};
   LLVMValueRef value = mvs_emit_intrinsic2(e, "llvm.masked.load", type, e->ptr, arguments, 4);
@@ -182,6 +222,10 @@ void mvs_emit_store(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, LLVMValu
   unsigned align = (unsigned)mvs_dtype_size(dtype);
   if (!mask) {
     LLVMSetAlignment(LLVMBuildStore(e->builder, value, address), align);
+    return;
+  }
+  if (dtype == MVS_BF16 && !e->avx512) {
+    store_prefix(e, value, address, mask);
     return;
   }
   LLVMValueRef arguments[4] = {value, address, mvs_emit_int(e->i32, align), mask};

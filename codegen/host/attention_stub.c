@@ -1,10 +1,4 @@
 #include "codegen/host/printed.h"
-mvs_status mvs_host_print_matmul(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out) {
-  (void)kernel;
-  (void)out;
-  e->error = "no matmul yet";
-  return MVS_ERR_INTERNAL;
-}
 mvs_status mvs_host_print_attention(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out) {
   (void)kernel;
   (void)out;

@@ -1,0 +1,184 @@
+/* pack.c: copies and transpositions in blocks of 16 by 16. */
+#include "codegen/host/pack.h"
+
+enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, SCALE, PARAMETERS };
+
+typedef struct pack {
+  mvs_emit *e;
+  mvs_dtype from, to;
+  LLVMValueRef parameters[PARAMETERS];
+} pack;
+
+static void call(mvs_emit *e, LLVMValueRef function, const mvs_pack_call *c) {
+  LLVMValueRef arguments[PARAMETERS] = {c->source,
+                                        c->source_stride,
+                                        c->rows,
+                                        c->columns,
+                                        c->target,
+                                        c->target_stride,
+                                        c->scale ? c->scale : mvs_emit_real(e->f32, 1)};
+  mvs_emit_call(e, function, arguments, PARAMETERS);
+}
+
+static bool open(pack *p, const char *what, LLVMValueRef *function, mvs_place_kept *place) {
+  mvs_emit *e = p->e;
+  LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64, e->f32};
+  const char *name = mvs_arena_format(e->arena, "%s_%s_%s", what, mvs_dtype_name(p->from),
+                                      mvs_dtype_name(p->to));
+  if (!mvs_emit_shared(e, name, mvs_emit_signature(e, types, PARAMETERS), function, place)) {
+    return false;
+  }
+  LLVMGetParams(*function, p->parameters);
+  return true;
+}
+
+/* The address of element [row][column] of a matrix. */
+static LLVMValueRef element(pack *p, int matrix, mvs_dtype dtype, LLVMValueRef row,
+                            LLVMValueRef column) {
+  mvs_emit *e = p->e;
+  LLVMTypeRef type = mvs_emit_storage(e, dtype);
+  LLVMValueRef line = mvs_emit_at(e, type, p->parameters[matrix],
+                                  mvs_emit_mul(e, row, p->parameters[matrix + 1]));
+  return mvs_emit_at(e, type, line, column);
+}
+
+/* --- copy --- */
+
+void mvs_pack_copy(mvs_emit *e, const mvs_pack_call *c) {
+  pack p = {.e = e, .from = c->type, .to = MVS_F32};
+  LLVMValueRef function, zero = mvs_emit_i64(e, 0);
+  mvs_place_kept place;
+  if (open(&p, "copy", &function, &place)) {
+    mvs_loop rows = mvs_emit_loop(e, zero, p.parameters[ROWS], 1);
+    mvs_loop columns = mvs_emit_loop(e, zero, p.parameters[COLUMNS], MVS_LANES);
+    LLVMValueRef mask = mvs_emit_mask(e, columns.index, p.parameters[COLUMNS]);
+    LLVMValueRef from = element(&p, SOURCE, p.from, rows.index, columns.index);
+    LLVMValueRef to = element(&p, TARGET, MVS_F32, rows.index, columns.index);
+    LLVMValueRef value = mvs_emit_load_vector(e, p.from, from, mask);
+    mvs_emit_store(e, MVS_F32, to, value, NULL, false);
+    mvs_emit_loop_end(e, &columns);
+    mvs_emit_loop_end(e, &rows);
+    mvs_emit_shared_end(e, &place);
+  }
+  call(e, function, c);
+}
+
+/* --- transpose --- */
+
+/* One of the two vectors that result when lanes with bit `distance` change sides. */
+static LLVMValueRef exchange(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, int distance,
+                             bool second) {
+  LLVMValueRef order[MVS_LANES];
+  for (int lane = 0; lane < MVS_LANES; ++lane) {
+    bool from_b = lane & distance;
+    int source = second ? lane | distance : lane & ~distance;
+    order[lane] = mvs_emit_int(e->i32, source + (from_b ? MVS_LANES : 0));
+  }
+  return LLVMBuildShuffleVector(e->builder, a, b, LLVMConstVector(order, MVS_LANES), "");
+}
+
+/* Transposes 16 vectors of 16 in place: halves change sides at distances 8, 4, 2, 1. */
+static void transpose_vectors(mvs_emit *e, LLVMValueRef *v) {
+  for (int distance = MVS_LANES / 2; distance > 0; distance /= 2) {
+    for (int i = 0; i < MVS_LANES; ++i) {
+      if (i & distance) continue;
+      LLVMValueRef a = v[i], b = v[i + distance];
+      v[i] = exchange(e, a, b, distance, false);
+      v[i + distance] = exchange(e, a, b, distance, true);
+    }
+  }
+}
+
+static LLVMValueRef plus(pack *p, LLVMValueRef index, int more) {
+  return mvs_emit_add(p->e, index, mvs_emit_i64(p->e, more));
+}
+
+/* Row i of a block: masked by columns, and off altogether below the last row. */
+static LLVMValueRef row_mask(pack *p, LLVMValueRef row, LLVMValueRef rows, LLVMValueRef column,
+                             LLVMValueRef columns) {
+  mvs_emit *e = p->e;
+  LLVMValueRef end = mvs_emit_select(e, mvs_emit_less(e, row, rows), columns, column);
+  return mvs_emit_mask(e, column, end);
+}
+
+static void load_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole,
+                       LLVMValueRef *v) {
+  mvs_emit *e = p->e;
+  for (int i = 0; i < MVS_LANES; ++i) {
+    LLVMValueRef line = plus(p, row, i);
+    LLVMValueRef mask =
+        whole ? NULL : row_mask(p, line, p->parameters[ROWS], column, p->parameters[COLUMNS]);
+    v[i] = mvs_emit_load_vector(e, p->from, element(p, SOURCE, p->from, line, column), mask);
+  }
+}
+
+static void store_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole,
+                        LLVMValueRef *v) {
+  mvs_emit *e = p->e;
+  for (int i = 0; i < MVS_LANES; ++i) {
+    LLVMValueRef line = plus(p, column, i);
+    LLVMValueRef mask =
+        whole ? NULL : row_mask(p, line, p->parameters[COLUMNS], row, p->parameters[ROWS]);
+    mvs_emit_store(e, p->to, element(p, TARGET, p->to, line, row), v[i], mask, false);
+  }
+}
+
+typedef void block_body(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole);
+
+/* Calls for a block's body twice: for whole blocks, and with masks for those at the edge. */
+static void each_block(pack *p, block_body *body) {
+  mvs_emit *e = p->e;
+  LLVMValueRef zero = mvs_emit_i64(e, 0);
+  mvs_loop rows = mvs_emit_loop(e, zero, p->parameters[ROWS], MVS_LANES);
+  mvs_loop columns = mvs_emit_loop(e, zero, p->parameters[COLUMNS], MVS_LANES);
+  LLVMValueRef last_row = plus(p, rows.index, MVS_LANES - 1);
+  LLVMValueRef last_column = plus(p, columns.index, MVS_LANES - 1);
+  LLVMValueRef whole = LLVMBuildAnd(e->builder, mvs_emit_less(e, last_row, p->parameters[ROWS]),
+                                    mvs_emit_less(e, last_column, p->parameters[COLUMNS]), "");
+  mvs_branch inside = mvs_emit_if(e, whole);
+  body(p, rows.index, columns.index, true);
+  mvs_emit_if_end(e, &inside);
+  mvs_branch edge = mvs_emit_if(e, LLVMBuildNot(e->builder, whole, ""));
+  body(p, rows.index, columns.index, false);
+  mvs_emit_if_end(e, &edge);
+  mvs_emit_loop_end(e, &columns);
+  mvs_emit_loop_end(e, &rows);
+}
+
+static void transpose_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole) {
+  mvs_emit *e = p->e;
+  LLVMValueRef v[MVS_LANES], scale = mvs_emit_splat(e, p->parameters[SCALE]);
+  load_block(p, row, column, whole, v);
+  for (int i = 0; i < MVS_LANES; ++i) v[i] = LLVMBuildFMul(e->builder, v[i], scale, "");
+  transpose_vectors(e, v);
+  store_block(p, row, column, true, v); /* the target has room for whole blocks */
+}
+
+static void restore_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole) {
+  LLVMValueRef v[MVS_LANES];
+  load_block(p, row, column, whole, v);
+  transpose_vectors(p->e, v);
+  store_block(p, row, column, whole, v);
+}
+
+void mvs_pack_transpose(mvs_emit *e, const mvs_pack_call *c) {
+  pack p = {.e = e, .from = c->type, .to = MVS_F32};
+  LLVMValueRef function;
+  mvs_place_kept place;
+  if (open(&p, "transpose", &function, &place)) {
+    each_block(&p, transpose_block);
+    mvs_emit_shared_end(e, &place);
+  }
+  call(e, function, c);
+}
+
+void mvs_pack_restore(mvs_emit *e, const mvs_pack_call *c) {
+  pack p = {.e = e, .from = MVS_F32, .to = c->type};
+  LLVMValueRef function;
+  mvs_place_kept place;
+  if (open(&p, "restore", &function, &place)) {
+    each_block(&p, restore_block);
+    mvs_emit_shared_end(e, &place);
+  }
+  call(e, function, c);
+}

@@ -1,0 +1,287 @@
+/* tile.c: micro-kernels: sums in registers, B loaded, A broadcast, four steps of k a turn. */
+#include "codegen/host/tile.h"
+
+/* Steps of k written out per turn of the loop: hides the loop's own instructions. */
+#define UNROLL      4
+#define MAX_VECTORS 2
+
+/* The parameters of micro-kernels and of the functions around them, in this order. */
+enum { A, A_STRIDE, B, K, C, C_STRIDE, ROWS, WIDTH, START, START_STRIDE, BIAS, PARAMETERS };
+
+typedef struct tile {
+  mvs_emit *e;
+  int rows, vectors;
+  mvs_tile_layout layout;
+  mvs_dtype c_type;
+  LLVMValueRef parameters[PARAMETERS];
+  LLVMValueRef sums[MVS_TILE_ROWS][MAX_VECTORS]; /* variables */
+  LLVMValueRef bases[(MVS_TILE_ROWS + 2) / 3];   /* variables: A of every third row */
+  LLVMValueRef b;                                /* variable */
+  LLVMValueRef masks[MAX_VECTORS];
+} tile;
+
+/* Tile heights per instruction set, tallest first, each tall enough to hide an fma's latency or
+ * needed to finish any number of rows. */
+static const int heights_avx512[] = {14, 8, 4, 2, 1, 0};
+static const int heights_avx2[] = {6, 4, 2, 1, 0};
+
+static LLVMTypeRef signature(const mvs_emit *e) {
+  LLVMTypeRef types[PARAMETERS];
+  for (int i = 0; i < PARAMETERS; ++i) types[i] = e->i64;
+  types[A] = types[B] = types[C] = types[START] = types[BIAS] = e->ptr;
+  return mvs_emit_signature(e, types, PARAMETERS);
+}
+
+static LLVMValueRef f32_at(mvs_emit *e, LLVMValueRef base, LLVMValueRef index) {
+  return mvs_emit_at(e, e->f32, base, index);
+}
+
+static bool by_rows(const tile *t) { return t->layout == MVS_TILE_BY_ROWS; }
+
+/* --- before and after the loop --- */
+
+static LLVMValueRef is_given(mvs_emit *e, LLVMValueRef pointer) {
+  return LLVMBuildIsNotNull(e->builder, pointer, "");
+}
+
+static void begin_sums(tile *t) {
+  mvs_emit *e = t->e;
+  LLVMTypeRef type = mvs_emit_vector(e->f32);
+  for (int v = 0; v < t->vectors; ++v) {
+    LLVMValueRef first = mvs_emit_i64(e, v * MVS_LANES);
+    t->masks[v] = mvs_emit_mask(e, first, t->parameters[WIDTH]);
+    for (int i = 0; i < t->rows; ++i) {
+      t->sums[i][v] = mvs_emit_variable(e, type);
+      mvs_emit_set(e, t->sums[i][v], LLVMConstNull(type));
+    }
+  }
+  mvs_branch given = mvs_emit_if(e, is_given(e, t->parameters[START]));
+  for (int i = 0; i < t->rows; ++i) {
+    LLVMValueRef row =
+        f32_at(e, t->parameters[START], mvs_emit_times(e, t->parameters[START_STRIDE], i));
+    for (int v = 0; v < t->vectors; ++v) {
+      LLVMValueRef at = f32_at(e, row, mvs_emit_i64(e, v * MVS_LANES));
+      mvs_emit_set(e, t->sums[i][v], mvs_emit_load_vector(e, MVS_F32, at, t->masks[v]));
+    }
+  }
+  mvs_emit_if_end(e, &given);
+}
+
+static void add_bias(tile *t) {
+  mvs_emit *e = t->e;
+  mvs_branch given = mvs_emit_if(e, is_given(e, t->parameters[BIAS]));
+  for (int v = 0; v < t->vectors; ++v) {
+    LLVMValueRef at = f32_at(e, t->parameters[BIAS], mvs_emit_i64(e, v * MVS_LANES));
+    LLVMValueRef bias = mvs_emit_load_vector(e, MVS_F32, at, t->masks[v]);
+    for (int i = 0; i < t->rows; ++i) {
+      LLVMValueRef sum = mvs_emit_get(e, t->sums[i][v]);
+      mvs_emit_set(e, t->sums[i][v], LLVMBuildFAdd(e->builder, sum, bias, ""));
+    }
+  }
+  mvs_emit_if_end(e, &given);
+}
+
+static void store_sums(tile *t) {
+  mvs_emit *e = t->e;
+  LLVMTypeRef element = mvs_emit_storage(e, t->c_type);
+  for (int i = 0; i < t->rows; ++i) {
+    LLVMValueRef row = mvs_emit_at(e, element, t->parameters[C],
+                                   mvs_emit_times(e, t->parameters[C_STRIDE], i));
+    for (int v = 0; v < t->vectors; ++v) {
+      LLVMValueRef at = mvs_emit_at(e, element, row, mvs_emit_i64(e, v * MVS_LANES));
+      mvs_emit_store(e, t->c_type, at, mvs_emit_get(e, t->sums[i][v]), t->masks[v], false);
+    }
+  }
+}
+
+/* --- the loop over k --- */
+
+/* By rows, every third row has a pointer of its own and its neighbours are reached through the
+ * stride times 1 and 2, which x86 addresses: 14 pointers would not fit its 16 registers. */
+static void begin_pointers(tile *t) {
+  mvs_emit *e = t->e;
+  int pointers = by_rows(t) ? (t->rows + 2) / 3 : 1;
+  for (int i = 0; i < pointers; ++i) {
+    t->bases[i] = mvs_emit_variable(e, e->ptr);
+    LLVMValueRef offset = mvs_emit_times(e, t->parameters[A_STRIDE], (int64_t)3 * i);
+    mvs_emit_set(e, t->bases[i], f32_at(e, t->parameters[A], offset));
+  }
+  t->b = mvs_emit_variable(e, e->ptr);
+  mvs_emit_set(e, t->b, t->parameters[B]);
+}
+
+static void advance(mvs_emit *e, LLVMValueRef variable, LLVMValueRef elements) {
+  mvs_emit_set(e, variable, f32_at(e, mvs_emit_get(e, variable), elements));
+}
+
+static LLVMValueRef a_address(tile *t, int row, int step) {
+  mvs_emit *e = t->e;
+  if (!by_rows(t)) return f32_at(e, mvs_emit_get(e, t->bases[0]), mvs_emit_i64(e, row));
+  LLVMValueRef base = mvs_emit_get(e, t->bases[row / 3]);
+  if (row % 3) base = f32_at(e, base, mvs_emit_times(e, t->parameters[A_STRIDE], row % 3));
+  return f32_at(e, base, mvs_emit_i64(e, step));
+}
+
+static void multiply(tile *t, int step) {
+  mvs_emit *e = t->e;
+  LLVMValueRef b[MAX_VECTORS];
+  for (int v = 0; v < t->vectors; ++v) {
+    LLVMValueRef offset = mvs_emit_i64(e, (int64_t)step * MVS_PANEL + v * MVS_LANES);
+    LLVMValueRef at = f32_at(e, mvs_emit_get(e, t->b), offset);
+    b[v] = mvs_emit_load_vector(e, MVS_F32, at, NULL);
+  }
+  for (int i = 0; i < t->rows; ++i) {
+    LLVMValueRef a = mvs_emit_splat(e, mvs_emit_load(e, MVS_F32, a_address(t, i, step)));
+    for (int v = 0; v < t->vectors; ++v) {
+      LLVMValueRef sum = mvs_emit_get(e, t->sums[i][v]);
+      mvs_emit_set(e, t->sums[i][v], mvs_emit_fma(e, a, b[v], sum));
+    }
+  }
+  if (!by_rows(t)) advance(e, t->bases[0], t->parameters[A_STRIDE]);
+}
+
+static void turns(tile *t, LLVMValueRef from, LLVMValueRef to, int steps) {
+  mvs_emit *e = t->e;
+  mvs_loop loop = mvs_emit_loop(e, from, to, steps);
+  for (int step = 0; step < steps; ++step) multiply(t, step);
+  for (int i = 0; by_rows(t) && i < (t->rows + 2) / 3; ++i) {
+    advance(e, t->bases[i], mvs_emit_i64(e, steps));
+  }
+  advance(e, t->b, mvs_emit_i64(e, (int64_t)steps * MVS_PANEL));
+  mvs_emit_loop_end(e, &loop);
+}
+
+static LLVMValueRef micro_kernel(mvs_emit *e, int rows, int vectors, mvs_tile_layout layout,
+                                 mvs_dtype c_type) {
+  tile t = {.e = e, .rows = rows, .vectors = vectors, .layout = layout, .c_type = c_type};
+  const char *name = mvs_arena_format(e->arena, "tile_%dx%d_%s_%s", rows, vectors * MVS_LANES,
+                                      by_rows(&t) ? "rows" : "columns", mvs_dtype_name(c_type));
+  mvs_place_kept place;
+  LLVMValueRef function;
+  if (!mvs_emit_shared(e, name, signature(e), &function, &place)) return function;
+  LLVMGetParams(function, t.parameters);
+  begin_pointers(&t);
+  begin_sums(&t);
+  LLVMValueRef whole = LLVMBuildAnd(e->builder, t.parameters[K], mvs_emit_i64(e, -UNROLL), "");
+  turns(&t, mvs_emit_i64(e, 0), whole, UNROLL);
+  turns(&t, whole, t.parameters[K], 1);
+  add_bias(&t);
+  store_sums(&t);
+  mvs_emit_shared_end(e, &place);
+  return function;
+}
+
+/* --- any number of rows --- */
+
+typedef struct block {
+  mvs_emit *e;
+  mvs_tile_layout layout;
+  mvs_dtype c_type;
+  int vectors;
+  LLVMValueRef parameters[PARAMETERS];
+  LLVMValueRef row; /* variable: rows done */
+} block;
+
+static LLVMValueRef moved(mvs_emit *e, LLVMTypeRef element, LLVMValueRef pointer,
+                          LLVMValueRef offset) {
+  LLVMValueRef given = is_given(e, pointer);
+  LLVMValueRef there = LLVMBuildGEP2(e->builder, element, pointer, &offset, 1, "");
+  return mvs_emit_select(e, given, there, pointer);
+}
+
+static void call_tile(block *b, int height) {
+  mvs_emit *e = b->e;
+  LLVMValueRef arguments[PARAMETERS], row = mvs_emit_get(e, b->row);
+  memcpy(arguments, b->parameters, sizeof arguments);
+  LLVMValueRef a_offset =
+      b->layout == MVS_TILE_BY_ROWS ? mvs_emit_mul(e, row, arguments[A_STRIDE]) : row;
+  arguments[A] = f32_at(e, arguments[A], a_offset);
+  arguments[C] = mvs_emit_at(e, mvs_emit_storage(e, b->c_type), arguments[C],
+                             mvs_emit_mul(e, row, arguments[C_STRIDE]));
+  arguments[START] =
+      moved(e, e->f32, arguments[START], mvs_emit_mul(e, row, arguments[START_STRIDE]));
+  mvs_emit_call(e, micro_kernel(e, height, b->vectors, b->layout, b->c_type), arguments,
+                PARAMETERS);
+  mvs_emit_set(e, b->row, mvs_emit_add(e, row, mvs_emit_i64(e, height)));
+}
+
+/* Tiles of the greatest height while they fit, then at most one of each smaller one... or two,
+ * where heights do not halve. */
+static void all_rows(block *b) {
+  mvs_emit *e = b->e;
+  mvs_emit_set(e, b->row, mvs_emit_i64(e, 0));
+  const int *heights = e->avx512 ? heights_avx512 : heights_avx2;
+  for (int h = 0; heights[h]; ++h) {
+    LLVMValueRef from = mvs_emit_get(e, b->row);
+    LLVMValueRef last = mvs_emit_add(e, b->parameters[ROWS], mvs_emit_i64(e, 1 - heights[h]));
+    mvs_loop loop = mvs_emit_loop(e, from, last, heights[h]);
+    call_tile(b, heights[h]);
+    mvs_emit_loop_end(e, &loop);
+  }
+}
+
+/* AVX2 has registers for one vector of columns at a time. */
+static void halves(block *b) {
+  mvs_emit *e = b->e;
+  b->vectors = 1;
+  LLVMValueRef given[PARAMETERS];
+  memcpy(given, b->parameters, sizeof given);
+  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), given[WIDTH], MVS_LANES);
+  b->parameters[B] = f32_at(e, given[B], loop.index);
+  b->parameters[C] = mvs_emit_at(e, mvs_emit_storage(e, b->c_type), given[C], loop.index);
+  b->parameters[START] = moved(e, e->f32, given[START], loop.index);
+  b->parameters[BIAS] = moved(e, e->f32, given[BIAS], loop.index);
+  b->parameters[WIDTH] = LLVMBuildNSWSub(e->builder, given[WIDTH], loop.index, "");
+  all_rows(b);
+  mvs_emit_loop_end(e, &loop);
+}
+
+static void by_width(block *b) {
+  mvs_emit *e = b->e;
+  LLVMValueRef lanes = mvs_emit_i64(e, MVS_LANES);
+  LLVMValueRef wide = mvs_emit_less(e, lanes, b->parameters[WIDTH]);
+  mvs_branch both = mvs_emit_if(e, wide);
+  b->vectors = 2;
+  all_rows(b);
+  mvs_emit_if_end(e, &both);
+  mvs_branch one = mvs_emit_if(e, LLVMBuildNot(e->builder, wide, ""));
+  b->vectors = 1;
+  all_rows(b);
+  mvs_emit_if_end(e, &one);
+}
+
+static LLVMValueRef block_function(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type) {
+  block b = {.e = e, .layout = layout, .c_type = c_type};
+  const char *name =
+      mvs_arena_format(e->arena, "block_%s_%s", layout == MVS_TILE_BY_ROWS ? "rows" : "columns",
+                       mvs_dtype_name(c_type));
+  mvs_place_kept place;
+  LLVMValueRef function;
+  if (!mvs_emit_shared(e, name, signature(e), &function, &place)) return function;
+  LLVMGetParams(function, b.parameters);
+  b.row = mvs_emit_variable(e, e->i64);
+  if (e->avx512) {
+    by_width(&b);
+  } else {
+    halves(&b);
+  }
+  mvs_emit_shared_end(e, &place);
+  return function;
+}
+
+void mvs_tile(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type,
+              const mvs_tile_call *call) {
+  LLVMValueRef none = LLVMConstNull(e->ptr), zero = mvs_emit_i64(e, 0);
+  LLVMValueRef arguments[PARAMETERS] = {call->a,
+                                        call->a_stride,
+                                        call->b,
+                                        call->k,
+                                        call->c,
+                                        call->c_stride,
+                                        call->rows,
+                                        call->width,
+                                        call->start ? call->start : none,
+                                        call->start_stride ? call->start_stride : zero,
+                                        call->bias ? call->bias : none};
+  mvs_emit_call(e, block_function(e, layout, c_type), arguments, PARAMETERS);
+}

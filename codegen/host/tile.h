@@ -1,0 +1,31 @@
+/* tile.h: the product that every matmul and attention is made of:
+ *   C[rows, width] = start + A[rows, k] x B[k, width]  (+ bias), width <= 32
+ * with B in a panel of 32 columns, zeros beyond width. Sums are one fma chain per element,
+ * upwards in k from `start` (zeros when absent): splitting k, rows or columns never changes the
+ * bits. */
+#ifndef MVS_HOST_TILE_H
+#define MVS_HOST_TILE_H
+
+#include "codegen/host/emit.h"
+
+/* Columns of a panel of B; element [k][j] lies at k * MVS_PANEL + j, 64-byte aligned. */
+#define MVS_PANEL 32
+/* Rows of the largest tile with AVX-512: 28 sums, 2 of B and 2 of A fill the 32 registers. */
+#define MVS_TILE_ROWS 14
+
+/* How A lies in memory (f32): element [i][k] at i * stride + k, or at k * stride + i. */
+typedef enum mvs_tile_layout { MVS_TILE_BY_ROWS, MVS_TILE_BY_COLUMNS } mvs_tile_layout;
+
+typedef struct mvs_tile_call {
+  LLVMValueRef a, a_stride; /* strides in elements, i64 */
+  LLVMValueRef b, k;
+  LLVMValueRef c, c_stride; /* C of dtype c_type, element [i][j] at i * c_stride + j */
+  LLVMValueRef rows, width;
+  LLVMValueRef start, start_stride; /* f32, NULL: zeros; may be C itself */
+  LLVMValueRef bias;                /* f32 [width], NULL: none */
+} mvs_tile_call;
+
+/* Calls the shared function for that layout and dtype of C (f32 or bf16). */
+void mvs_tile(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type, const mvs_tile_call *call);
+
+#endif

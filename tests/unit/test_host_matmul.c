@@ -1,0 +1,138 @@
+/* Matmuls of every form and dtype against float64 loops, at odd sizes, on both levels. */
+#include "tests/unit/host_harness.h"
+
+typedef struct shape {
+  mvs_matmul_form form;
+  int64_t m, n, k;
+  bool batched, bias;
+  mvs_dtype a, b, c;
+} shape;
+
+static void build(harness *h, const shape *s) {
+  harness_open(h, "k0_matmul", MVS_KERNEL_MATMUL);
+  add_operand(h, s->a, false);
+  add_operand(h, s->b, false);
+  add_operand(h, s->c, true);
+  if (s->bias) add_operand(h, MVS_F32, false);
+  h->kernel.matmul = (mvs_matmul_shape){.form = s->form,
+                                        .m = {s->m, s->batched && s->form != MVS_MATMUL_TN},
+                                        .k = {s->k, s->batched && s->form == MVS_MATMUL_TN},
+                                        .n = s->n,
+                                        .a = s->a,
+                                        .b = s->b,
+                                        .c = s->c,
+                                        .bias = s->bias};
+}
+
+static double element_of(const shape *s, void **operands, int64_t m, int64_t k, int64_t i,
+                         int64_t j) {
+  double sum = 0;
+  bool tn = s->form == MVS_MATMUL_TN, nt = s->form == MVS_MATMUL_NT;
+  for (int64_t p = 0; p < k; ++p) {
+    sum += take(operands[0], s->a, tn ? p * m + i : i * k + p) *
+           take(operands[1], s->b, nt ? j * k + p : p * s->n + j);
+  }
+  return sum + (s->bias ? take(operands[3], MVS_F32, j) : 0);
+}
+
+static void check(const shape *s, void **operands, int64_t m, int64_t k) {
+  /* A chain of k roundings to nearest, of sums of a few units; bf16 adds half of 2^-8. */
+  double chain = 0x1p-24 * (double)k + 1e-6;
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < s->n; ++j) {
+      double want = element_of(s, operands, m, k, i, j);
+      double got = take(operands[2], s->c, i * s->n + j);
+      double allowed = chain + (s->c == MVS_BF16 ? fabs(want) * 0x1p-8 : 0);
+      if (!(fabs(got - want) <= allowed)) {
+        print_message("form %d m %ld n %ld k %ld at %ld,%ld: %g, not %g\n", s->form, (long)m,
+                      (long)s->n, (long)k, (long)i, (long)j, got, want);
+      }
+      assert_true(fabs(got - want) <= allowed);
+    }
+  }
+}
+
+static void run_shape(const shape *s, int level, bool jit) {
+  harness h;
+  build(&h, s);
+  harness_compile(&h, level, jit);
+  for (int64_t batch = 1; level_runs(level) && batch <= (s->batched ? 3 : 1); batch += 2) {
+    int64_t m = s->m * (s->form == MVS_MATMUL_TN ? 1 : batch);
+    int64_t k = s->k * (s->form == MVS_MATMUL_TN ? batch : 1);
+    uint64_t seed = 2;
+    void *operands[5] = {make_array(s->a, m * k, &seed), make_array(s->b, s->n * k, &seed),
+                         make_array(s->c, m * s->n, NULL)};
+    if (s->bias) operands[3] = make_array(MVS_F32, s->n, &seed);
+    void *bias = operands[3];
+    harness_run(&h, operands, batch, 0);
+    check(s, operands, m, k);
+    free(operands[0]), free(operands[1]), free(operands[2]);
+    if (s->bias) free(bias);
+  }
+  harness_close(&h);
+}
+
+static void odd_sizes(void **state) {
+  (void)state;
+  static const int64_t sizes[][3] = {{1, 1, 1},    {7, 15, 16},  {16, 17, 33},  {33, 7, 1},
+                                     {15, 64, 64}, {57, 70, 31}, {100, 33, 300}};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+    for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
+      for (int level = 0; level < LEVELS; ++level) {
+        shape s = {form,        sizes[i][0], sizes[i][1],
+                   sizes[i][2], i % 2,       i % 3 == 0 && form != MVS_MATMUL_TN,
+                   MVS_F32,     MVS_F32,     MVS_F32};
+        run_shape(&s, level, i == 3);
+      }
+    }
+  }
+}
+
+static void bf16(void **state) {
+  (void)state;
+  for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
+    for (int level = 0; level < LEVELS; ++level) {
+      for (int mix = 1; mix < 8; ++mix) {
+        shape s = {form,
+                   29,
+                   43,
+                   270,
+                   true,
+                   form != MVS_MATMUL_TN,
+                   mix & 1 ? MVS_BF16 : MVS_F32,
+                   mix & 2 ? MVS_BF16 : MVS_F32,
+                   mix & 4 ? MVS_BF16 : MVS_F32};
+        run_shape(&s, level, false);
+      }
+    }
+  }
+}
+
+/* Sums are one chain per element: both levels give the same bits. */
+static void same_bits(void **state) {
+  (void)state;
+  if (!level_runs(1)) skip();
+  shape s = {MVS_MATMUL_TN, 45, 50, 600, false, false, MVS_F32, MVS_F32, MVS_F32};
+  uint64_t seed = 4;
+  void *a = make_array(MVS_F32, s.m * s.k, &seed), *b = make_array(MVS_F32, s.n * s.k, &seed);
+  void *c[LEVELS];
+  for (int level = 0; level < LEVELS; ++level) {
+    harness h;
+    build(&h, &s);
+    harness_compile(&h, level, false);
+    c[level] = make_array(MVS_F32, s.m * s.n, NULL);
+    harness_run(&h, (void *[]){a, b, c[level], NULL}, 1, 0);
+    harness_close(&h);
+  }
+  assert_memory_equal(c[0], c[1], (size_t)(s.m * s.n) * 4);
+  free(a), free(b), free(c[0]), free(c[1]);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(odd_sizes),
+      cmocka_unit_test(bf16),
+      cmocka_unit_test(same_bits),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
