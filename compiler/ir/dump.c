@@ -15,6 +15,7 @@ static void number_text(double value, mvs_text *out) {
   mvs_text_add(out, digits);
 }
 
+/* " label=value" */
 static void labelled_number(const char *label, double value, mvs_text *out) {
   mvs_text_addf(out, " %s=", label);
   number_text(value, out);
@@ -28,6 +29,7 @@ static void ids_text(const mvs_id *ids, uint32_t count, mvs_text *out) {
   for (uint32_t i = 0; i < count; i++) mvs_text_addf(out, "%s%%%u", i ? ", " : "", ids[i]);
 }
 
+/* " name(%1, %2)", nothing for an empty group */
 static void group_text(const char *name, const mvs_id *ids, uint32_t count, mvs_text *out) {
   if (count == 0) return;
   mvs_text_addf(out, " %s(", name);
@@ -55,6 +57,7 @@ static void permutation_text(const mvs_attr *attr, mvs_text *out) {
   mvs_text_add(out, ")");
 }
 
+/* Attributes of ops without inputs, and of random. */
 static void source_text(mvs_attr_kind kind, const mvs_attr *attr, mvs_text *out) {
   static const char *const arguments[] = {"carried", "invariant", "stacked", "read", "layer"};
   if (kind == MVS_ATTR_input) {
@@ -76,6 +79,7 @@ static void source_text(mvs_attr_kind kind, const mvs_attr *attr, mvs_text *out)
   }
 }
 
+/* What the result's type does not say already. */
 static void attr_text(mvs_attr_kind kind, const mvs_attr *attr, mvs_text *out) {
   static const char *const forms[] = {"NT", "NN", "TN"};
   switch (kind) {
@@ -125,6 +129,7 @@ static mvs_id node_of_region(const mvs_graph *graph, const mvs_region *region) {
   return MVS_NONE;
 }
 
+/* Everything of a region but its body. */
 static void region_head(const mvs_graph *graph, const mvs_node *node, mvs_text *out) {
   const mvs_region *region = node->attr.region.body;
   uint32_t carried = region->carried_count, invariant = region->invariant_count;
@@ -184,6 +189,7 @@ static void types_text(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   mvs_text_add(out, ")");
 }
 
+/* The pass, the rewrite's name, and a comment with the source place. */
 static void marks_text(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   const mvs_node *node = mvs_graph_node(graph, id);
   if (node->pass) mvs_text_addf(out, " pass=%d", node->pass);
@@ -206,6 +212,7 @@ static void marks_text(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   mvs_text_addf(out, " %s:%d", node->span.source->name, line);
 }
 
+/* A node without its types. */
 static void node_head(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   const mvs_node *node = mvs_graph_node(graph, id);
   mvs_text_addf(out, "%%%u = %s", id, mvs_ops[node->op].name);
@@ -265,6 +272,7 @@ void mvs_graph_dump(const mvs_graph *graph, mvs_text *out) {
 
 /* --- modules --- */
 
+/* "param 0 NAME : TYPE layers=N trained writer init=normal(0.02) by ORIGIN" */
 static void param_text(size_t index, const mvs_param *param, mvs_text *out) {
   static const char *const kinds[] = {"constant", "normal", "uniform"};
   mvs_text_addf(out, "param %zu ", index);
@@ -284,6 +292,7 @@ static void param_text(size_t index, const mvs_param *param, mvs_text *out) {
   mvs_text_add(out, "\n");
 }
 
+/* "input NAME : TYPE conditioning unconditional=0" */
 static void input_text(const mvs_model_input *input, mvs_text *out) {
   mvs_text_add(out, "input ");
   mvs_name_text(input->name, out);

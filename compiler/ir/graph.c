@@ -63,6 +63,7 @@ const mvs_type *mvs_graph_type(const mvs_graph *graph, mvs_id id) {
   return &node_at(graph, id)->type;
 }
 
+/* A hash of what same_key compares. */
 static uint64_t hash_key(const mvs_node *key) {
   uint64_t hash = mvs_attr_mix(0x9e3779b97f4a7c15u, (uint64_t)key->op << 8 | key->pass);
   for (int i = 0; i < key->input_count; i++) hash = mvs_attr_mix(hash, key->inputs[i]);
@@ -70,6 +71,7 @@ static uint64_t hash_key(const mvs_node *key) {
   return mvs_type_hash(hash, &key->type);
 }
 
+/* True when two nodes are to be one: all but the place and the rule count. */
 static bool same_key(const mvs_node *a, const mvs_node *b) {
   if (a->op != b->op || a->pass != b->pass || a->input_count != b->input_count) return false;
   for (int i = 0; i < a->input_count; i++) {
@@ -92,6 +94,7 @@ mvs_id mvs_graph_find(const mvs_graph *graph, const mvs_node *key) {
   return graph->slot_count ? graph->slots[find_slot(graph, key)] : MVS_NONE;
 }
 
+/* Doubles the table and enters all nodes again. */
 static void grow_slots(mvs_graph *graph) {
   graph->slot_count = graph->slot_count ? graph->slot_count * 2 : 128;
   graph->slots = MVS_ARRAY(graph->home, graph->slot_count, mvs_id);
@@ -101,6 +104,7 @@ static void grow_slots(mvs_graph *graph) {
   }
 }
 
+/* Stores a copy of the node, its list of inputs included. */
 static mvs_id append(mvs_graph *graph, const mvs_node *node) {
   assert(graph->size < MVS_NONE);
   int k = chunk_of(graph->size);

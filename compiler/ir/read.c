@@ -211,6 +211,7 @@ static mvs_status read_group(mvs_reader *reader, const char *name, id_list *ids,
   return mvs_read_expect(reader, ")");
 }
 
+/* "reads(0@1, 0@2)": outputs and distances. */
 static mvs_status read_reads(mvs_reader *reader, mvs_region *region) {
   if (!mvs_read_accept(reader, "reads")) return MVS_OK;
   MVS_TRY(mvs_read_expect(reader, "("));
@@ -224,6 +225,7 @@ static mvs_status read_reads(mvs_reader *reader, mvs_region *region) {
   return mvs_read_expect(reader, ")");
 }
 
+/* "forward=%3", a region of the same graph. */
 static mvs_status read_forward(mvs_reader *reader, const mvs_graph *graph, mvs_region *region) {
   if (!mvs_read_accept(reader, "forward")) return MVS_OK;
   mvs_id id;
@@ -238,6 +240,7 @@ static mvs_status read_forward(mvs_reader *reader, const mvs_graph *graph, mvs_r
 
 static mvs_status read_nodes(mvs_reader *reader, mvs_graph *graph);
 
+/* "{ nodes, results carried(...) stacked(...) }" */
 static mvs_status read_body(mvs_reader *reader, mvs_region *region) {
   id_list ids = {0};
   uint32_t carried;
@@ -295,6 +298,7 @@ static mvs_status read_types(mvs_reader *reader, draft *node) {
   return tuple ? mvs_read_expect(reader, ")") : MVS_OK;
 }
 
+/* The pass and rewrite that the next node added will carry. */
 static mvs_status read_marks(mvs_reader *reader, mvs_graph *graph) {
   int64_t pass = 0;
   const char *rule = NULL;
@@ -318,6 +322,7 @@ static mvs_status check_written_type(mvs_reader *reader, mvs_span span, const mv
   return MVS_ERR_SHAPE;
 }
 
+/* Checks a draft by its shape rule, adds it, and checks the types in the text. */
 static mvs_status add_node(mvs_reader *reader, mvs_graph *graph, const draft *node,
                            mvs_span span) {
   mvs_type type;
@@ -386,6 +391,7 @@ static mvs_status read_nodes(mvs_reader *reader, mvs_graph *graph) {
 
 /* --- modules --- */
 
+/* "results a=%1, b=%2" */
 static mvs_status read_results(mvs_reader *reader, mvs_graph *graph) {
   MVS_TRY(mvs_read_expect(reader, "results"));
   while (!mvs_read_end(reader)) {
@@ -465,6 +471,7 @@ static mvs_status read_input(mvs_reader *reader) {
   return MVS_OK;
 }
 
+/* One line of a module, or a whole function. */
 static mvs_status read_line(mvs_reader *reader) {
   mvs_module *module = reader->module;
   if (mvs_read_accept(reader, "module")) return mvs_read_name(reader, &module->name);

@@ -71,6 +71,7 @@ mvs_status mvs_shape_needs_float(const mvs_shape_call *call, int index) {
   return mvs_shape_mismatch(call, "needs a float, got %s", mvs_shape_type_text(call, type));
 }
 
+/* Extents are positive, their product within the limit, the batch on one axis at most. */
 static mvs_status check_extents(const mvs_shape_call *call, const mvs_type *type) {
   int64_t total = 1;
   int batch_axes = 0;
@@ -90,6 +91,7 @@ static mvs_status check_extents(const mvs_shape_call *call, const mvs_type *type
   return MVS_OK;
 }
 
+/* Segments divide axis 1 without rest. */
 static mvs_status check_segments(const mvs_shape_call *call, const mvs_type *type) {
   if (!type->segments) return MVS_OK;
   if (type->rank < 2 || type->dims[1].per_batch) {
@@ -110,6 +112,7 @@ mvs_status mvs_shape_check_type(const mvs_shape_call *call, const mvs_type *type
   return check_segments(call, type);
 }
 
+/* The row of the op against what came. */
 static mvs_status check_arity(const mvs_shape_call *call) {
   const mvs_op_info *info = &mvs_ops[call->op];
   if (call->count < info->least_inputs || call->count > info->most_inputs) {

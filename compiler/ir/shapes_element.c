@@ -40,6 +40,7 @@ mvs_status mvs_shape_of_constant(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* Any shape; counts along one axis of it. */
 mvs_status mvs_shape_of_iota(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *type = &call->attr->iota.type;
   int axis = call->attr->iota.axis;
@@ -66,6 +67,7 @@ static mvs_dtype computed_dtype(const mvs_shape_call *call, int from) {
   return integers ? MVS_I32 : MVS_F32;
 }
 
+/* Says whether segments or extents are at odds. */
 static mvs_status broadcast_failed(const mvs_shape_call *call, const mvs_type *a,
                                    const mvs_type *b) {
   if (a->segments && b->segments && a->segments != b->segments && a->rank == b->rank) {
@@ -80,6 +82,7 @@ static mvs_status broadcast_failed(const mvs_shape_call *call, const mvs_type *a
                             mvs_shape_type_text(call, b));
 }
 
+/* The common shape of all inputs; the dtype is left to the caller. */
 static mvs_status broadcast_inputs(const mvs_shape_call *call, mvs_type *out) {
   mvs_type type = *mvs_shape_input(call, 0);
   for (int i = 1; i < call->count; i++) {
@@ -90,6 +93,7 @@ static mvs_status broadcast_inputs(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* Arithmetic: common shape, computed dtype. */
 static mvs_status element(const mvs_shape_call *call, mvs_type *out) {
   MVS_TRY(broadcast_inputs(call, out));
   out->dtype = computed_dtype(call, 0);
@@ -102,6 +106,7 @@ static mvs_status float_element(const mvs_shape_call *call, mvs_type *out) {
   return element(call, out);
 }
 
+/* 1 or 0, as f32 whatever is compared. */
 static mvs_status comparison(const mvs_shape_call *call, mvs_type *out) {
   MVS_TRY(broadcast_inputs(call, out));
   out->dtype = MVS_F32;
@@ -157,6 +162,7 @@ static mvs_status check_stretch(const mvs_shape_call *call, const mvs_type *from
                             mvs_shape_type_text(call, to));
 }
 
+/* seed i32, step i32, sample i32[B, 1, ...] -> f32 of the attribute's shape */
 mvs_status mvs_shape_of_random(const mvs_shape_call *call, mvs_type *out) {
   static const char *const names[] = {"seed", "step", "sample"};
   for (int i = 0; i < 3; i++) {
@@ -174,6 +180,7 @@ mvs_status mvs_shape_of_random(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* The attribute's shape and segments, the input's dtype. */
 mvs_status mvs_shape_of_broadcast(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *from = mvs_shape_input(call, 0), *to = &call->attr->shape.type;
   MVS_TRY(mvs_shape_check_type(call, to));
@@ -183,6 +190,7 @@ mvs_status mvs_shape_of_broadcast(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* x [..., C], r [..., 1] -> like x */
 mvs_status mvs_shape_of_normalize(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0), *r = mvs_shape_input(call, 1);
   MVS_TRY(mvs_shape_needs_float(call, 0));

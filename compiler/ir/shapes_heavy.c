@@ -7,12 +7,14 @@
 
 /* --- matmul --- */
 
+/* Fails unless the two contracted extents agree, in their dependence on the batch too. */
 static mvs_status inner_sizes(const mvs_shape_call *call, mvs_dim a, mvs_dim b) {
   if (mvs_dim_equal(a, b)) return MVS_OK;
   return mvs_shape_mismatch(call, "inner sizes differ, %s and %s", mvs_shape_dim(call, a),
                             mvs_shape_dim(call, b));
 }
 
+/* A bias is [N], and only the form of a linear layer has one. */
 static mvs_status bias_fits(const mvs_shape_call *call, mvs_dim outputs) {
   if (call->count < 3) return MVS_OK;
   const mvs_type *bias = mvs_shape_input(call, 2);
@@ -84,6 +86,7 @@ mvs_status mvs_shape_of_matmul(const mvs_shape_call *call, mvs_type *out) {
 
 #define HEAD_AXIS 2
 
+/* Keys and values are like the queries in all but the number of heads. */
 static mvs_status check_keys(const mvs_shape_call *call, int index, const char *name) {
   const mvs_type *q = mvs_shape_input(call, 0), *k = mvs_shape_input(call, index);
   mvs_type wanted = *q;
@@ -95,6 +98,7 @@ static mvs_status check_keys(const mvs_shape_call *call, int index, const char *
   return MVS_OK;
 }
 
+/* q [B, T, H, D]; k, v [B, T, G, D]; H a multiple of G: what both directions need. */
 static mvs_status check_attention(const mvs_shape_call *call) {
   const mvs_type *q = mvs_shape_input(call, 0), *k = mvs_shape_input(call, 1);
   for (int i = 0; i < call->count; i++) MVS_TRY(mvs_shape_needs_float(call, i));
@@ -116,12 +120,14 @@ static mvs_status check_attention(const mvs_shape_call *call) {
   return MVS_OK;
 }
 
+/* q, k, v -> (o like q, lse f32[B, H, T]); the second result is typed in results.c. */
 mvs_status mvs_shape_of_attention(const mvs_shape_call *call, mvs_type *out) {
   MVS_TRY(check_attention(call));
   *out = *mvs_shape_input(call, 0);
   return MVS_OK;
 }
 
+/* q, k, v, o, lse, do -> (dq like q, dk like k, dv like v) */
 mvs_status mvs_shape_of_attention_grad(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *q = mvs_shape_input(call, 0), *lse = mvs_shape_input(call, 4);
   MVS_TRY(check_attention(call));
@@ -144,6 +150,7 @@ mvs_status mvs_shape_of_attention_grad(const mvs_shape_call *call, mvs_type *out
 
 /* --- region --- */
 
+/* The region's counts against its inputs and the results of its body. */
 static mvs_status check_counts(const mvs_shape_call *call, const mvs_region *region) {
   uint64_t wanted =
       (uint64_t)region->carried_count + region->invariant_count + region->stacked_count;
@@ -163,10 +170,12 @@ static mvs_status check_counts(const mvs_shape_call *call, const mvs_region *reg
   return MVS_OK;
 }
 
+/* The type of a result inside the body. */
 static const mvs_type *body_result(const mvs_region *region, uint32_t index) {
   return mvs_graph_type(region->body, mvs_graph_results(region->body)->items[index].id);
 }
 
+/* Carried values leave as they came; outputs must have room for the layer axis. */
 static mvs_status check_results(const mvs_shape_call *call, const mvs_region *region) {
   const mvs_results *results = mvs_graph_results(region->body);
   for (uint32_t i = 0; i < results->count; i++) {
@@ -244,6 +253,7 @@ static bool argument_type(const mvs_shape_call *call, const mvs_region *region,
   return true;
 }
 
+/* What stands in the body against what comes in from outside. */
 static mvs_status check_argument(const mvs_shape_call *call, const mvs_region *region,
                                  const mvs_node *node) {
   static const char *const kinds[] = {"carried", "invariant", "stacked", "read", "layer"};
@@ -263,6 +273,7 @@ static mvs_status check_argument(const mvs_shape_call *call, const mvs_region *r
                          mvs_shape_type_text(call, &wanted));
 }
 
+/* Result 0 is the first carried value, or the first stacked output where none is carried. */
 mvs_status mvs_shape_of_region(const mvs_shape_call *call, mvs_type *out) {
   const mvs_region *region = call->attr->region.body;
   if (!region || !region->body || mvs_graph_region(region->body) != region) {

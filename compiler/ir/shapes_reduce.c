@@ -7,6 +7,7 @@
 
 /* --- reductions --- */
 
+/* Axes named by the mask keep extent 1, the batch too: {1, false}. Sums of bf16 are f32. */
 static mvs_status reduce(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0);
   uint32_t mask = call->attr->axes.mask;
@@ -32,6 +33,7 @@ mvs_status mvs_shape_of_max_over(const mvs_shape_call *call, mvs_type *out) {
   return reduce(call, out);
 }
 
+/* x [..., C] -> f32[..., 1] */
 mvs_status mvs_shape_of_inv_rms(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0);
   MVS_TRY(mvs_shape_needs_float(call, 0));
@@ -46,6 +48,7 @@ mvs_status mvs_shape_of_inv_rms(const mvs_shape_call *call, mvs_type *out) {
 
 /* --- segments --- */
 
+/* x [B, T, ...] with S segments -> f32[B, S, ...] */
 static mvs_status segment_reduce(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0);
   MVS_TRY(mvs_shape_needs_float(call, 0));
@@ -67,6 +70,7 @@ mvs_status mvs_shape_of_segment_mean(const mvs_shape_call *call, mvs_type *out) 
   return segment_reduce(call, out);
 }
 
+/* m [B, S, ...] and a table of S segments -> [B, T, ...] with these segments */
 static mvs_status segment_expand(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *m = mvs_shape_input(call, 0);
   const mvs_segments *table = call->attr->segments.table;
@@ -97,6 +101,7 @@ mvs_status mvs_shape_of_segment_spread(const mvs_shape_call *call, mvs_type *out
 
 /* --- views --- */
 
+/* The same elements in row-major order; the batch may join another axis but not vanish. */
 mvs_status mvs_shape_of_reshape(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0), *to = &call->attr->shape.type;
   bool from_batch, to_batch;
@@ -113,6 +118,7 @@ mvs_status mvs_shape_of_reshape(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* Result axis i is input axis order[i]; segments stay while the token axis does. */
 mvs_status mvs_shape_of_transpose(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0);
   int rank = call->attr->permutation.rank;
@@ -148,6 +154,7 @@ static mvs_status view_segments(const mvs_shape_call *call, int axis,
   return MVS_OK;
 }
 
+/* Fails unless the axis exists and has the same extent for every batch. */
 static mvs_status plain_axis(const mvs_shape_call *call, const mvs_type *x, int axis) {
   if (axis < 0 || axis >= x->rank) {
     return mvs_shape_mismatch(call, "%s has no axis %d", mvs_shape_type_text(call, x), axis);
@@ -159,6 +166,7 @@ static mvs_status plain_axis(const mvs_shape_call *call, const mvs_type *x, int 
   return MVS_OK;
 }
 
+/* Fails unless [start, start + length) lies in [0, total) and is not empty. */
 static mvs_status check_window(const mvs_shape_call *call) {
   int64_t start = call->attr->slice.start, length = call->attr->slice.length, end;
   int64_t total = call->attr->slice.total;
@@ -168,6 +176,7 @@ static mvs_status check_window(const mvs_shape_call *call) {
                          length, start, total);
 }
 
+/* A slice takes `total` elements to `length`, a pad the other way round. */
 static mvs_status window(const mvs_shape_call *call, int64_t from, int64_t to, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0);
   int axis = call->attr->slice.axis;
@@ -217,6 +226,7 @@ mvs_status mvs_shape_of_concat(const mvs_shape_call *call, mvs_type *out) {
   return view_segments(call, axis, call->attr->concat.segments, out);
 }
 
+/* Result `index` of an op that has several. */
 mvs_status mvs_shape_of_get(const mvs_shape_call *call, mvs_type *out) {
   mvs_id tuple = call->inputs[0];
   mvs_op op = mvs_graph_node(call->graph, tuple)->op;

@@ -37,6 +37,7 @@ typedef struct verification {
   mvs_arena *scratch;
 } verification;
 
+/* Reports a broken rule with what it is safe to show of the node. */
 static mvs_status broken(const verification *run, const struct rule *rule) {
   const mvs_check *check = &run->check;
   mvs_text where = mvs_text_new(run->scratch);
@@ -63,6 +64,7 @@ static mvs_status run_level(const verification *run, level at) {
 
 static mvs_status verify_graph(const verification *outer, const mvs_graph *graph, int nesting);
 
+/* Each level may trust what the ones before it have checked. */
 static mvs_status verify_node(const verification *run) {
   MVS_TRY(run_level(run, LEVEL_SHAPE));
   MVS_TRY(run_level(run, LEVEL_NODE));

@@ -1,4 +1,4 @@
-/* reference.c: evaluates graphs node by node, and regions layer by layer. */
+/* evaluate.c: evaluates graphs node by node, and regions layer by layer. */
 #include "tests/reference/reference.h"
 
 #include "tests/reference/rules.h"
