@@ -1,0 +1,379 @@
+/* fuse_levels.c: when each value can exist, and which values need a place for that.
+ *
+ * A value is computed inside every kernel that takes it unless it is stored. That fails where
+ *   - it depends on a reduction over rows of another shape than the kernel's space,
+ *   - it depends on segment views that the kernel cannot number its tokens for,
+ *   - it loads more values than a kernel may have operands.
+ * There something on the way is stored: see `settle`. */
+#include "compiler/passes/fuse.h"
+
+/* Operands of a kernel are at most 64; stores and merged siblings need room as well. */
+#define MOST_LEAVES 40
+
+typedef struct levels {
+  mvs_fuse *fuse;
+  mvs_id_list *leaves; /* per node: what it loads when computed in another space, in id order */
+  bool *open;          /* per node: taking it means doing a row reduction */
+  mvs_id_list pending; /* work list of `settle` */
+  mvs_id_list met;
+} levels;
+
+static const mvs_node *node_of(const levels *l, mvs_id id) {
+  return mvs_graph_node(l->fuse->graph, id);
+}
+
+static mvs_value *value_of(const levels *l, mvs_id id) { return &l->fuse->values[id]; }
+
+static int most(int a, int b) { return a > b ? a : b; }
+
+/* --- leaves --- */
+
+static void merge_leaves(levels *l, mvs_id_list *into, const mvs_id_list *other) {
+  mvs_id_list merged = {0};
+  size_t a = 0, b = 0;
+  while (a < into->count || b < other->count) {
+    bool take_a = b == other->count || (a < into->count && into->items[a] <= other->items[b]);
+    mvs_id id = take_a ? into->items[a++] : other->items[b++];
+    if (merged.count && merged.items[merged.count - 1] == id) continue;
+    MVS_PUSH(l->fuse->arena, &merged, id);
+  }
+  *into = merged;
+}
+
+/* A set that repeats an input's is shared with it: only true unions take memory. */
+static void find_leaves(levels *l, mvs_id id) {
+  mvs_value *value = value_of(l, id);
+  mvs_id_list set = {0};
+  if (value->stored) {
+    MVS_PUSH(l->fuse->arena, &set, id);
+  } else {
+    const mvs_node *node = node_of(l, id);
+    for (int i = 0; i < node->input_count; i++) {
+      const mvs_id_list *more = &l->leaves[node->inputs[i]];
+      if (set.count == 0) {
+        set = *more;
+      } else if (more->items != set.items && more->count > 0) {
+        merge_leaves(l, &set, more);
+      }
+    }
+  }
+  l->leaves[id] = set;
+}
+
+/* Loads at least as large as the value itself. */
+static int full_leaves(const levels *l, mvs_id id) {
+  bool batched;
+  int64_t own = mvs_type_elements(mvs_graph_type(l->fuse->graph, id), &batched);
+  int count = 0;
+  for (size_t i = 0; i < l->leaves[id].count; i++) {
+    bool leaf_batched;
+    const mvs_type *type = mvs_graph_type(l->fuse->graph, l->leaves[id].items[i]);
+    int64_t elements = mvs_type_elements(type, &leaf_batched);
+    count += leaf_batched == batched ? elements >= own : leaf_batched;
+  }
+  return count;
+}
+
+/* --- storing --- */
+
+static void find_outside(levels *l, mvs_id id) {
+  mvs_value *value = value_of(l, id);
+  const mvs_node *node = node_of(l, id);
+  l->open[id] = value->kind == MVS_VALUE_ROW && !value->stored;
+  if (value->stored || !mvs_value_is_computed(value)) {
+    value->outside = value->level + (mvs_value_is_computed(value) ? 1 : 0);
+  } else {
+    value->outside = 0;
+    for (int i = 0; i < node->input_count; i++) {
+      value->outside = most(value->outside, value_of(l, node->inputs[i])->outside);
+      l->open[id] = l->open[id] || l->open[node->inputs[i]];
+    }
+  }
+  find_leaves(l, id);
+}
+
+static void store(levels *l, mvs_id id) {
+  if (!mvs_value_is_computed(value_of(l, id))) return;
+  mvs_fuse_store(l->fuse, id);
+  find_outside(l, id);
+}
+
+/* Where to cut below a value that depends on row reductions: at row scalars, which are small;
+ * at a whole value when others want it too or when it saves loads. */
+static bool should_store(const levels *l, mvs_id id) {
+  const mvs_value *value = value_of(l, id);
+  mvs_row_fit fit = mvs_type_row_fit(value->rows, mvs_graph_type(l->fuse->graph, id));
+  if (fit == MVS_ROW_SCALAR || value->kind == MVS_VALUE_ROW) return true;
+  if (fit != MVS_ROW_FULL || value->kind == MVS_VALUE_VIEW) return false;
+  return value->uses > 1 || full_leaves(l, id) > 2;
+}
+
+static void descend(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  for (int i = 0; i < node->input_count; i++) {
+    if (!l->open[node->inputs[i]] || !mvs_fuse_meets(l->fuse, node->inputs[i])) continue;
+    MVS_PUSH(l->fuse->arena, &l->pending, node->inputs[i]);
+  }
+}
+
+static void sort_ids(mvs_id_list *list) {
+  for (size_t i = 1; i < list->count; i++) {
+    mvs_id id = list->items[i];
+    size_t at = i;
+    for (; at > 0 && list->items[at - 1] > id; at--) list->items[at] = list->items[at - 1];
+    list->items[at] = id;
+  }
+}
+
+/* Stores enough below `id` that a kernel of another space can take it without row reductions.
+ */
+static void settle(levels *l, mvs_id id) {
+  if (!l->open[id]) return;
+  l->pending.count = l->met.count = 0;
+  mvs_fuse_walk(l->fuse);
+  mvs_fuse_meets(l->fuse, id);
+  MVS_PUSH(l->fuse->arena, &l->pending, id);
+  while (l->pending.count > 0) {
+    mvs_id next = l->pending.items[--l->pending.count];
+    if (should_store(l, next)) {
+      store(l, next);
+    } else {
+      MVS_PUSH(l->fuse->arena, &l->met, next);
+      descend(l, next);
+    }
+  }
+  sort_ids(&l->met);
+  for (size_t i = 0; i < l->met.count; i++) find_outside(l, l->met.items[i]);
+}
+
+/* The level at which a kernel of another space can take the value. */
+static int take_outside(levels *l, mvs_id id) {
+  settle(l, id);
+  return value_of(l, id)->outside;
+}
+
+/* --- per kind --- */
+
+/* The row space of an element node: that of the first input whose rows fit its shape. */
+static const mvs_type *choose_rows(const levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  const mvs_type *part = NULL;
+  for (int i = 0; i < node->input_count; i++) {
+    const mvs_type *rows = value_of(l, node->inputs[i])->rows;
+    mvs_row_fit fit = rows ? mvs_type_row_fit(rows, &node->type) : MVS_ROW_NONE;
+    if (fit == MVS_ROW_FULL || fit == MVS_ROW_SCALAR) return rows;
+    /* A stored piece of a row needs a space of its own. */
+    if (fit == MVS_ROW_PART && !value_of(l, id)->stored) part = rows;
+  }
+  return part;
+}
+
+static bool same_space(const levels *l, mvs_id a, mvs_id b) {
+  return mvs_type_same_shape(mvs_fuse_space(l->fuse, a), mvs_fuse_space(l->fuse, b));
+}
+
+/* The level at which `id` takes an input: at the input's own when one kernel can hold both. */
+static int take(levels *l, mvs_id id, mvs_id input) {
+  const mvs_value *value = value_of(l, input);
+  if (mvs_value_is_computed(value) && same_space(l, id, input)) return value->level;
+  return take_outside(l, input);
+}
+
+/* Token axes must meet: a table counts along axis 1 of the kernel's space. */
+static void take_table(levels *l, mvs_id id, mvs_id input) {
+  mvs_value *value = value_of(l, id);
+  const mvs_segments *table = value_of(l, input)->table;
+  if (!table || value_of(l, input)->stored) return;
+  bool aligned = mvs_graph_type(l->fuse->graph, input)->rank == node_of(l, id)->type.rank;
+  if (!aligned || (value->table && value->table != table)) {
+    store(l, input);
+  } else {
+    value->table = table;
+  }
+}
+
+/* Stores large inputs until what the node loads fits a kernel. Their users load them even in
+ * kernels of the same space, so they count as taken from outside. */
+static int limit_leaves(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  int level = 0;
+  find_leaves(l, id);
+  if (l->leaves[id].count <= MOST_LEAVES) return 0;
+  for (int i = 0; i < node->input_count; i++) {
+    mvs_id input = node->inputs[i];
+    const mvs_value *value = value_of(l, input);
+    bool piece =
+        value->rows &&
+        mvs_type_row_fit(value->rows, mvs_graph_type(l->fuse->graph, input)) == MVS_ROW_PART;
+    if (piece || l->leaves[input].count * 4 < MOST_LEAVES) continue;
+    store(l, input);
+    level = most(level, value_of(l, input)->outside);
+  }
+  return level;
+}
+
+static void visit_element(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  mvs_value *value = value_of(l, id);
+  value->rows = choose_rows(l, id);
+  value->level = 0;
+  for (int i = 0; i < node->input_count; i++) take_table(l, id, node->inputs[i]);
+  for (int i = 0; i < node->input_count; i++) {
+    value->level = most(value->level, take(l, id, node->inputs[i]));
+  }
+  value->level = most(value->level, limit_leaves(l, id));
+}
+
+static void visit_row(levels *l, mvs_id id) {
+  mvs_value *value = value_of(l, id);
+  mvs_id operand = node_of(l, id)->inputs[0];
+  value->rows = mvs_graph_type(l->fuse->graph, operand);
+  take_table(l, id, operand);
+  value->level = take(l, id, operand);
+}
+
+static void visit_column(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  mvs_value *value = value_of(l, id), *operand = value_of(l, node->inputs[0]);
+  bool by_segment = node->op == MVS_OP_segment_sum || node->op == MVS_OP_segment_mean;
+  const mvs_segments *own = mvs_graph_type(l->fuse->graph, node->inputs[0])->segments;
+  if (operand->table && !(by_segment && operand->table == own)) store(l, node->inputs[0]);
+  value->rows = NULL;
+  value->level = take_outside(l, node->inputs[0]) + 1;
+}
+
+static mvs_type *copy_type(levels *l, const mvs_type *type) {
+  mvs_type *copy = MVS_NEW(l->fuse->arena, mvs_type);
+  *copy = *type;
+  return copy;
+}
+
+/* Rows of a slice: a piece of each row, or some of the rows. Rows that others take as a whole
+ * are not reduced once more for a slice of them. */
+static const mvs_type *slice_rows(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  const mvs_value *input = value_of(l, node->inputs[0]);
+  int axis = node->attr.slice.axis;
+  if (!input->rows || input->stored) return NULL;
+  if (axis == input->rows->rank - 1) {
+    int64_t length = node->attr.slice.length;
+    bool piece = mvs_type_row_fit(input->rows, &node->type) == MVS_ROW_PART;
+    bool aligned = node->attr.slice.start % length == 0;
+    return piece && aligned && !value_of(l, id)->stored ? input->rows : NULL;
+  }
+  if (input->uses > 1) return NULL;
+  mvs_type *rows = copy_type(l, input->rows);
+  rows->dims[axis].size = node->attr.slice.length;
+  return rows;
+}
+
+static const mvs_type *transpose_rows(levels *l, const mvs_node *node) {
+  const mvs_value *input = value_of(l, node->inputs[0]);
+  int last = node->type.rank - 1;
+  if (!input->rows || input->stored || input->uses > 1) return NULL;
+  if (node->attr.permutation.axis[last] != last) return NULL;
+  mvs_type *rows = copy_type(l, input->rows);
+  for (int i = 0; i <= last; i++) {
+    rows->dims[i] = input->rows->dims[node->attr.permutation.axis[i]];
+  }
+  return rows;
+}
+
+/* True when the token axis of the input is the token axis of the view, all of it. */
+static bool keeps_tokens(const mvs_node *node) {
+  switch (node->op) {
+    case MVS_OP_slice:
+    case MVS_OP_pad:
+      return node->attr.slice.axis != 1;
+    case MVS_OP_transpose:
+      return node->attr.permutation.rank > 1 && node->attr.permutation.axis[0] == 0 &&
+             node->attr.permutation.axis[1] == 1;
+    default:
+      return false;
+  }
+}
+
+/* A view whose space is not its input's: slice, pad, transpose, segments to tokens. */
+static void visit_view(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  mvs_value *value = value_of(l, id), *input = value_of(l, node->inputs[0]);
+  bool to_tokens = node->op == MVS_OP_segment_broadcast || node->op == MVS_OP_segment_spread;
+  value->rows = NULL;
+  if (node->op == MVS_OP_slice) value->rows = slice_rows(l, id);
+  if (node->op == MVS_OP_transpose) value->rows = transpose_rows(l, node);
+  if (to_tokens) value->table = node->attr.segments.table;
+  if (input->table && !to_tokens) {
+    if (keeps_tokens(node)) {
+      value->table = input->table;
+    } else {
+      store(l, node->inputs[0]);
+    }
+  }
+  if (!value->rows) {
+    value->level = take_outside(l, node->inputs[0]);
+  } else if (mvs_type_same_shape(value->rows, mvs_fuse_space(l->fuse, node->inputs[0]))) {
+    value->level = input->level; /* a piece of a row, in the row's own kernel */
+  } else {
+    value->level = input->outside;
+  }
+}
+
+/* A place that several kernels fill is there after the last of them. */
+static void visit_inputs_stored(levels *l, mvs_id id, int kernels) {
+  const mvs_node *node = node_of(l, id);
+  mvs_value *value = value_of(l, id);
+  value->rows = NULL;
+  value->level = 0;
+  for (int i = 0; i < node->input_count; i++) {
+    value->level = most(value->level, value_of(l, node->inputs[i])->outside);
+  }
+  value->level += kernels;
+}
+
+static void visit(levels *l, mvs_id id) {
+  mvs_op op = node_of(l, id)->op;
+  switch (value_of(l, id)->kind) {
+    case MVS_VALUE_UNUSED:
+      return;
+    case MVS_VALUE_FREE:
+    case MVS_VALUE_PLACED:
+      value_of(l, id)->level = 0;
+      break;
+    case MVS_VALUE_ALIAS:
+      visit_inputs_stored(l, id, 0);
+      break;
+    case MVS_VALUE_CONCAT:
+      visit_inputs_stored(l, id, 0);
+      break;
+    case MVS_VALUE_TUPLE:
+      visit_inputs_stored(l, id, 1);
+      break;
+    case MVS_VALUE_HEAVY:
+      visit_inputs_stored(l, id, op == MVS_OP_matmul);
+      break;
+    case MVS_VALUE_ELEMENT:
+      visit_element(l, id);
+      break;
+    case MVS_VALUE_VIEW:
+      if (op == MVS_OP_concat) {
+        visit_element(l, id);
+      } else {
+        visit_view(l, id);
+      }
+      break;
+    case MVS_VALUE_ROW:
+      visit_row(l, id);
+      break;
+    case MVS_VALUE_COLUMN:
+      visit_column(l, id);
+      break;
+  }
+  find_outside(l, id);
+}
+
+void mvs_fuse_levels(mvs_fuse *fuse) {
+  levels l = {.fuse = fuse};
+  l.leaves = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_id_list);
+  l.open = MVS_ARRAY(fuse->arena, fuse->size + 1, bool);
+  for (mvs_id id = 0; id < fuse->size; id++) visit(&l, id);
+}

@@ -1,0 +1,218 @@
+/* fuse_merge.c: kernels that may run later join others of their space; nests share launches. */
+#include <limits.h>
+
+#include "compiler/passes/fuse.h"
+
+/* Who waits for a kernel: kept for all kernels while they are visited from the last level down,
+ * so that users are final before their producers move. */
+typedef struct wait {
+  int lowest;  /* level of the first user; INT_MAX: none */
+  int user;    /* that user, or -1 when several have that level */
+  bool direct; /* it takes stored values as they are, not through an alias or a concat */
+} wait;
+
+typedef struct merge {
+  mvs_fuse *fuse;
+  wait *waits;
+  int *last_use; /* per node: the highest level that loads it as a root */
+} merge;
+
+static mvs_fuse_kernel *kernel_of(const merge *m, int index) {
+  return &m->fuse->kernels.items[index];
+}
+
+typedef struct use_record {
+  merge *merge;
+  int user;
+  bool direct;
+} use_record;
+
+static void record_use(void *context, int producer) {
+  use_record *use = context;
+  wait *w = &use->merge->waits[producer];
+  int level = kernel_of(use->merge, use->user)->level;
+  if (level < w->lowest) {
+    *w = (wait){level, use->user, use->direct};
+  } else if (level == w->lowest) {
+    if (w->user != use->user) w->user = -1;
+    w->direct = w->direct && use->direct;
+  }
+}
+
+static void record_uses(merge *m, int user) {
+  const mvs_fuse_kernel *kernel = kernel_of(m, user);
+  for (size_t i = 0; i < kernel->leaves.count; i++) {
+    mvs_id leaf = kernel->leaves.items[i];
+    const mvs_value *value = &m->fuse->values[leaf];
+    use_record use = {m, user, value->root == leaf && mvs_value_is_computed(value)};
+    mvs_fuse_producers(m->fuse, leaf, record_use, &use);
+    if (m->last_use[value->root] < kernel->level) m->last_use[value->root] = kernel->level;
+  }
+}
+
+static bool shares_leaf(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
+  mvs_fuse_walk(fuse);
+  for (size_t i = 0; i < a->leaves.count; i++) {
+    mvs_fuse_meets(fuse, fuse->values[a->leaves.items[i]].root);
+  }
+  for (size_t i = 0; i < b->leaves.count; i++) {
+    if (!mvs_fuse_meets(fuse, fuse->values[b->leaves.items[i]].root)) return true;
+  }
+  return false;
+}
+
+/* Waiting keeps loads alive for longer and stores for shorter: it must not cost memory. */
+static bool wait_is_free(const merge *m, const mvs_fuse_kernel *kernel, int level) {
+  int64_t held = 0, saved = 0;
+  for (size_t i = 0; i < kernel->leaves.count; i++) {
+    mvs_id root = m->fuse->values[kernel->leaves.items[i]].root;
+    bool outside = m->fuse->values[root].kind == MVS_VALUE_PLACED;
+    if (!outside && m->last_use[root] < level) held += mvs_fuse_bytes(m->fuse, root);
+  }
+  for (size_t i = 0; i < kernel->sinks.count; i++) {
+    saved += mvs_fuse_bytes(m->fuse, kernel->sinks.items[i]);
+  }
+  return held <= saved;
+}
+
+static bool may_join(merge *m, int from, int into) {
+  const mvs_fuse_kernel *a = kernel_of(m, from), *b = kernel_of(m, into);
+  return b->into < 0 && mvs_fuse_same_nest(a, b) && mvs_fuse_has_room(m->fuse, a, b) &&
+         wait_is_free(m, a, b->level);
+}
+
+/* The kernel that `index` should join, or -1. First its only first user; then any kernel that
+ * runs before its users. Rows want a load in common; reductions are small: one launch less. */
+static int find_partner(merge *m, int index, const int *order, size_t later) {
+  const wait *w = &m->waits[index];
+  const mvs_fuse_kernel *kernel = kernel_of(m, index);
+  if (kernel->heavy != MVS_NONE) return -1;
+  if (w->user >= 0 && w->direct && kernel->group_class == MVS_GROUP_ROWS &&
+      may_join(m, index, w->user)) {
+    return w->user;
+  }
+  for (size_t i = later; i-- > 0;) {
+    const mvs_fuse_kernel *other = kernel_of(m, order[i]);
+    if (other->level <= kernel->level || other->level >= w->lowest) continue;
+    if (!may_join(m, index, order[i])) continue;
+    if (kernel->group_class == MVS_GROUP_COLUMNS || shares_leaf(m->fuse, kernel, other)) {
+      return order[i];
+    }
+  }
+  return -1;
+}
+
+/* Indices of living kernels, highest level first, within a level the newest first. */
+static int *order_by_level(const mvs_fuse *fuse, size_t *count) {
+  int top = 0;
+  for (size_t i = 0; i < fuse->kernels.count; i++) {
+    if (fuse->kernels.items[i].level > top) top = fuse->kernels.items[i].level;
+  }
+  size_t *ends = MVS_ARRAY(fuse->arena, (size_t)top + 2, size_t);
+  int *order = MVS_ARRAY(fuse->arena, fuse->kernels.count + 1, int);
+  for (size_t i = 0; i < fuse->kernels.count; i++)
+    ends[top - fuse->kernels.items[i].level + 1]++;
+  for (int i = 0; i <= top; i++) ends[i + 1] += ends[i];
+  for (size_t i = fuse->kernels.count; i-- > 0;) {
+    order[ends[top - fuse->kernels.items[i].level]++] = (int)i;
+  }
+  *count = 0;
+  for (size_t i = 0; i < fuse->kernels.count; i++) {
+    if (fuse->kernels.items[order[i]].into < 0) order[(*count)++] = order[i];
+  }
+  return order;
+}
+
+void mvs_fuse_merge(mvs_fuse *fuse) {
+  merge m = {.fuse = fuse};
+  m.waits = MVS_ARRAY(fuse->arena, fuse->kernels.count + 1, wait);
+  m.last_use = MVS_ARRAY(fuse->arena, fuse->size + 1, int);
+  for (size_t i = 0; i < fuse->kernels.count; i++) m.waits[i] = (wait){INT_MAX, -1, false};
+  const mvs_results *results = mvs_graph_results(fuse->graph);
+  for (size_t i = 0; i < results->count; i++) {
+    m.last_use[fuse->values[results->items[i].id].root] = INT_MAX;
+  }
+  size_t count;
+  int *order = order_by_level(fuse, &count);
+  for (size_t i = 0; i < count; i++) {
+    int partner = find_partner(&m, order[i], order, i);
+    if (partner >= 0) mvs_fuse_join(fuse, order[i], partner);
+    record_uses(&m, partner >= 0 ? partner : order[i]);
+  }
+}
+
+/* --- nests of one launch --- */
+
+static void gather(mvs_fuse *fuse, int a, int b) {
+  mvs_fuse_kernel *left = &fuse->kernels.items[a], *right = &fuse->kernels.items[b];
+  if (left->group == right->group || left->level != right->level ||
+      left->group_class != right->group_class || left->heavy != MVS_NONE) {
+    return;
+  }
+  mvs_fuse_kernel all = {0};
+  for (size_t i = 0; i < fuse->kernels.count; i++) {
+    const mvs_fuse_kernel *other = &fuse->kernels.items[i];
+    if (other->into >= 0 || (other->group != left->group && other->group != right->group))
+      continue;
+    all.sinks.count += other->sinks.count;
+    for (size_t j = 0; j < other->leaves.count; j++) {
+      MVS_PUSH(fuse->arena, &all.leaves, other->leaves.items[j]);
+    }
+  }
+  if (!mvs_fuse_has_room(fuse, &all, &(mvs_fuse_kernel){0})) return;
+  int from = right->group;
+  for (size_t i = 0; i < fuse->kernels.count; i++) {
+    if (fuse->kernels.items[i].group == from) fuse->kernels.items[i].group = left->group;
+  }
+}
+
+typedef MVS_LIST(int) kernel_list;
+typedef struct feeders {
+  mvs_fuse *fuse;
+  kernel_list found;
+} feeders;
+
+static void add_feeder(void *context, int producer) {
+  feeders *f = context;
+  MVS_PUSH(f->fuse->arena, &f->found, producer);
+}
+
+static void gather_all(mvs_fuse *fuse, const kernel_list *list) {
+  for (size_t i = 0; i < list->count; i++) {
+    for (size_t j = 0; j < i; j++) {
+      const mvs_fuse_kernel *a = &fuse->kernels.items[list->items[j]];
+      const mvs_fuse_kernel *b = &fuse->kernels.items[list->items[i]];
+      if (a->level == b->level && a->group_class == b->group_class) {
+        gather(fuse, list->items[j], list->items[i]);
+        break;
+      }
+    }
+  }
+}
+
+static void gather_reductions(mvs_fuse *fuse) {
+  for (size_t i = 0; i < fuse->kernels.count; i++) {
+    const mvs_fuse_kernel *a = &fuse->kernels.items[i];
+    if (a->into >= 0 || a->group_class != MVS_GROUP_COLUMNS) continue;
+    for (size_t j = 0; j < i; j++) {
+      const mvs_fuse_kernel *b = &fuse->kernels.items[j];
+      if (b->into < 0 && b->group_class == MVS_GROUP_COLUMNS && a->level == b->level &&
+          shares_leaf(fuse, a, b)) {
+        gather(fuse, (int)j, (int)i);
+      }
+    }
+  }
+}
+
+void mvs_fuse_gather(mvs_fuse *fuse) {
+  for (size_t i = 0; i < fuse->kernels.count; i++) {
+    const mvs_fuse_kernel *heavy = &fuse->kernels.items[i];
+    if (heavy->heavy == MVS_NONE) continue;
+    feeders f = {.fuse = fuse};
+    for (size_t j = 0; j < heavy->leaves.count; j++) {
+      mvs_fuse_producers(fuse, heavy->leaves.items[j], add_feeder, &f);
+    }
+    gather_all(fuse, &f.found);
+  }
+  gather_reductions(fuse);
+}

@@ -1,0 +1,287 @@
+/* fuse_values.c: what each node is to fusion, and which values must lie in memory. */
+#include "compiler/passes/fuse.h"
+
+/* Pieces into which an inner concat may cut a row: each is unrolled in the kernel. */
+#define MOST_PIECES 8
+
+static const mvs_node *node_of(const mvs_fuse *fuse, mvs_id id) {
+  return mvs_graph_node(fuse->graph, id);
+}
+
+bool mvs_value_is_computed(const mvs_value *value) {
+  return value->kind == MVS_VALUE_FREE || value->kind == MVS_VALUE_ELEMENT ||
+         value->kind == MVS_VALUE_VIEW || value->kind == MVS_VALUE_ROW;
+}
+
+void mvs_fuse_store(mvs_fuse *fuse, mvs_id id) {
+  fuse->values[id].stored = true;
+  fuse->values[fuse->values[id].root].stored = true;
+}
+
+const mvs_type *mvs_fuse_space(const mvs_fuse *fuse, mvs_id id) {
+  const mvs_value *value = &fuse->values[id];
+  return value->rows ? value->rows : mvs_graph_type(fuse->graph, id);
+}
+
+void mvs_fuse_walk(mvs_fuse *fuse) { fuse->walk++; }
+
+bool mvs_fuse_meets(mvs_fuse *fuse, mvs_id id) {
+  if (fuse->stamps[id] == fuse->walk) return false;
+  fuse->stamps[id] = fuse->walk;
+  return true;
+}
+
+mvs_row_fit mvs_type_row_fit(const mvs_type *rows, const mvs_type *type) {
+  if (rows->rank != type->rank || rows->rank == 0) return MVS_ROW_NONE;
+  int last = rows->rank - 1;
+  for (int i = 0; i < last; i++) {
+    if (!mvs_dim_equal(rows->dims[i], type->dims[i])) return MVS_ROW_NONE;
+  }
+  if (mvs_dim_equal(rows->dims[last], type->dims[last])) return MVS_ROW_FULL;
+  if (type->dims[last].per_batch || rows->dims[last].per_batch) return MVS_ROW_NONE;
+  if (type->dims[last].size == 1) return MVS_ROW_SCALAR;
+  return rows->dims[last].size % type->dims[last].size ? MVS_ROW_NONE : MVS_ROW_PART;
+}
+
+/* --- what is needed --- */
+
+static void use(mvs_fuse *fuse, mvs_id id) { fuse->values[id].uses++; }
+
+/* Users have larger ids, so that one sweep from the end counts all uses. */
+static void count_uses(mvs_fuse *fuse) {
+  const mvs_results *results = mvs_graph_results(fuse->graph);
+  for (size_t i = 0; i < results->count; i++) use(fuse, results->items[i].id);
+  for (mvs_id id = fuse->size; id-- > 0;) {
+    if (fuse->values[id].uses == 0) continue;
+    const mvs_node *node = node_of(fuse, id);
+    for (int i = 0; i < node->input_count; i++) use(fuse, node->inputs[i]);
+  }
+}
+
+/* An attention kernel writes all of its results, so that each needs a place. */
+static void take_all_results(mvs_graph *graph) {
+  mvs_id size = mvs_graph_size(graph);
+  for (mvs_id id = 0; id < size; id++) {
+    const mvs_node *node = mvs_graph_node(graph, id);
+    if (!mvs_op_is_tuple(node->op) || node->op == MVS_OP_region) continue;
+    uint32_t results = mvs_node_result_count(graph, id);
+    mvs_graph_set_pass(graph, node->pass);
+    for (uint32_t i = 0; i < results; i++) mvs_build_get(graph, id, i, node->span);
+  }
+  mvs_graph_set_pass(graph, 0);
+}
+
+/* --- kinds --- */
+
+static bool is_placed(mvs_value_kind kind) {
+  return kind == MVS_VALUE_PLACED || kind == MVS_VALUE_HEAVY || kind == MVS_VALUE_ALIAS ||
+         kind == MVS_VALUE_CONCAT || kind == MVS_VALUE_COLUMN;
+}
+
+/* A slice whose outer axes all have extent 1 lies in one stretch. */
+static bool slice_is_contiguous(const mvs_node *node) {
+  for (int i = 0; i < node->attr.slice.axis; i++) {
+    if (node->type.dims[i].per_batch || node->type.dims[i].size != 1) return false;
+  }
+  return true;
+}
+
+static bool reduces_last_axis(const mvs_fuse *fuse, const mvs_node *node) {
+  const mvs_type *type = mvs_graph_type(fuse->graph, node->inputs[0]);
+  int last = type->rank - 1;
+  if (node->op == MVS_OP_inv_rms) return true;
+  return node->attr.axes.mask == 1u << last && !type->dims[last].per_batch;
+}
+
+static int64_t greatest_divisor(int64_t a, int64_t b) {
+  while (b != 0) {
+    int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/* A concat along the last axis can be inside a kernel, when its parts are few pieces of a row.
+ */
+static bool concat_fits_inside(const mvs_fuse *fuse, const mvs_node *node) {
+  int last = node->type.rank - 1;
+  if (node->attr.concat.axis != last || node->type.dims[last].per_batch) return false;
+  int64_t piece = node->type.dims[last].size;
+  for (int i = 0; i < node->input_count; i++) {
+    const mvs_type *part = mvs_graph_type(fuse->graph, node->inputs[i]);
+    piece = greatest_divisor(piece, part->dims[last].size);
+  }
+  return node->type.dims[last].size / piece <= MOST_PIECES;
+}
+
+/* It should be inside when kernels read it per element, or when a part needs the whole row. */
+static bool concat_is_inside(const mvs_fuse *fuse, mvs_id id, bool read_by_element) {
+  const mvs_node *node = node_of(fuse, id);
+  if (!concat_fits_inside(fuse, node)) return false;
+  if (read_by_element) return true;
+  for (int i = 0; i < node->input_count; i++) {
+    const mvs_type *rows = fuse->values[node->inputs[i]].rows;
+    if (rows && mvs_type_row_fit(rows, &node->type) == MVS_ROW_FULL) return true;
+  }
+  return false;
+}
+
+/* A constant of the model has no place among the parameters: kernels know its value. */
+static bool param_is_trained(const mvs_fuse *fuse, const mvs_node *node) {
+  return mvs_graph_module(fuse->graph)->params.items[node->attr.param.index].trained;
+}
+
+static mvs_value_kind kind_of(const mvs_fuse *fuse, mvs_id id, bool read_by_element) {
+  const mvs_node *node = node_of(fuse, id);
+  switch (node->op) {
+    case MVS_OP_input:
+      return MVS_VALUE_PLACED;
+    case MVS_OP_param:
+      return param_is_trained(fuse, node) ? MVS_VALUE_PLACED : MVS_VALUE_FREE;
+    case MVS_OP_argument:
+      return node->attr.argument.kind == MVS_ARG_LAYER ? MVS_VALUE_FREE : MVS_VALUE_PLACED;
+    case MVS_OP_constant:
+    case MVS_OP_iota:
+      return MVS_VALUE_FREE;
+    case MVS_OP_sum:
+    case MVS_OP_max_over:
+    case MVS_OP_inv_rms:
+      return reduces_last_axis(fuse, node) ? MVS_VALUE_ROW : MVS_VALUE_COLUMN;
+    case MVS_OP_segment_sum:
+    case MVS_OP_segment_mean:
+      return MVS_VALUE_COLUMN;
+    case MVS_OP_reshape:
+      return MVS_VALUE_ALIAS;
+    case MVS_OP_slice:
+      if (is_placed(fuse->values[node->inputs[0]].kind) && slice_is_contiguous(node)) {
+        return MVS_VALUE_ALIAS;
+      }
+      return MVS_VALUE_VIEW;
+    case MVS_OP_concat:
+      return concat_is_inside(fuse, id, read_by_element) ? MVS_VALUE_VIEW : MVS_VALUE_CONCAT;
+    case MVS_OP_transpose:
+    case MVS_OP_pad:
+    case MVS_OP_segment_broadcast:
+    case MVS_OP_segment_spread:
+      return MVS_VALUE_VIEW;
+    case MVS_OP_get:
+    case MVS_OP_matmul:
+      return MVS_VALUE_HEAVY;
+    default:
+      return mvs_op_is_tuple(node->op) ? MVS_VALUE_TUPLE : MVS_VALUE_ELEMENT;
+  }
+}
+
+/* The row space of a value while nothing is stored: only to decide about concats. */
+static const mvs_type *first_rows(const mvs_fuse *fuse, mvs_id id) {
+  const mvs_node *node = node_of(fuse, id);
+  mvs_value_kind kind = fuse->values[id].kind;
+  if (kind == MVS_VALUE_ROW) return mvs_graph_type(fuse->graph, node->inputs[0]);
+  if (kind != MVS_VALUE_ELEMENT && kind != MVS_VALUE_VIEW) return NULL;
+  for (int i = 0; i < node->input_count; i++) {
+    if (fuse->values[node->inputs[i]].rows) return fuse->values[node->inputs[i]].rows;
+  }
+  return NULL;
+}
+
+/* Marks nodes that some needed node reads element by element. */
+static bool *find_element_reads(mvs_fuse *fuse) {
+  bool *read = MVS_ARRAY(fuse->arena, fuse->size + 1, bool);
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    mvs_op_class op_class = mvs_ops[node->op].op_class;
+    bool reads = op_class == MVS_CLASS_ELEMENT || op_class == MVS_CLASS_REDUCE ||
+                 op_class == MVS_CLASS_SEGMENT;
+    if (!reads || fuse->values[id].uses == 0) continue;
+    for (int i = 0; i < node->input_count; i++) read[node->inputs[i]] = true;
+  }
+  return read;
+}
+
+/* The first `get` of each result stands for all: recomputed passes may have their own nodes. */
+static mvs_id first_get(mvs_fuse *fuse, mvs_id **gets, mvs_id id) {
+  const mvs_node *node = node_of(fuse, id);
+  mvs_id tuple = node->inputs[0];
+  if (!gets[tuple]) {
+    uint32_t results = mvs_node_result_count(fuse->graph, tuple);
+    gets[tuple] = MVS_ARRAY(fuse->arena, results, mvs_id);
+    for (uint32_t i = 0; i < results; i++) gets[tuple][i] = MVS_NONE;
+  }
+  mvs_id *first = &gets[tuple][node->attr.index.value];
+  if (*first == MVS_NONE) *first = id;
+  return *first;
+}
+
+static void find_kinds(mvs_fuse *fuse) {
+  bool *read = find_element_reads(fuse);
+  mvs_id **gets = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_id *);
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    mvs_value *value = &fuse->values[id];
+    value->root = id;
+    value->kernel = -1;
+    if (value->uses == 0) continue;
+    value->kind = kind_of(fuse, id, read[id]);
+    value->rows = first_rows(fuse, id);
+    if (node_of(fuse, id)->op == MVS_OP_get) {
+      value->root = first_get(fuse, gets, id);
+      if (value->root != id) value->kind = MVS_VALUE_ALIAS;
+    }
+    if (value->kind == MVS_VALUE_ALIAS && value->root == id) {
+      value->root = fuse->values[node_of(fuse, id)->inputs[0]].root;
+    }
+    value->stored = is_placed(value->kind);
+  }
+}
+
+/* --- what must be stored --- */
+
+static void store_inputs(mvs_fuse *fuse, const mvs_node *node) {
+  for (int i = 0; i < node->input_count; i++) mvs_fuse_store(fuse, node->inputs[i]);
+}
+
+static void store_what_must_be(mvs_fuse *fuse) {
+  const mvs_results *results = mvs_graph_results(fuse->graph);
+  for (size_t i = 0; i < results->count; i++) mvs_fuse_store(fuse, results->items[i].id);
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    mvs_value_kind kind = fuse->values[id].kind;
+    if (kind == MVS_VALUE_UNUSED) continue;
+    bool heavy = mvs_ops[node->op].op_class == MVS_CLASS_HEAVY;
+    if (heavy || kind == MVS_VALUE_ALIAS || kind == MVS_VALUE_CONCAT) store_inputs(fuse, node);
+  }
+}
+
+/* Kernels reduce one axis at a time; a simplify rule splits the others. */
+static mvs_status check_reductions(mvs_fuse *fuse) {
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    if (fuse->values[id].kind != MVS_VALUE_COLUMN || node->op == MVS_OP_segment_sum ||
+        node->op == MVS_OP_segment_mean) {
+      continue;
+    }
+    uint32_t mask = node->attr.axes.mask;
+    if (mask && !(mask & (mask - 1))) continue;
+    mvs_diag_error(fuse->diag, node->span, "fuse: %%%u reduces several axes at once", id);
+    return MVS_ERR_INTERNAL;
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_fuse_values(mvs_fuse *fuse) {
+  take_all_results(fuse->graph);
+  fuse->size = mvs_graph_size(fuse->graph);
+  fuse->values = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_value);
+  fuse->stamps = MVS_ARRAY(fuse->arena, fuse->size + 1, uint32_t);
+  count_uses(fuse);
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    if (node->op != MVS_OP_get) continue;
+    mvs_id tuple = node->inputs[0];
+    bool whole = node_of(fuse, tuple)->op != MVS_OP_region && fuse->values[tuple].uses > 0;
+    if (whole && fuse->values[id].uses == 0) use(fuse, id);
+  }
+  find_kinds(fuse);
+  store_what_must_be(fuse);
+  return check_reductions(fuse);
+}

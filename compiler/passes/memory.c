@@ -1,0 +1,400 @@
+/* memory.c: values to places. Users come before what they use: a value first hears in which
+ * places it is wanted (a result, the first slot of a carried value, a part of a concat), takes
+ * the best of them as its own, and is copied into the others. */
+#include "compiler/passes/memory.h"
+
+#include "compiler/passes/pass.h"
+
+static const mvs_node *node_of(const mvs_graph_layout *g, mvs_id id) {
+  return mvs_graph_node(g->graph, id);
+}
+
+static mvs_id root_of(const mvs_graph_layout *g, mvs_id id) { return g->schedule->roots[id]; }
+
+/* --- buffers and plain places --- */
+
+uint32_t mvs_layout_buffer(mvs_layout *layout, mvs_buffer_kind kind, const mvs_type *type,
+                           int64_t slots) {
+  bool batched;
+  int64_t bytes = mvs_type_elements(type, &batched) * mvs_dtype_size(type->dtype);
+  mvs_buffer buffer = {.kind = kind,
+                       .dtype = type->dtype,
+                       .fixed = batched ? 0 : bytes,
+                       .per_batch = batched ? bytes : 0,
+                       .slots_kept = slots,
+                       .slots_least = slots,
+                       .body_first = -1,
+                       .body_last = -1,
+                       .home = UINT32_MAX};
+  MVS_PUSH(layout->arena, &layout->function->buffers, buffer);
+  return (uint32_t)layout->function->buffers.count - 1;
+}
+
+/* Strides of axes before a batch axis would grow with the batch; such axes have extent 1. */
+static void row_major(const mvs_type *type, int64_t *strides) {
+  int64_t stride = 1;
+  for (int i = type->rank - 1; i >= 0; i--) {
+    strides[i] = stride;
+    stride *= type->dims[i].size;
+  }
+}
+
+mvs_place mvs_place_whole(uint32_t buffer, const mvs_type *type) {
+  mvs_place place = {.buffer = buffer};
+  row_major(type, place.strides);
+  return place;
+}
+
+mvs_place mvs_place_slot(uint32_t buffer, const mvs_type *type, int64_t shift) {
+  mvs_place place = mvs_place_whole(buffer, type);
+  place.per_layer = true;
+  place.shift = shift;
+  return place;
+}
+
+/* --- what groups load --- */
+
+static void visit_root(const mvs_schedule *schedule, mvs_id id, mvs_load_visit *visit,
+                       void *context) {
+  mvs_id root = schedule->roots[id];
+  if (root == MVS_NONE) return;
+  visit(context, root);
+  const mvs_node *node = mvs_graph_node(schedule->graph, root);
+  if (node->op != MVS_OP_concat) return;
+  for (int i = 0; i < node->input_count; i++)
+    visit_root(schedule, node->inputs[i], visit, context);
+}
+
+void mvs_group_loads(const mvs_schedule *schedule, const mvs_group *group,
+                     mvs_load_visit *visit, void *context) {
+  if (group->nests.count == 0) {
+    const mvs_node *node = mvs_graph_node(schedule->graph, group->heavy);
+    for (int i = 0; i < node->input_count; i++) {
+      visit_root(schedule, node->inputs[i], visit, context);
+    }
+  }
+  for (size_t n = 0; n < group->nests.count; n++) {
+    const mvs_nest_plan *nest = &group->nests.items[n];
+    for (size_t i = 0; i < nest->leaves.count; i++) {
+      visit_root(schedule, nest->leaves.items[i], visit, context);
+    }
+  }
+}
+
+/* --- facts about values --- */
+
+static void find_writers(mvs_graph_layout *g) {
+  for (mvs_id id = 0; id < g->size; id++) g->writer[id] = -1;
+  for (size_t i = 0; i < g->schedule->groups.count; i++) {
+    const mvs_group *group = &g->schedule->groups.items[i];
+    if (group->nests.count == 0) g->writer[group->heavy] = (int)i;
+    for (size_t n = 0; n < group->nests.count; n++) {
+      const mvs_nest_plan *nest = &group->nests.items[n];
+      for (size_t k = 0; k < nest->outputs.count; k++)
+        g->writer[nest->outputs.items[k]] = (int)i;
+    }
+  }
+  for (mvs_id id = 0; id < g->size; id++) {
+    if (node_of(g, id)->op == MVS_OP_get) g->writer[id] = g->writer[node_of(g, id)->inputs[0]];
+  }
+}
+
+typedef struct reading {
+  mvs_graph_layout *g;
+  int group;
+} reading;
+
+static void note_reader(void *context, mvs_id root) {
+  const reading *r = context;
+  r->g->last_reader[root] = r->group;
+}
+
+static void find_readers(mvs_graph_layout *g) {
+  for (mvs_id id = 0; id < g->size; id++) g->last_reader[id] = -1;
+  for (size_t i = 0; i < g->schedule->groups.count; i++) {
+    reading r = {g, (int)i};
+    mvs_group_loads(g->schedule, &g->schedule->groups.items[i], note_reader, &r);
+  }
+}
+
+static void mark(bool *flags, mvs_id root) {
+  if (root != MVS_NONE) flags[root] = true;
+}
+
+/* Heavy ops and aliases need values without gaps; regions need them in a place of no layer. */
+static void find_needs(mvs_graph_layout *g) {
+  for (mvs_id id = 0; id < g->size; id++) {
+    const mvs_node *node = node_of(g, id);
+    mvs_id root = root_of(g, id);
+    if (root != MVS_NONE && root != id) mark(g->whole, root);
+    bool heavy = mvs_ops[node->op].op_class == MVS_CLASS_HEAVY;
+    if (heavy || node->op == MVS_OP_get) mark(g->whole, root);
+    if (!heavy || g->writer[id] < 0) continue;
+    for (int i = 0; i < node->input_count; i++) mark(g->whole, root_of(g, node->inputs[i]));
+    if (node->op != MVS_OP_region) continue;
+    const mvs_region *region = node->attr.region.body;
+    for (int i = (int)region->carried_count; i < node->input_count; i++) {
+      mark(g->fixed, root_of(g, node->inputs[i]));
+    }
+  }
+}
+
+/* --- targets --- */
+
+static void copy_to(mvs_graph_layout *g, mvs_id id, const mvs_target *target) {
+  mvs_copy copy = {id, *target};
+  MVS_PUSH(g->layout->arena, &g->copies, copy);
+}
+
+void mvs_layout_want(mvs_graph_layout *g, mvs_id id, mvs_target target) {
+  mvs_id root = root_of(g, id);
+  const mvs_type *type = mvs_graph_type(g->graph, id), *stored = mvs_graph_type(g->graph, root);
+  if (id != root) {
+    bool batched, stored_batched;
+    bool same = mvs_type_elements(type, &batched) == mvs_type_elements(stored, &stored_batched);
+    if (!same || batched != stored_batched || target.kind == MVS_TARGET_PART) {
+      copy_to(g, id, &target);
+      return;
+    }
+    row_major(stored, target.place.strides);
+  }
+  MVS_PUSH(g->layout->arena, &g->targets[root], target);
+}
+
+/* True when the value may live in that place alone. */
+static bool suits(const mvs_graph_layout *g, mvs_id id, const mvs_target *target) {
+  if (target->place.per_layer && g->fixed[id]) return false;
+  if (target->kind == MVS_TARGET_PART && g->whole[id]) return false;
+  return target->until == MVS_NONE || g->last_reader[id] <= g->writer[target->until];
+}
+
+/* The target that becomes the value's own place, or -1. */
+static int best_target(const mvs_graph_layout *g, mvs_id id) {
+  for (int kind = MVS_TARGET_FINAL; kind <= MVS_TARGET_PART; kind++) {
+    for (size_t i = 0; i < g->targets[id].count; i++) {
+      const mvs_target *target = &g->targets[id].items[i];
+      if ((int)target->kind == kind && suits(g, id, target)) return (int)i;
+    }
+  }
+  return -1;
+}
+
+static mvs_place temporary(mvs_graph_layout *g, mvs_id id) {
+  const mvs_type *type = mvs_graph_type(g->graph, id);
+  uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, 1);
+  if (g->inside) g->layout->function->buffers.items[buffer].home = g->inside->home;
+  return mvs_place_whole(buffer, type);
+}
+
+/* Wants the parts of a concat at their places within `place`. */
+static void want_parts(mvs_graph_layout *g, mvs_id id, const mvs_place *place, mvs_id until) {
+  const mvs_node *node = node_of(g, id);
+  int axis = node->attr.concat.axis;
+  mvs_target target = {MVS_TARGET_PART, *place, id, until};
+  for (int i = 0; i < node->input_count; i++) {
+    mvs_layout_want(g, node->inputs[i], target);
+    int64_t length = mvs_graph_type(g->graph, node->inputs[i])->dims[axis].size;
+    target.place.offset += length * place->strides[axis];
+  }
+}
+
+/* A value that this graph computes: one target is its place, the others get copies. */
+static void place_computed(mvs_graph_layout *g, mvs_id id) {
+  mvs_target_list *targets = &g->targets[id];
+  bool gathered = g->writer[id] < 0 && node_of(g, id)->op == MVS_OP_concat;
+  int best = best_target(g, id);
+  g->schedule->places[id] = best >= 0 ? targets->items[best].place : temporary(g, id);
+  mvs_id until = best >= 0 ? targets->items[best].until : MVS_NONE;
+  if (gathered) want_parts(g, id, &g->schedule->places[id], until);
+  for (size_t i = 0; i < targets->count; i++) {
+    if ((int)i == best) continue;
+    if (gathered) {
+      want_parts(g, id, &targets->items[i].place, targets->items[i].until);
+    } else {
+      copy_to(g, id, &targets->items[i]);
+    }
+  }
+}
+
+/* A value with a place from outside. */
+static void place_given(mvs_graph_layout *g, mvs_id id, mvs_place place) {
+  g->schedule->places[id] = place;
+  for (size_t i = 0; i < g->targets[id].count; i++) copy_to(g, id, &g->targets[id].items[i]);
+}
+
+static mvs_place place_of_input(mvs_graph_layout *g, mvs_id id) {
+  const mvs_node *node = node_of(g, id);
+  uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_INPUT, &node->type, 1);
+  g->layout->function->buffers.items[buffer].name = node->attr.input.name;
+  return mvs_place_whole(buffer, &node->type);
+}
+
+static mvs_place place_of_param(mvs_graph_layout *g, mvs_id id) {
+  const mvs_node *node = node_of(g, id);
+  const mvs_param *param = &g->layout->module->params.items[node->attr.param.index];
+  int64_t layers = param->layers ? param->layers : 1;
+  uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_PARAM, &param->type, layers);
+  g->layout->function->buffers.items[buffer].param = node->attr.param.index;
+  return mvs_place_whole(buffer, &node->type);
+}
+
+static mvs_status place_root(mvs_graph_layout *g, mvs_id id) {
+  const mvs_node *node = node_of(g, id);
+  switch (node->op) {
+    case MVS_OP_input:
+      place_given(g, id, place_of_input(g, id));
+      break;
+    case MVS_OP_param:
+      if (g->writer[id] >= 0) {
+        place_computed(g, id);
+      } else {
+        place_given(g, id, place_of_param(g, id));
+      }
+      break;
+    case MVS_OP_argument:
+      if (g->writer[id] >= 0) {
+        place_computed(g, id); /* the layer's number, stored */
+      } else {
+        place_given(g, id, mvs_region_argument_place(g->inside, node));
+      }
+      break;
+    case MVS_OP_get:
+      if (node_of(g, node->inputs[0])->op == MVS_OP_region) {
+        MVS_TRY(mvs_region_result(g, id));
+        place_given(g, id, g->schedule->places[id]);
+        break;
+      }
+      place_computed(g, id);
+      break;
+    default:
+      place_computed(g, id);
+  }
+  return MVS_OK;
+}
+
+/* --- results and aliases --- */
+
+/* The parameter whose gradient a result is, or NULL. */
+static const mvs_param *gradient_of(const mvs_module *module, const char *name,
+                                    uint32_t *index) {
+  if (!name || strncmp(name, "g/", 2) != 0) return NULL;
+  for (size_t i = 0; i < module->params.count; i++) {
+    if (strcmp(module->params.items[i].name, name + 2) != 0) continue;
+    *index = (uint32_t)i;
+    return &module->params.items[i];
+  }
+  return NULL;
+}
+
+/* Extents of the leading axis that a region stacked, or 1. */
+static int64_t stacked_slots(const mvs_graph_layout *g, mvs_id id) {
+  const mvs_node *node = node_of(g, root_of(g, id));
+  if (node->op != MVS_OP_get || node_of(g, node->inputs[0])->op != MVS_OP_region) return 1;
+  const mvs_region *region = node_of(g, node->inputs[0])->attr.region.body;
+  return node->attr.index.value < region->carried_count ? 1 : region->count;
+}
+
+static mvs_place place_of_output(mvs_graph_layout *g, const mvs_result *result) {
+  const mvs_type *type = mvs_graph_type(g->graph, result->id);
+  uint32_t index = 0;
+  const mvs_param *param = gradient_of(g->layout->module, result->name, &index);
+  int64_t slots = stacked_slots(g, result->id);
+  if (param && param->layers) slots = param->layers;
+  mvs_type slot = slots > 1 ? mvs_region_slice_type(type) : *type;
+  mvs_buffer_kind kind = param ? MVS_BUFFER_GRAD : MVS_BUFFER_OUTPUT;
+  uint32_t buffer = mvs_layout_buffer(g->layout, kind, &slot, slots);
+  mvs_buffer *made = &g->layout->function->buffers.items[buffer];
+  made->param = index;
+  if (!param) made->name = result->name;
+  return mvs_place_whole(buffer, type);
+}
+
+static void want_results(mvs_graph_layout *g) {
+  const mvs_results *results = mvs_graph_results((mvs_graph *)g->graph);
+  for (size_t i = 0; i < results->count; i++) {
+    mvs_target target = {.kind = MVS_TARGET_FINAL, .user = MVS_NONE, .until = MVS_NONE};
+    target.place = g->inside ? mvs_region_result_place(g->inside, i)
+                             : place_of_output(g, &results->items[i]);
+    if (target.place.buffer == UINT32_MAX) continue;
+    mvs_layout_want(g, results->items[i].id, target);
+  }
+}
+
+static void place_aliases(mvs_graph_layout *g) {
+  for (mvs_id id = 0; id < g->size; id++) {
+    const mvs_node *node = node_of(g, id);
+    mvs_place *place = &g->schedule->places[id];
+    if (root_of(g, id) == MVS_NONE || root_of(g, id) == id) continue;
+    mvs_id from = node->op == MVS_OP_get ? root_of(g, id) : node->inputs[0];
+    *place = g->schedule->places[from];
+    if (node->op == MVS_OP_reshape) row_major(&node->type, place->strides);
+    if (node->op == MVS_OP_slice) {
+      place->offset += node->attr.slice.start * place->strides[node->attr.slice.axis];
+    }
+  }
+}
+
+/* --- graphs --- */
+
+static mvs_graph_layout *new_graph_layout(mvs_layout *layout, mvs_schedule *schedule,
+                                          mvs_region_layout *inside) {
+  mvs_arena *arena = layout->arena;
+  mvs_graph_layout *g = MVS_NEW(arena, mvs_graph_layout);
+  g->layout = layout;
+  g->schedule = schedule;
+  g->graph = schedule->graph;
+  g->size = mvs_graph_size(schedule->graph);
+  g->inside = inside;
+  size_t room = (size_t)g->size + 1;
+  g->targets = MVS_ARRAY(arena, room, mvs_target_list);
+  g->whole = MVS_ARRAY(arena, room, bool);
+  g->fixed = MVS_ARRAY(arena, room, bool);
+  g->writer = MVS_ARRAY(arena, room, int);
+  g->last_reader = MVS_ARRAY(arena, room, int);
+  return g;
+}
+
+/* Inputs that nothing reads are still part of the interface. */
+static void place_idle_inputs(mvs_graph_layout *g) {
+  for (mvs_id id = 0; id < g->size; id++) {
+    if (node_of(g, id)->op == MVS_OP_input && root_of(g, id) == MVS_NONE) place_of_input(g, id);
+  }
+}
+
+mvs_status mvs_layout_graph(mvs_layout *layout, mvs_schedule *schedule,
+                            mvs_region_layout *inside) {
+  mvs_graph_layout *g = new_graph_layout(layout, schedule, inside);
+  find_writers(g);
+  find_readers(g);
+  find_needs(g);
+  want_results(g);
+  mvs_regions_start(g);
+  for (mvs_id id = g->size; id-- > 0;) {
+    if (root_of(g, id) == id) MVS_TRY(place_root(g, id));
+  }
+  place_idle_inputs(g);
+  place_aliases(g);
+  for (size_t i = 0; i < schedule->bodies.count; i++) {
+    mvs_region_layout *region = mvs_region_layout_of(layout, schedule->bodies.items[i]->region);
+    MVS_TRY(mvs_region_arguments(g, region));
+  }
+  mvs_copies_insert(g);
+  for (size_t i = 0; i < schedule->bodies.count; i++) {
+    mvs_region_layout *region = mvs_region_layout_of(layout, schedule->bodies.items[i]->region);
+    MVS_TRY(mvs_layout_graph(layout, region->body, region));
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_pass_memory(mvs_compilation *compilation) {
+  for (size_t i = 0; i < compilation->plan->functions.count; i++) {
+    mvs_layout layout = {.arena = compilation->arena,
+                         .diag = compilation->diag,
+                         .module = compilation->module,
+                         .function = &compilation->plan->functions.items[i]};
+    mvs_regions_number(&layout, layout.function->top);
+    MVS_TRY(mvs_layout_graph(&layout, layout.function->top, NULL));
+    mvs_layout_lives(&layout);
+  }
+  return MVS_OK;
+}

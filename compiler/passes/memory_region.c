@@ -1,0 +1,265 @@
+/* memory_region.c: the parts of a region as buffers with slots. The arithmetic of slots is
+ * explained in memory.h. */
+#include "compiler/passes/memory.h"
+
+static const mvs_place nowhere = {.buffer = UINT32_MAX};
+
+/* --- records --- */
+
+static const mvs_node *region_node(const mvs_graph_layout *g, const mvs_region_layout *region) {
+  return mvs_graph_node(g->graph, region->node);
+}
+
+static mvs_id body_result(const mvs_region_layout *r, size_t index) {
+  return mvs_graph_results(r->region->body)->items[index].id;
+}
+
+static int64_t elements(const mvs_type *type) {
+  bool batched;
+  return mvs_type_elements(type, &batched);
+}
+
+/* The carried value whose slots hold stacked output `output` anyway, or -1. */
+static int find_share(const mvs_region_layout *r, uint32_t output) {
+  const mvs_graph *body = r->region->body;
+  mvs_id id = body_result(r, r->region->carried_count + output);
+  mvs_id root = r->body->roots[id];
+  if (r->distances[output] > 0 ||
+      elements(mvs_graph_type(body, id)) != elements(mvs_graph_type(body, root))) {
+    return -1;
+  }
+  for (uint32_t i = 0; i < r->region->carried_count; i++) {
+    if (r->body->roots[body_result(r, i)] == root) return (int)i;
+  }
+  const mvs_node *node = mvs_graph_node(body, root);
+  bool carried = node->op == MVS_OP_argument && node->attr.argument.kind == MVS_ARG_CARRIED;
+  return carried ? (int)node->attr.argument.index : -1;
+}
+
+static mvs_region_layout *new_region(mvs_layout *layout, const mvs_group *group,
+                                     mvs_schedule *body) {
+  mvs_region *region = group->region;
+  mvs_region_layout *r = MVS_NEW(layout->arena, mvs_region_layout);
+  r->node = group->heavy;
+  r->region = region;
+  r->body = body;
+  r->home = (uint32_t)layout->regions.count;
+  r->carried = MVS_ARRAY(layout->arena, region->carried_count + 1, uint32_t);
+  r->invariants = MVS_ARRAY(layout->arena, region->invariant_count + 1, mvs_place);
+  r->stacked = MVS_ARRAY(layout->arena, region->stacked_count + 1, mvs_place);
+  r->outputs = MVS_ARRAY(layout->arena, region->output_count + 1, mvs_place);
+  r->distances = MVS_ARRAY(layout->arena, region->output_count + 1, int64_t);
+  r->shares = MVS_ARRAY(layout->arena, region->output_count + 1, int);
+  for (uint32_t i = 0; i < region->read_count; i++) {
+    int64_t *distance = &r->distances[region->reads[i].output];
+    if (region->reads[i].distance > *distance) *distance = region->reads[i].distance;
+  }
+  for (uint32_t i = 0; i < region->output_count; i++) {
+    r->outputs[i] = nowhere;
+    r->shares[i] = find_share(r, i);
+  }
+  return r;
+}
+
+void mvs_regions_number(mvs_layout *layout, mvs_schedule *schedule) {
+  size_t bodies = 0;
+  for (size_t i = 0; i < schedule->groups.count; i++) {
+    const mvs_group *group = &schedule->groups.items[i];
+    if (!group->region) continue;
+    mvs_schedule *body = schedule->bodies.items[bodies++];
+    mvs_region_layout *region = new_region(layout, group, body);
+    MVS_PUSH(layout->arena, &layout->regions, region);
+    mvs_regions_number(layout, body);
+  }
+}
+
+mvs_region_layout *mvs_region_layout_of(const mvs_layout *layout, const mvs_region *region) {
+  for (size_t i = 0; i < layout->regions.count; i++) {
+    if (layout->regions.items[i]->region == region) return layout->regions.items[i];
+  }
+  return NULL;
+}
+
+/* --- carried values --- */
+
+static int64_t argument_shift(const mvs_region *region) { return region->reverse ? 1 : 0; }
+
+static int64_t result_shift(const mvs_region *region) { return region->reverse ? 0 : 1; }
+
+static int64_t first_slot(const mvs_region *region) {
+  return region->reverse ? region->count : 0;
+}
+
+static int64_t final_slot(const mvs_region *region) {
+  return region->reverse ? 0 : region->count;
+}
+
+void mvs_regions_start(mvs_graph_layout *g) {
+  for (size_t i = 0; i < g->schedule->bodies.count; i++) {
+    mvs_region_layout *r =
+        mvs_region_layout_of(g->layout, g->schedule->bodies.items[i]->region);
+    const mvs_node *node = region_node(g, r);
+    for (uint32_t k = 0; k < r->region->carried_count; k++) {
+      const mvs_type *type = mvs_graph_type(g->graph, node->inputs[k]);
+      r->carried[k] = mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, 2);
+      mvs_target target = {.kind = MVS_TARGET_INITIAL, .user = r->node, .until = r->node};
+      target.place = mvs_place_slot(r->carried[k], type, first_slot(r->region));
+      mvs_layout_want(g, node->inputs[k], target);
+    }
+  }
+}
+
+/* --- stacked outputs --- */
+
+static mvs_place stack_buffer(mvs_graph_layout *g, mvs_region_layout *r, uint32_t output) {
+  mvs_id id = body_result(r, r->region->carried_count + output);
+  const mvs_type *type = mvs_graph_type(r->region->body, id);
+  int64_t distance = r->distances[output];
+  uint32_t buffer =
+      mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, r->region->count + distance);
+  mvs_buffer *made = &g->layout->function->buffers.items[buffer];
+  made->zero_slots = distance;
+  made->zero_at_end = distance > 0 && r->region->reverse;
+  return mvs_place_slot(buffer, type, r->region->reverse ? 0 : distance);
+}
+
+/* A result of the graph that can be the output's buffer: it then leaves the list of targets. */
+static bool take_final(mvs_graph_layout *g, mvs_id get, mvs_place *place) {
+  mvs_target_list *targets = &g->targets[get];
+  for (size_t i = 0; i < targets->count; i++) {
+    if (targets->items[i].kind != MVS_TARGET_FINAL || targets->items[i].place.per_layer)
+      continue;
+    *place = targets->items[i].place;
+    for (size_t k = i + 1; k < targets->count; k++) targets->items[k - 1] = targets->items[k];
+    targets->count--;
+    return true;
+  }
+  return false;
+}
+
+static void place_output(mvs_graph_layout *g, mvs_region_layout *r, uint32_t output,
+                         mvs_id get) {
+  mvs_place *outer = &g->schedule->places[get];
+  const mvs_type *type = mvs_graph_type(g->graph, get);
+  mvs_id inner = body_result(r, r->region->carried_count + output);
+  const mvs_type *slot = mvs_graph_type(r->region->body, inner);
+  if (r->distances[output] == 0 && take_final(g, get, outer)) {
+    r->outputs[output] = mvs_place_slot(outer->buffer, slot, 0);
+    r->shares[output] = -1;
+    return;
+  }
+  int share = r->shares[output];
+  if (share < 0) {
+    r->outputs[output] = stack_buffer(g, r, output);
+  } else {
+    bool result = r->body->roots[body_result(r, (size_t)share)] == r->body->roots[inner];
+    int64_t shift = result ? result_shift(r->region) : argument_shift(r->region);
+    r->outputs[output] = mvs_place_slot(r->carried[share], slot, shift);
+  }
+  *outer = mvs_place_slot(r->outputs[output].buffer, type, r->outputs[output].shift);
+}
+
+mvs_status mvs_region_result(mvs_graph_layout *g, mvs_id get) {
+  const mvs_node *node = mvs_graph_node(g->graph, get);
+  const mvs_node *tuple = mvs_graph_node(g->graph, node->inputs[0]);
+  mvs_region_layout *r = mvs_region_layout_of(g->layout, tuple->attr.region.body);
+  uint32_t index = node->attr.index.value;
+  if (index < r->region->carried_count) {
+    g->schedule->places[get] =
+        mvs_place_slot(r->carried[index], &node->type, final_slot(r->region));
+  } else {
+    place_output(g, r, index - r->region->carried_count, get);
+  }
+  return MVS_OK;
+}
+
+/* --- arguments --- */
+
+/* A place of no layer: other regions' slots cannot be named from inside, so they are copied. */
+static mvs_place invariant_place(mvs_graph_layout *g, const mvs_region_layout *r,
+                                 mvs_id outer) {
+  mvs_place place = g->schedule->places[outer];
+  if (!place.per_layer) return place;
+  const mvs_type *type = mvs_graph_type(g->graph, outer);
+  uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, 1);
+  mvs_copy copy = {outer, {.kind = MVS_TARGET_INITIAL, .user = r->node, .until = MVS_NONE}};
+  copy.target.place = mvs_place_whole(buffer, type);
+  MVS_PUSH(g->layout->arena, &g->copies, copy);
+  return copy.target.place;
+}
+
+static mvs_status cannot_stack(const mvs_graph_layout *g, mvs_id outer) {
+  const mvs_node *node = mvs_graph_node(g->graph, outer);
+  mvs_diag_error(g->layout->diag, node->span,
+                 "memory: layers of %%%u do not lie behind one another", outer);
+  return MVS_ERR_INTERNAL;
+}
+
+/* One layer's slice: whole values have their layers behind one another, so that the buffer can
+ * be seen as slots. */
+static mvs_status stacked_place(mvs_graph_layout *g, mvs_id outer, mvs_place *out) {
+  mvs_place place = g->schedule->places[outer];
+  mvs_type slot = mvs_region_slice_type(mvs_graph_type(g->graph, outer));
+  mvs_buffer *buffer = &g->layout->function->buffers.items[place.buffer];
+  int64_t size = elements(&slot), bytes = size * mvs_dtype_size(slot.dtype);
+  int64_t held = buffer->fixed + buffer->per_batch;
+  if (place.offset % size != 0) return cannot_stack(g, outer);
+  if (held != bytes) {
+    bool batched = buffer->per_batch > 0;
+    if (buffer->slots_kept != 1 || held % bytes != 0 || (batched && place.offset > 0)) {
+      return cannot_stack(g, outer);
+    }
+    buffer->slots_kept = buffer->slots_least = held / bytes;
+    buffer->fixed = batched ? 0 : bytes;
+    buffer->per_batch = batched ? bytes : 0;
+  }
+  *out = mvs_place_slot(place.buffer, &slot, place.shift + place.offset / size);
+  return MVS_OK;
+}
+
+mvs_status mvs_region_arguments(mvs_graph_layout *g, mvs_region_layout *r) {
+  const mvs_node *node = region_node(g, r);
+  const mvs_id *next = node->inputs + r->region->carried_count;
+  for (uint32_t i = 0; i < r->region->invariant_count; i++) {
+    r->invariants[i] = invariant_place(g, r, *next++);
+  }
+  for (uint32_t i = 0; i < r->region->stacked_count; i++) {
+    MVS_TRY(stacked_place(g, *next++, &r->stacked[i]));
+  }
+  for (uint32_t i = 0; i < r->region->output_count; i++) {
+    bool wanted = r->distances[i] > 0 && r->outputs[i].buffer == UINT32_MAX;
+    if (wanted) r->outputs[i] = stack_buffer(g, r, i);
+  }
+  return MVS_OK;
+}
+
+mvs_place mvs_region_argument_place(const mvs_region_layout *r, const mvs_node *node) {
+  uint32_t index = node->attr.argument.index;
+  switch (node->attr.argument.kind) {
+    case MVS_ARG_CARRIED:
+      return mvs_place_slot(r->carried[index], &node->type, argument_shift(r->region));
+    case MVS_ARG_INVARIANT:
+      return r->invariants[index];
+    case MVS_ARG_STACKED:
+      return r->stacked[index];
+    case MVS_ARG_READ: {
+      const mvs_read *read = &r->region->reads[index];
+      mvs_place place = r->outputs[read->output];
+      place.shift += r->region->reverse ? read->distance : -read->distance;
+      return place;
+    }
+    case MVS_ARG_LAYER:
+      break;
+  }
+  return nowhere;
+}
+
+mvs_place mvs_region_result_place(const mvs_region_layout *r, size_t index) {
+  const mvs_region *region = r->region;
+  if (index < region->carried_count) {
+    const mvs_type *type = mvs_graph_type(region->body, body_result(r, index));
+    return mvs_place_slot(r->carried[index], type, result_shift(region));
+  }
+  size_t output = index - region->carried_count;
+  return r->shares[output] >= 0 ? nowhere : r->outputs[output];
+}

@@ -1,0 +1,222 @@
+/* schedule.c: the order of groups. A list schedule: among the groups whose inputs are there,
+ * first one that frees at least as much memory as it takes, else the one whose nodes the model
+ * names first. Bodies are scheduled alike. */
+#include "compiler/passes/pass.h"
+#include "compiler/passes/plan.h"
+
+/* Batch at which bytes are compared, as in fuse. */
+#define NOMINAL_BATCH 32
+
+typedef MVS_LIST(int) int_list;
+
+typedef struct scheduler {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  mvs_schedule *schedule;
+  int *writer;         /* per node: the group that stores it, -1: none */
+  int_list *loads;     /* per group: roots that it needs, each once, as node ids */
+  int *users_left;     /* per node: readers not yet scheduled; results never run out */
+  int *waits;          /* per group: groups before it that are not yet scheduled */
+  int_list *followers; /* per group: groups that wait for it */
+  mvs_id *order_key;   /* per group */
+} scheduler;
+
+static const mvs_node *node_of(const scheduler *s, mvs_id id) {
+  return mvs_graph_node(s->schedule->graph, id);
+}
+
+/* --- what groups read and write --- */
+
+static void find_writers(scheduler *s) {
+  mvs_id size = mvs_graph_size(s->schedule->graph);
+  for (mvs_id id = 0; id < size; id++) s->writer[id] = -1;
+  for (size_t g = 0; g < s->schedule->groups.count; g++) {
+    const mvs_group *group = &s->schedule->groups.items[g];
+    s->order_key[g] = group->heavy;
+    if (group->nests.count == 0) {
+      s->writer[group->heavy] = (int)g;
+      continue;
+    }
+    s->order_key[g] = MVS_NONE;
+    for (size_t n = 0; n < group->nests.count; n++) {
+      const mvs_nest_plan *nest = &group->nests.items[n];
+      for (size_t i = 0; i < nest->outputs.count; i++) {
+        mvs_id id = nest->outputs.items[i];
+        s->writer[id] = (int)g;
+        if (id < s->order_key[g]) s->order_key[g] = id;
+      }
+    }
+  }
+  for (mvs_id id = 0; id < size; id++) {
+    if (node_of(s, id)->op == MVS_OP_get) s->writer[id] = s->writer[node_of(s, id)->inputs[0]];
+  }
+}
+
+static void add_wait(scheduler *s, int group, int before) {
+  if (before == group) return;
+  for (size_t i = 0; i < s->followers[before].count; i++) {
+    if (s->followers[before].items[i] == group) return;
+  }
+  MVS_PUSH(s->arena, &s->followers[before], group);
+  s->waits[group]++;
+}
+
+/* A concat that no kernel stores is there when its parts are. */
+static void add_load(scheduler *s, int group, mvs_id id) {
+  mvs_id root = s->schedule->roots[id];
+  if (root == MVS_NONE) return;
+  const mvs_node *node = node_of(s, root);
+  bool known = false;
+  for (size_t i = 0; i < s->loads[group].count && !known; i++) {
+    known = s->loads[group].items[i] == (int)root;
+  }
+  if (!known) {
+    MVS_PUSH(s->arena, &s->loads[group], (int)root);
+    s->users_left[root]++;
+  }
+  if (s->writer[root] >= 0) {
+    add_wait(s, group, s->writer[root]);
+  } else if (node->op == MVS_OP_concat) {
+    for (int i = 0; i < node->input_count; i++) add_load(s, group, node->inputs[i]);
+  }
+}
+
+static void find_loads(scheduler *s) {
+  for (size_t g = 0; g < s->schedule->groups.count; g++) {
+    const mvs_group *group = &s->schedule->groups.items[g];
+    if (group->nests.count == 0) {
+      const mvs_node *node = node_of(s, group->heavy);
+      for (int i = 0; i < node->input_count; i++) add_load(s, (int)g, node->inputs[i]);
+    }
+    for (size_t n = 0; n < group->nests.count; n++) {
+      const mvs_nest_plan *nest = &group->nests.items[n];
+      for (size_t i = 0; i < nest->leaves.count; i++)
+        add_load(s, (int)g, nest->leaves.items[i]);
+    }
+  }
+  const mvs_results *results = mvs_graph_results((mvs_graph *)s->schedule->graph);
+  for (size_t i = 0; i < results->count; i++) {
+    mvs_id root = s->schedule->roots[results->items[i].id];
+    if (root != MVS_NONE) s->users_left[root]++;
+  }
+}
+
+/* --- choosing --- */
+
+static int64_t bytes_of(const scheduler *s, mvs_id id) {
+  const mvs_type *type = mvs_graph_type(s->schedule->graph, id);
+  return mvs_type_count(type, NOMINAL_BATCH) * mvs_dtype_size(type->dtype);
+}
+
+static int64_t bytes_taken(const scheduler *s, const mvs_group *group) {
+  int64_t taken = 0;
+  if (group->group_class == MVS_GROUP_MATMUL) return bytes_of(s, group->heavy);
+  for (size_t n = 0; n < group->nests.count; n++) {
+    const mvs_nest_plan *nest = &group->nests.items[n];
+    for (size_t i = 0; i < nest->outputs.count; i++) {
+      taken += bytes_of(s, nest->outputs.items[i]);
+    }
+  }
+  return taken;
+}
+
+/* Results of the graph take no memory that a schedule could save. */
+static int64_t bytes_of_results(const scheduler *s, int group) {
+  int64_t bytes = 0;
+  const mvs_results *results = mvs_graph_results((mvs_graph *)s->schedule->graph);
+  for (size_t i = 0; i < results->count; i++) {
+    mvs_id root = s->schedule->roots[results->items[i].id];
+    if (root != MVS_NONE && s->writer[root] == group) bytes += bytes_of(s, root);
+  }
+  return bytes;
+}
+
+static int64_t bytes_freed(const scheduler *s, int group) {
+  int64_t freed = 0;
+  for (size_t i = 0; i < s->loads[group].count; i++) {
+    mvs_id root = (mvs_id)s->loads[group].items[i];
+    if (s->writer[root] >= 0 && s->users_left[root] == 1) freed += bytes_of(s, root);
+  }
+  return freed;
+}
+
+static int choose(const scheduler *s, const bool *done) {
+  int best = -1;
+  bool best_frees = false;
+  for (size_t g = 0; g < s->schedule->groups.count; g++) {
+    if (done[g] || s->waits[g] > 0) continue;
+    const mvs_group *group = &s->schedule->groups.items[g];
+    int64_t net = bytes_taken(s, group) - bytes_of_results(s, (int)g);
+    bool frees = bytes_freed(s, (int)g) >= net;
+    bool earlier = best < 0 || s->order_key[g] < s->order_key[best];
+    if (best < 0 || (frees && !best_frees) || (frees == best_frees && earlier)) {
+      best = (int)g;
+      best_frees = frees;
+    }
+  }
+  return best;
+}
+
+static void finish(scheduler *s, int group) {
+  for (size_t i = 0; i < s->loads[group].count; i++) s->users_left[s->loads[group].items[i]]--;
+  for (size_t i = 0; i < s->followers[group].count; i++) {
+    s->waits[s->followers[group].items[i]]--;
+  }
+}
+
+static mvs_schedule *body_of(const mvs_schedule *schedule, const mvs_region *region) {
+  for (size_t i = 0; i < schedule->bodies.count; i++) {
+    if (schedule->bodies.items[i]->region == region) return schedule->bodies.items[i];
+  }
+  return NULL;
+}
+
+/* Puts groups into their order, and bodies into that of their groups. */
+static void reorder(mvs_arena *arena, mvs_schedule *schedule, const int *order) {
+  size_t count = schedule->groups.count, bodies = 0;
+  mvs_group *groups = MVS_ARRAY(arena, count + 1, mvs_group);
+  mvs_schedule **sorted = MVS_ARRAY(arena, schedule->bodies.count + 1, mvs_schedule *);
+  for (size_t i = 0; i < count; i++) {
+    groups[i] = schedule->groups.items[order[i]];
+    if (groups[i].region) sorted[bodies++] = body_of(schedule, groups[i].region);
+  }
+  memcpy(schedule->groups.items, groups, count * sizeof *groups);
+  if (bodies) memcpy(schedule->bodies.items, sorted, bodies * sizeof(mvs_schedule *));
+}
+
+static mvs_status schedule_graph(mvs_compilation *compilation, mvs_schedule *schedule) {
+  size_t nodes = (size_t)mvs_graph_size(schedule->graph) + 1, count = schedule->groups.count;
+  mvs_arena *arena = compilation->arena;
+  scheduler s = {.arena = arena, .diag = compilation->diag, .schedule = schedule};
+  s.writer = MVS_ARRAY(arena, nodes, int);
+  s.users_left = MVS_ARRAY(arena, nodes, int);
+  s.loads = MVS_ARRAY(arena, count + 1, int_list);
+  s.followers = MVS_ARRAY(arena, count + 1, int_list);
+  s.waits = MVS_ARRAY(arena, count + 1, int);
+  s.order_key = MVS_ARRAY(arena, count + 1, mvs_id);
+  bool *done = MVS_ARRAY(arena, count + 1, bool);
+  int *order = MVS_ARRAY(arena, count + 1, int);
+  find_writers(&s);
+  find_loads(&s);
+  for (size_t i = 0; i < count; i++) {
+    order[i] = choose(&s, done);
+    if (order[i] < 0) {
+      mvs_diag_error(compilation->diag, (mvs_span){0}, "schedule: kernels wait for each other");
+      return MVS_ERR_INTERNAL;
+    }
+    done[order[i]] = true;
+    finish(&s, order[i]);
+  }
+  if (count) reorder(arena, schedule, order);
+  for (size_t i = 0; i < schedule->bodies.count; i++) {
+    MVS_TRY(schedule_graph(compilation, schedule->bodies.items[i]));
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_pass_schedule(mvs_compilation *compilation) {
+  for (size_t i = 0; i < compilation->plan->functions.count; i++) {
+    MVS_TRY(schedule_graph(compilation, compilation->plan->functions.items[i].top));
+  }
+  return MVS_OK;
+}
