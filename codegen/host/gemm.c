@@ -164,21 +164,6 @@ static void unit_by_rows(gemm *g, const unit_range *r, int64_t *scratch) {
   each_panel(g, r, MVS_TILE_BY_ROWS, g->shape->c, c_of(g, r), mvs_emit_i64(e, 0), tile);
 }
 
-/* Rounds the unit's f32 sums into a C of bf16. */
-static void round_rows(gemm *g, const unit_range *r, LLVMValueRef sums, int64_t stride) {
-  mvs_emit *e = g->e;
-  LLVMValueRef zero = mvs_emit_i64(e, 0), c = c_of(g, r);
-  mvs_loop rows = mvs_emit_loop(e, zero, r->rows, 1);
-  mvs_loop columns = mvs_emit_loop(e, zero, r->columns, MVS_LANES);
-  LLVMValueRef from = mvs_emit_add(e, mvs_emit_times(e, rows.index, stride), columns.index);
-  LLVMValueRef to = mvs_emit_add(e, mvs_emit_times(e, rows.index, g->shape->n), columns.index);
-  LLVMValueRef value = mvs_emit_load_vector(e, MVS_F32, offset(g, MVS_F32, sums, from), NULL);
-  mvs_emit_store(e, MVS_BF16, offset(g, MVS_BF16, c, to), value,
-                 mvs_emit_mask(e, columns.index, r->columns), false);
-  mvs_emit_loop_end(e, &columns);
-  mvs_emit_loop_end(e, &rows);
-}
-
 static void unit_by_columns(gemm *g, const unit_range *r, int64_t *scratch) {
   mvs_emit *e = g->e;
   int64_t width = round_up(g->division.row_chunk, MVS_LANES);
@@ -206,7 +191,17 @@ static void unit_by_columns(gemm *g, const unit_range *r, int64_t *scratch) {
                         .start_stride = sums_stride};
   each_panel(g, r, MVS_TILE_BY_COLUMNS, MVS_F32, sums, loop.index, tile);
   mvs_emit_loop_end(e, &loop);
-  if (rounds) round_rows(g, r, sums, stride);
+  if (rounds) {
+    mvs_pack_call round = {MVS_BF16,
+                           sums,
+                           sums_stride,
+                           r->rows,
+                           r->columns,
+                           c_of(g, r),
+                           mvs_emit_i64(e, g->shape->n),
+                           NULL};
+    mvs_pack_round(e, &round);
+  }
   *scratch = K_CHUNK * width * 4 + (rounds ? g->division.row_chunk * stride * 4 : 0);
 }
 

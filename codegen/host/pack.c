@@ -6,6 +6,7 @@ enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, SCALE, PARAM
 typedef struct pack {
   mvs_emit *e;
   mvs_dtype from, to;
+  bool exact; /* writes no padding */
   LLVMValueRef parameters[PARAMETERS];
 } pack;
 
@@ -44,23 +45,38 @@ static LLVMValueRef element(pack *p, int matrix, mvs_dtype dtype, LLVMValueRef r
 
 /* --- copy --- */
 
+static void copy_rows(pack *p) {
+  mvs_emit *e = p->e;
+  LLVMValueRef zero = mvs_emit_i64(e, 0);
+  mvs_loop rows = mvs_emit_loop(e, zero, p->parameters[ROWS], 1);
+  mvs_loop columns = mvs_emit_loop(e, zero, p->parameters[COLUMNS], MVS_LANES);
+  LLVMValueRef mask = mvs_emit_mask(e, columns.index, p->parameters[COLUMNS]);
+  LLVMValueRef from = element(p, SOURCE, p->from, rows.index, columns.index);
+  LLVMValueRef to = element(p, TARGET, p->to, rows.index, columns.index);
+  LLVMValueRef value = mvs_emit_load_vector(e, p->from, from, mask);
+  mvs_emit_store(e, p->to, to, value, p->exact ? mask : NULL, false);
+  mvs_emit_loop_end(e, &columns);
+  mvs_emit_loop_end(e, &rows);
+}
+
+static void copy(pack *p, const char *name, const mvs_pack_call *c) {
+  LLVMValueRef function;
+  mvs_place_kept place;
+  if (open(p, name, &function, &place)) {
+    copy_rows(p);
+    mvs_emit_shared_end(p->e, &place);
+  }
+  call(p->e, function, c);
+}
+
 void mvs_pack_copy(mvs_emit *e, const mvs_pack_call *c) {
   pack p = {.e = e, .from = c->type, .to = MVS_F32};
-  LLVMValueRef function, zero = mvs_emit_i64(e, 0);
-  mvs_place_kept place;
-  if (open(&p, "copy", &function, &place)) {
-    mvs_loop rows = mvs_emit_loop(e, zero, p.parameters[ROWS], 1);
-    mvs_loop columns = mvs_emit_loop(e, zero, p.parameters[COLUMNS], MVS_LANES);
-    LLVMValueRef mask = mvs_emit_mask(e, columns.index, p.parameters[COLUMNS]);
-    LLVMValueRef from = element(&p, SOURCE, p.from, rows.index, columns.index);
-    LLVMValueRef to = element(&p, TARGET, MVS_F32, rows.index, columns.index);
-    LLVMValueRef value = mvs_emit_load_vector(e, p.from, from, mask);
-    mvs_emit_store(e, MVS_F32, to, value, NULL, false);
-    mvs_emit_loop_end(e, &columns);
-    mvs_emit_loop_end(e, &rows);
-    mvs_emit_shared_end(e, &place);
-  }
-  call(e, function, c);
+  copy(&p, "copy", c);
+}
+
+void mvs_pack_round(mvs_emit *e, const mvs_pack_call *c) {
+  pack p = {.e = e, .from = MVS_F32, .to = c->type, .exact = true};
+  copy(&p, "round", c);
 }
 
 /* --- transpose --- */

@@ -6,7 +6,7 @@
 #include "codegen/host/emit.h"
 
 typedef struct mvs_pack_call {
-  mvs_dtype type; /* of the source (copy, transpose) or the target (restore) */
+  mvs_dtype type; /* of the source (copy, transpose) or target */
   LLVMValueRef source, source_stride;
   LLVMValueRef rows, columns; /* of the source, i64 */
   LLVMValueRef target, target_stride;
@@ -21,5 +21,8 @@ void mvs_pack_transpose(mvs_emit *e, const mvs_pack_call *call);
 /* target[j][i] = source[i][j] for f32 source; writes exactly columns x rows elements. Reads
  * whole vectors of 16 source columns. */
 void mvs_pack_restore(mvs_emit *e, const mvs_pack_call *call);
+/* target[i][j] = source[i][j] for f32 source; writes exactly rows x columns elements. Reads
+ * whole vectors of 16 source columns. */
+void mvs_pack_round(mvs_emit *e, const mvs_pack_call *call);
 
 #endif

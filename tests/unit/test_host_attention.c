@@ -1,0 +1,170 @@
+/* Attention and its gradient against float64 loops: odd sizes, grouped key-value heads, bf16.
+ */
+#include "tests/unit/host_harness.h"
+
+typedef struct shape {
+  int64_t tokens, heads, kv_heads, dim;
+  mvs_dtype dtype;
+} shape;
+
+enum { Q, K, V, O, LSE, DO, DQ, DK, DV, COUNT };
+
+static void build(harness *h, const shape *s, bool gradient) {
+  harness_open(h, "k0_attention", gradient ? MVS_KERNEL_ATTENTION_GRAD : MVS_KERNEL_ATTENTION);
+  for (int i = 0; i < (gradient ? COUNT : DO); ++i) {
+    bool written = gradient ? i >= DQ : i >= O;
+    add_operand(h, i == LSE ? MVS_F32 : s->dtype, written);
+  }
+  h->kernel.attention = (mvs_attention_shape){
+      s->tokens, s->heads, s->kv_heads, s->dim, 1 / sqrt((double)s->dim), s->dtype};
+}
+
+/* --- the reference, one query of one head --- */
+
+typedef struct reference {
+  const shape *s;
+  void **operands;
+  double *sums[COUNT]; /* what O, LSE, DQ, DK, DV should be */
+} reference;
+
+static int64_t at(const shape *s, int64_t b, int64_t t, int64_t head, int64_t heads) {
+  return ((b * s->tokens + t) * heads + head) * s->dim;
+}
+
+static double dot(const reference *r, int a, int64_t a_at, int b, int64_t b_at) {
+  double sum = 0;
+  for (int64_t d = 0; d < r->s->dim; ++d) {
+    sum += take(r->operands[a], r->s->dtype, a_at + d) *
+           take(r->operands[b], r->s->dtype, b_at + d);
+  }
+  return sum;
+}
+
+/* Weights of one query into p; returns the log of their sum. */
+static double weights(const reference *r, int64_t b, int64_t head, int64_t q, double *p) {
+  const shape *s = r->s;
+  double scale = 1 / sqrt((double)s->dim), most = -INFINITY, total = 0;
+  int64_t kv = head / (s->heads / s->kv_heads);
+  for (int64_t j = 0; j < s->tokens; ++j) {
+    p[j] = scale * dot(r, Q, at(s, b, q, head, s->heads), K, at(s, b, j, kv, s->kv_heads));
+    most = fmax(most, p[j]);
+  }
+  for (int64_t j = 0; j < s->tokens; ++j) total += exp(p[j] - most);
+  for (int64_t j = 0; j < s->tokens; ++j) p[j] = exp(p[j] - most) / total;
+  return most + log(total);
+}
+
+static void forward_query(reference *r, int64_t b, int64_t head, int64_t q, const double *p) {
+  const shape *s = r->s;
+  int64_t kv = head / (s->heads / s->kv_heads);
+  for (int64_t j = 0; j < s->tokens; ++j) {
+    for (int64_t d = 0; d < s->dim; ++d) {
+      r->sums[O][at(s, b, q, head, s->heads) + d] +=
+          p[j] * take(r->operands[V], s->dtype, at(s, b, j, kv, s->kv_heads) + d);
+    }
+  }
+}
+
+static void backward_query(reference *r, int64_t b, int64_t head, int64_t q, const double *p) {
+  const shape *s = r->s;
+  double scale = 1 / sqrt((double)s->dim);
+  int64_t kv = head / (s->heads / s->kv_heads), q_at = at(s, b, q, head, s->heads);
+  double delta = dot(r, DO, q_at, O, q_at);
+  for (int64_t j = 0; j < s->tokens; ++j) {
+    int64_t k_at = at(s, b, j, kv, s->kv_heads);
+    double slope = scale * p[j] * (dot(r, DO, q_at, V, k_at) - delta);
+    for (int64_t d = 0; d < s->dim; ++d) {
+      r->sums[DQ][q_at + d] += slope * take(r->operands[K], s->dtype, k_at + d);
+      r->sums[DK][k_at + d] += slope * take(r->operands[Q], s->dtype, q_at + d);
+      r->sums[DV][k_at + d] += p[j] * take(r->operands[DO], s->dtype, q_at + d);
+    }
+  }
+}
+
+static void expect(reference *r, int64_t batch, bool gradient) {
+  const shape *s = r->s;
+  double *p = calloc((size_t)s->tokens, sizeof *p);
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t head = 0; head < s->heads; ++head) {
+      for (int64_t q = 0; q < s->tokens; ++q) {
+        double lse = weights(r, b, head, q, p);
+        if (gradient) {
+          backward_query(r, b, head, q, p);
+        } else {
+          r->sums[LSE][(b * s->heads + head) * s->tokens + q] = lse;
+          forward_query(r, b, head, q, p);
+        }
+      }
+    }
+  }
+  free(p);
+}
+
+/* --- comparison --- */
+
+static int64_t size_of(const shape *s, int operand, int64_t batch) {
+  if (operand == LSE) return batch * s->heads * s->tokens;
+  bool keys = operand == K || operand == V || operand == DK || operand == DV;
+  return batch * s->tokens * (keys ? s->kv_heads : s->heads) * s->dim;
+}
+
+static void compare(const reference *r, int operand, int64_t batch) {
+  mvs_dtype dtype = operand == LSE ? MVS_F32 : r->s->dtype;
+  for (int64_t i = 0; i < size_of(r->s, operand, batch); ++i) {
+    double want = r->sums[operand][i], got = take(r->operands[operand], dtype, i);
+    /* The gradient reads an o that was rounded to bf16: 2^-9 of a few. */
+    double allowed = dtype == MVS_BF16 ? fabs(want) * 0x1p-8 + 1e-3 : 1e-5;
+    if (!(fabs(got - want) <= allowed)) {
+      print_message("operand %d at %ld: %g, not %g\n", operand, (long)i, got, want);
+    }
+    assert_true(fabs(got - want) <= allowed);
+  }
+}
+
+static void run_kernel(const shape *s, int level, bool gradient, reference *r, int64_t batch) {
+  harness h;
+  build(&h, s, gradient);
+  harness_compile(&h, level, false);
+  void *operands[COUNT + 1];
+  memcpy(operands, r->operands, COUNT * sizeof *operands);
+  if (level_runs(level)) harness_run(&h, operands, batch, 0);
+  harness_close(&h);
+}
+
+static void run_shape(const shape *s, int level, int64_t batch) {
+  void *operands[COUNT];
+  reference r = {.s = s, .operands = operands};
+  uint64_t seed = 12;
+  for (int i = 0; i < COUNT; ++i) {
+    bool given = i <= V || i == DO;
+    int64_t size = size_of(s, i, batch);
+    operands[i] = make_array(i == LSE ? MVS_F32 : s->dtype, size, given ? &seed : NULL);
+    r.sums[i] = calloc((size_t)size, sizeof(double));
+  }
+  for (int gradient = 0; gradient < 2 && level_runs(level); ++gradient) {
+    run_kernel(s, level, gradient, &r, batch);
+    expect(&r, batch, gradient);
+    for (int i = gradient ? DQ : O; i < (gradient ? COUNT : DO); ++i) compare(&r, i, batch);
+  }
+  for (int i = 0; i < COUNT; ++i) free(operands[i]), free(r.sums[i]);
+}
+
+static void odd_shapes(void **state) {
+  (void)state;
+  static const shape shapes[] = {
+      {1, 1, 1, 1, MVS_F32},   {7, 2, 1, 15, MVS_F32},   {20, 4, 4, 16, MVS_F32},
+      {33, 4, 2, 33, MVS_F32}, {17, 6, 2, 8, MVS_BF16},  {80, 2, 1, 64, MVS_BF16},
+      {49, 3, 3, 70, MVS_F32}, {600, 1, 1, 16, MVS_F32},
+  };
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; ++i) {
+    for (int level = 0; level < LEVELS; ++level)
+      run_shape(&shapes[i], level, 1 + (int64_t)i % 2);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(odd_shapes),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
