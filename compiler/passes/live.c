@@ -14,7 +14,9 @@ static mvs_live_region *live_region(mvs_arena *arena, mvs_live *live, const mvs_
   if (live->regions[id]) return live->regions[id];
   const mvs_region *region = mvs_graph_node(graph, id)->attr.region.body;
   mvs_live_region *made = MVS_NEW(arena, mvs_live_region);
-  made->results = MVS_ARRAY(arena, region->carried_count + region->output_count + 1, bool);
+  uint32_t results = region->carried_count + region->output_count;
+  made->results = MVS_ARRAY(arena, results + 1, bool);
+  made->taken = MVS_ARRAY(arena, results + 1, bool);
   made->invariants = MVS_ARRAY(arena, region->invariant_count + 1, bool);
   made->stacked = MVS_ARRAY(arena, region->stacked_count + 1, bool);
   made->reads = MVS_ARRAY(arena, region->read_count + 1, bool);
@@ -89,7 +91,8 @@ static void mark_inputs(mvs_arena *arena, mvs_live *live, const mvs_graph *graph
   for (int i = 0; i < node->input_count; i++) live->nodes[node->inputs[i]] = true;
   if (node->op != MVS_OP_get) return;
   if (mvs_graph_node(graph, node->inputs[0])->op != MVS_OP_region) return;
-  live_region(arena, live, graph, node->inputs[0])->results[node->attr.index.value] = true;
+  mvs_live_region *need = live_region(arena, live, graph, node->inputs[0]);
+  need->results[node->attr.index.value] = need->taken[node->attr.index.value] = true;
 }
 
 /* Inputs have smaller ids, so that all users of a node are seen before it. */

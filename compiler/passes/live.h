@@ -9,6 +9,7 @@
  * takes it or when a live argument of the body names it; the rest when the body names them. */
 typedef struct mvs_live_region {
   bool *results; /* carried values, then stacked outputs */
+  bool *taken;   /* those among them that a live `get` takes */
   bool *invariants;
   bool *stacked;
   bool *reads;

@@ -125,7 +125,7 @@ static void take_results(mvs_region_work *work, mvs_id made, const uint32_t *out
   mvs_graph *to = work->outer->to;
   uint32_t carried = work->builder->region->carried_count;
   for (uint32_t i = 0; i < from->carried_count + from->output_count; i++) {
-    if (!work->need->results[i] || results[i] != MVS_NONE) continue;
+    if (!work->need->taken[i] || results[i] != MVS_NONE) continue;
     if (i >= from->carried_count) {
       results[i] =
           mvs_build_get(to, made, carried + outputs[i - from->carried_count], from->span);
