@@ -1,0 +1,205 @@
+/* command_bench.c: where a training step's time goes, kernel by kernel. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/commands.h"
+#include "runtime/init.h"
+#include "runtime/memory.h"
+#include "runtime/pool.h"
+#include "runtime/progress.h"
+#include "runtime/random.h"
+#include "runtime/training.h"
+
+#define DEFAULT_STEPS 3
+#define DATA_STREAM   0x20000000u
+#define DATA_SAMPLES  4096
+#define COPY_BYTES    ((int64_t)64 << 20)
+#define COPY_ROUNDS   5
+
+static const mvs_option_row bench_rows[] = {
+    {"batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples a step (default: the model's)"},
+    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples at a time (default: the batch)"},
+    {"steps", MVS_OPTION_INTEGER, "N", 1, 1e6, "timed steps, after one to warm up (default 3)"},
+};
+
+static void rows(mvs_session *session, mvs_option_rows *list) {
+  mvs_rows_add(session->arena, list, bench_rows, sizeof bench_rows / sizeof *bench_rows);
+}
+
+/* --- made-up data: times do not depend on values --- */
+
+typedef struct made_up {
+  mvs_data source;
+  const mvs_program *program;
+} made_up;
+
+static const Mvs__ModelInput *input_of(const mvs_program *program, const char *tensor) {
+  for (size_t at = 0; at < program->n_inputs; at++) {
+    const Mvs__ModelInput *input = program->inputs[at];
+    if (strcmp(input->conditioning ? input->name : "x0", tensor) == 0) return input;
+  }
+  return NULL;
+}
+
+static void fill(mvs_data *data, const char *tensor, const int64_t *index, int64_t count,
+                 void *out) {
+  const Mvs__ModelInput *input = input_of(((made_up *)data)->program, tensor);
+  int64_t elements = 1;
+  for (size_t at = 0; input && at < input->n_shape; at++) elements *= input->shape[at];
+  for (int64_t sample = 0; sample < count; sample++) {
+    mvs_random_key key = {.stream = DATA_STREAM, .sample = (uint32_t)index[sample]};
+    for (int64_t at = 0; at < elements; at++) {
+      float value = mvs_random_normal(key, (uint32_t)at);
+      if (input && strcmp(input->dtype, "i32") == 0) {
+        ((int32_t *)out)[sample * elements + at] = (int32_t)(index[sample] % 10);
+      } else {
+        ((float *)out)[sample * elements + at] = value;
+      }
+    }
+  }
+}
+
+static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, const char *dtype,
+                        int rank, const int64_t *shape) {
+  (void)data, (void)diag, (void)tensor, (void)dtype, (void)rank, (void)shape;
+  return MVS_OK;
+}
+
+static void close_data(mvs_data *data) { (void)data; }
+
+/* --- the machine's own speed --- */
+
+static void copy_part(void *user, int thread, int64_t begin, int64_t end) {
+  char *memory = user;
+  (void)thread;
+  memcpy(memory + begin * 4096, memory + COPY_BYTES + begin * 4096,
+         (size_t)(end - begin) * 4096);
+}
+
+/* Bytes a second that all threads together read and write when copying; the best of a few. */
+static double copy_rate(mvs_session *session) {
+  char *memory = malloc((size_t)COPY_BYTES * 2);
+  double best = 0;
+  if (!memory) return 0;
+  memset(memory, 1, (size_t)COPY_BYTES * 2);
+  for (int round = 0; round < COPY_ROUNDS; round++) {
+    double begin = mvs_seconds();
+    mvs_pool_run(mvs_device_pool(session->device), COPY_BYTES / 4096, copy_part, memory);
+    double rate = 2 * (double)COPY_BYTES / (mvs_seconds() - begin);
+    if (rate > best) best = rate;
+  }
+  free(memory);
+  return best;
+}
+
+/* --- the table --- */
+
+typedef struct bench_row {
+  const Mvs__Kernel *kernel;
+  mvs_kernel_time time;
+} bench_row;
+
+static int slowest_first(const void *left, const void *right) {
+  const bench_row *a = left, *b = right;
+  if (a->time.seconds != b->time.seconds) return a->time.seconds < b->time.seconds ? 1 : -1;
+  return strcmp(a->kernel->name, b->kernel->name);
+}
+
+static void print_row(const bench_row *row, double steps, double total, double copy) {
+  double seconds = row->time.seconds, rate = row->time.bytes / seconds;
+  printf("%9.3f %5.1f%% %8.0f %9.2f %8.2f %4.0f%% %9.2f  %-14s %s\n", 1e3 * seconds / steps,
+         100 * seconds / total, (double)row->time.launches / steps,
+         row->time.bytes / steps / 1e6, rate / 1e9, copy > 0 ? 100 * rate / copy : 0,
+         row->time.flops / seconds / 1e9, row->kernel->kind,
+         *row->kernel->why ? row->kernel->why : row->kernel->name);
+}
+
+static void print_table(mvs_session *session, const mvs_kernel_time *times, double steps,
+                        double wall) {
+  const mvs_program *program = session->program;
+  bench_row *list = MVS_ARRAY(session->arena, program->n_kernels, bench_row);
+  size_t count = 0;
+  double total = 0, copy = copy_rate(session);
+  for (size_t at = 0; at < program->n_kernels; at++) {
+    if (!times[at].launches) continue;
+    list[count++] = (bench_row){.kernel = program->kernels[at], .time = times[at]};
+    total += times[at].seconds;
+  }
+  if (count) qsort(list, count, sizeof *list, slowest_first);
+  printf("%9s %6s %8s %9s %8s %5s %9s  %-14s %s\n", "ms", "share", "launches", "MB", "GB/s",
+         "copy", "GFLOP/s", "kind", "what");
+  for (size_t at = 0; at < count; at++) print_row(&list[at], steps, total, copy);
+  printf(
+      "kernels %.3f ms a step, everything %.3f ms; copying memory runs at %.1f GB/s (\"copy\" "
+      "is the share of that)\n",
+      1e3 * total / steps, 1e3 * wall / steps, copy / 1e9);
+}
+
+/* --- running --- */
+
+static mvs_status one_step(mvs_training *training, int64_t step) {
+  double loss, norm;
+  MVS_TRY(mvs_training_gradients(training, step, &loss, &norm));
+  return mvs_optimizer_step(mvs_training_optimizer(training), step, norm);
+}
+
+static mvs_status measure(mvs_session *session, mvs_training *training, int64_t steps) {
+  mvs_kernel_time *times =
+      MVS_ARRAY(session->arena, session->program->n_kernels, mvs_kernel_time);
+  MVS_TRY(one_step(training, 0));
+  mvs_executor_profile(session->executor, times);
+  double begin = mvs_seconds();
+  for (int64_t step = 1; step <= steps; step++) MVS_TRY(one_step(training, step));
+  double wall = mvs_seconds() - begin;
+  mvs_executor_profile(session->executor, NULL);
+  print_table(session, times, (double)steps, wall);
+  return MVS_OK;
+}
+
+static mvs_training_settings settings_of(const mvs_session *session) {
+  const Mvs__Settings *model = session->program->settings;
+  mvs_training_settings settings = {
+      .optimizer = {.lr = model->lr,
+                    .beta1 = model->beta1,
+                    .beta2 = model->beta2,
+                    .eps = model->adam_eps,
+                    .weight_decay = model->weight_decay,
+                    .clip = model->clip,
+                    .ema = model->ema},
+      .batch = mvs_option_integer(session->options, "batch", model->batch)};
+  settings.micro_batch = mvs_option_integer(session->options, "micro-batch", settings.batch);
+  return settings;
+}
+
+static mvs_status run(mvs_session *session) {
+  mvs_training_settings settings = settings_of(session);
+  mvs_memory_use use = {.functions = mvs_training_functions,
+                        .batch = settings.micro_batch,
+                        .gradient_flats = mvs_training_gradient_flats(&settings),
+                        .optimizer_flats = 2,
+                        .average_flats = settings.optimizer.ema > 0};
+  made_up data = {.source = {.name = "made up",
+                             .count = DATA_SAMPLES,
+                             .fill = fill,
+                             .check = check,
+                             .close = close_data},
+                  .program = session->program};
+  mvs_recompute recompute;
+  mvs_training *training;
+  MVS_TRY(mvs_session_open(session));
+  MVS_TRY(mvs_memory_choose(session, &use, "a training step", "a smaller --micro-batch",
+                            &recompute));
+  MVS_TRY(mvs_training_new(session, &settings, &training));
+  MVS_TRY(mvs_training_use_data(training, &data.source));
+  MVS_TRY(mvs_init_params(session, 0, mvs_training_optimizer(training)->params));
+  mvs_optimizer_start(mvs_training_optimizer(training));
+  printf("batch %" PRId64 ", %" PRId64 " at a time, %d threads, blocks %s\n", settings.batch,
+         settings.micro_batch, mvs_pool_threads(mvs_device_pool(session->device)),
+         recompute == MVS_RECOMPUTE_NONE ? "kept" : "redone");
+  return measure(session, training,
+                 mvs_option_integer(session->options, "steps", DEFAULT_STEPS));
+}
+
+const mvs_command mvs_command_bench = {"bench", "Times every kernel of a training step.", rows,
+                                       run};

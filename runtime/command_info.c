@@ -1,0 +1,137 @@
+/* command_info.c: what the program is, without taking the memory that it would need. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "runtime/commands.h"
+#include "runtime/memory.h"
+#include "runtime/params.h"
+#include "runtime/training.h"
+
+static const mvs_option_row info_rows[] = {
+    {"batch", MVS_OPTION_INTEGER, "N", 1, 1e15,
+     "plan memory for this batch (default: the model's)"},
+    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples at a time (default: the batch)"},
+    {"kernels", MVS_OPTION_FLAG, NULL, 0, 0, "list every kernel"},
+};
+
+static void rows(mvs_session *session, mvs_option_rows *list) {
+  mvs_rows_add(session->arena, list, info_rows, sizeof info_rows / sizeof *info_rows);
+}
+
+static void print_input(const Mvs__ModelInput *input) {
+  printf("  %-10s %s[", input->name, input->dtype);
+  for (size_t at = 0; at < input->n_shape; at++)
+    printf("%s%" PRId64, at ? ", " : "", input->shape[at]);
+  printf("]%s\n", input->conditioning ? "  (conditioning)" : "");
+}
+
+static void print_model(mvs_session *session) {
+  const mvs_program *program = session->program;
+  int64_t trained = mvs_params_trained(program), tokens = mvs_program_tokens(program);
+  printf("model       %s, residual %s, %s\n", program->model, program->residual,
+         program->settings->precision);
+  printf("parameters  %s\n", mvs_count_text(session->arena, trained));
+  for (size_t at = 0; at < program->n_functions; at++)
+    for (size_t each = 0; each < program->functions[at]->n_loops; each++)
+      if (strcmp(program->functions[at]->name, "forward") == 0)
+        printf("stack       %s: %" PRId64 " layers\n",
+               program->functions[at]->loops[each]->label,
+               program->functions[at]->loops[each]->count);
+  if (tokens) printf("tokens      %s a sample\n", mvs_count_text(session->arena, tokens));
+  printf("inputs\n");
+  for (size_t at = 0; at < program->n_inputs; at++) print_input(program->inputs[at]);
+  printf("output\n  %s\n", program->output);
+}
+
+static const char *flops_text(mvs_arena *arena, double flops) {
+  static const char *const units[] = {"", "k", "M", "G", "T", "P"};
+  int unit = 0;
+  for (; flops >= 1000 && unit < 5; unit++) flops /= 1000;
+  return mvs_arena_format(arena, "%.4g %sFLOP", flops, units[unit]);
+}
+
+static void print_work(mvs_session *session) {
+  const mvs_program *program = session->program;
+  static const char *const names[] = {"forward", "grad"};
+  printf("work a sample\n");
+  for (size_t at = 0; at < 2; at++) {
+    const Mvs__Function *function = mvs_program_function(program, names[at]);
+    if (!function) continue;
+    /* The difference of two batches leaves out what does not grow with the batch. */
+    double flops =
+        mvs_function_flops(program, function, 2) - mvs_function_flops(program, function, 1);
+    printf("  %-10s %s, %" PRId64 " launches\n", names[at], flops_text(session->arena, flops),
+           mvs_function_launches(function));
+  }
+  printf("kernels     %zu, %s of host code for %s\n", program->n_kernels,
+         mvs_bytes_text(session->arena, (int64_t)program->host_code.len),
+         *program->cpu_level ? program->cpu_level : "this machine");
+}
+
+static void print_memory_row(mvs_session *session, const char *what, int64_t kept,
+                             int64_t redone) {
+  printf("  %-22s %12s %12s\n", what, mvs_bytes_text(session->arena, kept),
+         mvs_bytes_text(session->arena, redone));
+}
+
+static mvs_status print_training_memory(mvs_session *session) {
+  const Mvs__Settings *model = session->program->settings;
+  mvs_training_settings settings = {
+      .batch = mvs_option_integer(session->options, "batch", model->batch)};
+  settings.micro_batch = mvs_option_integer(session->options, "micro-batch", settings.batch);
+  mvs_memory_use use = {.functions = mvs_training_functions,
+                        .batch = settings.micro_batch,
+                        .gradient_flats = mvs_training_gradient_flats(&settings),
+                        .optimizer_flats = 2,
+                        .average_flats = model->ema > 0};
+  mvs_memory kept, redone;
+  MVS_TRY(mvs_memory_plan(session, &use, MVS_RECOMPUTE_NONE, &kept));
+  MVS_TRY(mvs_memory_plan(session, &use, MVS_RECOMPUTE_BLOCK, &redone));
+  printf("memory to train with %" PRId64 " samples at a time (--recompute)\n",
+         settings.micro_batch);
+  printf("  %-22s %12s %12s\n", "", "none", "block");
+  print_memory_row(session, "parameters", kept.parameters, redone.parameters);
+  print_memory_row(session, "gradients", kept.gradients, redone.gradients);
+  print_memory_row(session, "optimizer", kept.optimizer, redone.optimizer);
+  if (kept.average) print_memory_row(session, "averaged weights", kept.average, redone.average);
+  print_memory_row(session, "activations", kept.temporaries, redone.temporaries);
+  print_memory_row(session, "inputs", kept.tensors, redone.tensors);
+  print_memory_row(session, "total", kept.total, redone.total);
+  return MVS_OK;
+}
+
+static void print_settings(const mvs_session *session) {
+  const Mvs__Settings *model = session->program->settings;
+  printf(
+      "train       adamw lr %g, betas %g %g, eps %g, weight decay %g; clip %g; warm-up %" PRId64
+      "; batch %" PRId64 "\n",
+      model->lr, model->beta1, model->beta2, model->adam_eps, model->weight_decay, model->clip,
+      model->warmup, model->batch);
+  printf("            timestep shift %g, conditioning dropout %g, EMA %g, data %s\n",
+         model->timestep_shift, model->dropout, model->ema,
+         model->data && *model->data ? model->data : "given by --data");
+  printf("sample      euler, %" PRId64 " steps, cfg %g, shift %g\n", model->sample_steps,
+         model->cfg, model->sample_shift);
+}
+
+static void print_kernels(const mvs_program *program) {
+  printf("kernels\n");
+  for (size_t at = 0; at < program->n_kernels; at++)
+    printf("  %-24s %-14s %s\n", program->kernels[at]->name, program->kernels[at]->kind,
+           program->kernels[at]->why);
+}
+
+static mvs_status run(mvs_session *session) {
+  print_model(session);
+  print_work(session);
+  if (mvs_program_function(session->program, "grad")) {
+    MVS_TRY(print_training_memory(session));
+    print_settings(session);
+  }
+  if (mvs_option_given(session->options, "kernels")) print_kernels(session->program);
+  return MVS_OK;
+}
+
+const mvs_command mvs_command_info = {
+    "info", "Shows parameters, work, memory and settings; takes no memory for them.", rows,
+    run};

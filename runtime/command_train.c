@@ -1,0 +1,350 @@
+/* command_train.c: options to settings, then the loop over steps. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/checkpoint.h"
+#include "runtime/commands.h"
+#include "runtime/init.h"
+#include "runtime/inputs.h"
+#include "runtime/interrupt.h"
+#include "runtime/memory.h"
+#include "runtime/metrics.h"
+#include "runtime/output_file.h"
+#include "runtime/progress.h"
+#include "runtime/run_folder.h"
+#include "runtime/training.h"
+#include "runtime/weights.h"
+
+#define COUNT(list)        (sizeof(list) / sizeof((list)[0]))
+#define DEFAULT_STEPS      1000
+#define DEFAULT_SAVE_EVERY 1000
+#define DEFAULT_KEEP       3
+#define HUGE_COUNT         1e15
+#define MOST_OPTIONS       24
+
+static const mvs_option_row train_rows[] = {
+    {"out", MVS_OPTION_TEXT, "DIR", 0, 0, "the run's folder: metrics, checkpoints (required)"},
+    {"data", MVS_OPTION_TEXT, "DATA", 0, 0,
+     "digits, or a folder or file of safetensors shards (default: the model's)"},
+    {"fixed-batch", MVS_OPTION_TEXT, "FILE", 0, 0,
+     "train on x0, x1, t and conditioning of this file, the same every step"},
+    {"inputs-prefix", MVS_OPTION_PREFIX, "PREFIX", 0, 0, "prefix of the fixed batch's tensors"},
+    {"steps", MVS_OPTION_INTEGER, "N", 0, HUGE_COUNT, "steps of the whole run (default 1000)"},
+    {"batch", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT, "samples a step (default: the model's)"},
+    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT,
+     "samples at a time; gradients add up (default: the batch)"},
+    {"lr", MVS_OPTION_NUMBER, "RATE", 0, 1e6, "learning rate (default: the model's)"},
+    {"betas", MVS_OPTION_TEXT, "B1,B2", 0, 0, "AdamW's betas (default: the model's)"},
+    {"eps", MVS_OPTION_NUMBER, "EPS", 0, 1, "AdamW's eps (default: the model's)"},
+    {"weight-decay", MVS_OPTION_NUMBER, "W", 0, 1e6,
+     "on parameters of two or more dimensions (default: the model's)"},
+    {"clip", MVS_OPTION_NUMBER, "NORM", 0, 1e30,
+     "most gradient norm, 0 for none (default: the model's)"},
+    {"warmup", MVS_OPTION_INTEGER, "N", 0, HUGE_COUNT, "warm-up steps (default: the model's)"},
+    {"ema", MVS_OPTION_NUMBER, "DECAY", 0, 0.9999999,
+     "averages the weights; 0: not (default: the model's)"},
+    {"seed", MVS_OPTION_INTEGER, "N", 0, INT32_MAX, "of all random numbers (default 0)"},
+    {"save-every", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT,
+     "steps between checkpoints (default 1000)"},
+    {"keep", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT, "checkpoints kept (default 3)"},
+    {"log-every", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT,
+     "steps between lines of metrics.jsonl (default 1)"},
+    {"resume", MVS_OPTION_FLAG, NULL, 0, 0, "go on with the run in DIR, bit for bit"},
+};
+
+typedef struct run_state {
+  mvs_session *session;
+  const char *folder;
+  mvs_training_settings settings;
+  int64_t steps, save_every, keep, log_every;
+  mvs_safetensors *fixed;
+  mvs_data *data;
+  mvs_training *training;
+  mvs_metrics metrics;
+  mvs_progress progress;
+  int64_t step, saved; /* steps done; step of the newest checkpoint, -1: none */
+  double loss, norm;
+} run_state;
+
+static void rows(mvs_session *session, mvs_option_rows *list) {
+  mvs_rows_add(session->arena, list, train_rows, COUNT(train_rows));
+  mvs_weights_rows(session->arena, list);
+}
+
+/* --- options --- */
+
+static mvs_status read_betas(mvs_session *session, double *beta1, double *beta2) {
+  const char *text = mvs_option_text(session->options, "betas", NULL);
+  if (!text) return MVS_OK;
+  const char *comma = strchr(text, ',');
+  const char *first = comma ? mvs_arena_copy(session->arena, text, (size_t)(comma - text)) : "";
+  if (comma && mvs_parse_number(first, beta1) && mvs_parse_number(comma + 1, beta2) &&
+      *beta1 >= 0 && *beta1 < 1 && *beta2 >= 0 && *beta2 < 1)
+    return MVS_OK;
+  return MVS_FAIL(session->diag, MVS_ERR_FORMAT,
+                  "--betas needs two numbers from 0 up to below 1, such as 0.9,0.999, not '%s'",
+                  text);
+}
+
+static mvs_status read_settings(run_state *run) {
+  mvs_session *session = run->session;
+  const mvs_options *options = session->options;
+  const Mvs__Settings *model = session->program->settings;
+  mvs_optimizer_settings *optimizer = &run->settings.optimizer;
+  *optimizer = (mvs_optimizer_settings){
+      .lr = mvs_option_number(options, "lr", model->lr),
+      .beta1 = model->beta1,
+      .beta2 = model->beta2,
+      .eps = mvs_option_number(options, "eps", model->adam_eps),
+      .weight_decay = mvs_option_number(options, "weight-decay", model->weight_decay),
+      .clip = mvs_option_number(options, "clip", model->clip),
+      .ema = mvs_option_number(options, "ema", model->ema),
+      .warmup = mvs_option_integer(options, "warmup", model->warmup)};
+  MVS_TRY(read_betas(session, &optimizer->beta1, &optimizer->beta2));
+  run->settings.batch = mvs_option_integer(options, "batch", model->batch);
+  run->settings.micro_batch = mvs_option_integer(options, "micro-batch", run->settings.batch);
+  run->settings.seed = (int32_t)mvs_option_integer(options, "seed", 0);
+  run->steps = mvs_option_integer(options, "steps", DEFAULT_STEPS);
+  run->save_every = mvs_option_integer(options, "save-every", DEFAULT_SAVE_EVERY);
+  run->keep = mvs_option_integer(options, "keep", DEFAULT_KEEP);
+  run->log_every = mvs_option_integer(options, "log-every", 1);
+  return MVS_OK;
+}
+
+static const char *number_text(mvs_session *session, double value) {
+  return mvs_arena_format(session->arena, "%.17g", value);
+}
+
+static const char *integer_text(mvs_session *session, int64_t value) {
+  return mvs_arena_format(session->arena, "%" PRId64, value);
+}
+
+static const char *data_name(mvs_session *session) {
+  const char *model = session->program->settings->data;
+  const char *fallback = model && *model ? model : NULL;
+  if (mvs_option_given(session->options, "fixed-batch")) fallback = NULL;
+  return mvs_option_text(session->options, "data", fallback);
+}
+
+/* The options that decide a run's bits, with the values in force. */
+static size_t recorded_options(run_state *run, mvs_run_option *out) {
+  mvs_session *session = run->session;
+  const mvs_optimizer_settings *optimizer = &run->settings.optimizer;
+  const mvs_run_option list[] = {
+      {"data", data_name(session), false},
+      {"fixed-batch", mvs_option_text(session->options, "fixed-batch", NULL), false},
+      {"inputs-prefix", mvs_option_text(session->options, "inputs-prefix", NULL), false},
+      {"weights", mvs_option_text(session->options, "weights", NULL), false},
+      {"weights-prefix", mvs_option_text(session->options, "weights-prefix", NULL), false},
+      {"batch", integer_text(session, run->settings.batch), false},
+      {"micro-batch", integer_text(session, run->settings.micro_batch), false},
+      {"lr", number_text(session, optimizer->lr), false},
+      {"betas",
+       mvs_arena_format(session->arena, "%.17g,%.17g", optimizer->beta1, optimizer->beta2),
+       false},
+      {"eps", number_text(session, optimizer->eps), false},
+      {"weight-decay", number_text(session, optimizer->weight_decay), false},
+      {"clip", number_text(session, optimizer->clip), false},
+      {"warmup", integer_text(session, optimizer->warmup), false},
+      {"ema", number_text(session, optimizer->ema), false},
+      {"seed", integer_text(session, run->settings.seed), false},
+      {"steps", integer_text(session, run->steps), true},
+  };
+  memcpy(out, list, sizeof list);
+  return COUNT(list);
+}
+
+/* Settles all settings: with --resume the recorded ones come first. */
+static mvs_status settle_settings(run_state *run) {
+  mvs_session *session = run->session;
+  mvs_run_option options[MOST_OPTIONS];
+  bool resume = mvs_option_given(session->options, "resume");
+  MVS_TRY(read_settings(run));
+  size_t count = recorded_options(run, options);
+  MVS_TRY(mvs_run_check(session, run->folder, resume, options, count));
+  return resume ? read_settings(run) : MVS_OK;
+}
+
+/* --- preparing --- */
+
+/* A fixed batch decides the batch size; --batch may only repeat it. */
+static mvs_status open_fixed(run_state *run, const char *path) {
+  mvs_session *session = run->session;
+  const Mvs__Function *grad = mvs_program_function(session->program, "grad");
+  const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
+  int64_t batch;
+  MVS_TRY(mvs_safetensors_open(session->arena, session->diag, path, &run->fixed));
+  if (!grad) return MVS_OK; /* told by mvs_training_new */
+  MVS_TRY(mvs_inputs_batch(session, grad, run->fixed, prefix, &batch));
+  if (mvs_option_given(session->options, "batch") && run->settings.batch != batch)
+    return MVS_FAIL(session->diag, MVS_ERR_SHAPE,
+                    "'%s' holds a batch of %" PRId64 ", but --batch is %" PRId64, path, batch,
+                    run->settings.batch);
+  run->settings.batch = batch;
+  run->settings.micro_batch = mvs_option_integer(session->options, "micro-batch", batch);
+  return MVS_OK;
+}
+
+static mvs_status open_data(run_state *run) {
+  mvs_session *session = run->session;
+  const char *fixed = mvs_option_text(session->options, "fixed-batch", NULL);
+  const char *name = data_name(session);
+  if (fixed && name)
+    return MVS_FAIL(session->diag, MVS_ERR_NAME, "--data and --fixed-batch exclude each other");
+  if (fixed) return open_fixed(run, fixed);
+  if (!name)
+    return MVS_FAIL(session->diag, MVS_ERR_NAME,
+                    "--data is missing: digits, or a folder of safetensors shards");
+  return mvs_data_open(session, name, &run->data);
+}
+
+static mvs_status choose_memory(run_state *run) {
+  mvs_session *session = run->session;
+  mvs_memory_use use = {.functions = mvs_training_functions,
+                        .batch = run->settings.micro_batch,
+                        .gradient_flats = mvs_training_gradient_flats(&run->settings),
+                        .optimizer_flats = 2,
+                        .average_flats = run->settings.optimizer.ema > 0};
+  const char *what = mvs_arena_format(
+      session->arena, "training with %" PRId64 " samples at a time", run->settings.micro_batch);
+  mvs_recompute recompute;
+  return mvs_memory_choose(session, &use, what, "a smaller --micro-batch", &recompute);
+}
+
+static mvs_status start_weights(run_state *run) {
+  mvs_session *session = run->session;
+  mvs_optimizer *optimizer = mvs_training_optimizer(run->training);
+  const char *weights = mvs_option_text(session->options, "weights", NULL);
+  const char *prefix = mvs_option_text(session->options, "weights-prefix", "");
+  if (weights) {
+    MVS_TRY(mvs_weights_load(session, weights, prefix, MVS_EMA_OFF, optimizer->params, NULL));
+  } else {
+    MVS_TRY(mvs_init_params(session, (uint32_t)run->settings.seed, optimizer->params));
+  }
+  mvs_optimizer_start(optimizer);
+  return MVS_OK;
+}
+
+/* Takes the newest checkpoint when resuming, else the weights of step 0. */
+static mvs_status start_state(run_state *run) {
+  mvs_session *session = run->session;
+  const char *path = NULL;
+  run->saved = -1;
+  if (mvs_option_given(session->options, "resume"))
+    MVS_TRY(mvs_checkpoint_newest(session->arena, run->folder, &path, &run->saved));
+  if (!path) return start_weights(run);
+  MVS_TRY(
+      mvs_checkpoint_load(session, mvs_training_optimizer(run->training), path, &run->step));
+  run->saved = run->step;
+  return MVS_OK;
+}
+
+static mvs_status prepare(run_state *run) {
+  mvs_session *session = run->session;
+  const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
+  MVS_TRY(open_data(run));
+  MVS_TRY(choose_memory(run));
+  MVS_TRY(mvs_training_new(session, &run->settings, &run->training));
+  MVS_TRY(run->data ? mvs_training_use_data(run->training, run->data)
+                    : mvs_training_use_fixed(run->training, run->fixed, prefix));
+  MVS_TRY(start_state(run));
+  if (!mvs_option_given(session->options, "resume")) {
+    mvs_run_option options[MOST_OPTIONS];
+    size_t count = recorded_options(run, options);
+    MVS_TRY(mvs_run_begin(session, run->folder, options, count));
+  }
+  mvs_checkpoint_sweep(run->folder);
+  return mvs_metrics_open(session->arena, session->diag,
+                          mvs_arena_format(session->arena, "%s/metrics.jsonl", run->folder),
+                          run->step, &run->metrics);
+}
+
+/* --- the loop --- */
+
+static mvs_status save(run_state *run) {
+  if (run->saved == run->step) return MVS_OK;
+  MVS_TRY(mvs_checkpoint_save(run->session, mvs_training_optimizer(run->training), run->folder,
+                              run->step, run->keep));
+  run->saved = run->step;
+  return MVS_OK;
+}
+
+static mvs_status log_step(run_state *run, double seconds) {
+  const mvs_optimizer_settings *optimizer = &run->settings.optimizer;
+  mvs_metrics_row row = {.step = run->step,
+                         .loss = run->loss,
+                         .grad_norm = run->norm,
+                         .lr = mvs_optimizer_rate(optimizer, run->step - 1),
+                         .seconds = seconds};
+  bool due = run->step % run->log_every == 0 || run->step == run->steps;
+  if (due || !isfinite(run->loss)) MVS_TRY(mvs_metrics_add(&run->metrics, &row));
+  mvs_progress_show(&run->progress, run->step, run->loss, run->norm);
+  return MVS_OK;
+}
+
+/* Such a step is not taken: the weights stay as they were before it. */
+static mvs_status diverged(run_state *run) {
+  const char *newest =
+      run->saved >= 0 ? mvs_arena_format(run->session->arena,
+                                         "the newest checkpoint is step %" PRId64, run->saved)
+                      : "there is no checkpoint yet";
+  return MVS_FAIL(run->session->diag, MVS_ERR_FORMAT,
+                  "training diverged: at step %" PRId64
+                  " the loss is %g and the gradient norm %g; %s",
+                  run->step, run->loss, run->norm, newest);
+}
+
+static mvs_status one_step(run_state *run) {
+  double begin = mvs_seconds();
+  MVS_TRY(mvs_training_gradients(run->training, run->step, &run->loss, &run->norm));
+  bool finite = isfinite(run->loss) && isfinite(run->norm);
+  if (finite)
+    MVS_TRY(mvs_optimizer_step(mvs_training_optimizer(run->training), run->step, run->norm));
+  run->step++;
+  MVS_TRY(log_step(run, mvs_seconds() - begin));
+  if (!finite) return diverged(run);
+  if (run->step % run->save_every == 0) return save(run);
+  return MVS_OK;
+}
+
+static void report(const run_state *run, int64_t first, double seconds) {
+  printf("%s %" PRId64 " of %" PRId64 " steps in %.1f s",
+         run->step < run->steps ? "stopped after" : "trained", run->step, run->steps, seconds);
+  if (run->step > first) printf(": loss %.6g, gradient norm %.4g", run->loss, run->norm);
+  printf("; saved %s/step-%" PRId64 ".safetensors\n", run->folder, run->step);
+  if (run->step < run->steps) printf("--resume goes on from there\n");
+}
+
+static mvs_status loop(run_state *run) {
+  int64_t first = run->step;
+  double begin = mvs_seconds();
+  mvs_status status = MVS_OK;
+  mvs_progress_start(&run->progress, first, run->steps, run->settings.batch,
+                     mvs_program_tokens(run->session->program));
+  mvs_interrupt_catch();
+  while (status == MVS_OK && run->step < run->steps && !mvs_interrupt_asked())
+    status = one_step(run);
+  mvs_progress_end(&run->progress);
+  if (status == MVS_OK) status = save(run);
+  mvs_interrupt_release();
+  if (status == MVS_OK) report(run, first, mvs_seconds() - begin);
+  return status;
+}
+
+static mvs_status run_command(mvs_session *session) {
+  run_state run = {.session = session};
+  MVS_TRY(mvs_session_require(session, "out", &run.folder));
+  MVS_TRY(settle_settings(&run));
+  MVS_TRY(mvs_session_open(session));
+  mvs_status status = prepare(&run);
+  if (status == MVS_OK) status = loop(&run);
+  mvs_metrics_close(&run.metrics);
+  mvs_safetensors_close(run.fixed);
+  if (run.data) run.data->close(run.data);
+  return status;
+}
+
+const mvs_command mvs_command_train = {
+    "train", "Trains; Ctrl-C saves and ends, --resume goes on bit for bit.", rows, run_command};

@@ -1,0 +1,77 @@
+/* convert.c: file dtypes to the program's. Values are read byte-wise: a file aligns nothing. */
+#include "runtime/safetensors.h"
+
+static float float_of_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* IEEE half to single; exact, since every half is a single. */
+static float float_of_half(uint16_t half) {
+  uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 0x1F,
+           fraction = half & 0x3FF;
+  if (exponent == 0x1F) return float_of_bits(sign | 0x7F800000 | fraction << 13);
+  if (exponent != 0) return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
+  /* A subnormal half is fraction * 2^-24. */
+  float magnitude = (float)fraction * 0x1p-24f;
+  return sign ? -magnitude : magnitude;
+}
+
+static float half_at(const unsigned char *from) {
+  uint16_t bits;
+  memcpy(&bits, from, sizeof bits);
+  return float_of_half(bits);
+}
+
+static float bfloat_at(const unsigned char *from) {
+  uint16_t bits;
+  memcpy(&bits, from, sizeof bits);
+  return float_of_bits((uint32_t)bits << 16);
+}
+
+static float double_at(const unsigned char *from) {
+  double value;
+  memcpy(&value, from, sizeof value);
+  return (float)value;
+}
+
+bool mvs_file_tensor_to_f32(const mvs_file_tensor *tensor, int64_t first, int64_t count,
+                            float *out) {
+  int size = mvs_file_dtype_size(tensor->dtype);
+  const unsigned char *from = tensor->data + first * size;
+  switch (tensor->dtype) {
+    case MVS_FILE_F32:
+      if (count) memcpy(out, from, (size_t)count * sizeof *out);
+      return true;
+    case MVS_FILE_BF16:
+      for (int64_t at = 0; at < count; at++) out[at] = bfloat_at(from + at * size);
+      return true;
+    case MVS_FILE_F16:
+      for (int64_t at = 0; at < count; at++) out[at] = half_at(from + at * size);
+      return true;
+    case MVS_FILE_F64:
+      for (int64_t at = 0; at < count; at++) out[at] = double_at(from + at * size);
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool mvs_file_tensor_to_i32(const mvs_file_tensor *tensor, int64_t first, int64_t count,
+                            int32_t *out) {
+  int size = mvs_file_dtype_size(tensor->dtype);
+  const unsigned char *from = tensor->data + first * size;
+  if (tensor->dtype == MVS_FILE_I32) {
+    if (count) memcpy(out, from, (size_t)count * sizeof *out);
+    return true;
+  }
+  if (tensor->dtype != MVS_FILE_I64) return false;
+  for (int64_t at = 0; at < count; at++) {
+    int64_t value;
+    memcpy(&value, from + at * size, sizeof value);
+    if (value < INT32_MIN || value > INT32_MAX) return false;
+    out[at] = (int32_t)value;
+  }
+  return true;
+}

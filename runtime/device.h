@@ -1,0 +1,50 @@
+/* device.h: what a device can do, as a table of functions. The host is one (device_host.c).
+ * Owner: the opener closes it. Memory of a device is its own; `copy` moves bytes in and out.
+ * Work given to launch and clear is done in order; synchronize waits for all of it. */
+#ifndef MVS_RUNTIME_DEVICE_H
+#define MVS_RUNTIME_DEVICE_H
+
+#include "codegen/program.h"
+
+typedef struct mvs_device mvs_device;
+
+/* One launch of a kernel of the program. */
+typedef struct mvs_launch {
+  uint32_t kernel;       /* index into the program's kernels */
+  void *const *operands; /* device addresses; the workspace is last where the kernel has one */
+  int64_t batch, layer;
+} mvs_launch;
+
+typedef enum mvs_copy { MVS_COPY_TO_DEVICE, MVS_COPY_TO_HOST, MVS_COPY_WITHIN } mvs_copy;
+
+struct mvs_device {
+  const char *name; /* "cpu" */
+  /* Memory aligned to at least 64 bytes, with undefined contents.
+   * errors : MVS_ERR_MEMORY, told in diag */
+  mvs_status (*alloc)(mvs_device *device, int64_t bytes, mvs_diag *diag, void **out);
+  void (*release)(mvs_device *device, void *memory);
+  void (*clear)(mvs_device *device, void *memory, int64_t bytes);
+  void (*copy)(mvs_device *device, void *to, const void *from, int64_t bytes, mvs_copy kind);
+  void (*launch)(mvs_device *device, const mvs_launch *launch);
+  /* errors : MVS_ERR_DEVICE when earlier work failed */
+  mvs_status (*synchronize)(mvs_device *device, mvs_diag *diag);
+  /* Bytes that an allocation may still take, as far as the system tells. */
+  int64_t (*available)(mvs_device *device);
+  void (*close)(mvs_device *device);
+};
+
+/* Opens a device by the name given to --device: "auto" or "cpu".
+ * threads : of the host, below 1 for all cores
+ * errors  : MVS_ERR_NAME for a device that is unknown or not built in, MVS_ERR_DEVICE when the
+ *           program needs an instruction set that this machine lacks, MVS_ERR_MEMORY */
+mvs_status mvs_device_open(const char *name, const mvs_program *program, int threads,
+                           mvs_diag *diag, mvs_device **out);
+/* The host's own opener; the same errors. */
+mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_diag *diag,
+                                mvs_device **out);
+
+struct mvs_pool;
+/* The thread pool of the host side, for work that is not a kernel. */
+struct mvs_pool *mvs_device_pool(mvs_device *device);
+
+#endif

@@ -1,0 +1,236 @@
+/* device_host.c: the host as a device: plain memory, native kernels, a thread pool. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "compiler/base/checked.h"
+#include "runtime/device.h"
+#include "runtime/fail.h"
+#include "runtime/pool.h"
+
+#define ALIGNMENT 64
+/* From this size on memory is asked for in huge pages: fewer misses of the address cache. */
+#define HUGE_PAGE  ((int64_t)2 << 20)
+#define MOST_NESTS 64
+
+typedef struct host_device {
+  mvs_device table;
+  const mvs_program *program;
+  mvs_pool *pool;
+  unsigned char *code; /* executable copy of the program's host code, NULL when loaded by JIT */
+  size_t code_bytes;
+  unsigned char *scratch; /* one stretch per thread */
+  int64_t scratch_bytes;
+} host_device;
+
+/* One stage being run: nests stand side by side in one range of units. */
+typedef struct stage_run {
+  const host_device *device;
+  const Mvs__Stage *stage;
+  mvs_host_call call;
+  int64_t first_unit[MOST_NESTS + 1];
+} stage_run;
+
+static mvs_status host_alloc(mvs_device *device, int64_t bytes, mvs_diag *diag, void **out) {
+  (void)device;
+  *out = NULL;
+  int64_t rounded;
+  size_t alignment = bytes >= 2 * HUGE_PAGE ? (size_t)HUGE_PAGE : ALIGNMENT;
+  bool fits = bytes >= 0 && mvs_add(bytes, (int64_t)alignment, &rounded);
+  rounded = fits ? rounded / (int64_t)alignment * (int64_t)alignment : 0;
+  void *memory = fits ? aligned_alloc(alignment, (size_t)rounded) : NULL;
+  if (!memory)
+    return MVS_FAIL(diag, MVS_ERR_MEMORY, "cannot allocate %" PRId64 " bytes of memory", bytes);
+  if (alignment > ALIGNMENT) madvise(memory, (size_t)rounded, MADV_HUGEPAGE);
+  *out = memory;
+  return MVS_OK;
+}
+
+static void host_release(mvs_device *device, void *memory) {
+  (void)device;
+  free(memory);
+}
+
+static void host_clear(mvs_device *device, void *memory, int64_t bytes) {
+  (void)device;
+  if (bytes > 0) memset(memory, 0, (size_t)bytes);
+}
+
+static void host_copy(mvs_device *device, void *to, const void *from, int64_t bytes,
+                      mvs_copy kind) {
+  (void)device, (void)kind;
+  if (bytes > 0 && to != from) memmove(to, from, (size_t)bytes);
+}
+
+static mvs_host_kernel *kernel_of(const host_device *device, const Mvs__Nest *nest) {
+  uintptr_t address = (uintptr_t)nest->address;
+  if (device->code) address += (uintptr_t)device->code;
+  return (mvs_host_kernel *)address;
+}
+
+static void run_units(void *user, int thread, int64_t begin, int64_t end) {
+  stage_run *run = user;
+  mvs_host_call call = run->call;
+  call.scratch = run->device->scratch + thread * run->device->scratch_bytes;
+  for (size_t at = 0; at < run->stage->n_nests; at++) {
+    int64_t first = run->first_unit[at], last = run->first_unit[at + 1];
+    int64_t from = begin > first ? begin : first, to = end < last ? end : last;
+    if (from < to)
+      kernel_of(run->device, run->stage->nests[at])(&call, from - first, to - first);
+  }
+}
+
+static void host_launch(mvs_device *table, const mvs_launch *launch) {
+  host_device *device = (host_device *)table;
+  const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
+  for (size_t at = 0; at < kernel->n_stages; at++) {
+    stage_run run = {.device = device, .stage = kernel->stages[at]};
+    run.call = (mvs_host_call){
+        .operands = launch->operands, .batch = launch->batch, .layer = launch->layer};
+    for (size_t nest = 0; nest < run.stage->n_nests; nest++)
+      run.first_unit[nest + 1] =
+          run.first_unit[nest] + mvs_nest_units(run.stage->nests[nest], launch->batch);
+    mvs_pool_run(device->pool, run.first_unit[run.stage->n_nests], run_units, &run);
+  }
+}
+
+static mvs_status host_synchronize(mvs_device *device, mvs_diag *diag) {
+  (void)device, (void)diag;
+  return MVS_OK;
+}
+
+/* Reads the number behind `key` in a file of "key: number kB" lines, or the file's first number
+ * when key is NULL; -1 when there is none ("max" of an unlimited group, for example). */
+static int64_t number_in(const char *path, const char *key) {
+  FILE *file = fopen(path, "re");
+  if (!file) return -1;
+  char line[256];
+  int64_t found = -1;
+  while (found < 0 && fgets(line, sizeof line, file)) {
+    size_t skip = key ? strlen(key) : 0;
+    if (key && strncmp(line, key, skip) != 0) continue;
+    char *end;
+    errno = 0;
+    long long value = strtoll(line + skip, &end, 10);
+    if (end == line + skip || errno || value < 0) break;
+    found = value;
+  }
+  fclose(file);
+  return found;
+}
+
+/* The smaller of what the machine and the control group of this process have left. */
+static int64_t host_available(mvs_device *device) {
+  (void)device;
+  int64_t kilobytes = number_in("/proc/meminfo", "MemAvailable:");
+  int64_t bytes = kilobytes < 0 ? INT64_MAX : kilobytes * 1024;
+  int64_t limit = number_in("/sys/fs/cgroup/memory.max", NULL);
+  int64_t used = number_in("/sys/fs/cgroup/memory.current", NULL);
+  if (limit >= 0 && used >= 0 && limit - used < bytes) bytes = limit > used ? limit - used : 0;
+  return bytes;
+}
+
+static void host_close(mvs_device *table) {
+  host_device *device = (host_device *)table;
+  if (!device) return;
+  mvs_pool_free(device->pool);
+  if (device->code) munmap(device->code, device->code_bytes);
+  free(device->scratch);
+  free(device);
+}
+
+/* Copies the code where it may run. The copy is written first and made executable after, so
+ * that memory is never writable and executable at once. */
+static mvs_status map_code(host_device *device, mvs_diag *diag) {
+  const ProtobufCBinaryData *code = &device->program->host_code;
+  if (code->len == 0) return MVS_OK;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  device->code_bytes = (code->len + page - 1) / page * page;
+  void *place = mmap(NULL, device->code_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (place == MAP_FAILED)
+    return MVS_FAIL(diag, MVS_ERR_MEMORY, "cannot map the program's code: %s", strerror(errno));
+  device->code = place;
+  memcpy(place, code->data, code->len);
+  if (mprotect(place, device->code_bytes, PROT_READ | PROT_EXEC) != 0)
+    return MVS_FAIL(diag, MVS_ERR_DEVICE, "cannot make the program's code executable: %s",
+                    strerror(errno));
+  return MVS_OK;
+}
+
+/* Addresses and counts come from a checksummed file, but a wrong one would jump anywhere. */
+static mvs_status check_kernels(host_device *device, mvs_diag *diag) {
+  const mvs_program *program = device->program;
+  for (size_t at = 0; at < program->n_kernels; at++) {
+    const Mvs__Kernel *kernel = program->kernels[at];
+    if (kernel->scratch > device->scratch_bytes) device->scratch_bytes = kernel->scratch;
+    for (size_t stage = 0; stage < kernel->n_stages; stage++) {
+      const Mvs__Stage *each = kernel->stages[stage];
+      bool sound = each->n_nests <= MOST_NESTS;
+      for (size_t nest = 0; sound && nest < each->n_nests; nest++)
+        sound = device->code ? each->nests[nest]->address < program->host_code.len
+                             : each->nests[nest]->address != 0;
+      if (!sound)
+        return MVS_FAIL(diag, MVS_ERR_INTERNAL,
+                        "internal: kernel '%s' of the program has no usable host code",
+                        kernel->name);
+    }
+  }
+  return MVS_OK;
+}
+
+static mvs_status check_cpu(const mvs_program *program, mvs_diag *diag) {
+  const char *level = program->cpu_level;
+  bool runs = true;
+  if (strcmp(level, "x86-64-v4") == 0) runs = __builtin_cpu_supports("x86-64-v4");
+  if (strcmp(level, "x86-64-v3") == 0) runs = __builtin_cpu_supports("x86-64-v3");
+  if (runs) return MVS_OK;
+  return MVS_FAIL(diag, MVS_ERR_DEVICE,
+                  "this program is compiled for %s processors and this machine is older than "
+                  "that; compile it with a lower --cpu",
+                  level);
+}
+
+static mvs_status host_prepare(host_device *device, int threads, mvs_diag *diag) {
+  MVS_TRY(check_cpu(device->program, diag));
+  MVS_TRY(map_code(device, diag));
+  MVS_TRY(check_kernels(device, diag));
+  device->pool = mvs_pool_new(threads);
+  if (!device->pool) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+  device->scratch_bytes = (device->scratch_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  size_t bytes = (size_t)device->scratch_bytes * (size_t)mvs_pool_threads(device->pool);
+  device->scratch = aligned_alloc(ALIGNMENT, bytes + ALIGNMENT);
+  if (!device->scratch) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+  return MVS_OK;
+}
+
+mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_diag *diag,
+                                mvs_device **out) {
+  *out = NULL;
+  host_device *device = calloc(1, sizeof *device);
+  if (!device) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+  device->table = (mvs_device){.name = "cpu",
+                               .alloc = host_alloc,
+                               .release = host_release,
+                               .clear = host_clear,
+                               .copy = host_copy,
+                               .launch = host_launch,
+                               .synchronize = host_synchronize,
+                               .available = host_available,
+                               .close = host_close};
+  device->program = program;
+  mvs_status status = host_prepare(device, threads, diag);
+  if (status != MVS_OK) {
+    host_close(&device->table);
+    return status;
+  }
+  *out = &device->table;
+  return MVS_OK;
+}
+
+struct mvs_pool *mvs_device_pool(mvs_device *device) {
+  return ((host_device *)device)->pool;
+}

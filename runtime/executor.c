@@ -1,0 +1,351 @@
+/* executor.c: operands to addresses, steps to launches. */
+#include "runtime/executor.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "runtime/fail.h"
+
+/* Operands of one launch: the kernel form's limit plus the workspace. */
+#define MOST_OPERANDS 128
+
+struct mvs_executor {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  const mvs_program *program;
+  mvs_device *device;
+  float *params, *grads;
+  char *block, *workspace;
+  int64_t block_bytes, workspace_bytes;
+  mvs_recompute recompute;
+  mvs_kernel_time *times;
+};
+
+struct mvs_call {
+  mvs_executor *executor;
+  const Mvs__Function *function;
+  mvs_placement *placement;
+  char **bases;      /* per buffer: where its first slot starts */
+  char **copied_out; /* per output that is no OUTPUT buffer: where the caller wants it */
+};
+
+mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
+                               mvs_device *device) {
+  mvs_executor *executor = MVS_NEW(arena, mvs_executor);
+  *executor =
+      (mvs_executor){.arena = arena, .diag = diag, .program = program, .device = device};
+  return executor;
+}
+
+void mvs_executor_free(mvs_executor *executor) {
+  if (!executor) return;
+  if (executor->block) executor->device->release(executor->device, executor->block);
+  if (executor->workspace) executor->device->release(executor->device, executor->workspace);
+  executor->block = executor->workspace = NULL;
+  executor->block_bytes = executor->workspace_bytes = 0;
+}
+
+mvs_device *mvs_executor_device(const mvs_executor *executor) { return executor->device; }
+
+void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads) {
+  executor->params = params;
+  executor->grads = grads;
+}
+
+void mvs_executor_profile(mvs_executor *executor, mvs_kernel_time *times) {
+  executor->times = times;
+}
+
+void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute) {
+  executor->recompute = recompute;
+}
+
+const Mvs__Function *mvs_program_function(const mvs_program *program, const char *name) {
+  for (size_t at = 0; at < program->n_functions; at++)
+    if (strcmp(program->functions[at]->name, name) == 0) return program->functions[at];
+  return NULL;
+}
+
+int64_t mvs_dtype_bytes(const char *dtype) {
+  if (strcmp(dtype, "bf16") == 0) return 2;
+  return strcmp(dtype, "f64") == 0 ? 8 : 4;
+}
+
+int64_t mvs_tensor_elements(const Mvs__Tensor *tensor, int64_t batch) {
+  int64_t count = 1;
+  for (size_t at = 0; at < tensor->n_dims; at++)
+    count *= tensor->dims[at]->size * (tensor->dims[at]->per_batch ? batch : 1);
+  return count;
+}
+
+mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
+                        mvs_call **out) {
+  *out = NULL;
+  const Mvs__Function *function = mvs_program_function(executor->program, name);
+  if (!function)
+    return MVS_FAIL(executor->diag, MVS_ERR_INTERNAL,
+                    "internal: the program has no function '%s'", name);
+  mvs_call *call = MVS_NEW(executor->arena, mvs_call);
+  call->executor = executor;
+  call->function = function;
+  call->bases = MVS_ARRAY(executor->arena, function->n_buffers, char *);
+  call->copied_out = MVS_ARRAY(executor->arena, function->n_outputs, char *);
+  MVS_TRY(mvs_placement_new(executor->arena, executor->diag, executor->program, function, batch,
+                            executor->recompute, &call->placement));
+  *out = call;
+  return MVS_OK;
+}
+
+const Mvs__Function *mvs_call_function(const mvs_call *call) { return call->function; }
+
+const mvs_placement *mvs_call_placement(const mvs_call *call) { return call->placement; }
+
+static int find_tensor(Mvs__Tensor *const *tensors, size_t count, const char *name) {
+  for (size_t at = 0; at < count; at++)
+    if (strcmp(tensors[at]->name, name) == 0) return (int)at;
+  return -1;
+}
+
+bool mvs_call_has_input(const mvs_call *call, const char *name) {
+  return find_tensor(call->function->inputs, call->function->n_inputs, name) >= 0;
+}
+
+bool mvs_call_has_output(const mvs_call *call, const char *name) {
+  return find_tensor(call->function->outputs, call->function->n_outputs, name) >= 0;
+}
+
+static bool bind_input(mvs_call *call, const char *name, char *memory) {
+  const Mvs__Function *function = call->function;
+  int at = find_tensor(function->inputs, function->n_inputs, name);
+  if (at >= 0) call->bases[function->inputs[at]->buffer] = memory;
+  return at >= 0;
+}
+
+/* An output that the function only hands through (an input with no dropout) has no buffer of
+ * its own: it is copied when the call ends. */
+static bool bind_output(mvs_call *call, const char *name, char *memory) {
+  const Mvs__Function *function = call->function;
+  int at = find_tensor(function->outputs, function->n_outputs, name);
+  if (at < 0) return false;
+  uint32_t buffer = function->outputs[at]->buffer;
+  if (function->buffers[buffer]->kind == MVS__BUFFER__KIND__OUTPUT) {
+    call->bases[buffer] = memory;
+  } else {
+    call->copied_out[at] = memory;
+  }
+  return true;
+}
+
+static mvs_status no_such_name(mvs_call *call, const char *name) {
+  return MVS_FAIL(call->executor->diag, MVS_ERR_INTERNAL,
+                  "internal: function '%s' of the program has no '%s'", call->function->name,
+                  name);
+}
+
+mvs_status mvs_call_bind(mvs_call *call, const char *name, void *memory) {
+  bool input = bind_input(call, name, memory), output = bind_output(call, name, memory);
+  return input || output ? MVS_OK : no_such_name(call, name);
+}
+
+mvs_status mvs_call_bind_input(mvs_call *call, const char *name, void *memory) {
+  return bind_input(call, name, memory) ? MVS_OK : no_such_name(call, name);
+}
+
+mvs_status mvs_call_bind_output(mvs_call *call, const char *name, void *memory) {
+  return bind_output(call, name, memory) ? MVS_OK : no_such_name(call, name);
+}
+
+/* --- running --- */
+
+static mvs_status grow(mvs_executor *executor, char **memory, int64_t *have, int64_t bytes) {
+  if (bytes <= *have) return MVS_OK;
+  if (*memory) executor->device->release(executor->device, *memory);
+  *memory = NULL, *have = 0;
+  void *fresh;
+  MVS_TRY(executor->device->alloc(executor->device, bytes, executor->diag, &fresh));
+  *memory = fresh, *have = bytes;
+  return MVS_OK;
+}
+
+/* Finds where every buffer starts. The shared block may have moved since the last call. */
+static mvs_status resolve_buffers(mvs_call *call) {
+  mvs_executor *executor = call->executor;
+  const mvs_placement *placement = call->placement;
+  MVS_TRY(grow(executor, &executor->block, &executor->block_bytes, placement->bytes));
+  MVS_TRY(grow(executor, &executor->workspace, &executor->workspace_bytes,
+               placement->workspace_bytes));
+  for (size_t at = 0; at < call->function->n_buffers; at++) {
+    const Mvs__Buffer *buffer = call->function->buffers[at];
+    bool param = buffer->kind == MVS__BUFFER__KIND__PARAM;
+    if (buffer->kind == MVS__BUFFER__KIND__TEMP) {
+      call->bases[at] = executor->block + placement->offsets[at];
+    } else if (param || buffer->kind == MVS__BUFFER__KIND__GRAD) {
+      float *flat = param ? executor->params : executor->grads;
+      const Mvs__Param *of = executor->program->params[buffer->param];
+      call->bases[at] = flat && of->trained ? (char *)(flat + of->offset) : NULL;
+    }
+    if (!call->bases[at])
+      return MVS_FAIL(executor->diag, MVS_ERR_INTERNAL,
+                      "internal: buffer %zu ('%s') of function '%s' has no memory", at,
+                      buffer->name ? buffer->name : "", call->function->name);
+  }
+  return MVS_OK;
+}
+
+static double now_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static mvs_status timed_launch(mvs_executor *executor, const mvs_launch *launch) {
+  double begin = now_seconds();
+  executor->device->launch(executor->device, launch);
+  MVS_TRY(executor->device->synchronize(executor->device, executor->diag));
+  mvs_kernel_time *time = &executor->times[launch->kernel];
+  const Mvs__Kernel *kernel = executor->program->kernels[launch->kernel];
+  time->seconds += now_seconds() - begin;
+  time->launches++;
+  time->bytes += mvs_kernel_bytes(kernel, launch->batch);
+  time->flops += mvs_kernel_flops(kernel, launch->batch);
+  return MVS_OK;
+}
+
+static char *operand_address(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
+  const mvs_placement *placement = call->placement;
+  int64_t slots = placement->slots[operand->buffer], slot = 0;
+  if (slots > 1) {
+    slot = ((operand->per_layer ? layer : 0) + operand->shift) % slots;
+    if (slot < 0) slot += slots;
+  }
+  return call->bases[operand->buffer] + slot * placement->slot_bytes[operand->buffer] +
+         operand->offset;
+}
+
+static mvs_status run_kernel(mvs_call *call, const Mvs__Step *step, int64_t layer) {
+  mvs_executor *executor = call->executor;
+  const Mvs__Kernel *kernel = executor->program->kernels[step->kernel];
+  void *operands[MOST_OPERANDS];
+  size_t count = step->n_operands;
+  if (count >= MOST_OPERANDS)
+    return MVS_FAIL(executor->diag, MVS_ERR_INTERNAL, "internal: kernel '%s' has %zu operands",
+                    kernel->name, count);
+  for (size_t at = 0; at < count; at++)
+    operands[at] = operand_address(call, step->operands[at], layer);
+  if (kernel->workspace_fixed || kernel->workspace_per_batch)
+    operands[count++] = executor->workspace;
+  mvs_launch launch = {.kernel = (uint32_t)step->kernel,
+                       .operands = operands,
+                       .batch = call->placement->batch,
+                       .layer = layer};
+  if (executor->times) return timed_launch(executor, &launch);
+  executor->device->launch(executor->device, &launch);
+  return MVS_OK;
+}
+
+/* Clears the slots that stand for layers before the first. A buffer that holds fewer slots than
+ * layers is used as a ring, whose slots all stand for such layers at the start. */
+static void clear_slots(mvs_call *call, uint32_t loop, int64_t step) {
+  mvs_device *device = call->executor->device;
+  const mvs_placement *placement = call->placement;
+  for (size_t at = 0; at < call->function->n_buffers; at++) {
+    const Mvs__Buffer *buffer = call->function->buffers[at];
+    bool here = buffer->home >= 0 ? buffer->home == (int64_t)loop : buffer->first_step == step;
+    if (!here || buffer->zero_slots == 0) continue;
+    int64_t slots = placement->slots[at], count = buffer->zero_slots;
+    if (slots < buffer->slots_kept || count > slots) count = slots;
+    int64_t first = buffer->zero_at_end ? slots - count : 0;
+    device->clear(device, call->bases[at] + first * placement->slot_bytes[at],
+                  count * placement->slot_bytes[at]);
+  }
+}
+
+static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step);
+
+static mvs_status run_body(mvs_call *call, const Mvs__Loop *loop, int64_t layer,
+                           bool redo_only) {
+  for (size_t at = 0; at < loop->n_steps; at++) {
+    const Mvs__Step *step = loop->steps[at];
+    if (redo_only && !step->redo) continue;
+    MVS_TRY(step->kernel < 0 ? run_loop(call, step->loop, -1) : run_kernel(call, step, layer));
+  }
+  return MVS_OK;
+}
+
+static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step) {
+  const Mvs__Loop *loop = call->function->loops[index];
+  bool redo = loop->forward >= 0 && call->placement->recompute == MVS_RECOMPUTE_BLOCK;
+  clear_slots(call, index, top_step);
+  for (int64_t at = 0; at < loop->count; at++) {
+    int64_t layer = loop->reverse ? loop->count - 1 - at : at;
+    if (redo) MVS_TRY(run_body(call, call->function->loops[loop->forward], layer, true));
+    MVS_TRY(run_body(call, loop, layer, false));
+  }
+  return MVS_OK;
+}
+
+static void copy_outputs(mvs_call *call) {
+  mvs_device *device = call->executor->device;
+  for (size_t at = 0; at < call->function->n_outputs; at++) {
+    const Mvs__Tensor *output = call->function->outputs[at];
+    if (!call->copied_out[at]) continue;
+    int64_t bytes =
+        mvs_tensor_elements(output, call->placement->batch) * mvs_dtype_bytes(output->dtype);
+    device->copy(device, call->copied_out[at], call->bases[output->buffer], bytes,
+                 MVS_COPY_WITHIN);
+  }
+}
+
+mvs_status mvs_call_run(mvs_call *call) {
+  const Mvs__Function *function = call->function;
+  MVS_TRY(resolve_buffers(call));
+  for (size_t at = 0; at < function->n_steps; at++) {
+    const Mvs__Step *step = function->steps[at];
+    MVS_TRY(step->kernel < 0 ? run_loop(call, step->loop, (int64_t)at)
+                             : run_kernel(call, step, 0));
+  }
+  copy_outputs(call);
+  return MVS_OK;
+}
+
+/* --- counting --- */
+
+double mvs_kernel_bytes(const Mvs__Kernel *kernel, int64_t batch) {
+  return (double)kernel->read_fixed + (double)kernel->write_fixed +
+         ((double)kernel->read_per_batch + (double)kernel->write_per_batch) * (double)batch;
+}
+
+double mvs_kernel_flops(const Mvs__Kernel *kernel, int64_t batch) {
+  return kernel->flops_fixed + kernel->flops_per_batch * (double)batch;
+}
+
+static double flops_of(const mvs_program *program, const Mvs__Function *function,
+                       Mvs__Step *const *steps, size_t count, int64_t batch) {
+  double sum = 0;
+  for (size_t at = 0; at < count; at++) {
+    const Mvs__Loop *loop = mvs_step_loop(function, steps[at]);
+    sum += loop ? (double)loop->count *
+                      flops_of(program, function, loop->steps, loop->n_steps, batch)
+                : mvs_kernel_flops(program->kernels[steps[at]->kernel], batch);
+  }
+  return sum;
+}
+
+double mvs_function_flops(const mvs_program *program, const Mvs__Function *function,
+                          int64_t batch) {
+  return flops_of(program, function, function->steps, function->n_steps, batch);
+}
+
+static int64_t launches_of(const Mvs__Function *function, Mvs__Step *const *steps,
+                           size_t count) {
+  int64_t sum = 0;
+  for (size_t at = 0; at < count; at++) {
+    const Mvs__Loop *loop = mvs_step_loop(function, steps[at]);
+    sum += loop ? loop->count * launches_of(function, loop->steps, loop->n_steps) : 1;
+  }
+  return sum;
+}
+
+int64_t mvs_function_launches(const Mvs__Function *function) {
+  return launches_of(function, function->steps, function->n_steps);
+}

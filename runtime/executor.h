@@ -1,0 +1,68 @@
+/* executor.h: runs functions of the program: walks their steps and loops and launches kernels.
+ * Owner: the executor owns one block of temporaries, shared by all its calls, so only one call
+ * runs at a time and nothing survives in it. Inputs, outputs and the flat buffers are the
+ * caller's. */
+#ifndef MVS_RUNTIME_EXECUTOR_H
+#define MVS_RUNTIME_EXECUTOR_H
+
+#include "runtime/device.h"
+#include "runtime/placement.h"
+
+typedef struct mvs_executor mvs_executor;
+typedef struct mvs_call mvs_call;
+
+/* What was measured of one kernel of the program. */
+typedef struct mvs_kernel_time {
+  double seconds;
+  int64_t launches;
+  double bytes, flops; /* of all launches, by the kernel's own account */
+} mvs_kernel_time;
+
+/* Makes an executor; free it before the device is closed. */
+mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
+                               mvs_device *device);
+void mvs_executor_free(mvs_executor *executor);
+mvs_device *mvs_executor_device(const mvs_executor *executor);
+/* Sets the flat buffers (f32, flat_elements each) that PARAM and GRAD buffers lie in. */
+void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads);
+/* From now on every launch is waited for and timed into `times` [n_kernels]; NULL ends it. */
+void mvs_executor_profile(mvs_executor *executor, mvs_kernel_time *times);
+/* Sets how blocks are redone in calls made from now on. */
+void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute);
+
+/* The function of that name, or NULL. */
+const Mvs__Function *mvs_program_function(const mvs_program *program, const char *name);
+
+/* Prepares a function for a batch.
+ * errors : MVS_ERR_INTERNAL when the program has no such function, MVS_ERR_LIMIT */
+mvs_status mvs_call_new(mvs_executor *executor, const char *function, int64_t batch,
+                        mvs_call **out);
+const Mvs__Function *mvs_call_function(const mvs_call *call);
+const mvs_placement *mvs_call_placement(const mvs_call *call);
+/* True when the function has an input (an output) of that name. */
+bool mvs_call_has_input(const mvs_call *call, const char *name);
+bool mvs_call_has_output(const mvs_call *call, const char *name);
+/* Gives the place of an input or output, by name: device memory in the function's dtype.
+ * Binding again replaces the place. A name that is not there is an internal error. */
+mvs_status mvs_call_bind(mvs_call *call, const char *name, void *memory);
+/* The same for one side only, where an input and an output share their name. */
+mvs_status mvs_call_bind_input(mvs_call *call, const char *name, void *memory);
+mvs_status mvs_call_bind_output(mvs_call *call, const char *name, void *memory);
+/* Runs it. errors : MVS_ERR_INTERNAL when an input or output is not bound; MVS_ERR_MEMORY */
+mvs_status mvs_call_run(mvs_call *call);
+
+/* What a kernel reads and writes, and computes, at a batch. */
+double mvs_kernel_bytes(const Mvs__Kernel *kernel, int64_t batch);
+double mvs_kernel_flops(const Mvs__Kernel *kernel, int64_t batch);
+/* Floating-point operations of a function at a batch, all layers included. */
+double mvs_function_flops(const mvs_program *program, const Mvs__Function *function,
+                          int64_t batch);
+/* Launches of a function, all layers included. */
+int64_t mvs_function_launches(const Mvs__Function *function);
+
+/* Elements of a tensor of a function's interface at a batch. */
+int64_t mvs_tensor_elements(const Mvs__Tensor *tensor, int64_t batch);
+/* Bytes of one element of a program's dtype. */
+int64_t mvs_dtype_bytes(const char *dtype);
+
+#endif

@@ -1,0 +1,151 @@
+/* flat.c: in place where that is safe, else through a small bounce buffer.
+ *
+ * A kernel that is one nest loads each element before it stores it, so its outputs may lie on
+ * its inputs. With several nests or steps a later one could read what an earlier one has
+ * overwritten: then a few rows at a time are computed into the bounce buffer and copied back.
+ */
+#include "runtime/flat.h"
+
+/* Rows that bounce at a time: 2 MiB a tensor, so that the copy back reads from the cache. */
+#define BOUNCE_ROWS  512
+#define MOST_TENSORS 16
+
+typedef struct flat_tensor {
+  const char *name;
+  float *memory, *bounce; /* bounce: NULL for inputs and when in place */
+} flat_tensor;
+
+typedef struct flat_scalar {
+  const char *name;
+  void *memory;
+} flat_scalar;
+
+struct mvs_flat_call {
+  mvs_session *session;
+  mvs_call *part, *rest; /* rest: of the rows that do not fill a part, or NULL */
+  int64_t rows, part_rows;
+  int tensors, scalars;
+  flat_tensor tensor[MOST_TENSORS];
+  flat_scalar scalar[MOST_TENSORS];
+};
+
+static bool is_rows(const Mvs__Tensor *tensor) {
+  return tensor->n_dims > 0 && tensor->dims[0]->per_batch;
+}
+
+static bool runs_in_place(const mvs_program *program, const Mvs__Function *function) {
+  bool stores_rows = false;
+  for (size_t at = 0; at < function->n_outputs; at++)
+    stores_rows = stores_rows || is_rows(function->outputs[at]);
+  if (!stores_rows) return true;
+  if (function->n_steps != 1 || function->steps[0]->kernel < 0) return false;
+  const Mvs__Kernel *kernel = program->kernels[function->steps[0]->kernel];
+  return kernel->n_stages == 1 && kernel->stages[0]->n_nests == 1;
+}
+
+static mvs_status add_tensor(mvs_flat_call *call, const Mvs__Tensor *tensor, bool bounce) {
+  mvs_session *session = call->session;
+  void *memory = NULL;
+  if (call->tensors == MOST_TENSORS || call->scalars == MOST_TENSORS)
+    return MVS_FAIL(session->diag, MVS_ERR_INTERNAL,
+                    "internal: a flat function has too many tensors");
+  if (is_rows(tensor)) {
+    int64_t bytes = call->part_rows * MVS_FLAT_ROW_ELEMENTS * (int64_t)sizeof(float);
+    if (bounce) MVS_TRY(mvs_session_alloc(session, bytes, &memory));
+    for (int at = 0; at < call->tensors; at++) {
+      if (strcmp(call->tensor[at].name, tensor->name) != 0) continue;
+      call->tensor[at].bounce = memory;
+      return MVS_OK;
+    }
+    call->tensor[call->tensors++] = (flat_tensor){.name = tensor->name, .bounce = memory};
+    return MVS_OK;
+  }
+  MVS_TRY(mvs_session_alloc(session, sizeof(double), &memory));
+  call->scalar[call->scalars++] = (flat_scalar){.name = tensor->name, .memory = memory};
+  MVS_TRY(mvs_call_bind(call->part, tensor->name, memory));
+  return call->rest ? mvs_call_bind(call->rest, tensor->name, memory) : MVS_OK;
+}
+
+mvs_status mvs_flat_new(mvs_session *session, const char *name, int64_t rows,
+                        mvs_flat_call **out) {
+  mvs_flat_call *call = MVS_NEW(session->arena, mvs_flat_call);
+  call->session = session;
+  call->rows = rows;
+  MVS_TRY(mvs_call_new(session->executor, name, rows, &call->part));
+  const Mvs__Function *function = mvs_call_function(call->part);
+  bool in_place = runs_in_place(session->program, function);
+  call->part_rows = in_place || rows < BOUNCE_ROWS ? rows : BOUNCE_ROWS;
+  if (call->part_rows != rows)
+    MVS_TRY(mvs_call_new(session->executor, name, call->part_rows, &call->part));
+  if (rows % call->part_rows)
+    MVS_TRY(mvs_call_new(session->executor, name, rows % call->part_rows, &call->rest));
+  for (size_t at = 0; at < function->n_inputs; at++)
+    MVS_TRY(add_tensor(call, function->inputs[at], false));
+  for (size_t at = 0; at < function->n_outputs; at++)
+    MVS_TRY(add_tensor(call, function->outputs[at], !in_place));
+  *out = call;
+  return MVS_OK;
+}
+
+void mvs_flat_rows(mvs_flat_call *call, const char *name, float *memory) {
+  for (int at = 0; at < call->tensors; at++)
+    if (strcmp(call->tensor[at].name, name) == 0) call->tensor[at].memory = memory;
+}
+
+static flat_scalar *find_scalar(mvs_flat_call *call, const char *name) {
+  for (int at = 0; at < call->scalars; at++)
+    if (strcmp(call->scalar[at].name, name) == 0) return &call->scalar[at];
+  return NULL;
+}
+
+static mvs_status no_scalar(mvs_flat_call *call, const char *name) {
+  return MVS_FAIL(call->session->diag, MVS_ERR_INTERNAL,
+                  "internal: function '%s' has no scalar '%s'",
+                  mvs_call_function(call->part)->name, name);
+}
+
+mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value) {
+  flat_scalar *scalar = find_scalar(call, name);
+  mvs_device *device = call->session->device;
+  float single = (float)value;
+  if (!scalar) return no_scalar(call, name);
+  device->copy(device, scalar->memory, &single, sizeof single, MVS_COPY_TO_DEVICE);
+  return MVS_OK;
+}
+
+mvs_status mvs_flat_result(mvs_flat_call *call, const char *name, double *out) {
+  flat_scalar *scalar = find_scalar(call, name);
+  mvs_device *device = call->session->device;
+  if (!scalar) return no_scalar(call, name);
+  MVS_TRY(device->synchronize(device, call->session->diag));
+  device->copy(device, out, scalar->memory, sizeof *out, MVS_COPY_TO_HOST);
+  return MVS_OK;
+}
+
+static mvs_status run_part(mvs_flat_call *call, mvs_call *part, int64_t first, int64_t rows) {
+  mvs_device *device = call->session->device;
+  for (int at = 0; at < call->tensors; at++) {
+    const flat_tensor *tensor = &call->tensor[at];
+    float *memory = tensor->memory + first * MVS_FLAT_ROW_ELEMENTS;
+    float *output = tensor->bounce ? tensor->bounce : memory;
+    if (mvs_call_has_input(part, tensor->name))
+      MVS_TRY(mvs_call_bind_input(part, tensor->name, memory));
+    if (mvs_call_has_output(part, tensor->name))
+      MVS_TRY(mvs_call_bind_output(part, tensor->name, output));
+  }
+  MVS_TRY(mvs_call_run(part));
+  for (int at = 0; at < call->tensors; at++) {
+    const flat_tensor *tensor = &call->tensor[at];
+    if (!tensor->bounce) continue;
+    device->copy(device, tensor->memory + first * MVS_FLAT_ROW_ELEMENTS, tensor->bounce,
+                 rows * MVS_FLAT_ROW_ELEMENTS * (int64_t)sizeof(float), MVS_COPY_WITHIN);
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_flat_run(mvs_flat_call *call) {
+  int64_t done = 0;
+  for (; done + call->part_rows <= call->rows; done += call->part_rows)
+    MVS_TRY(run_part(call, call->part, done, call->part_rows));
+  return done < call->rows ? run_part(call, call->rest, done, call->rows - done) : MVS_OK;
+}

@@ -1,0 +1,25 @@
+/* flat.h: functions over flat buffers ("adamw", "accumulate", "average", "sum_squares"): their
+ * batch counts rows of 1024 elements. What has an input and an output of one name is updated in
+ * place. Owner: the session's arena and memory. */
+#ifndef MVS_RUNTIME_FLAT_H
+#define MVS_RUNTIME_FLAT_H
+
+#include "runtime/session.h"
+
+#define MVS_FLAT_ROW_ELEMENTS 1024
+
+typedef struct mvs_flat_call mvs_flat_call;
+
+/* Prepares a function for `rows` rows. errors : MVS_ERR_INTERNAL, MVS_ERR_MEMORY */
+mvs_status mvs_flat_new(mvs_session *session, const char *function, int64_t rows,
+                        mvs_flat_call **out);
+/* Gives the place of a tensor of rows, by name. */
+void mvs_flat_rows(mvs_flat_call *call, const char *name, float *memory);
+/* Sets a scalar input; the value is copied. */
+mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value);
+/* Runs it. */
+mvs_status mvs_flat_run(mvs_flat_call *call);
+/* After a run: the value of a scalar f64 output. */
+mvs_status mvs_flat_result(mvs_flat_call *call, const char *name, double *out);
+
+#endif

@@ -1,0 +1,86 @@
+#include "runtime/init.h"
+
+#include <stdlib.h>
+
+#include "runtime/pool.h"
+#include "runtime/random.h"
+
+#define INIT_STREAMS 0x80000000u
+/* Elements made at a time, by all threads together. */
+#define PART ((int64_t)1 << 20)
+
+typedef enum init_rule { CONSTANT, NORMAL, UNIFORM } init_rule;
+
+/* One stretch of a parameter's layer being filled. */
+typedef struct filling {
+  init_rule rule;
+  float value;
+  mvs_random_key key;
+  int64_t first; /* position of out[0] */
+  float *out;
+} filling;
+
+static void fill(void *user, int thread, int64_t begin, int64_t end) {
+  const filling *job = user;
+  (void)thread;
+  for (int64_t at = begin; at < end; at++) {
+    uint32_t position = (uint32_t)(job->first + at);
+    switch (job->rule) {
+      case CONSTANT:
+        job->out[at] = job->value;
+        break;
+      case NORMAL:
+        job->out[at] = job->value * mvs_random_normal(job->key, position);
+        break;
+      case UNIFORM:
+        job->out[at] = job->value * (2 * mvs_random_uniform(job->key, position) - 1);
+        break;
+    }
+  }
+}
+
+static mvs_status rule_of(mvs_session *session, const Mvs__Param *param, init_rule *out) {
+  static const char *const names[] = {"constant", "normal", "uniform"};
+  for (int at = 0; at < 3; at++) {
+    if (strcmp(param->init, names[at]) != 0) continue;
+    *out = (init_rule)at;
+    return MVS_OK;
+  }
+  return MVS_FAIL(session->diag, MVS_ERR_INTERNAL,
+                  "internal: parameter '%s' has the unknown initial rule '%s'", param->name,
+                  param->init);
+}
+
+static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t number, float *part,
+                             float *flat) {
+  const Mvs__Param *param = session->program->params[number];
+  int64_t layers = param->layers ? param->layers : 1;
+  filling job = {.value = (float)param->init_value, .out = part};
+  MVS_TRY(rule_of(session, param, &job.rule));
+  if (param->elements > UINT32_MAX)
+    return MVS_FAIL(session->diag, MVS_ERR_LIMIT, "parameter '%s' has too many elements",
+                    param->name);
+  for (int64_t layer = 0; layer < layers; layer++) {
+    job.key = (mvs_random_key){
+        .seed = seed, .stream = INIT_STREAMS + number, .sample = (uint32_t)layer};
+    for (job.first = 0; job.first < param->elements; job.first += PART) {
+      int64_t left = param->elements - job.first, count = left < PART ? left : PART;
+      mvs_pool_run(mvs_device_pool(session->device), count, fill, &job);
+      session->device->copy(session->device,
+                            flat + param->offset + layer * param->elements + job.first, part,
+                            count * (int64_t)sizeof *part, MVS_COPY_TO_DEVICE);
+    }
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_init_params(mvs_session *session, uint32_t seed, float *flat) {
+  float *part = malloc((size_t)PART * sizeof *part);
+  if (!part) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
+  mvs_status status = MVS_OK;
+  for (size_t at = 0; status == MVS_OK && at < session->program->n_params; at++)
+    if (session->program->params[at]->trained)
+      status = init_param(session, seed, (uint32_t)at, part, flat);
+  free(part);
+  return status;
+}

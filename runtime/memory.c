@@ -1,0 +1,100 @@
+#include "runtime/memory.h"
+
+#include "compiler/base/checked.h"
+
+static bool tensor_bytes(const Mvs__Tensor *tensor, int64_t batch, int64_t *bytes) {
+  *bytes = mvs_dtype_bytes(tensor->dtype);
+  for (size_t at = 0; at < tensor->n_dims; at++) {
+    if (!mvs_mul(*bytes, tensor->dims[at]->size, bytes)) return false;
+    if (tensor->dims[at]->per_batch && !mvs_mul(*bytes, batch, bytes)) return false;
+  }
+  return true;
+}
+
+/* Adds the inputs and outputs of a function. */
+static bool add_interface(const Mvs__Function *function, int64_t batch, int64_t *sum) {
+  int64_t bytes;
+  for (size_t at = 0; at < function->n_inputs; at++)
+    if (!tensor_bytes(function->inputs[at], batch, &bytes) || !mvs_add(*sum, bytes, sum))
+      return false;
+  for (size_t at = 0; at < function->n_outputs; at++)
+    if (!tensor_bytes(function->outputs[at], batch, &bytes) || !mvs_add(*sum, bytes, sum))
+      return false;
+  return true;
+}
+
+static mvs_status too_large(mvs_session *session, int64_t batch) {
+  return MVS_FAIL(session->diag, MVS_ERR_LIMIT, "a batch of %lld is too large for 64-bit sizes",
+                  (long long)batch);
+}
+
+mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
+                           mvs_recompute recompute, mvs_memory *out) {
+  int64_t flat = mvs_flat_bytes(session->program), block = 0, workspace = 0;
+  *out = (mvs_memory){.parameters = flat,
+                      .gradients = use->gradient_flats * flat,
+                      .optimizer = use->optimizer_flats * flat,
+                      .average = use->average_flats * flat};
+  for (const char *const *name = use->functions; *name; name++) {
+    const Mvs__Function *function = mvs_program_function(session->program, *name);
+    mvs_placement *placement;
+    if (!function) continue;
+    MVS_TRY(mvs_placement_new(session->arena, session->diag, session->program, function,
+                              use->batch, recompute, &placement));
+    if (placement->bytes > block) block = placement->bytes;
+    if (placement->workspace_bytes > workspace) workspace = placement->workspace_bytes;
+    if (!add_interface(function, use->batch, &out->tensors))
+      return too_large(session, use->batch);
+  }
+  bool fits = mvs_add(block, workspace, &out->temporaries);
+  const int64_t parts[] = {out->parameters, out->gradients,   out->optimizer,
+                           out->average,    out->temporaries, out->tensors};
+  for (size_t at = 0; at < sizeof parts / sizeof *parts; at++)
+    fits = fits && mvs_add(out->total, parts[at], &out->total);
+  return fits ? MVS_OK : too_large(session, use->batch);
+}
+
+static bool can_redo(const mvs_session *session, const mvs_memory_use *use) {
+  for (const char *const *name = use->functions; *name; name++) {
+    const Mvs__Function *function = mvs_program_function(session->program, *name);
+    if (function && mvs_function_can_redo(function)) return true;
+  }
+  return false;
+}
+
+static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
+                               const mvs_memory *redone, const char *what, const char *advice) {
+  mvs_arena *arena = session->arena;
+  bool given = mvs_option_given(session->options, "memory");
+  const char *have = mvs_bytes_text(arena, mvs_session_budget(session));
+  const char *limit =
+      mvs_arena_format(arena, given ? "--memory allows %s" : "only %s are free", have);
+  if (!redone)
+    return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "%s needs %s, but %s; use %s", what,
+                    mvs_bytes_text(arena, kept->total), limit, advice);
+  return MVS_FAIL(session->diag, MVS_ERR_MEMORY,
+                  "%s needs %s, or %s with --recompute block, but %s; use %s", what,
+                  mvs_bytes_text(arena, kept->total), mvs_bytes_text(arena, redone->total),
+                  limit, advice);
+}
+
+mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, const char *what,
+                             const char *advice, mvs_recompute *out) {
+  const char *asked = mvs_option_text(session->options, "recompute", "auto");
+  int64_t budget = mvs_session_budget(session);
+  bool may_keep = strcmp(asked, "block") != 0;
+  bool may_redo = strcmp(asked, "none") != 0 && can_redo(session, use);
+  mvs_memory kept, redone;
+  MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_NONE, &kept));
+  MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_BLOCK, &redone));
+  if (!may_redo) may_keep = true; /* nothing to redo: both choices are the same */
+  bool keeps = may_keep && kept.total <= budget;
+  if (!keeps && !(may_redo && redone.total <= budget)) {
+    if (!can_redo(session, use)) return does_not_fit(session, &kept, NULL, what, advice);
+    if (!may_redo) advice = mvs_arena_format(session->arena, "--recompute block or %s", advice);
+    return does_not_fit(session, &kept, &redone, what, advice);
+  }
+  *out = keeps ? MVS_RECOMPUTE_NONE : MVS_RECOMPUTE_BLOCK;
+  mvs_executor_set_recompute(session->executor, *out);
+  return MVS_OK;
+}

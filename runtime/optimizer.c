@@ -1,0 +1,142 @@
+#include "runtime/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* A run of parameters in the flat buffers with the same decay. */
+typedef struct span_of_params {
+  int64_t first_row, rows;
+  bool decay;
+  mvs_flat_call *adamw;
+} span_of_params;
+
+struct mvs_optimizer_calls {
+  MVS_LIST(span_of_params) spans;
+  mvs_flat_call *sum_squares, *average;
+};
+
+static int by_offset(const void *left, const void *right) {
+  const Mvs__Param *const *a = left, *const *b = right;
+  return (*a)->offset == (*b)->offset ? 0 : (*a)->offset < (*b)->offset ? -1 : 1;
+}
+
+static int64_t rows_of(const Mvs__Param *param) {
+  int64_t elements = param->elements * (param->layers ? param->layers : 1);
+  return (elements + MVS_FLAT_ROW_ELEMENTS - 1) / MVS_FLAT_ROW_ELEMENTS;
+}
+
+/* Joins neighbours with the same decay: every parameter starts on a row of its own. */
+static void find_spans(mvs_optimizer *optimizer) {
+  const mvs_program *program = optimizer->session->program;
+  mvs_arena *arena = optimizer->session->arena;
+  const Mvs__Param **params = MVS_ARRAY(arena, program->n_params + 1, const Mvs__Param *);
+  size_t count = 0;
+  for (size_t at = 0; at < program->n_params; at++)
+    if (program->params[at]->trained) params[count++] = program->params[at];
+  qsort(params, count, sizeof *params, by_offset);
+  for (size_t at = 0; at < count; at++) {
+    int64_t first = params[at]->offset / MVS_FLAT_ROW_ELEMENTS, rows = rows_of(params[at]);
+    span_of_params *last =
+        optimizer->calls->spans.count
+            ? &optimizer->calls->spans.items[optimizer->calls->spans.count - 1]
+            : NULL;
+    if (last && last->decay == params[at]->decay && last->first_row + last->rows == first) {
+      last->rows += rows;
+    } else {
+      span_of_params next = {.first_row = first, .rows = rows, .decay = params[at]->decay};
+      MVS_PUSH(arena, &optimizer->calls->spans, next);
+    }
+  }
+}
+
+static mvs_status prepare_calls(mvs_optimizer *optimizer) {
+  mvs_session *session = optimizer->session;
+  struct mvs_optimizer_calls *calls = optimizer->calls;
+  int64_t rows = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
+  for (size_t at = 0; at < calls->spans.count; at++) {
+    span_of_params *span = &calls->spans.items[at];
+    int64_t first = span->first_row * MVS_FLAT_ROW_ELEMENTS;
+    MVS_TRY(mvs_flat_new(session, "adamw", span->rows, &span->adamw));
+    mvs_flat_rows(span->adamw, "p", optimizer->params + first);
+    mvs_flat_rows(span->adamw, "m", optimizer->m + first);
+    mvs_flat_rows(span->adamw, "v", optimizer->v + first);
+    mvs_flat_rows(span->adamw, "g", optimizer->grads + first);
+  }
+  MVS_TRY(mvs_flat_new(session, "sum_squares", rows, &calls->sum_squares));
+  mvs_flat_rows(calls->sum_squares, "g", optimizer->grads);
+  if (!optimizer->average) return MVS_OK;
+  MVS_TRY(mvs_flat_new(session, "average", rows, &calls->average));
+  mvs_flat_rows(calls->average, "e", optimizer->average);
+  mvs_flat_rows(calls->average, "p", optimizer->params);
+  return MVS_OK;
+}
+
+mvs_status mvs_optimizer_new(mvs_session *session, const mvs_optimizer_settings *settings,
+                             float *params, float *grads, mvs_optimizer **out) {
+  mvs_optimizer *optimizer = MVS_NEW(session->arena, mvs_optimizer);
+  *optimizer = (mvs_optimizer){
+      .session = session, .settings = *settings, .params = params, .grads = grads};
+  optimizer->calls = MVS_NEW(session->arena, struct mvs_optimizer_calls);
+  MVS_TRY(mvs_session_flat(session, &optimizer->m));
+  MVS_TRY(mvs_session_flat(session, &optimizer->v));
+  if (settings->ema > 0) MVS_TRY(mvs_session_flat(session, &optimizer->average));
+  find_spans(optimizer);
+  MVS_TRY(prepare_calls(optimizer));
+  *out = optimizer;
+  return MVS_OK;
+}
+
+void mvs_optimizer_start(mvs_optimizer *optimizer) {
+  mvs_device *device = optimizer->session->device;
+  if (optimizer->average)
+    device->copy(device, optimizer->average, optimizer->params,
+                 mvs_flat_bytes(optimizer->session->program), MVS_COPY_WITHIN);
+}
+
+mvs_status mvs_optimizer_norm(mvs_optimizer *optimizer, double *norm) {
+  double total;
+  MVS_TRY(mvs_flat_run(optimizer->calls->sum_squares));
+  MVS_TRY(mvs_flat_result(optimizer->calls->sum_squares, "total", &total));
+  *norm = sqrt(total);
+  return MVS_OK;
+}
+
+double mvs_optimizer_rate(const mvs_optimizer_settings *settings, int64_t step) {
+  if (settings->warmup <= 0) return settings->lr;
+  return settings->lr * fmin(1, (double)(step + 1) / (double)settings->warmup);
+}
+
+static mvs_status update_span(const mvs_optimizer *optimizer, span_of_params *span,
+                              int64_t step, double clip) {
+  const mvs_optimizer_settings *settings = &optimizer->settings;
+  double count = (double)(step + 1);
+  /* The kernel sees rounded betas: corrections from the same numbers cancel their error, which
+   * for 1 - 0.999 would be 5e-5. */
+  double beta1 = (float)settings->beta1, beta2 = (float)settings->beta2;
+  const struct {
+    const char *name;
+    double value;
+  } scalars[] = {
+      {"lr", mvs_optimizer_rate(settings, step)},
+      {"beta1", settings->beta1},
+      {"beta2", settings->beta2},
+      {"eps", settings->eps},
+      {"decay", span->decay ? settings->weight_decay : 0},
+      {"clip", clip},
+      {"correction1", 1 - pow(beta1, count)},
+      {"correction2", 1 - pow(beta2, count)},
+  };
+  for (size_t at = 0; at < sizeof scalars / sizeof *scalars; at++)
+    MVS_TRY(mvs_flat_scalar(span->adamw, scalars[at].name, scalars[at].value));
+  return mvs_flat_run(span->adamw);
+}
+
+mvs_status mvs_optimizer_step(mvs_optimizer *optimizer, int64_t step, double norm) {
+  const mvs_optimizer_settings *settings = &optimizer->settings;
+  double clip = settings->clip > 0 ? fmin(1, settings->clip / (norm + 1e-6)) : 1;
+  for (size_t at = 0; at < optimizer->calls->spans.count; at++)
+    MVS_TRY(update_span(optimizer, &optimizer->calls->spans.items[at], step, clip));
+  if (!optimizer->average) return MVS_OK;
+  MVS_TRY(mvs_flat_scalar(optimizer->calls->average, "decay", settings->ema));
+  return mvs_flat_run(optimizer->calls->average);
+}

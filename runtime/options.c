@@ -1,0 +1,228 @@
+#include "runtime/options.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "compiler/base/checked.h"
+#include "runtime/fail.h"
+
+#define HELP_COLUMN 30
+
+typedef struct option_value {
+  const char *text; /* NULL: not given */
+  double number;
+  int64_t integer;
+} option_value;
+
+struct mvs_options {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  const mvs_option_rows *rows;
+  option_value *values; /* per row */
+};
+
+bool mvs_parse_integer(const char *text, int64_t *out) {
+  char *end;
+  if (!isdigit((unsigned char)*text) && *text != '-') return false;
+  errno = 0;
+  long long value = strtoll(text, &end, 10);
+  if (errno || *end || end == text) return false;
+  *out = value;
+  return true;
+}
+
+bool mvs_parse_number(const char *text, double *out) {
+  char *end;
+  if (!*text || isspace((unsigned char)*text)) return false;
+  double value = strtod(text, &end);
+  if (*end || end == text || !isfinite(value)) return false;
+  *out = value;
+  return true;
+}
+
+bool mvs_parse_bytes(const char *text, int64_t *out) {
+  static const char units[] = "KMGT";
+  char *end;
+  if (!isdigit((unsigned char)*text)) return false;
+  double value = strtod(text, &end);
+  const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+  if (unit) {
+    bool decimal = toupper((unsigned char)end[1]) == 'B';
+    value *= pow(decimal ? 1000 : 1024, (double)(unit - units + 1));
+    end++;
+    if (*end == 'i') end++;
+    if (toupper((unsigned char)*end) == 'B') end++;
+  } else if (toupper((unsigned char)*end) == 'B') {
+    end++;
+  }
+  if (*end || !(value >= 0 && value < 0x1p62)) return false;
+  *out = (int64_t)value;
+  return true;
+}
+
+const char *mvs_bytes_text(mvs_arena *arena, int64_t bytes) {
+  static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  double value = (double)bytes;
+  int unit = 0;
+  for (; value >= 1024 && unit < 5; unit++) value /= 1024;
+  int digits = unit == 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  return mvs_arena_format(arena, "%.*f %s", digits, value, units[unit]);
+}
+
+static size_t row_of(const mvs_options *options, const char *name) {
+  for (size_t at = 0; at < options->rows->count; at++)
+    if (strcmp(options->rows->items[at].name, name) == 0) return at;
+  return SIZE_MAX;
+}
+
+static mvs_status unknown_option(const mvs_options *options, const char *name) {
+  const char **names = MVS_ARRAY(options->arena, options->rows->count + 1, const char *);
+  for (size_t at = 0; at < options->rows->count; at++)
+    names[at] = options->rows->items[at].name;
+  const char *near = mvs_suggest(name, names, options->rows->count);
+  mvs_status status = MVS_FAIL(options->diag, MVS_ERR_NAME, "unknown option '--%s'", name);
+  if (near) mvs_diag_hint(options->diag, "did you mean '--%s'?", near);
+  return status;
+}
+
+static bool is_choice(const char *choices, const char *text) {
+  size_t length = strlen(text);
+  if (strchr(text, '|')) return false;
+  for (const char *at = choices; at; at = strchr(at, '|')) {
+    if (*at == '|') at++;
+    if (length && strncmp(at, text, length) == 0 && (at[length] == '|' || !at[length]))
+      return true;
+  }
+  return false;
+}
+
+static mvs_status out_of_range(const mvs_options *options, const mvs_option_row *row,
+                               const char *text) {
+  if (row->most >= 0x1p60)
+    return MVS_FAIL(options->diag, MVS_ERR_LIMIT, "--%s must be at least %.9g, not '%s'",
+                    row->name, row->least, text);
+  return MVS_FAIL(options->diag, MVS_ERR_LIMIT, "--%s must be within %.9g and %.9g, not '%s'",
+                  row->name, row->least, row->most, text);
+}
+
+static mvs_status bad_value(const mvs_options *options, const mvs_option_row *row,
+                            const char *what, const char *text) {
+  return MVS_FAIL(options->diag, MVS_ERR_FORMAT, "--%s needs %s, not '%s'", row->name, what,
+                  text);
+}
+
+static mvs_status read_value(mvs_options *options, size_t at, const char *text) {
+  const mvs_option_row *row = &options->rows->items[at];
+  option_value *value = &options->values[at];
+  value->text = text;
+  switch (row->kind) {
+    case MVS_OPTION_INTEGER:
+      if (!mvs_parse_integer(text, &value->integer))
+        return bad_value(options, row, "a whole number", text);
+      value->number = (double)value->integer;
+      break;
+    case MVS_OPTION_NUMBER:
+      if (!mvs_parse_number(text, &value->number))
+        return bad_value(options, row, "a number", text);
+      break;
+    case MVS_OPTION_BYTES:
+      if (!mvs_parse_bytes(text, &value->integer))
+        return bad_value(options, row, "a size such as 8GiB or 512M", text);
+      return MVS_OK;
+    case MVS_OPTION_CHOICE:
+      if (!is_choice(row->values, text)) return bad_value(options, row, row->values, text);
+      return MVS_OK;
+    case MVS_OPTION_TEXT:
+      return *text ? MVS_OK : bad_value(options, row, "a value", text);
+    default:
+      return MVS_OK;
+  }
+  bool inside = value->number >= row->least && value->number <= row->most;
+  return inside ? MVS_OK : out_of_range(options, row, text);
+}
+
+/* Reads one option at argv[*at] and moves *at behind it. */
+static mvs_status read_option(mvs_options *options, int argc, char *const *argv, int *at) {
+  const char *word = argv[(*at)++];
+  if (strncmp(word, "--", 2) != 0 || !word[2])
+    return MVS_FAIL(options->diag, MVS_ERR_FORMAT,
+                    "unexpected argument '%s': options start with --", word);
+  const char *equals = strchr(word, '=');
+  const char *name =
+      equals ? mvs_arena_copy(options->arena, word + 2, (size_t)(equals - word) - 2) : word + 2;
+  size_t row = row_of(options, name);
+  if (row == SIZE_MAX) return unknown_option(options, name);
+  if (options->values[row].text)
+    return MVS_FAIL(options->diag, MVS_ERR_FORMAT, "--%s is given twice", name);
+  if (options->rows->items[row].kind == MVS_OPTION_FLAG) {
+    if (equals) return MVS_FAIL(options->diag, MVS_ERR_FORMAT, "--%s takes no value", name);
+    options->values[row].text = "on";
+    return MVS_OK;
+  }
+  if (equals) return read_value(options, row, equals + 1);
+  bool missing = *at >= argc || (strncmp(argv[*at], "--", 2) == 0 && argv[*at][2]);
+  if (missing)
+    return MVS_FAIL(options->diag, MVS_ERR_FORMAT, "--%s needs a value (%s)", name,
+                    options->rows->items[row].values);
+  return read_value(options, row, argv[(*at)++]);
+}
+
+mvs_status mvs_options_parse(mvs_arena *arena, mvs_diag *diag, const mvs_option_rows *rows,
+                             int argc, char *const *argv, mvs_options **out) {
+  *out = NULL;
+  mvs_options *options = MVS_NEW(arena, mvs_options);
+  *options = (mvs_options){.arena = arena, .diag = diag, .rows = rows};
+  options->values = MVS_ARRAY(arena, rows->count, option_value);
+  for (int at = 0; at < argc;) MVS_TRY(read_option(options, argc, argv, &at));
+  *out = options;
+  return MVS_OK;
+}
+
+static const option_value *value_of(const mvs_options *options, const char *name) {
+  size_t row = row_of(options, name);
+  assert(row != SIZE_MAX);
+  return &options->values[row];
+}
+
+bool mvs_option_given(const mvs_options *options, const char *name) {
+  return value_of(options, name)->text != NULL;
+}
+
+const char *mvs_option_text(const mvs_options *options, const char *name,
+                            const char *fallback) {
+  const char *text = value_of(options, name)->text;
+  return text ? text : fallback;
+}
+
+int64_t mvs_option_integer(const mvs_options *options, const char *name, int64_t fallback) {
+  const option_value *value = value_of(options, name);
+  return value->text ? value->integer : fallback;
+}
+
+double mvs_option_number(const mvs_options *options, const char *name, double fallback) {
+  const option_value *value = value_of(options, name);
+  return value->text ? value->number : fallback;
+}
+
+void mvs_option_set(mvs_options *options, const char *name, const char *value) {
+  size_t row = row_of(options, name);
+  assert(row != SIZE_MAX);
+  mvs_status status = read_value(options, row, mvs_arena_string(options->arena, value));
+  assert(status == MVS_OK);
+  (void)status;
+}
+
+void mvs_options_help(const mvs_option_rows *rows, mvs_text *out) {
+  for (size_t at = 0; at < rows->count; at++) {
+    const mvs_option_row *row = &rows->items[at];
+    size_t before = out->length;
+    mvs_text_addf(out, "  --%s", row->name);
+    if (row->kind != MVS_OPTION_FLAG) mvs_text_addf(out, " %s", row->values);
+    do mvs_text_add(out, " ");
+    while (out->length - before < HELP_COLUMN);
+    mvs_text_addf(out, "%s\n", row->help);
+  }
+}

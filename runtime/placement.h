@@ -1,0 +1,41 @@
+/* placement.h: where the temporary values of a function live, for one batch and one choice of
+ * keeping or redoing what the backward pass needs.
+ * Owner: the arena given. A placement holds offsets, no memory: functions that run one after
+ * another share one block. */
+#ifndef MVS_RUNTIME_PLACEMENT_H
+#define MVS_RUNTIME_PLACEMENT_H
+
+#include <stdbool.h>
+
+#include "codegen/program.h"
+
+/* What happens to values that the backward pass of a block needs. The bits are the same. */
+typedef enum mvs_recompute {
+  MVS_RECOMPUTE_NONE, /* kept for all layers */
+  MVS_RECOMPUTE_BLOCK /* only each block's input is kept; the block is redone before its
+                         backward */
+} mvs_recompute;
+
+typedef struct mvs_placement {
+  const Mvs__Function *function;
+  int64_t batch;
+  mvs_recompute recompute;
+  int64_t *slots;          /* per buffer; see plan.h */
+  int64_t *slot_bytes;     /* per buffer; slots lie behind one another without gaps */
+  int64_t *offsets;        /* per buffer: of TEMP buffers, bytes from the start of the block */
+  int64_t bytes;           /* of the block of temporaries */
+  int64_t workspace_bytes; /* most that one kernel's stages share */
+} mvs_placement;
+
+/* Works out a placement.
+ * errors : MVS_ERR_LIMIT when sizes leave 64 bits at this batch */
+mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
+                             const Mvs__Function *function, int64_t batch,
+                             mvs_recompute recompute, mvs_placement **out);
+
+/* The loop that top-level step runs, or NULL when it is a kernel. */
+const Mvs__Loop *mvs_step_loop(const Mvs__Function *function, const Mvs__Step *step);
+/* True when the function has a backward loop that may redo its forward blocks. */
+bool mvs_function_can_redo(const Mvs__Function *function);
+
+#endif

@@ -1,0 +1,63 @@
+#include "runtime/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Often enough to look alive, seldom enough that the terminal costs nothing. */
+#define SECONDS_BETWEEN 0.1
+
+double mvs_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void mvs_progress_start(mvs_progress *progress, int64_t first, int64_t last, int64_t samples,
+                        int64_t tokens) {
+  *progress = (mvs_progress){.shown = isatty(STDERR_FILENO),
+                             .first = first,
+                             .last = last,
+                             .samples = samples,
+                             .tokens = tokens,
+                             .started = mvs_seconds()};
+}
+
+static void put_time(char *out, size_t size, double seconds) {
+  int64_t whole = (int64_t)(seconds + 0.5);
+  if (whole >= 3600) {
+    snprintf(out, size, "%" PRId64 "h%02" PRId64, whole / 3600, whole / 60 % 60);
+  } else {
+    snprintf(out, size, "%" PRId64 ":%02" PRId64, whole / 60, whole % 60);
+  }
+}
+
+/* 1234567 as "1.23M". */
+static void put_rate(char *out, size_t size, double rate) {
+  const char *units[] = {"", "k", "M", "G"};
+  int unit = 0;
+  for (; rate >= 1000 && unit < 3; unit++) rate /= 1000;
+  snprintf(out, size, "%.*f%s", rate >= 100 ? 0 : rate >= 10 ? 1 : 2, rate, units[unit]);
+}
+
+void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double grad_norm) {
+  double now = mvs_seconds();
+  if (!progress->shown) return;
+  if (now - progress->drawn < SECONDS_BETWEEN && step < progress->last) return;
+  progress->drawn = now;
+  double done = (double)(step - progress->first), passed = now - progress->started;
+  int64_t unit = progress->tokens ? progress->tokens : 1;
+  char rate[32], left[32];
+  put_rate(rate, sizeof rate, done * (double)(progress->samples * unit) / passed);
+  put_time(left, sizeof left, passed / done * (double)(progress->last - step));
+  fprintf(stderr,
+          "\rstep %" PRId64 "/%" PRId64 "  loss %.4f  grad norm %.3f  %s %s/s  %s left\033[K",
+          step, progress->last, loss, grad_norm, rate, progress->tokens ? "tokens" : "samples",
+          left);
+}
+
+void mvs_progress_end(mvs_progress *progress) {
+  if (progress->shown && progress->drawn > 0) fputs("\r\033[K", stderr);
+  progress->shown = false;
+}

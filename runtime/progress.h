@@ -1,0 +1,26 @@
+/* progress.h: one line on the terminal that is written over; nothing where stderr is no
+ * terminal. */
+#ifndef MVS_RUNTIME_PROGRESS_H
+#define MVS_RUNTIME_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct mvs_progress {
+  bool shown;              /* stderr is a terminal */
+  int64_t first, last;     /* steps done at the start, and wanted */
+  int64_t samples, tokens; /* per step; tokens 0: samples are counted instead */
+  double started, drawn;   /* seconds, monotonic */
+} mvs_progress;
+
+/* Starts counting time. */
+void mvs_progress_start(mvs_progress *progress, int64_t first, int64_t last, int64_t samples,
+                        int64_t tokens);
+/* Shows step, loss, gradient norm, tokens a second and the time left, some times a second. */
+void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double grad_norm);
+/* Clears the line. */
+void mvs_progress_end(mvs_progress *progress);
+/* Seconds on a clock that only goes forward. */
+double mvs_seconds(void);
+
+#endif

@@ -1,0 +1,130 @@
+#include "runtime/run_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "runtime/output_file.h"
+
+#define RUN_FILE "run.json"
+
+static const char *file_of(mvs_session *session, const char *folder) {
+  return mvs_arena_format(session->arena, "%s/" RUN_FILE, folder);
+}
+
+/* Whether the folder has entries; a missing one has none. errors : MVS_ERR_IO */
+static mvs_status has_entries(mvs_session *session, const char *folder, bool *out) {
+  *out = false;
+  DIR *open = opendir(folder);
+  if (!open && errno == ENOENT) return MVS_OK;
+  if (!open)
+    return MVS_FAIL(session->diag, MVS_ERR_IO, "cannot use '%s' for --out: %s", folder,
+                    strerror(errno));
+  for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) *out = true;
+  closedir(open);
+  return MVS_OK;
+}
+
+static json_t *read_record(mvs_session *session, const char *folder) {
+  json_error_t error;
+  json_t *record = json_load_file(file_of(session, folder), JSON_REJECT_DUPLICATES, &error);
+  if (record && json_is_object(record)) return record;
+  json_decref(record);
+  return NULL;
+}
+
+/* Values are equal as numbers where both are numbers: 1e-3 is 0.001. */
+static bool same_value(const char *a, const char *b) {
+  double left, right;
+  if (mvs_parse_number(a, &left) && mvs_parse_number(b, &right)) return left == right;
+  return strcmp(a, b) == 0;
+}
+
+static mvs_status take_option(mvs_session *session, const char *folder,
+                              const mvs_run_option *option, const json_t *recorded) {
+  const char *was = json_string_value(recorded);
+  bool given = mvs_option_given(session->options, option->name);
+  if (!given) {
+    if (was) mvs_option_set(session->options, option->name, was);
+    return MVS_OK;
+  }
+  if (option->may_change || (was && same_value(was, option->value))) return MVS_OK;
+  return MVS_FAIL(
+      session->diag, MVS_ERR_NAME,
+      "--%s %s differs from what the run in '%s' was started with (%s); leave it out "
+      "to resume, or choose another --out",
+      option->name, option->value, folder, was ? was : "not given");
+}
+
+static mvs_status check_model(mvs_session *session, const char *folder, const json_t *record) {
+  const char *model = json_string_value(json_object_get(record, "model"));
+  const char *residual = json_string_value(json_object_get(record, "residual"));
+  int64_t parameters = json_integer_value(json_object_get(record, "flat_elements"));
+  const mvs_program *program = session->program;
+  if (model && residual && strcmp(model, program->model) == 0 &&
+      strcmp(residual, program->residual) == 0 && parameters == program->flat_elements)
+    return MVS_OK;
+  return MVS_FAIL(
+      session->diag, MVS_ERR_NAME,
+      "'%s' holds a run of another model: '%s' with residual %s, this program is '%s' "
+      "with residual %s",
+      folder, model ? model : "?", residual ? residual : "?", program->model,
+      program->residual);
+}
+
+static mvs_status check_resumed(mvs_session *session, const char *folder, json_t *record,
+                                const mvs_run_option *options, size_t count) {
+  MVS_TRY(check_model(session, folder, record));
+  const json_t *recorded = json_object_get(record, "options");
+  for (size_t at = 0; at < count; at++)
+    MVS_TRY(take_option(session, folder, &options[at],
+                        json_object_get(recorded, options[at].name)));
+  return MVS_OK;
+}
+
+mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
+                         const mvs_run_option *options, size_t count) {
+  bool used;
+  MVS_TRY(has_entries(session, folder, &used));
+  json_t *record = used ? read_record(session, folder) : NULL;
+  mvs_status status = MVS_OK;
+  if (resume && !record) {
+    status = MVS_FAIL(session->diag, MVS_ERR_IO,
+                      "there is no run to resume in '%s' (no " RUN_FILE ")", folder);
+  } else if (resume) {
+    status = check_resumed(session, folder, record, options, count);
+  } else if (record) {
+    status = MVS_FAIL(
+        session->diag, MVS_ERR_IO,
+        "'%s' already holds a run; --resume continues it, or choose another --out", folder);
+  } else if (used) {
+    status = MVS_FAIL(session->diag, MVS_ERR_IO,
+                      "'%s' is not empty and holds no run; choose another --out", folder);
+  }
+  json_decref(record);
+  return status;
+}
+
+mvs_status mvs_run_begin(mvs_session *session, const char *folder,
+                         const mvs_run_option *options, size_t count) {
+  MVS_TRY(mvs_make_folders(session->arena, session->diag, folder));
+  json_t *recorded = json_object();
+  for (size_t at = 0; at < count; at++)
+    if (options[at].value)
+      json_object_set_new(recorded, options[at].name, json_string(options[at].value));
+  json_t *record = json_pack("{s:s, s:s, s:s, s:I, s:o}", "model", session->program->model,
+                             "residual", session->program->residual, "version",
+                             session->program->version, "flat_elements",
+                             (json_int_t)session->program->flat_elements, "options", recorded);
+  char *text = record ? json_dumps(record, JSON_INDENT(2)) : NULL;
+  mvs_status status =
+      text ? mvs_output_write(session->arena, session->diag, file_of(session, folder), text,
+                              (int64_t)strlen(text))
+           : MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory writing " RUN_FILE);
+  free(text);
+  json_decref(record);
+  return status;
+}

@@ -1,0 +1,25 @@
+/* run_folder.h: the folder of `train --out`: run.json (which model, which options),
+ * metrics.jsonl and checkpoints. A folder that holds anything is used only with --resume, and
+ * then only with the options it was started with. Owner: the session's arena. */
+#ifndef MVS_RUNTIME_RUN_FOLDER_H
+#define MVS_RUNTIME_RUN_FOLDER_H
+
+#include "runtime/session.h"
+
+/* An option whose value decides the bits of a run, with its value in force. */
+typedef struct mvs_run_option {
+  const char *name, *value; /* value NULL: not given, and it has no default */
+  bool may_change;          /* --steps: a resumed run may go further */
+} mvs_run_option;
+
+/* Looks at the folder before anything else is done. A new run's folder must be missing or
+ * empty. With `resume` it must hold a run: recorded options that were not given are set as
+ * recorded, and a given one with another value is refused. errors : MVS_ERR_NAME, MVS_ERR_IO,
+ * MVS_ERR_FORMAT */
+mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
+                         const mvs_run_option *options, size_t count);
+/* Makes the folder and writes run.json. */
+mvs_status mvs_run_begin(mvs_session *session, const char *folder,
+                         const mvs_run_option *options, size_t count);
+
+#endif

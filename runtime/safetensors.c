@@ -1,0 +1,262 @@
+/* safetensors.c: the reader. The file is hostile until every range has been checked. */
+#include "runtime/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "compiler/base/checked.h"
+#include "runtime/fail.h"
+
+#define LENGTH_BYTES 8
+
+static const struct {
+  const char *name;
+  int size;
+} dtypes[MVS_FILE_DTYPE_COUNT] = {
+    [MVS_FILE_F32] = {"F32", 4}, [MVS_FILE_BF16] = {"BF16", 2}, [MVS_FILE_F16] = {"F16", 2},
+    [MVS_FILE_F64] = {"F64", 8}, [MVS_FILE_I64] = {"I64", 8},   [MVS_FILE_I32] = {"I32", 4},
+};
+
+typedef struct reader {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  mvs_safetensors *file;
+  const unsigned char *data; /* behind the header */
+  int64_t data_bytes;
+} reader;
+
+const char *mvs_file_dtype_name(mvs_file_dtype dtype) { return dtypes[dtype].name; }
+
+int mvs_file_dtype_size(mvs_file_dtype dtype) { return dtypes[dtype].size; }
+
+const char *mvs_shape_text(mvs_arena *arena, int rank, const int64_t *shape) {
+  mvs_text text = mvs_text_new(arena);
+  mvs_text_add(&text, "[");
+  for (int at = 0; at < rank; at++)
+    mvs_text_addf(&text, "%s%" PRId64, at ? ", " : "", shape[at]);
+  mvs_text_add(&text, "]");
+  return mvs_text_string(&text);
+}
+
+/* --- mapping --- */
+
+static mvs_status map_file(reader *in, int descriptor) {
+  mvs_safetensors *file = in->file;
+  struct stat facts;
+  if (fstat(descriptor, &facts) != 0)
+    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': %s", file->path, strerror(errno));
+  if (!S_ISREG(facts.st_mode))
+    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': it is %s", file->path,
+                    S_ISDIR(facts.st_mode) ? "a directory" : "not a regular file");
+  if (facts.st_size < LENGTH_BYTES)
+    return MVS_FAIL(in->diag, MVS_ERR_FORMAT,
+                    "'%s' is not a safetensors file: it has only %lld bytes", file->path,
+                    (long long)facts.st_size);
+  file->map_bytes = (size_t)facts.st_size;
+  file->map = mmap(NULL, file->map_bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  if (file->map == MAP_FAILED) {
+    file->map = NULL;
+    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot map '%s': %s", file->path, strerror(errno));
+  }
+  return MVS_OK;
+}
+
+static mvs_status open_map(reader *in) {
+  /* O_NONBLOCK keeps a named pipe from hanging the open; the type check then refuses it. */
+  int descriptor = open(in->file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0)
+    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot open '%s': %s", in->file->path,
+                    strerror(errno));
+  mvs_status status = map_file(in, descriptor);
+  close(descriptor);
+  return status;
+}
+
+/* --- the header --- */
+
+static mvs_status malformed(const reader *in, const char *tensor, const char *what) {
+  return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: tensor '%s' %s", in->file->path,
+                  tensor, what);
+}
+
+static mvs_status read_shape(const reader *in, mvs_file_tensor *tensor, const json_t *shape) {
+  if (!json_is_array(shape)) return malformed(in, tensor->name, "has no shape");
+  if (json_array_size(shape) > MVS_SAFETENSORS_MAX_RANK)
+    return malformed(in, tensor->name, "has more than 8 dimensions");
+  tensor->rank = (int)json_array_size(shape);
+  tensor->elements = 1;
+  for (int at = 0; at < tensor->rank; at++) {
+    const json_t *extent = json_array_get(shape, (size_t)at);
+    if (!json_is_integer(extent) || json_integer_value(extent) < 0)
+      return malformed(in, tensor->name, "has a dimension that is no natural number");
+    tensor->shape[at] = json_integer_value(extent);
+    if (!mvs_mul(tensor->elements, tensor->shape[at], &tensor->elements))
+      return malformed(in, tensor->name, "has more elements than 64 bits count");
+  }
+  return MVS_OK;
+}
+
+static mvs_status read_dtype(const reader *in, mvs_file_tensor *tensor, const json_t *dtype) {
+  const char *name = json_string_value(dtype);
+  if (!name) return malformed(in, tensor->name, "has no dtype");
+  for (int at = 0; at < MVS_FILE_DTYPE_COUNT; at++) {
+    if (strcmp(name, dtypes[at].name) != 0) continue;
+    tensor->dtype = (mvs_file_dtype)at;
+    return MVS_OK;
+  }
+  return MVS_FAIL(
+      in->diag, MVS_ERR_FORMAT,
+      "'%s': tensor '%s' has dtype %.20s; F32, BF16, F16, F64, I64 and I32 are read",
+      in->file->path, tensor->name, name);
+}
+
+static mvs_status read_range(const reader *in, mvs_file_tensor *tensor, const json_t *range) {
+  const json_t *first = json_array_get(range, 0), *last = json_array_get(range, 1);
+  if (json_array_size(range) != 2 || !json_is_integer(first) || !json_is_integer(last))
+    return malformed(in, tensor->name, "has no data_offsets");
+  int64_t begin = json_integer_value(first), end = json_integer_value(last), bytes;
+  if (begin < 0 || end < begin || end > in->data_bytes)
+    return malformed(in, tensor->name, "lies outside the file (is the file cut short?)");
+  if (!mvs_mul(tensor->elements, dtypes[tensor->dtype].size, &bytes) || bytes != end - begin)
+    return malformed(in, tensor->name, "has a shape that does not fit its bytes");
+  tensor->data = in->data + begin;
+  return MVS_OK;
+}
+
+static mvs_status read_tensor(const reader *in, const char *name, const json_t *entry) {
+  mvs_file_tensor *tensor = &in->file->tensors[in->file->count];
+  *tensor = (mvs_file_tensor){.name = mvs_arena_string(in->arena, name)};
+  if (!json_is_object(entry)) return malformed(in, name, "is not described by an object");
+  MVS_TRY(read_dtype(in, tensor, json_object_get(entry, "dtype")));
+  MVS_TRY(read_shape(in, tensor, json_object_get(entry, "shape")));
+  MVS_TRY(read_range(in, tensor, json_object_get(entry, "data_offsets")));
+  in->file->count++;
+  return MVS_OK;
+}
+
+static mvs_status read_metadata(const reader *in, json_t *entries) {
+  mvs_safetensors *file = in->file;
+  if (!json_is_object(entries))
+    return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: __metadata__ is no object",
+                    file->path);
+  file->metadata = MVS_ARRAY(in->arena, json_object_size(entries), mvs_metadata);
+  const char *key;
+  json_t *value;
+  json_object_foreach(entries, key, value) {
+    if (!json_is_string(value)) continue;
+    file->metadata[file->metadata_count++] =
+        (mvs_metadata){.key = mvs_arena_string(in->arena, key),
+                       .value = mvs_arena_string(in->arena, json_string_value(value))};
+  }
+  return MVS_OK;
+}
+
+static int by_place(const void *left, const void *right) {
+  const mvs_file_tensor *a = left, *b = right;
+  if (a->data != b->data) return a->data < b->data ? -1 : 1;
+  return a->elements == b->elements ? 0 : a->elements < b->elements ? -1 : 1;
+}
+
+static int by_name(const void *left, const void *right) {
+  const mvs_file_tensor *a = left, *b = right;
+  return strcmp(a->name, b->name);
+}
+
+/* Every byte behind the header belongs to exactly one tensor. */
+static mvs_status check_cover(const reader *in) {
+  mvs_safetensors *file = in->file;
+  const unsigned char *end = in->data;
+  if (file->count) qsort(file->tensors, file->count, sizeof *file->tensors, by_place);
+  for (size_t at = 0; at < file->count; at++) {
+    const mvs_file_tensor *tensor = &file->tensors[at];
+    if (tensor->data < end) return malformed(in, tensor->name, "overlaps another tensor");
+    if (tensor->data > end) return malformed(in, tensor->name, "stands behind unused bytes");
+    end = tensor->data + tensor->elements * dtypes[tensor->dtype].size;
+  }
+  if (end != in->data + in->data_bytes)
+    return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: %" PRId64 " bytes too many",
+                    file->path, (int64_t)(in->data + in->data_bytes - end));
+  if (file->count) qsort(file->tensors, file->count, sizeof *file->tensors, by_name);
+  return MVS_OK;
+}
+
+static mvs_status read_entries(const reader *in, json_t *header) {
+  const char *name;
+  json_t *entry;
+  in->file->tensors = MVS_ARRAY(in->arena, json_object_size(header), mvs_file_tensor);
+  json_object_foreach(header, name, entry) {
+    if (strcmp(name, "__metadata__") == 0) {
+      MVS_TRY(read_metadata(in, entry));
+    } else {
+      MVS_TRY(read_tensor(in, name, entry));
+    }
+  }
+  return check_cover(in);
+}
+
+static mvs_status read_header(reader *in) {
+  mvs_safetensors *file = in->file;
+  const unsigned char *bytes = file->map;
+  uint64_t length = 0;
+  for (int at = LENGTH_BYTES - 1; at >= 0; at--) length = length << 8 | bytes[at];
+  if (length > MVS_SAFETENSORS_MAX_HEADER || length > file->map_bytes - LENGTH_BYTES) {
+    bool zip = memcmp(bytes, "PK\3\4", 4) == 0;
+    return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is not a safetensors file: %s", file->path,
+                    zip ? "it looks like a PyTorch or zip archive"
+                        : "its header would not fit the file (is it cut short?)");
+  }
+  in->data = bytes + LENGTH_BYTES + length;
+  in->data_bytes = (int64_t)(file->map_bytes - LENGTH_BYTES - length);
+  json_error_t error;
+  json_t *header = json_loadb((const char *)bytes + LENGTH_BYTES, (size_t)length,
+                              JSON_REJECT_DUPLICATES, &error);
+  if (!header)
+    return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' has a malformed header: %s", file->path,
+                    error.text);
+  mvs_status status = json_is_object(header)
+                          ? read_entries(in, header)
+                          : MVS_FAIL(in->diag, MVS_ERR_FORMAT,
+                                     "'%s' has a header that is no object", file->path);
+  json_decref(header);
+  return status;
+}
+
+mvs_status mvs_safetensors_open(mvs_arena *arena, mvs_diag *diag, const char *path,
+                                mvs_safetensors **out) {
+  *out = NULL;
+  reader in = {.arena = arena, .diag = diag, .file = MVS_NEW(arena, mvs_safetensors)};
+  in.file->path = mvs_arena_string(arena, path);
+  mvs_status status = open_map(&in);
+  if (status == MVS_OK) status = read_header(&in);
+  if (status != MVS_OK) {
+    mvs_safetensors_close(in.file);
+    return status;
+  }
+  *out = in.file;
+  return MVS_OK;
+}
+
+void mvs_safetensors_close(mvs_safetensors *file) {
+  if (!file || !file->map) return;
+  munmap(file->map, file->map_bytes);
+  file->map = NULL;
+  file->count = 0;
+}
+
+const mvs_file_tensor *mvs_safetensors_find(const mvs_safetensors *file, const char *name) {
+  mvs_file_tensor key = {.name = name};
+  if (!file->count) return NULL;
+  return bsearch(&key, file->tensors, file->count, sizeof key, by_name);
+}
+
+const char *mvs_safetensors_metadata(const mvs_safetensors *file, const char *key) {
+  for (size_t at = 0; at < file->metadata_count; at++)
+    if (strcmp(file->metadata[at].key, key) == 0) return file->metadata[at].value;
+  return NULL;
+}

@@ -1,0 +1,149 @@
+#include "runtime/sampler.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Device memory for one group of samples. */
+typedef struct group {
+  mvs_session *session;
+  const mvs_sampling *sampling;
+  int64_t batch, state_bytes;
+  void *state, *next;          /* exchanged after every step */
+  void *with, *without;        /* velocities */
+  void **conditions, **absent; /* per condition: given and unconditional values */
+  void *dt, *cfg;
+  bool guided;
+  mvs_call *forward, *step;
+} group;
+
+const Mvs__ModelInput *mvs_state_input(const mvs_program *program) {
+  for (size_t at = 0; at < program->n_inputs; at++)
+    if (!program->inputs[at]->conditioning) return program->inputs[at];
+  return NULL;
+}
+
+int64_t mvs_input_elements(const Mvs__ModelInput *input) {
+  int64_t count = 1;
+  for (size_t at = 0; at < input->n_shape; at++) count *= input->shape[at];
+  return count;
+}
+
+double mvs_shifted_time(double t, double shift) { return shift * t / (1 + (shift - 1) * t); }
+
+static int64_t sample_bytes(const Mvs__ModelInput *input) {
+  return mvs_input_elements(input) * mvs_dtype_bytes(input->dtype);
+}
+
+static mvs_status prepare_conditions(group *all) {
+  mvs_session *session = all->session;
+  const mvs_sampling *sampling = all->sampling;
+  all->conditions = MVS_ARRAY(session->arena, sampling->condition_count + 1, void *);
+  all->absent = MVS_ARRAY(session->arena, sampling->condition_count + 1, void *);
+  for (size_t at = 0; at < sampling->condition_count; at++) {
+    const mvs_condition *condition = &sampling->conditions[at];
+    int64_t bytes = sample_bytes(condition->input);
+    MVS_TRY(mvs_session_alloc(session, bytes * all->batch, &all->conditions[at]));
+    MVS_TRY(mvs_session_alloc(session, bytes * all->batch, &all->absent[at]));
+    for (int64_t each = 0; each < all->batch; each++)
+      session->device->copy(session->device, (char *)all->absent[at] + each * bytes,
+                            condition->without, bytes, MVS_COPY_TO_DEVICE);
+  }
+  return MVS_OK;
+}
+
+static mvs_status prepare(group *all) {
+  mvs_session *session = all->session;
+  float cfg = (float)all->sampling->settings.cfg;
+  all->state_bytes = sample_bytes(mvs_state_input(session->program));
+  all->guided = all->sampling->settings.cfg > 1 && all->sampling->condition_count > 0;
+  int64_t bytes = all->state_bytes * all->batch;
+  MVS_TRY(mvs_session_alloc(session, bytes, &all->state));
+  MVS_TRY(mvs_session_alloc(session, bytes, &all->next));
+  MVS_TRY(mvs_session_alloc(session, bytes, &all->with));
+  all->without = all->with;
+  if (all->guided) MVS_TRY(mvs_session_alloc(session, bytes, &all->without));
+  MVS_TRY(mvs_session_alloc(session, sizeof(float), &all->dt));
+  MVS_TRY(mvs_session_upload(session, &cfg, sizeof cfg, &all->cfg));
+  return prepare_conditions(all);
+}
+
+/* Prepares the calls for `batch` samples, at most those that the memory was made for. */
+static mvs_status prepare_calls(group *all, int64_t batch) {
+  mvs_session *session = all->session;
+  MVS_TRY(mvs_call_new(session->executor, "forward", batch, &all->forward));
+  MVS_TRY(mvs_call_new(session->executor, "sampler_step", batch, &all->step));
+  MVS_TRY(mvs_call_bind_input(all->step, "conditional", all->with));
+  MVS_TRY(mvs_call_bind_input(all->step, "unconditional", all->without));
+  MVS_TRY(mvs_call_bind_input(all->step, "dt", all->dt));
+  return mvs_call_bind_input(all->step, "cfg", all->cfg);
+}
+
+static mvs_status evaluate(group *all, void **conditions, void *velocity) {
+  const mvs_program *program = all->session->program;
+  MVS_TRY(mvs_call_bind_input(all->forward, mvs_state_input(program)->name, all->state));
+  for (size_t at = 0; at < all->sampling->condition_count; at++)
+    MVS_TRY(mvs_call_bind_input(all->forward, all->sampling->conditions[at].input->name,
+                                conditions[at]));
+  MVS_TRY(mvs_call_bind_output(all->forward, program->output, velocity));
+  return mvs_call_run(all->forward);
+}
+
+static mvs_status euler_step(group *all, int64_t number) {
+  mvs_device *device = all->session->device;
+  const mvs_sampler_settings *settings = &all->sampling->settings;
+  double steps = (double)settings->steps;
+  double from = mvs_shifted_time((double)number / steps, settings->shift);
+  double to = mvs_shifted_time((double)(number - 1) / steps, settings->shift);
+  float dt = (float)(from - to);
+  device->copy(device, all->dt, &dt, sizeof dt, MVS_COPY_TO_DEVICE);
+  MVS_TRY(evaluate(all, all->conditions, all->with));
+  if (all->guided) MVS_TRY(evaluate(all, all->absent, all->without));
+  MVS_TRY(mvs_call_bind_input(all->step, "x", all->state));
+  MVS_TRY(mvs_call_bind_output(all->step, "x", all->next));
+  MVS_TRY(mvs_call_run(all->step));
+  void *kept = all->state;
+  all->state = all->next, all->next = kept;
+  return MVS_OK;
+}
+
+static void show_progress(const mvs_sampling *sampling, int64_t first, int64_t number) {
+  if (!isatty(STDERR_FILENO)) return;
+  int64_t done = sampling->settings.steps - number + 1;
+  fprintf(stderr, "\rsamples %" PRId64 " of %" PRId64 ", step %" PRId64 "/%" PRId64 "\033[K",
+          first + 1, sampling->count, done, sampling->settings.steps);
+  if (number == 1) fputs("\r\033[K", stderr);
+}
+
+static mvs_status sample_group(group *all, int64_t first, int64_t count) {
+  mvs_device *device = all->session->device;
+  const mvs_sampling *sampling = all->sampling;
+  char *state = (char *)sampling->state + first * all->state_bytes;
+  device->copy(device, all->state, state, count * all->state_bytes, MVS_COPY_TO_DEVICE);
+  for (size_t at = 0; at < sampling->condition_count; at++) {
+    const mvs_condition *condition = &sampling->conditions[at];
+    int64_t bytes = sample_bytes(condition->input);
+    device->copy(device, all->conditions[at], (const char *)condition->values + first * bytes,
+                 count * bytes, MVS_COPY_TO_DEVICE);
+  }
+  for (int64_t number = sampling->settings.steps; number >= 1; number--) {
+    MVS_TRY(euler_step(all, number));
+    show_progress(sampling, first, number);
+  }
+  MVS_TRY(device->synchronize(device, all->session->diag));
+  device->copy(device, state, all->state, count * all->state_bytes, MVS_COPY_TO_HOST);
+  return MVS_OK;
+}
+
+mvs_status mvs_sample(mvs_session *session, const mvs_sampling *sampling) {
+  int64_t batch = sampling->count < sampling->batch ? sampling->count : sampling->batch;
+  group all = {.session = session, .sampling = sampling, .batch = batch};
+  MVS_TRY(prepare(&all));
+  MVS_TRY(prepare_calls(&all, batch));
+  int64_t first = 0;
+  for (; first + batch <= sampling->count; first += batch)
+    MVS_TRY(sample_group(&all, first, batch));
+  if (first == sampling->count) return MVS_OK;
+  MVS_TRY(prepare_calls(&all, sampling->count - first));
+  return sample_group(&all, first, sampling->count - first);
+}

@@ -1,0 +1,113 @@
+#include "runtime/session.h"
+
+#include <inttypes.h>
+
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+
+static const mvs_option_row common_rows[] = {
+    {"device", MVS_OPTION_TEXT, "NAME", 0, 0, "where to run: auto or cpu (default auto)"},
+    {"threads", MVS_OPTION_INTEGER, "N", 1, 1024, "threads (default: all cores)"},
+    {"memory", MVS_OPTION_BYTES, "BYTES", 0, 0,
+     "most memory to use, e.g. 8GiB (default: what is free)"},
+    {"recompute", MVS_OPTION_CHOICE, "none|block|auto", 0, 0,
+     "keep values for the backward pass or redo each block (default auto)"},
+};
+
+void mvs_rows_add(mvs_arena *arena, mvs_option_rows *rows, const mvs_option_row *more,
+                  size_t count) {
+  for (size_t at = 0; at < count; at++) MVS_PUSH(arena, rows, more[at]);
+}
+
+void mvs_session_rows(mvs_arena *arena, mvs_option_rows *rows) {
+  mvs_rows_add(arena, rows, common_rows, COUNT(common_rows));
+}
+
+mvs_status mvs_session_open(mvs_session *session) {
+  const char *name = mvs_option_text(session->options, "device", "auto");
+  int threads = (int)mvs_option_integer(session->options, "threads", 0);
+  MVS_TRY(mvs_device_open(name, session->program, threads, session->diag, &session->device));
+  session->executor =
+      mvs_executor_new(session->arena, session->diag, session->program, session->device);
+  return MVS_OK;
+}
+
+void mvs_session_close(mvs_session *session) {
+  if (!session->device) return;
+  mvs_executor_free(session->executor);
+  for (size_t at = 0; at < session->memory.count; at++)
+    session->device->release(session->device, session->memory.items[at]);
+  session->memory.count = 0;
+  session->device->close(session->device);
+  session->device = NULL;
+  session->executor = NULL;
+}
+
+mvs_status mvs_session_alloc(mvs_session *session, int64_t bytes, void **out) {
+  MVS_TRY(session->device->alloc(session->device, bytes, session->diag, out));
+  MVS_PUSH(session->arena, &session->memory, *out);
+  return MVS_OK;
+}
+
+int64_t mvs_flat_bytes(const mvs_program *program) {
+  return program->flat_elements * (int64_t)sizeof(float);
+}
+
+mvs_status mvs_session_flat(mvs_session *session, float **out) {
+  void *memory;
+  int64_t bytes = mvs_flat_bytes(session->program);
+  MVS_TRY(mvs_session_alloc(session, bytes, &memory));
+  session->device->clear(session->device, memory, bytes);
+  *out = memory;
+  return MVS_OK;
+}
+
+mvs_status mvs_session_upload(mvs_session *session, const void *data, int64_t bytes,
+                              void **out) {
+  MVS_TRY(mvs_session_alloc(session, bytes, out));
+  session->device->copy(session->device, *out, data, bytes, MVS_COPY_TO_DEVICE);
+  return MVS_OK;
+}
+
+mvs_status mvs_session_require(mvs_session *session, const char *name, const char **out) {
+  *out = mvs_option_text(session->options, name, NULL);
+  if (*out) return MVS_OK;
+  return MVS_FAIL(session->diag, MVS_ERR_NAME, "--%s is missing (see --help)", name);
+}
+
+int64_t mvs_session_budget(const mvs_session *session) {
+  int64_t left = session->device->available(session->device);
+  return mvs_option_integer(session->options, "memory", left);
+}
+
+mvs_status mvs_session_check_memory(mvs_session *session, int64_t bytes, const char *what) {
+  int64_t budget = mvs_session_budget(session);
+  if (bytes <= budget) return MVS_OK;
+  bool given = mvs_option_given(session->options, "memory");
+  return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "%s needs %s, but %s %s", what,
+                  mvs_bytes_text(session->arena, bytes),
+                  given ? "--memory allows only" : "this machine has only",
+                  mvs_bytes_text(session->arena, budget));
+}
+
+int64_t mvs_program_tokens(const mvs_program *program) {
+  int64_t most = 0;
+  for (size_t at = 0; at < program->n_inputs; at++) {
+    int64_t sum = 0;
+    const Mvs__ModelInput *input = program->inputs[at];
+    for (size_t each = 0; each < input->n_segments; each++)
+      sum += input->segments[each]->length;
+    if (sum > most) most = sum;
+  }
+  return most;
+}
+
+const char *mvs_count_text(mvs_arena *arena, int64_t value) {
+  const char *digits = mvs_arena_format(arena, "%" PRId64, value);
+  size_t length = strlen(digits);
+  mvs_text text = mvs_text_new(arena);
+  for (size_t at = 0; at < length; at++) {
+    if (at && (length - at) % 3 == 0 && digits[at - 1] != '-') mvs_text_add(&text, ",");
+    mvs_text_add_bytes(&text, digits + at, 1);
+  }
+  return mvs_text_string(&text);
+}

@@ -1,0 +1,126 @@
+#include "runtime/trainer.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+
+#include "runtime/commands.h"
+
+#define EXIT_USAGE 2
+
+static const mvs_command *const commands[] = {&mvs_command_info,   &mvs_command_train,
+                                              &mvs_command_sample, &mvs_command_eval,
+                                              &mvs_command_grad,   &mvs_command_bench};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void print_usage(FILE *out, const mvs_session *session) {
+  fprintf(out, "%s: model '%s', compiled by mvcc %s\nusage: %s COMMAND [OPTIONS]\n\n",
+          session->name, session->program->model, session->program->version, session->name);
+  for (size_t at = 0; at < COMMANDS; at++)
+    fprintf(out, "  %-8s %s\n", commands[at]->name, commands[at]->summary);
+  fprintf(out, "\n%s COMMAND --help lists a command's options.\n", session->name);
+}
+
+static void print_command_help(const mvs_session *session, const mvs_command *command,
+                               const mvs_option_rows *rows) {
+  mvs_text text = mvs_text_new(session->arena);
+  mvs_options_help(rows, &text);
+  printf("%s\nusage: %s %s [OPTIONS]\n\n%s", command->summary, session->name, command->name,
+         mvs_text_string(&text));
+}
+
+/* Diagnostics without a source place start with the compiler's name; here the program speaks.
+ */
+static void print_errors(const mvs_session *session) {
+  static const char compiler[] = "mvcc: ";
+  mvs_text text = mvs_text_new(session->arena);
+  mvs_diag_render(session->diag, &text);
+  fflush(stdout);
+  for (const char *line = mvs_text_string(&text); *line;) {
+    size_t length = strcspn(line, "\n");
+    if (strncmp(line, compiler, sizeof compiler - 1) == 0) {
+      line += sizeof compiler - 1, length -= sizeof compiler - 1;
+      fprintf(stderr, "%s: ", session->name);
+    }
+    fprintf(stderr, "%.*s\n", (int)length, line);
+    line += length + (line[length] == '\n');
+  }
+}
+
+static bool asks_for_help(int argc, char **argv) {
+  for (int at = 0; at < argc; at++)
+    if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) return true;
+  return false;
+}
+
+static int run_command(mvs_session *session, const mvs_command *command, int argc,
+                       char **argv) {
+  mvs_option_rows rows = {0};
+  command->rows(session, &rows);
+  mvs_session_rows(session->arena, &rows);
+  if (asks_for_help(argc, argv)) {
+    print_command_help(session, command, &rows);
+    return 0;
+  }
+  mvs_status status =
+      mvs_options_parse(session->arena, session->diag, &rows, argc, argv, &session->options);
+  if (status != MVS_OK) {
+    print_errors(session);
+    return EXIT_USAGE;
+  }
+  status = command->run(session);
+  if (status == MVS_OK && fflush(stdout) != 0)
+    status = MVS_FAIL(session->diag, MVS_ERR_IO, "cannot write to standard output");
+  mvs_session_close(session);
+  if (mvs_diag_errors(session->diag) > 0) print_errors(session);
+  return status == MVS_OK ? 0 : 1;
+}
+
+static int unknown_command(mvs_session *session, const char *word) {
+  const char *names[COMMANDS];
+  for (size_t at = 0; at < COMMANDS; at++) names[at] = commands[at]->name;
+  const char *near = mvs_suggest(word, names, COMMANDS);
+  mvs_diag_error(session->diag, (mvs_span){0}, "unknown command '%s'", word);
+  if (near) mvs_diag_hint(session->diag, "did you mean '%s'?", near);
+  print_errors(session);
+  return EXIT_USAGE;
+}
+
+static int dispatch(mvs_session *session, int argc, char **argv) {
+  if (argc < 2) {
+    print_usage(stderr, session);
+    return EXIT_USAGE;
+  }
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    print_usage(stdout, session);
+    return 0;
+  }
+  for (size_t at = 0; at < COMMANDS; at++)
+    if (strcmp(argv[1], commands[at]->name) == 0)
+      return run_command(session, commands[at], argc - 2, argv + 2);
+  return unknown_command(session, argv[1]);
+}
+
+int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
+  const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+  mvs_arena *arena = mvs_arena_new();
+  if (!arena) {
+    fputs("out of memory\n", stderr);
+    return 1;
+  }
+  mvs_session session = {.program = program,
+                         .name = argc < 1 ? "trainer"
+                                 : slash  ? slash + 1
+                                          : argv[0],
+                         .arena = arena,
+                         .diag = mvs_diag_new(arena)};
+  jmp_buf out_of_memory;
+  if (setjmp(out_of_memory)) {
+    /* What the command held is not known any more; the system takes it back at the exit. */
+    fprintf(stderr, "%s: error: out of memory\n", argc > 0 ? argv[0] : "trainer");
+    return 1;
+  }
+  mvs_arena_on_oom(arena, &out_of_memory);
+  int code = dispatch(&session, argc, argv);
+  mvs_arena_free(arena);
+  return code;
+}

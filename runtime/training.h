@@ -1,0 +1,40 @@
+/* training.h: one training step: data, noise and times, gradients over micro-batches, update.
+ * Owner: the session. Samples of step k are places k*batch .. of the data's order; noise and
+ * times follow from (seed, step, place in the batch), so neither threads nor micro-batches
+ * change them. */
+#ifndef MVS_RUNTIME_TRAINING_H
+#define MVS_RUNTIME_TRAINING_H
+
+#include "runtime/data.h"
+#include "runtime/optimizer.h"
+#include "runtime/safetensors.h"
+
+typedef struct mvs_training_settings {
+  mvs_optimizer_settings optimizer;
+  int64_t batch, micro_batch;
+  int32_t seed;
+} mvs_training_settings;
+
+typedef struct mvs_training mvs_training;
+
+/* Rows of memory that training takes, for mvs_memory_choose. */
+extern const char *const mvs_training_functions[];
+int mvs_training_gradient_flats(const mvs_training_settings *settings);
+
+/* Prepares training. The weights in mvs_training_params are then to be set.
+ * errors : MVS_ERR_NAME when the model has no objective, MVS_ERR_LIMIT, MVS_ERR_MEMORY */
+mvs_status mvs_training_new(mvs_session *session, const mvs_training_settings *settings,
+                            mvs_training **out);
+mvs_optimizer *mvs_training_optimizer(mvs_training *training);
+/* Trains on a data source. */
+mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data);
+/* Trains on one batch, noise and times, the same every step, as tensors of a file. */
+mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors *file,
+                                  const char *prefix);
+/* Computes loss and gradients of step k, and the norm of the gradients. */
+mvs_status mvs_training_gradients(mvs_training *training, int64_t step, double *loss,
+                                  double *norm);
+/* The gradients, in the flat layout, after the above. */
+const float *mvs_training_flat_gradients(const mvs_training *training);
+
+#endif

@@ -1,0 +1,286 @@
+#include "runtime/weights.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "runtime/checkpoint.h"
+
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+/* Elements that pass through host memory at a time. */
+#define PART ((int64_t)1 << 20)
+
+static const char *const state_groups[] = {"ema/", "adam_m/", "adam_v/"};
+
+static const mvs_option_row weight_rows[] = {
+    {"weights", MVS_OPTION_TEXT, "FILE", 0, 0,
+     "weights: a safetensors file, a run's folder or RUN/latest"},
+    {"weights-prefix", MVS_OPTION_PREFIX, "PREFIX", 0, 0,
+     "take the tensors whose names start so, without it"},
+};
+
+static const mvs_option_row ema_rows[] = {
+    {"ema", MVS_OPTION_CHOICE, "on|off", 0, 0,
+     "averaged weights (default: on where the file has them)"},
+};
+
+void mvs_weights_rows(mvs_arena *arena, mvs_option_rows *rows) {
+  mvs_rows_add(arena, rows, weight_rows, COUNT(weight_rows));
+}
+
+void mvs_weights_ema_row(mvs_arena *arena, mvs_option_rows *rows) {
+  mvs_rows_add(arena, rows, ema_rows, COUNT(ema_rows));
+}
+
+/* --- checking names --- */
+
+static const char *without_group(const char *name) {
+  for (size_t at = 0; at < COUNT(state_groups); at++) {
+    size_t length = strlen(state_groups[at]);
+    if (strncmp(name, state_groups[at], length) == 0) return name + length;
+  }
+  return name;
+}
+
+static const char *nearest_name(mvs_arena *arena, const mvs_param_list *params,
+                                const char *name) {
+  const char **names = MVS_ARRAY(arena, params->count + 1, const char *);
+  for (size_t at = 0; at < params->count; at++) names[at] = params->by_name[at]->name;
+  return mvs_suggest(name, names, params->count);
+}
+
+/* Tells of the first tensor that the model does not have, and how many more there are. */
+static mvs_status check_extra(mvs_session *session, const mvs_safetensors *file,
+                              const mvs_param_list *params, const char *prefix) {
+  const char *first = NULL;
+  size_t extra = 0, length = strlen(prefix);
+  for (size_t at = 0; at < file->count; at++) {
+    const char *name = file->tensors[at].name;
+    if (strncmp(name, prefix, length) != 0) continue;
+    if (mvs_params_find(params, without_group(name + length))) continue;
+    if (!extra++) first = name;
+  }
+  if (!extra) return MVS_OK;
+  const char *near = nearest_name(session->arena, params, first + length);
+  const char *more =
+      extra > 1 ? mvs_arena_format(session->arena, " (and %zu more)", extra - 1) : "";
+  mvs_status status =
+      MVS_FAIL(session->diag, MVS_ERR_NAME, "'%s': tensor '%s' is no parameter of model '%s'%s",
+               file->path, first, session->program->model, more);
+  if (near) mvs_diag_hint(session->diag, "the model has '%s%s'", prefix, near);
+  return status;
+}
+
+/* What is wrong when a file has none of the names looked for: often a prefix. */
+static mvs_status no_such_prefix(mvs_session *session, const mvs_safetensors *file,
+                                 const char *prefix) {
+  return MVS_FAIL(session->diag, MVS_ERR_NAME, "'%s': no tensor's name starts with '%s'",
+                  file->path, prefix);
+}
+
+/* A first path component that stands before a name of the model, e.g. "w/" or "model."; NULL.
+ */
+static const char *likely_prefix(mvs_session *session, const mvs_safetensors *file,
+                                 const mvs_param_list *params) {
+  for (size_t at = 0; at < file->count; at++) {
+    const char *name = file->tensors[at].name;
+    for (const char *end = strpbrk(name, "/."); end; end = strpbrk(end + 1, "/."))
+      if (mvs_params_find(params, end + 1))
+        return mvs_arena_copy(session->arena, name, (size_t)(end + 1 - name));
+  }
+  return NULL;
+}
+
+static mvs_status check_missing(mvs_session *session, const mvs_safetensors *file,
+                                const mvs_param_list *params, const char *prefix) {
+  const char *first = NULL;
+  size_t missing = 0, wanted = 0;
+  for (size_t at = 0; at < params->count; at++) {
+    const mvs_param_entry *entry = &params->entries[at];
+    if (!entry->param->trained) continue;
+    wanted++;
+    const char *name = mvs_arena_format(session->arena, "%s%s", prefix, entry->name);
+    if (mvs_safetensors_find(file, name)) continue;
+    if (!missing++) first = name;
+  }
+  if (!missing) return MVS_OK;
+  const char *more =
+      missing > 1 ? mvs_arena_format(session->arena, " (and %zu more)", missing - 1) : "";
+  mvs_status status = MVS_FAIL(session->diag, MVS_ERR_NAME, "'%s': tensor '%s' is missing%s",
+                               file->path, first, more);
+  const char *likely =
+      missing == wanted && !*prefix ? likely_prefix(session, file, params) : NULL;
+  if (likely) mvs_diag_hint(session->diag, "try --weights-prefix '%s'", likely);
+  return status;
+}
+
+/* --- reading --- */
+
+static mvs_status check_shape(mvs_session *session, const mvs_safetensors *file,
+                              const mvs_file_tensor *tensor, const Mvs__Param *param) {
+  bool same = (size_t)tensor->rank == param->n_shape;
+  for (int at = 0; same && at < tensor->rank; at++)
+    same = tensor->shape[at] == param->shape[at];
+  if (!same)
+    return MVS_FAIL(session->diag, MVS_ERR_SHAPE, "'%s': tensor '%s' is %s, the model needs %s",
+                    file->path, tensor->name,
+                    mvs_shape_text(session->arena, tensor->rank, tensor->shape),
+                    mvs_shape_text(session->arena, (int)param->n_shape, param->shape));
+  if (tensor->dtype == MVS_FILE_I64 || tensor->dtype == MVS_FILE_I32)
+    return MVS_FAIL(session->diag, MVS_ERR_SHAPE,
+                    "'%s': tensor '%s' holds integers (%s), the model needs floats", file->path,
+                    tensor->name, mvs_file_dtype_name(tensor->dtype));
+  return MVS_OK;
+}
+
+static mvs_status check_constant(mvs_session *session, const mvs_safetensors *file,
+                                 const mvs_file_tensor *tensor, const Mvs__Param *param) {
+  MVS_TRY(check_shape(session, file, tensor, param));
+  for (int64_t at = 0; at < tensor->elements; at++) {
+    float value;
+    mvs_file_tensor_to_f32(tensor, at, 1, &value);
+    if (value == (float)param->init_value) continue;
+    return MVS_FAIL(
+        session->diag, MVS_ERR_FORMAT,
+        "'%s': tensor '%s' must be %g everywhere (the model does not train it), but "
+        "element %" PRId64 " is %.9g",
+        file->path, tensor->name, param->init_value, at, (double)value);
+  }
+  return MVS_OK;
+}
+
+static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
+                             const char *name, const mvs_param_entry *entry, float *part,
+                             float *flat) {
+  const mvs_file_tensor *tensor = mvs_safetensors_find(file, name);
+  if (!tensor)
+    return MVS_FAIL(session->diag, MVS_ERR_NAME, "'%s': tensor '%s' is missing", file->path,
+                    name);
+  MVS_TRY(check_shape(session, file, tensor, entry->param));
+  for (int64_t at = 0; at < tensor->elements; at += PART) {
+    int64_t count = tensor->elements - at < PART ? tensor->elements - at : PART;
+    mvs_file_tensor_to_f32(tensor, at, count, part);
+    session->device->copy(session->device, flat + entry->offset + at, part,
+                          count * (int64_t)sizeof *part, MVS_COPY_TO_DEVICE);
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
+                            const mvs_param_list *params, const char *group, float *flat) {
+  float *part = malloc((size_t)PART * sizeof *part);
+  if (!part) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
+  mvs_status status = MVS_OK;
+  for (size_t at = 0; status == MVS_OK && at < params->count; at++) {
+    const mvs_param_entry *entry = &params->entries[at];
+    if (!entry->param->trained) continue;
+    const char *name = mvs_arena_format(session->arena, "%s%s", group, entry->name);
+    status = read_param(session, file, name, entry, part, flat);
+  }
+  free(part);
+  return status;
+}
+
+static mvs_status check_constants(mvs_session *session, const mvs_safetensors *file,
+                                  const mvs_param_list *params, const char *prefix) {
+  for (size_t at = 0; at < params->count; at++) {
+    const mvs_param_entry *entry = &params->entries[at];
+    if (entry->param->trained) continue;
+    const char *name = mvs_arena_format(session->arena, "%s%s", prefix, entry->name);
+    const mvs_file_tensor *tensor = mvs_safetensors_find(file, name);
+    if (tensor) MVS_TRY(check_constant(session, file, tensor, entry->param));
+  }
+  return MVS_OK;
+}
+
+/* True when the file holds averaged weights under `prefix`. */
+static bool has_ema(mvs_session *session, const mvs_safetensors *file, const char *prefix) {
+  const char *start = mvs_arena_format(session->arena, "%sema/", prefix);
+  for (size_t at = 0; at < file->count; at++)
+    if (strncmp(file->tensors[at].name, start, strlen(start)) == 0) return true;
+  return false;
+}
+
+static mvs_status load_open(mvs_session *session, const mvs_safetensors *file,
+                            const char *prefix, mvs_ema ema, float *flat, bool *used_ema) {
+  mvs_param_list *params = mvs_params_list(session->arena, session->program);
+  size_t matching = 0;
+  for (size_t at = 0; at < file->count; at++)
+    matching += strncmp(file->tensors[at].name, prefix, strlen(prefix)) == 0;
+  if (!matching) return no_such_prefix(session, file, prefix);
+  MVS_TRY(check_missing(session, file, params, prefix));
+  MVS_TRY(check_extra(session, file, params, prefix));
+  MVS_TRY(check_constants(session, file, params, prefix));
+  bool present = has_ema(session, file, prefix);
+  if (ema == MVS_EMA_ON && !present)
+    return MVS_FAIL(session->diag, MVS_ERR_NAME,
+                    "'%s' holds no averaged weights (ema/...); use --ema off", file->path);
+  bool averaged = present && ema != MVS_EMA_OFF;
+  if (used_ema) *used_ema = averaged;
+  const char *group = averaged ? mvs_arena_format(session->arena, "%sema/", prefix) : prefix;
+  return mvs_weights_read(session, file, params, group, flat);
+}
+
+mvs_status mvs_weights_load(mvs_session *session, const char *path, const char *prefix,
+                            mvs_ema ema, float *flat, bool *used_ema) {
+  const char *resolved;
+  mvs_safetensors *file;
+  MVS_TRY(mvs_checkpoint_resolve(session->arena, session->diag, path, &resolved));
+  MVS_TRY(mvs_safetensors_open(session->arena, session->diag, resolved, &file));
+  mvs_status status = load_open(session, file, prefix, ema, flat, used_ema);
+  mvs_safetensors_close(file);
+  return status;
+}
+
+mvs_status mvs_weights_load_options(mvs_session *session, float *flat) {
+  const char *path, *choice = mvs_option_text(session->options, "ema", NULL);
+  mvs_ema ema = !choice ? MVS_EMA_AUTO : strcmp(choice, "on") == 0 ? MVS_EMA_ON : MVS_EMA_OFF;
+  MVS_TRY(mvs_session_require(session, "weights", &path));
+  const char *prefix = mvs_option_text(session->options, "weights-prefix", "");
+  return mvs_weights_load(session, path, prefix, ema, flat, NULL);
+}
+
+/* --- writing --- */
+
+void mvs_weights_declare(mvs_safetensors_writer *writer, mvs_arena *arena,
+                         const mvs_param_list *params, const char *group, bool constants) {
+  for (size_t at = 0; at < params->count; at++) {
+    const mvs_param_entry *entry = &params->entries[at];
+    if (!entry->param->trained && !constants) continue;
+    mvs_safetensors_declare(writer, mvs_arena_format(arena, "%s%s", group, entry->name),
+                            MVS_FILE_F32, (int)entry->param->n_shape, entry->param->shape);
+  }
+}
+
+static mvs_status append_param(mvs_session *session, mvs_safetensors_writer *writer,
+                               const mvs_param_entry *entry, const float *flat, float *part) {
+  const Mvs__Param *param = entry->param;
+  for (int64_t at = 0; at < param->elements; at += PART) {
+    int64_t count = param->elements - at < PART ? param->elements - at : PART;
+    int64_t bytes = count * (int64_t)sizeof *part;
+    if (param->trained) {
+      session->device->copy(session->device, part, flat + entry->offset + at, bytes,
+                            MVS_COPY_TO_HOST);
+    } else {
+      for (int64_t each = 0; each < count; each++) part[each] = (float)param->init_value;
+    }
+    MVS_TRY(mvs_safetensors_append(writer, part, bytes));
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_weights_append(mvs_session *session, mvs_safetensors_writer *writer,
+                              const mvs_param_list *params, const float *flat, bool constants) {
+  float *part = malloc((size_t)PART * sizeof *part);
+  if (!part) {
+    mvs_safetensors_abandon(writer);
+    return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
+  }
+  mvs_status status = MVS_OK;
+  for (size_t at = 0; status == MVS_OK && at < params->count; at++) {
+    const mvs_param_entry *entry = &params->entries[at];
+    if (entry->param->trained || constants)
+      status = append_param(session, writer, entry, flat, part);
+  }
+  free(part);
+  return status;
+}
