@@ -102,6 +102,91 @@ static int find_partner(merge *m, int index, const int *order, size_t later) {
   return -1;
 }
 
+/* --- work on the results of reductions --- */
+
+typedef struct source_check {
+  const merge *merge;
+  int home;   /* the reduction that should take the work */
+  bool early; /* all other producers are done before it */
+} source_check;
+
+static void check_source(void *context, int producer) {
+  source_check *check = context;
+  int level = kernel_of(check->merge, check->home)->level;
+  if (producer != check->home && kernel_of(check->merge, producer)->level >= level) {
+    check->early = false;
+  }
+}
+
+static bool is_plain(const merge *m, const mvs_fuse_kernel *kernel) {
+  for (size_t i = 0; i < kernel->interior.count; i++) {
+    mvs_value_kind kind = m->fuse->values[kernel->interior.items[i]].kind;
+    if (kind != MVS_VALUE_ELEMENT && kind != MVS_VALUE_FREE) return false;
+  }
+  return true;
+}
+
+/* True when all that the kernel loads is there before `home` runs or made by it. */
+static bool can_follow(merge *m, int index, int home) {
+  const mvs_fuse_kernel *kernel = kernel_of(m, index), *reduction = kernel_of(m, home);
+  if (reduction->group_class != MVS_GROUP_COLUMNS || reduction->into >= 0) return false;
+  const mvs_type *result = mvs_graph_type(m->fuse->graph, reduction->sinks.items[0]);
+  if (!mvs_type_same_shape(result, kernel->space)) return false;
+  source_check check = {m, home, true};
+  for (size_t i = 0; i < kernel->leaves.count; i++) {
+    mvs_id leaf = kernel->leaves.items[i];
+    bool own = m->fuse->values[leaf].kernel == home;
+    if (!own) mvs_fuse_producers(m->fuse, leaf, check_source, &check);
+  }
+  return check.early && mvs_fuse_has_room(m->fuse, kernel, reduction);
+}
+
+/* The reduction whose results the kernel works on element by element, or -1. */
+static int find_reduction(merge *m, int index) {
+  const mvs_fuse_kernel *kernel = kernel_of(m, index);
+  if (kernel->group_class != MVS_GROUP_ROWS || !is_plain(m, kernel)) return -1;
+  for (size_t i = 0; i < kernel->leaves.count; i++) {
+    const mvs_value *value = &m->fuse->values[kernel->leaves.items[i]];
+    if (value->kind != MVS_VALUE_COLUMN) continue;
+    if (can_follow(m, index, value->kernel)) return value->kernel;
+  }
+  return -1;
+}
+
+static bool is_taken(const mvs_fuse *fuse, mvs_id id) {
+  const mvs_results *results = mvs_graph_results(fuse->graph);
+  for (size_t i = 0; i < results->count; i++) {
+    if (fuse->values[results->items[i].id].root == id) return true;
+  }
+  for (size_t k = 0; k < fuse->kernels.count; k++) {
+    const mvs_fuse_kernel *kernel = &fuse->kernels.items[k];
+    for (size_t i = 0; i < kernel->leaves.count; i++) {
+      if (fuse->values[kernel->leaves.items[i]].root == id) return true;
+    }
+  }
+  return false;
+}
+
+/* Results of a reduction that only the work after it takes need no place. */
+static void drop_untaken(mvs_fuse *fuse, int index) {
+  mvs_fuse_kernel *kernel = &fuse->kernels.items[index];
+  size_t kept = 0;
+  for (size_t i = 0; i < kernel->sinks.count; i++) {
+    mvs_id sink = kernel->sinks.items[i];
+    bool needed = fuse->values[sink].kind != MVS_VALUE_COLUMN || is_taken(fuse, sink);
+    if (needed) kernel->sinks.items[kept++] = sink;
+    if (!needed) fuse->values[sink].stored = false;
+  }
+  kernel->sinks.count = kept;
+}
+
+static void follow_reduction(merge *m, int index) {
+  int home = find_reduction(m, index);
+  if (home < 0) return;
+  mvs_fuse_join(m->fuse, index, home);
+  drop_untaken(m->fuse, home);
+}
+
 /* Indices of living kernels, highest level first, within a level the newest first. */
 static int *order_by_level(const mvs_fuse *fuse, size_t *count) {
   int top = 0;
@@ -138,6 +223,10 @@ void mvs_fuse_merge(mvs_fuse *fuse) {
     int partner = find_partner(&m, order[i], order, i);
     if (partner >= 0) mvs_fuse_join(fuse, order[i], partner);
     record_uses(&m, partner >= 0 ? partner : order[i]);
+  }
+  /* Only now are reductions of one space together, so that work on several of them fits. */
+  for (size_t i = count; i-- > 0;) {
+    if (fuse->kernels.items[order[i]].into < 0) follow_reduction(&m, order[i]);
   }
 }
 
