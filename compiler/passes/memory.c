@@ -396,5 +396,5 @@ mvs_status mvs_pass_memory(mvs_compilation *compilation) {
     MVS_TRY(mvs_layout_graph(&layout, layout.function->top, NULL));
     mvs_layout_lives(&layout);
   }
-  return MVS_OK;
+  return mvs_plan_verify(compilation->arena, compilation->plan, compilation->diag);
 }

@@ -114,6 +114,9 @@ typedef struct mvs_plan {
   MVS_LIST(mvs_function_plan) functions;
 } mvs_plan;
 
+/* Checks a finished plan against the table of rules in verify_plan.c.
+ * errors : MVS_ERR_INTERNAL, naming the rule, the function, the group and the value */
+mvs_status mvs_plan_verify(mvs_arena *arena, const mvs_plan *plan, mvs_diag *diag);
 /* Bytes that a group moves: inputs once, outputs once (fixed, and per batch element). */
 void mvs_group_bytes(const mvs_schedule *schedule, const mvs_group *group, int64_t *fixed,
                      int64_t *per_batch);
