@@ -205,7 +205,9 @@ static void prepare(const Mvs__Kernel *kernel, const Mvs__Step *step, const Mvs_
     const Mvs__Operand *use = step->operands[i];
     const Mvs__Buffer *buffer = where->buffers[use->buffer];
     operand *op = &operands[i];
-    op->bytes = (size_t)(buffer->fixed + buffer->per_batch * batch - use->offset);
+    /* A hoisted cast of stacked weights touches all slots at once. */
+    int64_t slots = use->per_layer ? 1 : buffer->slots_kept;
+    op->bytes = (size_t)((buffer->fixed + buffer->per_batch * batch) * slots - use->offset);
     op->input = allocate(op->bytes);
     op->host = allocate(op->bytes);
     op->device_result = allocate(op->bytes);
