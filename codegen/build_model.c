@@ -122,12 +122,23 @@ static Mvs__Settings *model_settings(mvs_arena *arena, const mvs_settings *setti
   return out;
 }
 
+/* Tokens of the longest segment table: the one of the residual stream, which holds all others. */
+static int64_t tokens_of(const mvs_module *module) {
+  int64_t most = 0;
+  for (size_t i = 0; i < module->segment_tables.count; i++) {
+    int64_t length = mvs_segments_length(module->segment_tables.items[i]);
+    if (length > most) most = length;
+  }
+  return most;
+}
+
 mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
                             mvs_program *program) {
   program->model = text(arena, module->name);
   program->version = text(arena, MVCC_VERSION);
   program->residual = text(arena, module->residual);
   program->output = text(arena, module->output_name);
+  program->tokens = tokens_of(module);
   program->settings = model_settings(arena, &module->settings);
   program->inputs = MVS_ARRAY(arena, module->inputs.count + 1, Mvs__ModelInput *);
   for (size_t i = 0; i < module->inputs.count; i++) {

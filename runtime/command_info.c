@@ -27,7 +27,7 @@ static void print_input(const Mvs__ModelInput *input) {
 
 static void print_model(mvs_session *session) {
   const mvs_program *program = session->program;
-  int64_t trained = mvs_params_trained(program), tokens = mvs_program_tokens(program);
+  int64_t trained = mvs_params_trained(program);
   printf("model       %s, residual %s, %s\n", program->model, program->residual,
          program->settings->precision);
   printf("parameters  %s\n", mvs_count_text(session->arena, trained));
@@ -37,7 +37,8 @@ static void print_model(mvs_session *session) {
         printf("stack       %s: %" PRId64 " layers\n",
                program->functions[at]->loops[each]->label,
                program->functions[at]->loops[each]->count);
-  if (tokens) printf("tokens      %s a sample\n", mvs_count_text(session->arena, tokens));
+  if (program->tokens)
+    printf("tokens      %s a sample\n", mvs_count_text(session->arena, program->tokens));
   printf("inputs\n");
   for (size_t at = 0; at < program->n_inputs; at++) print_input(program->inputs[at]);
   printf("output\n  %s\n", program->output);

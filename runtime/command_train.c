@@ -322,7 +322,7 @@ static mvs_status loop(run_state *run) {
   double begin = mvs_seconds();
   mvs_status status = MVS_OK;
   mvs_progress_start(&run->progress, first, run->steps, run->settings.batch,
-                     mvs_program_tokens(run->session->program));
+                     run->session->program->tokens);
   mvs_interrupt_catch();
   while (status == MVS_OK && run->step < run->steps && !mvs_interrupt_asked())
     status = one_step(run);

@@ -89,18 +89,6 @@ mvs_status mvs_session_check_memory(mvs_session *session, int64_t bytes, const c
                   mvs_bytes_text(session->arena, budget));
 }
 
-int64_t mvs_program_tokens(const mvs_program *program) {
-  int64_t most = 0;
-  for (size_t at = 0; at < program->n_inputs; at++) {
-    int64_t sum = 0;
-    const Mvs__ModelInput *input = program->inputs[at];
-    for (size_t each = 0; each < input->n_segments; each++)
-      sum += input->segments[each]->length;
-    if (sum > most) most = sum;
-  }
-  return most;
-}
-
 const char *mvs_count_text(mvs_arena *arena, int64_t value) {
   const char *digits = mvs_arena_format(arena, "%" PRId64, value);
   size_t length = strlen(digits);

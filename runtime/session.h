@@ -43,8 +43,6 @@ mvs_status mvs_session_require(mvs_session *session, const char *name, const cha
 mvs_status mvs_session_check_memory(mvs_session *session, int64_t bytes, const char *what);
 /* The budget in bytes: --memory where the command has it and it is given, else what is left. */
 int64_t mvs_session_budget(const mvs_session *session);
-/* Tokens of one sample over all segments; 0 when the model has none. */
-int64_t mvs_program_tokens(const mvs_program *program);
 /* "5,454,496,896" */
 const char *mvs_count_text(mvs_arena *arena, int64_t value);
 
