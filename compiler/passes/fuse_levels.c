@@ -93,7 +93,12 @@ static void find_outside(levels *l, mvs_id id) {
 }
 
 static void store(levels *l, mvs_id id) {
-  if (!mvs_value_is_computed(value_of(l, id))) return;
+  mvs_value *value = value_of(l, id);
+  if (!mvs_value_is_computed(value)) return;
+  if (node_of(l, id)->op == MVS_OP_reshape) {
+    store(l, node_of(l, id)->inputs[0]);
+    value->level = value_of(l, node_of(l, id)->inputs[0])->outside;
+  }
   mvs_fuse_store(l->fuse, id);
   find_outside(l, id);
 }

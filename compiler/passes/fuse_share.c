@@ -41,6 +41,7 @@ static void find_homes(share *s) {
 
 static bool is_open(const share *s, mvs_id id) {
   const mvs_value *value = &s->fuse->values[id];
+  if (node_of(s, id)->op == MVS_OP_reshape) return false;
   return mvs_value_is_computed(value) && !value->stored && value->kind != MVS_VALUE_FREE;
 }
 

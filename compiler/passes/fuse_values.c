@@ -13,9 +13,15 @@ bool mvs_value_is_computed(const mvs_value *value) {
          value->kind == MVS_VALUE_VIEW || value->kind == MVS_VALUE_ROW;
 }
 
+/* A reshape that must be in memory names the bytes of its input. */
 void mvs_fuse_store(mvs_fuse *fuse, mvs_id id) {
-  fuse->values[id].stored = true;
-  fuse->values[fuse->values[id].root].stored = true;
+  mvs_value *value = &fuse->values[id];
+  if (value->kind == MVS_VALUE_VIEW && node_of(fuse, id)->op == MVS_OP_reshape) {
+    value->kind = MVS_VALUE_ALIAS;
+    value->root = fuse->values[node_of(fuse, id)->inputs[0]].root;
+  }
+  value->stored = true;
+  if (value->root != id) mvs_fuse_store(fuse, value->root);
 }
 
 const mvs_type *mvs_fuse_space(const mvs_fuse *fuse, mvs_id id) {
@@ -86,6 +92,33 @@ static bool slice_is_contiguous(const mvs_node *node) {
   return true;
 }
 
+static bool moves(mvs_dim dim) { return dim.size > 1 || dim.per_batch; }
+
+/* True when every axis of `from` that moves becomes one or several axes of `to`: then the index
+ * into `from` is affine in that into `to`. */
+static bool only_splits(const mvs_type *from, const mvs_type *to) {
+  int axis = 0;
+  for (int i = 0; i < from->rank; i++) {
+    if (!moves(from->dims[i])) continue;
+    mvs_dim product = {1, false};
+    while (axis < to->rank && !mvs_dim_equal(product, from->dims[i])) {
+      product.size *= to->dims[axis].size;
+      product.per_batch = product.per_batch || to->dims[axis].per_batch;
+      axis++;
+    }
+    if (!mvs_dim_equal(product, from->dims[i])) return false;
+  }
+  return true;
+}
+
+/* A reshape of a value that no kernel stores is worked out inside its users where that is
+ * simple; elsewhere it names the bytes of its input. */
+static bool reshape_is_view(const mvs_fuse *fuse, const mvs_node *node) {
+  const mvs_type *from = mvs_graph_type(fuse->graph, node->inputs[0]);
+  return mvs_value_is_computed(&fuse->values[node->inputs[0]]) &&
+         only_splits(from, &node->type);
+}
+
 static bool reduces_last_axis(const mvs_fuse *fuse, const mvs_node *node) {
   const mvs_type *type = mvs_graph_type(fuse->graph, node->inputs[0]);
   int last = type->rank - 1;
@@ -152,7 +185,7 @@ static mvs_value_kind kind_of(const mvs_fuse *fuse, mvs_id id, bool read_by_elem
     case MVS_OP_segment_mean:
       return MVS_VALUE_COLUMN;
     case MVS_OP_reshape:
-      return MVS_VALUE_ALIAS;
+      return reshape_is_view(fuse, node) ? MVS_VALUE_VIEW : MVS_VALUE_ALIAS;
     case MVS_OP_slice:
       if (is_placed(fuse->values[node->inputs[0]].kind) && slice_is_contiguous(node)) {
         return MVS_VALUE_ALIAS;
@@ -179,6 +212,7 @@ static const mvs_type *first_rows(const mvs_fuse *fuse, mvs_id id) {
   mvs_value_kind kind = fuse->values[id].kind;
   if (kind == MVS_VALUE_ROW) return mvs_graph_type(fuse->graph, node->inputs[0]);
   if (kind != MVS_VALUE_ELEMENT && kind != MVS_VALUE_VIEW) return NULL;
+  if (node->op == MVS_OP_reshape) return NULL;
   for (int i = 0; i < node->input_count; i++) {
     if (fuse->values[node->inputs[i]].rows) return fuse->values[node->inputs[i]].rows;
   }
@@ -249,6 +283,12 @@ static void store_what_must_be(mvs_fuse *fuse) {
     if (kind == MVS_VALUE_UNUSED) continue;
     bool heavy = mvs_ops[node->op].op_class == MVS_CLASS_HEAVY;
     if (heavy || kind == MVS_VALUE_ALIAS || kind == MVS_VALUE_CONCAT) store_inputs(fuse, node);
+  }
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    if (fuse->values[id].kind != MVS_VALUE_ALIAS) continue;
+    mvs_id from = node->op == MVS_OP_get ? fuse->values[id].root : node->inputs[0];
+    fuse->values[id].root = fuse->values[from].root;
   }
 }
 
