@@ -1,11 +1,11 @@
 #!/bin/sh
-# Compiles every whole example of docs/language.md, and compares tests/errors with what the
+# Compiles every whole example of the pages in docs/, and compares tests/errors with what the
 # command line says.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 awk -v to="$work/" '/^```mvs$/ { on = 1; file = sprintf("%sexample%02d.mvs", to, ++n); next }
-  /^```/ { on = 0 }  on { print > file }' "$root/docs/language.md"
+  /^```/ { on = 0 }  on { print > file }' "$root"/docs/*.md
 for file in "$work"/example*.mvs; do
   name=$(basename "$file" .mvs)
   if "$MVCC" "$file" -o "$work/program" 2>"$work/log"; then echo "ok $name"; else
