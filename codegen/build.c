@@ -153,20 +153,20 @@ static const char *describe(mvs_arena *arena, const mvs_schedule *schedule,
                             const mvs_group *group) {
   bool seen[MVS_OP_COUNT] = {false};
   line_list lines = {0};
-  mvs_text text = mvs_text_new(arena);
+  mvs_text ops = mvs_text_new(arena), text = mvs_text_new(arena);
   for (size_t i = 0; i < group->nests.count; i++) {
     const mvs_nest_plan *nest = &group->nests.items[i];
     for (size_t k = 0; k < nest->interior.count; k++) {
-      describe_node(schedule, nest->interior.items[k], seen, &lines, &text);
+      describe_node(schedule, nest->interior.items[k], seen, &lines, &ops);
     }
   }
-  if (group->nests.count == 0) describe_node(schedule, group->heavy, seen, &lines, &text);
-  if (text.length == 0) mvs_text_add(&text, "copy");
+  if (group->nests.count == 0) describe_node(schedule, group->heavy, seen, &lines, &ops);
+  const char *words = group->why && *group->why ? group->why : mvs_text_string(&ops);
+  mvs_text_add(&text, *words ? words : "copy");
   for (int i = 0; i < lines.count; i++) {
     mvs_text_addf(&text, "%s%s:%d", i ? ", " : " at ", lines.sources[i]->name, lines.lines[i]);
   }
-  return group->why ? mvs_arena_format(arena, "%s: %s", group->why, mvs_text_string(&text))
-                    : mvs_text_string(&text);
+  return mvs_text_string(&text);
 }
 
 mvs_status mvs_launch_build(mvs_arena *arena, mvs_diag *diag, const mvs_schedule *schedule,

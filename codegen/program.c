@@ -135,6 +135,10 @@ static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
       if (!extent_ok(nest->rows) || !extent_ok(nest->inner)) return false;
     }
   }
+  for (size_t i = 0; i < kernel->n_grids; i++) {
+    const Mvs__Grid *grid = kernel->grids[i];
+    if (!extent_ok(grid->work) || grid->per_block < 1 || !size_sane(grid->times)) return false;
+  }
   return size_sane(kernel->scratch) && size_sane(kernel->workspace_fixed) &&
          size_sane(kernel->workspace_per_batch);
 }
