@@ -52,14 +52,6 @@ static void mark_stored(mvs_crossing *crossing, mvs_graph *graph, bool *stored) 
   }
 }
 
-/* Row scalars [.., 1] and per-sample or per-segment vectors. */
-static bool is_small(const mvs_type *type) {
-  if (type->rank == 0) return true;
-  if (type->rank < 2) return false;
-  mvs_dim last = type->dims[type->rank - 1];
-  return (last.size == 1 && !last.per_batch) || (type->rank <= 3 && !type->segments);
-}
-
 static bool keeps(const mvs_crossing *crossing, const mvs_node *node, bool stored) {
   if (is_view(node->op)) return stored && !crossing->kept[node->inputs[0]];
   switch (mvs_ops[node->op].op_class) {
@@ -77,7 +69,7 @@ static bool keeps(const mvs_crossing *crossing, const mvs_node *node, bool store
     case MVS_CLASS_ELEMENT:
       break;
   }
-  return stored || is_small(&node->type);
+  return stored;
 }
 
 mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {

@@ -2,8 +2,7 @@
  *
  * kept     the value has a place in memory in the forward pass whatever the backward asks: a
  *          carried value, the input or result of a matmul or attention, the result of a
- *          reduction; or it is so small that a place costs nothing (a row scalar [B, T, 1], a
- *          segment vector [B, S, C])
+ *          reduction (small, and dear to redo)
  * redone   elements and views of kept values: the expression is built again in the backward
  * pass with pass = 1, so that no common subexpression joins the two
  *

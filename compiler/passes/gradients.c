@@ -177,25 +177,71 @@ static mvs_id take_part(mvs_gradient *at, mvs_id id) {
                          type->dims[axis].size, type->segments, concat->span);
 }
 
-static mvs_id find_value(mvs_gradient *at, mvs_id id) {
+/* How a forward value comes to the target. */
+typedef enum source { IN_PLACE, ARGUMENT, PART, CROSSING, REDONE } source;
+
+static source source_of(const mvs_gradient *at, mvs_id id) {
   const mvs_crossing *crossing = at->crossing;
   const mvs_node *node = mvs_graph_node(at->forward, id);
-  mvs_op_class op_class = mvs_ops[node->op].op_class;
+  bool part = crossing->part_of[id] != MVS_NONE;
   if (!at->outer) { /* the same graph: what is kept, or costs nothing, is used where it is */
-    if (crossing->kept[id] || !crossing->varying[id]) return id;
-    if (crossing->part_of[id] != MVS_NONE) return take_part(at, id);
-    return redo(at, id);
+    if (crossing->kept[id] || !crossing->varying[id]) return IN_PLACE;
+    return part ? PART : REDONE;
   }
-  if (node->op == MVS_OP_argument) return argument_value(at, id);
-  bool cheap = op_class != MVS_CLASS_HEAVY && node->op != MVS_OP_get;
-  if (!crossing->varying[id] && cheap) return redo(at, id);
-  if (crossing->part_of[id] != MVS_NONE) return take_part(at, id);
-  return crossing->kept[id] ? cross(at, id) : redo(at, id);
+  if (node->op == MVS_OP_argument) return ARGUMENT;
+  bool cheap = mvs_ops[node->op].op_class != MVS_CLASS_HEAVY && node->op != MVS_OP_get;
+  if (!crossing->varying[id] && cheap) return REDONE;
+  if (part) return PART;
+  return crossing->kept[id] ? CROSSING : REDONE;
 }
 
+static mvs_id find_value(mvs_gradient *at, mvs_id id) {
+  switch (source_of(at, id)) {
+    case IN_PLACE:
+      return id;
+    case ARGUMENT:
+      return argument_value(at, id);
+    case PART:
+      return take_part(at, id);
+    case CROSSING:
+      return cross(at, id);
+    case REDONE:
+      return redo(at, id);
+  }
+  return MVS_NONE;
+}
+
+typedef MVS_LIST(mvs_id) id_list;
+
+/* Appends the values that a value is made from and that are not known yet; true when there are.
+ */
+static bool push_missing(mvs_gradient *at, mvs_id id, id_list *todo) {
+  size_t before = todo->count;
+  source from = source_of(at, id);
+  const mvs_node *node = mvs_graph_node(at->forward, id);
+  if (from == PART && at->values[at->crossing->part_of[id]] == MVS_NONE) {
+    MVS_PUSH(home(at), todo, at->crossing->part_of[id]);
+  }
+  for (int i = node->input_count; from == REDONE && i-- > 0;) {
+    if (at->values[node->inputs[i]] == MVS_NONE) MVS_PUSH(home(at), todo, node->inputs[i]);
+  }
+  return todo->count > before;
+}
+
+/* With a list of its own instead of recursion: an expression may be as long as a model file. */
 mvs_id mvs_gradient_value(mvs_gradient *at, mvs_id node) {
   if (node >= at->size) return at->outer ? cross(at, node) : node; /* a `get` made on demand */
-  if (at->values[node] == MVS_NONE) at->values[node] = find_value(at, node);
+  if (at->values[node] != MVS_NONE) return at->values[node];
+  id_list todo = {0};
+  MVS_PUSH(home(at), &todo, node);
+  while (todo.count > 0) {
+    mvs_id id = todo.items[todo.count - 1];
+    if (at->values[id] == MVS_NONE) {
+      if (push_missing(at, id, &todo)) continue;
+      at->values[id] = find_value(at, id);
+    }
+    todo.count--;
+  }
   return at->values[node];
 }
 
@@ -265,6 +311,7 @@ mvs_status mvs_pass_gradients(mvs_compilation *compilation) {
     mvs_gradient_give(at, end, mvs_graph_add(graph, MVS_OP_constant, NULL, 0, &one, span));
     mvs_gradient_sweep(at);
   }
+  if (at->failed) return MVS_ERR_LIMIT;
   add_results(at, end);
   loss->name = "grad";
   loss->graph = graph;

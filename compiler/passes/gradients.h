@@ -24,6 +24,7 @@ typedef struct mvs_gradient {
   mvs_id *cotangents; /* per forward node, in target; MVS_NONE: none so far */
   mvs_id **results;   /* per forward node of several results: their cotangents */
   mvs_id *values;     /* per forward node: its value in target, once asked for */
+  bool failed;        /* a limit was passed; the sentence is in the diag */
   /* in a region's body: */
   struct mvs_gradient *outer;  /* NULL at the top level */
   mvs_id region_node;          /* of the forward region, in outer->forward */

@@ -17,6 +17,8 @@ typedef struct survey {
   bool *worth; /* computing it takes more than a load would */
   bool *chain; /* casts, functions and reshapes of one stacked input */
   lift *lifts;
+  mvs_id *outer; /* what lifted values are made of, in the new outer graph */
+  int room;      /* inputs that the region may still get */
 } survey;
 
 static bool is_dear(mvs_op op) {
@@ -69,11 +71,13 @@ static void look(survey *all, mvs_id id) {
 
 /* Decides from the results down: a node that is needed in the body is lifted, or stays and
  * needs its inputs there. */
-static void decide(survey *all) {
+static void decide(survey *all, const bool *live_results) {
   mvs_id size = mvs_graph_size(all->body);
   bool *needed = MVS_ARRAY(mvs_graph_arena(all->body), (size_t)size + 1, bool);
   const mvs_results *results = mvs_graph_results(all->body);
-  for (size_t i = 0; i < results->count; i++) needed[results->items[i].id] = true;
+  for (size_t i = 0; i < results->count; i++) {
+    if (live_results[i]) needed[results->items[i].id] = true;
+  }
   for (mvs_id id = size; id-- > 0;) {
     if (!needed[id]) continue;
     const mvs_node *node = mvs_graph_node(all->body, id);
@@ -87,7 +91,9 @@ static void decide(survey *all) {
   }
 }
 
-static survey *survey_body(mvs_arena *arena, mvs_graph *body) {
+static survey *survey_body(const mvs_region_work *work) {
+  mvs_arena *arena = work->outer->at->arena;
+  mvs_graph *body = work->from->body;
   survey *all = MVS_NEW(arena, survey);
   size_t size = (size_t)mvs_graph_size(body) + 1;
   all->body = body;
@@ -96,21 +102,21 @@ static survey *survey_body(mvs_arena *arena, mvs_graph *body) {
   all->chain = MVS_ARRAY(arena, size, bool);
   all->lifts = MVS_ARRAY(arena, size, lift);
   for (mvs_id id = 0; id < mvs_graph_size(body); id++) look(all, id);
-  decide(all);
+  all->room = MVS_MAX_INPUTS - work->node->input_count;
+  decide(all, work->need->results);
   return all;
 }
 
-/* Builds a body value in the outer graph; `stacked` when for all layers at once. */
-static mvs_id lift_node(const mvs_region_work *work, mvs_id id, bool stacked) {
-  const mvs_node *node = mvs_graph_node(work->from->body, id);
+/* Builds a body value, whose inputs are built, in the outer graph; one of a chain for all
+ * layers at once. */
+static mvs_id lift_node(const mvs_region_work *work, const survey *all, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(all->body, id);
   if (node->op == MVS_OP_argument) return mvs_rebuild_port(work, node);
   mvs_graph *outer = work->outer->to;
   mvs_id inputs[MVS_MAX_INPUTS];
-  for (int i = 0; i < node->input_count; i++) {
-    inputs[i] = lift_node(work, node->inputs[i], stacked);
-  }
+  for (int i = 0; i < node->input_count; i++) inputs[i] = all->outer[node->inputs[i]];
   mvs_attr attr = node->attr;
-  if (stacked && node->op == MVS_OP_reshape) {
+  if (all->chain[id] && node->op == MVS_OP_reshape) {
     attr.shape.type = mvs_region_stack_type(work->from, &node->type);
   }
   mvs_graph_set_rule(outer, node->rule);
@@ -119,16 +125,35 @@ static mvs_id lift_node(const mvs_region_work *work, mvs_id id, bool stacked) {
   return made;
 }
 
+/* Builds all that lifted values are made of, inputs first. */
+static void lift_all(const mvs_region_work *work, survey *all) {
+  mvs_id size = mvs_graph_size(all->body);
+  bool *used = MVS_ARRAY(work->outer->at->arena, (size_t)size + 1, bool);
+  for (mvs_id id = size; id-- > 0;) {
+    if (all->lifts[id] != STAYS) used[id] = true;
+    const mvs_node *node = mvs_graph_node(all->body, id);
+    for (int i = 0; used[id] && i < node->input_count; i++) used[node->inputs[i]] = true;
+  }
+  all->outer = mvs_new_ids(work->outer->at->arena, size);
+  for (mvs_id id = 0; id < size; id++) {
+    if (used[id]) all->outer[id] = lift_node(work, all, id);
+  }
+}
+
 /* The survey of a body is made when its first node is placed. */
 static bool place(mvs_region_work *work, mvs_rebuild *body, mvs_id id) {
-  if (!work->lifted) work->lifted = survey_body(work->outer->at->arena, work->from->body);
-  const survey *all = work->lifted;
-  if (all->lifts[id] == STAYS) return false;
-  bool stacked = all->lifts[id] == LIFTS_STACKED;
-  mvs_id outer = lift_node(work, id, stacked);
-  const mvs_type *type = mvs_graph_type(work->from->body, id);
-  body->map[id] = stacked ? mvs_region_builder_stacked(work->builder, outer, type)
-                          : mvs_region_builder_invariant(work->builder, outer);
+  if (!work->lifted) {
+    survey *fresh = survey_body(work);
+    lift_all(work, fresh);
+    work->lifted = fresh;
+  }
+  survey *all = work->lifted;
+  if (all->lifts[id] == STAYS || all->room == 0) return false;
+  all->room--;
+  const mvs_type *type = mvs_graph_type(all->body, id);
+  body->map[id] = all->lifts[id] == LIFTS_STACKED
+                      ? mvs_region_builder_stacked(work->builder, all->outer[id], type)
+                      : mvs_region_builder_invariant(work->builder, all->outer[id]);
   body->at->placed++;
   return true;
 }

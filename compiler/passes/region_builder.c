@@ -88,10 +88,14 @@ uint32_t mvs_region_builder_output(mvs_region_builder *builder, mvs_id body_valu
   return builder->region->output_count++;
 }
 
+size_t mvs_region_builder_inputs(const mvs_region_builder *builder) {
+  return builder->carried.count + builder->invariants.count + builder->stacked.count;
+}
+
 static mvs_id *all_inputs(const mvs_region_builder *builder, size_t *count) {
   const mvs_region_ports *kinds[] = {&builder->carried, &builder->invariants,
                                      &builder->stacked};
-  *count = builder->carried.count + builder->invariants.count + builder->stacked.count;
+  *count = mvs_region_builder_inputs(builder);
   assert(*count <= MVS_MAX_INPUTS);
   mvs_id *inputs = MVS_ARRAY(home(builder), *count + 1, mvs_id);
   size_t used = 0;

@@ -43,7 +43,10 @@ mvs_id mvs_region_builder_read(mvs_region_builder *builder, uint32_t output, int
 mvs_id mvs_region_builder_layer(mvs_region_builder *builder);
 /* Collects a body value over layers; returns its index among the stacked outputs. */
 uint32_t mvs_region_builder_output(mvs_region_builder *builder, mvs_id body_value);
-/* Adds the region node to the outer graph. */
+/* Inputs that the region has so far. */
+size_t mvs_region_builder_inputs(const mvs_region_builder *builder);
+/* Adds the region node to the outer graph. Asserts that its inputs are within MVS_MAX_INPUTS.
+ */
 mvs_id mvs_region_builder_finish(mvs_region_builder *builder);
 
 /* Appends one more stacked output to a region whose node exists; returns its index among the

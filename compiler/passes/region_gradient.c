@@ -180,6 +180,17 @@ static void give_results(region_gradient *work, mvs_id made) {
   }
 }
 
+/* A block may have more parameters and values to keep than a region has room for. */
+static bool within_limit(region_gradient *work) {
+  size_t inputs = mvs_region_builder_inputs(work->inner->builder);
+  if (inputs <= MVS_MAX_INPUTS) return true;
+  mvs_diag_error(work->at->compilation->diag, work->forward->span,
+                 "the gradient of '%s' needs %zu values per layer, more than %d",
+                 work->forward->label, inputs, MVS_MAX_INPUTS);
+  work->at->failed = true;
+  return false;
+}
+
 void mvs_gradient_of_region(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
   (void)cotangent; /* those of the results are in at->results */
   assert(!at->outer);
@@ -206,5 +217,6 @@ void mvs_gradient_of_region(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
   finish_stacked(&work);
   finish_reads(&work);
   if (builder->region->carried_count + builder->region->output_count == 0) return;
+  if (!within_limit(&work)) return;
   give_results(&work, mvs_region_builder_finish(builder));
 }

@@ -46,9 +46,9 @@ typedef struct mvs_region_work {
   const mvs_region *from;
   const mvs_live_region *need;
   mvs_region_builder *builder;
-  mvs_id *carried;    /* new argument per old carried value; MVS_NONE: dropped */
-  uint32_t *numbers;  /* new number per old carried value; UINT32_MAX: not carried any more */
-  const void *lifted; /* the hook's own */
+  mvs_id *carried;   /* new argument per old carried value; MVS_NONE: dropped */
+  uint32_t *numbers; /* new number per old carried value; UINT32_MAX: not carried any more */
+  void *lifted;      /* the hook's own */
 } mvs_region_work;
 
 /* `count` ids, all MVS_NONE. */

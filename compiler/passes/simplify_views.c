@@ -177,11 +177,12 @@ typedef struct pads {
   const mvs_node *items[MAX_PADS];
 } pads;
 
-/* Gathers the terms of a sum; false unless all are pads along one axis. */
-static bool gather_pads(const mvs_graph *graph, const mvs_node *node, pads *found) {
-  if (node->op == MVS_OP_add) {
-    return gather_pads(graph, mvs_graph_node(graph, node->inputs[0]), found) &&
-           gather_pads(graph, mvs_graph_node(graph, node->inputs[1]), found);
+/* Gathers the terms of a sum; false unless all are pads along one axis, nested no deeper than
+ * `depth`. */
+static bool gather_pads(const mvs_graph *graph, const mvs_node *node, int depth, pads *found) {
+  if (node->op == MVS_OP_add && depth > 0) {
+    return gather_pads(graph, mvs_graph_node(graph, node->inputs[0]), depth - 1, found) &&
+           gather_pads(graph, mvs_graph_node(graph, node->inputs[1]), depth - 1, found);
   }
   if (node->op != MVS_OP_pad || found->count == MAX_PADS) return false;
   if (found->count && node->attr.slice.axis != found->items[0]->attr.slice.axis) return false;
@@ -201,7 +202,7 @@ static int64_t pad_end(const mvs_node *pad) {
 /* Pads of one dtype that do not overlap, and of which two at least touch: those join. */
 bool mvs_guard_sum_of_pads(mvs_match *match) {
   pads found = {0};
-  if (!gather_pads(match->graph, match->node, &found)) return false;
+  if (!gather_pads(match->graph, match->node, MAX_PADS, &found)) return false;
   bool touching = false;
   for (int i = 0; i + 1 < found.count; i++) {
     if (pad_end(found.items[i]) > found.items[i + 1]->attr.slice.start) return false;
@@ -232,7 +233,7 @@ static mvs_id join_pads(mvs_graph *graph, const mvs_match *match, const pads *fo
 
 mvs_id mvs_build_sum_of_pads(mvs_graph *graph, const mvs_match *match) {
   pads found = {0};
-  gather_pads(graph, match->node, &found);
+  gather_pads(graph, match->node, MAX_PADS, &found);
   mvs_id sum = MVS_NONE;
   for (int first = 0, last; first < found.count; first = last) {
     last = first + 1;

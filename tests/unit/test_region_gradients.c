@@ -212,6 +212,54 @@ static void mvsplit(fixture *f, bool reverse) {
   fixture_loss(f, taken(&s, mvs_region_builder_finish(s.builder), 0));
 }
 
+/* --- limits --- */
+
+/* A block as long as a model file can make it: no pass recurses along it or takes its square.
+ */
+static void long_blocks_are_fine(void **state) {
+  (void)state;
+  fixture *f = fixture_new();
+  stack s = stack_new(f, "s", false);
+  mvs_id x = mvs_region_builder_carried(s.builder, start(f, "a"));
+  mvs_id wave = invariant(&s, "shared"), y = x, w = weight(&s, "w");
+  for (int i = 0; i < 5000; i++) {
+    y = bend(&s, in_body(&s, MVS_OP_mul, y, y));
+    wave = in_body(&s, MVS_OP_mul, wave, wave);
+    w = mvs_build_unary(s.body, MVS_OP_neg, w, f->span);
+  }
+  y = in_body(&s, MVS_OP_add, y, in_body(&s, MVS_OP_mul, wave, w));
+  mvs_region_builder_next(s.builder, 0, y);
+  fixture_loss(f, taken(&s, mvs_region_builder_finish(s.builder), 0));
+  fixture_run(f, mvs_pass_simplify, "simplify");
+  fixture_run(f, mvs_pass_gradients, "gradients");
+  f->compilation.facts |= MVS_FACT_GRADIENTS;
+  fixture_run(f, mvs_pass_simplify, "simplify");
+  fixture_run(f, mvs_pass_hoist, "hoist");
+  fixture_free(f);
+}
+
+/* Each layer's values to keep come in as stacked inputs, of which there is a limit. */
+static void wide_blocks_are_refused(void **state) {
+  (void)state;
+  fixture *f = fixture_new();
+  stack s = stack_new(f, "wide", false);
+  mvs_id x = mvs_region_builder_carried(s.builder, start(f, "a"));
+  mvs_id w = fixture_stacked_param(f, "s.{i}.w", LAYERS, 2, (int64_t[]){5, 5});
+  mvs_type matrix = fixture_type(2, (int64_t[]){5, 5});
+  mvs_id slice = mvs_region_builder_stacked(s.builder, w, &matrix);
+  mvs_id y = x;
+  for (int i = 0; i < MVS_MAX_INPUTS; i++) {
+    y = bend(&s, mvs_build_matmul(s.body, MVS_MATMUL_NT, y, slice, MVS_NONE, MVS_F32, f->span));
+  }
+  mvs_region_builder_next(s.builder, 0, y);
+  fixture_loss(f, taken(&s, mvs_region_builder_finish(s.builder), 0));
+  assert_int_equal(mvs_pass_gradients(&f->compilation), MVS_ERR_LIMIT);
+  mvs_text words = mvs_text_new(f->arena);
+  mvs_diag_render(f->diag, &words);
+  assert_non_null(strstr(mvs_text_string(&words), "the gradient of 'wide' needs"));
+  fixture_free(f);
+}
+
 /* --- the tests --- */
 
 typedef struct part {
@@ -248,11 +296,13 @@ static void simplified_gradient_agrees(void **state) {
 
 int main(void) {
   enum { COUNT = sizeof parts / sizeof *parts };
-  struct CMUnitTest tests[2 * COUNT] = {{0}};
+  struct CMUnitTest tests[2 * COUNT + 2] = {{0}};
   for (int i = 0; i < COUNT; i++) {
     tests[2 * i] = (struct CMUnitTest){parts[i].name, gradient_agrees, NULL, NULL, &parts[i]};
     tests[2 * i + 1] =
         (struct CMUnitTest){parts[i].name, simplified_gradient_agrees, NULL, NULL, &parts[i]};
   }
+  tests[2 * COUNT] = (struct CMUnitTest)cmocka_unit_test(long_blocks_are_fine);
+  tests[2 * COUNT + 1] = (struct CMUnitTest)cmocka_unit_test(wide_blocks_are_refused);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
