@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "runtime/checkpoint.h"
+#include "runtime/checkpoint_files.h"
 #include "runtime/commands.h"
 #include "runtime/init.h"
 #include "runtime/inputs.h"
@@ -233,7 +234,7 @@ static mvs_status start_state(run_state *run) {
   const char *path = NULL;
   run->saved = -1;
   if (mvs_option_given(session->options, "resume"))
-    MVS_TRY(mvs_checkpoint_newest(session->arena, run->folder, &path, &run->saved));
+    path = mvs_checkpoint_newest(session->arena, run->folder, &run->saved);
   if (!path) return start_weights(run);
   MVS_TRY(
       mvs_checkpoint_load(session, mvs_training_optimizer(run->training), path, &run->step));

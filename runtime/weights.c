@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "runtime/checkpoint.h"
+#include "runtime/checkpoint_files.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 /* Elements that pass through host memory at a time. */

@@ -1,0 +1,126 @@
+/* checkpoint_files.c: names of checkpoints in a folder. */
+#include "runtime/checkpoint_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/fail.h"
+#include "runtime/safetensors.h"
+
+#define PREFIX "step-"
+#define SUFFIX ".safetensors"
+
+typedef MVS_LIST(int64_t) step_list;
+
+/* Reads N of "step-N.safetensors"; false for any other name. */
+static bool step_of(const char *name, int64_t *step) {
+  char *end;
+  if (strncmp(name, PREFIX, strlen(PREFIX)) != 0) return false;
+  const char *digits = name + strlen(PREFIX);
+  if (*digits < '0' || *digits > '9') return false;
+  errno = 0;
+  *step = strtoll(digits, &end, 10);
+  return !errno && strcmp(end, SUFFIX) == 0;
+}
+
+static int newest_first(const void *left, const void *right) {
+  int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+  return a == b ? 0 : a < b ? 1 : -1;
+}
+
+static step_list list_steps(mvs_arena *arena, const char *folder) {
+  step_list steps = {0};
+  DIR *open = opendir(folder);
+  if (!open) return steps;
+  for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
+    int64_t step;
+    if (step_of(entry->d_name, &step)) MVS_PUSH(arena, &steps, step);
+  }
+  closedir(open);
+  if (steps.count) qsort(steps.items, steps.count, sizeof *steps.items, newest_first);
+  return steps;
+}
+
+const char *mvs_checkpoint_path(mvs_arena *arena, const char *folder, int64_t step) {
+  return mvs_arena_format(arena, "%s/" PREFIX "%" PRId64 SUFFIX, folder, step);
+}
+
+/* A file is complete when it reads as a tensor file: its tensors cover it to the last byte. */
+static bool is_complete(mvs_arena *arena, const char *path) {
+  mvs_safetensors *file;
+  if (mvs_safetensors_open(arena, mvs_diag_new(arena), path, &file) != MVS_OK) return false;
+  bool marked = mvs_safetensors_metadata(file, MVS_CHECKPOINT_STEP) != NULL;
+  mvs_safetensors_close(file);
+  return marked;
+}
+
+const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step) {
+  step_list steps = list_steps(arena, folder);
+  for (size_t at = 0; at < steps.count; at++) {
+    const char *candidate = mvs_checkpoint_path(arena, folder, steps.items[at]);
+    if (!is_complete(arena, candidate)) continue;
+    *step = steps.items[at];
+    return candidate;
+  }
+  return NULL;
+}
+
+static bool is_folder(const char *path) {
+  struct stat facts;
+  return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
+}
+
+/* RUN of "RUN/latest", or NULL when the path does not end so. */
+static const char *folder_of_latest(mvs_arena *arena, const char *path) {
+  static const char word[] = "latest";
+  size_t length = strlen(path), tail = sizeof word - 1;
+  while (length > 1 && path[length - 1] == '/') length--;
+  if (length < tail || strncmp(path + length - tail, word, tail) != 0) return NULL;
+  if (length == tail) return ".";
+  if (path[length - tail - 1] != '/') return NULL;
+  return mvs_arena_copy(arena, path, length - tail);
+}
+
+mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *path,
+                                  const char **out) {
+  const char *folder = is_folder(path) ? path : NULL;
+  struct stat facts;
+  if (!folder && stat(path, &facts) != 0) folder = folder_of_latest(arena, path);
+  *out = path;
+  if (!folder) return MVS_OK;
+  int64_t step;
+  if (!is_folder(folder))
+    return MVS_FAIL(diag, MVS_ERR_IO, "cannot open '%s': there is no folder '%s'", path,
+                    folder);
+  *out = mvs_checkpoint_newest(arena, folder, &step);
+  if (*out) return MVS_OK;
+  return MVS_FAIL(diag, MVS_ERR_IO, "'%s' holds no complete checkpoint (step-N.safetensors)",
+                  folder);
+}
+
+void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t saved,
+                               int64_t keep) {
+  step_list steps = list_steps(arena, folder);
+  int64_t kept = 0;
+  for (size_t at = 0; at < steps.count; at++)
+    if (steps.items[at] <= saved && ++kept > keep)
+      unlink(mvs_checkpoint_path(arena, folder, steps.items[at]));
+}
+
+void mvs_checkpoint_sweep(const char *folder) {
+  static const char start[] = "." PREFIX, end[] = ".tmp";
+  DIR *open = opendir(folder);
+  if (!open) return;
+  for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
+    size_t length = strlen(entry->d_name);
+    if (strncmp(entry->d_name, start, sizeof start - 1) != 0) continue;
+    if (length < sizeof end || strcmp(entry->d_name + length - (sizeof end - 1), end) != 0)
+      continue;
+    unlinkat(dirfd(open), entry->d_name, 0);
+  }
+  closedir(open);
+}

@@ -1,0 +1,30 @@
+/* checkpoint_files.h: the checkpoints DIR/step-N.safetensors of a run's folder.
+ * A file has its name only once it is whole and durable, so a crash at any time leaves the
+ * newest complete one loadable; completeness is checked all the same, since disks fail too. */
+#ifndef MVS_RUNTIME_CHECKPOINT_FILES_H
+#define MVS_RUNTIME_CHECKPOINT_FILES_H
+
+#include <stdint.h>
+
+#include "compiler/base/diag.h"
+
+/* The metadata that every checkpoint has: the number of steps done. */
+#define MVS_CHECKPOINT_STEP "mvcc.step"
+
+/* What a path given to --weights means: a file is itself; a folder, or `latest` in it, is its
+ * newest complete checkpoint. errors : MVS_ERR_IO when the folder holds none */
+mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *path,
+                                  const char **out);
+/* The newest complete checkpoint of a folder, or NULL; *step is its number. */
+const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step);
+/* The path of the checkpoint after `step` steps. */
+const char *mvs_checkpoint_path(mvs_arena *arena, const char *folder, int64_t step);
+/* Removes all but the newest `keep` checkpoints up to the one just saved. Later ones can only
+ * be damaged files that a resumed run went back behind: they must not push out the good ones.
+ */
+void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t saved,
+                               int64_t keep);
+/* Removes temporary files that a crashed run left in its folder. */
+void mvs_checkpoint_sweep(const char *folder);
+
+#endif

@@ -1,0 +1,74 @@
+/* test_pool.c: every unit is done exactly once, by however many threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+/* cmocka needs the four above. */
+#include <cmocka.h>
+
+#include "runtime/pool.h"
+
+#define MOST_UNITS 4096
+
+typedef struct tally {
+  int threads;
+  _Atomic int done[MOST_UNITS];
+  _Atomic int bad_thread;
+} tally;
+
+static void count_units(void *user, int thread, int64_t begin, int64_t end) {
+  tally *all = user;
+  if (thread < 0 || thread >= all->threads) all->bad_thread = 1;
+  for (int64_t at = begin; at < end; at++) atomic_fetch_add(&all->done[at], 1);
+}
+
+static void check_jobs(int threads, int64_t units, int jobs) {
+  mvs_pool *pool = mvs_pool_new(threads);
+  tally *all = calloc(1, sizeof *all);
+  assert_non_null(pool);
+  assert_non_null(all);
+  all->threads = mvs_pool_threads(pool);
+  for (int job = 0; job < jobs; job++) mvs_pool_run(pool, units, count_units, all);
+  for (int64_t at = 0; at < MOST_UNITS; at++)
+    assert_int_equal(all->done[at], at < units ? jobs : 0);
+  assert_int_equal(all->bad_thread, 0);
+  free(all);
+  mvs_pool_free(pool);
+}
+
+static void every_unit_once(void **state) {
+  (void)state;
+  const int64_t units[] = {0, 1, 2, 7, 64, 1000, MOST_UNITS};
+  for (int threads = 1; threads <= 5; threads++)
+    for (size_t at = 0; at < sizeof units / sizeof *units; at++)
+      check_jobs(threads, units[at], 3);
+}
+
+/* More threads than cores and jobs of a few nanoseconds: threads wake late, into later jobs. */
+static void many_small_jobs(void **state) {
+  (void)state;
+  check_jobs(8, 3, 20000);
+  check_jobs(3, 100, 5000);
+}
+
+static void ends_without_work(void **state) {
+  (void)state;
+  for (int round = 0; round < 50; round++) mvs_pool_free(mvs_pool_new(4));
+  mvs_pool_free(NULL);
+}
+
+static void default_is_all_cores(void **state) {
+  (void)state;
+  mvs_pool *pool = mvs_pool_new(0);
+  assert_int_equal(mvs_pool_threads(pool), mvs_pool_cores());
+  mvs_pool_free(pool);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_unit_once), cmocka_unit_test(many_small_jobs),
+      cmocka_unit_test(ends_without_work), cmocka_unit_test(default_is_all_cores)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
