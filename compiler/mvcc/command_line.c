@@ -83,6 +83,9 @@ static mvs_status read_until(reader *r, const char *value) {
 }
 
 static mvs_status read_cpu(reader *r, const char *value) {
+  if (strcmp(value, "x86-64-v3") != 0 && strcmp(value, "x86-64-v4") != 0) {
+    return usage(r, "--cpu knows x86-64-v3 and x86-64-v4, not '%s'", value);
+  }
   r->options->cpu_level = value;
   return MVS_OK;
 }
@@ -178,10 +181,9 @@ static bool take_rest(reader *r) {
 
 static mvs_status read_all(reader *r) {
   for (; r->at < r->argc; r->at++) {
+    if (take_rest(r)) break;
     if (is_option(r->argv[r->at])) {
       MVS_TRY(read_option(r));
-    } else if (take_rest(r)) {
-      break;
     } else if (r->options->input) {
       return usage(r, "one model file at a time: '%s' and '%s'", r->options->input,
                    r->argv[r->at]);
