@@ -6,6 +6,8 @@ typedef struct incoming {
   bool *carried, *invariants, *stacked, *reads;
 } incoming;
 
+/* Integers and steps pass no gradient on; neither does a draw, which depends on no parameter.
+ */
 static bool has_derivative(const mvs_node *node) {
   switch (node->op) {
     case MVS_OP_less:
@@ -18,6 +20,7 @@ static bool has_derivative(const mvs_node *node) {
   }
 }
 
+/* A body sees of its surroundings only what its arguments say. */
 static bool argument_active(const incoming *in, const mvs_node *node) {
   uint32_t index = node->attr.argument.index;
   if (node->type.dtype == MVS_I32) return false;
@@ -75,6 +78,7 @@ static bool feed_back(const mvs_region *region, const mvs_activity *body, incomi
   return changed;
 }
 
+/* Copies the activity of some inputs of a region node. */
 static void take(bool *to, const mvs_activity *activity, const mvs_id *from, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) to[i] = activity->nodes[from[i]];
 }
@@ -104,6 +108,7 @@ static void enter_region(mvs_arena *arena, mvs_activity *activity, const mvs_gra
   }
 }
 
+/* Each result of a region has an activity of its own: that of its value in the body. */
 static bool get_active(const mvs_activity *activity, const mvs_graph *graph,
                        const mvs_node *node) {
   mvs_id tuple = node->inputs[0];

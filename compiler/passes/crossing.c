@@ -4,6 +4,7 @@
 
 #include "compiler/passes/pass.h"
 
+/* Views that read their input where it is. A concat is none: its parts are written into it. */
 static bool is_view(mvs_op op) {
   return op == MVS_OP_reshape || op == MVS_OP_slice || op == MVS_OP_transpose;
 }
@@ -20,6 +21,7 @@ static bool starts_varying(const mvs_node *node) {
   }
 }
 
+/* What varies is what a backward pass would have to keep or redo. */
 static void mark_varying(mvs_crossing *crossing, const mvs_graph *graph) {
   for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
     const mvs_node *node = mvs_graph_node(graph, id);
@@ -52,6 +54,7 @@ static void mark_stored(mvs_crossing *crossing, mvs_graph *graph, bool *stored) 
   }
 }
 
+/* A view of something kept is had for nothing, so keeping it too would be a second copy. */
 static bool keeps(const mvs_crossing *crossing, const mvs_node *node, bool stored) {
   if (is_view(node->op)) return stored && !crossing->kept[node->inputs[0]];
   switch (mvs_ops[node->op].op_class) {
@@ -91,6 +94,7 @@ mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {
 
 /* --- the pass: the gradients decided as they asked; here the outcome is told --- */
 
+/* Bytes are those of one layer; the runtime multiplies by depth and batch. */
 static void explain_value(mvs_compilation *compilation, const mvs_region *backward,
                           const mvs_node *argument) {
   mvs_text *out = compilation->explain;
@@ -108,6 +112,7 @@ static void explain_value(mvs_compilation *compilation, const mvs_region *backwa
   mvs_text_add(out, "\n");
 }
 
+/* True for a result of that very region: other stacked inputs are weights. */
 static bool comes_from(const mvs_graph *graph, mvs_id id, const mvs_region *region) {
   const mvs_node *node = mvs_graph_node(graph, id);
   if (node->op != MVS_OP_get) return false;

@@ -38,6 +38,7 @@ static const mvs_type *input_type(const mvs_gradient *at, mvs_id node, int index
   return mvs_graph_type(at->forward, input_of(at, node, index));
 }
 
+/* False also for an optional input that is not there. */
 static bool wanted(const mvs_gradient *at, mvs_id node, int index) {
   return index < node_of(at, node)->input_count &&
          mvs_gradient_wanted(at, input_of(at, node, index));
@@ -47,6 +48,7 @@ static mvs_id input_value(mvs_gradient *at, mvs_id node, int index) {
   return mvs_gradient_value(at, input_of(at, node, index));
 }
 
+/* Adds to the cotangent of an input; the shape is fitted there. */
 static void give(mvs_gradient *at, mvs_id node, int index, mvs_id cotangent) {
   mvs_gradient_give(at, input_of(at, node, index), cotangent);
 }
@@ -108,11 +110,13 @@ RULE(rsqrt) {
   give(at, node, 0, mul(m, scale(m, g, -0.5), mul(m, y, mul(m, y, y))));
 }
 
+/* g cos x */
 RULE(sin) {
   maker m = maker_at(at, node);
   give(at, node, 0, mul(m, g, unary(m, MVS_OP_cos, input_value(at, node, 0))));
 }
 
+/* -g sin x */
 RULE(cos) {
   maker m = maker_at(at, node);
   give(at, node, 0, neg(m, mul(m, g, unary(m, MVS_OP_sin, input_value(at, node, 0)))));
@@ -145,6 +149,7 @@ NEVER_REACHED(floor)
 /* g, unrounded: the rounding of a value is no reason to round its gradient */
 RULE(cast) { give(at, node, 0, g); }
 
+/* g, summed over what was stretched, as everywhere: mvs_gradient_give does it */
 RULE(add) {
   give(at, node, 0, g);
   give(at, node, 1, g);
@@ -155,6 +160,7 @@ RULE(sub) {
   if (wanted(at, node, 1)) give(at, node, 1, neg(maker_at(at, node), g));
 }
 
+/* a b: g b and g a */
 RULE(mul) {
   maker m = maker_at(at, node);
   for (int i = 0; i < 2; i++) {
@@ -198,8 +204,10 @@ RULE(min) {
 NEVER_REACHED(less)
 NEVER_REACHED(equal)
 
+/* The condition chooses; nothing flows to it. */
 RULE(select) { choose(at, node, 1, input_value(at, node, 0), g); }
 
+/* a b + c: g b, g a and g */
 RULE(fma) {
   maker m = maker_at(at, node);
   for (int i = 0; i < 2; i++) {
@@ -254,6 +262,7 @@ RULE(inv_rms) {
 
 /* --- segments --- */
 
+/* Segment rows back to the tokens of the op's input. */
 static mvs_id expand(mvs_gradient *at, mvs_id node, mvs_op op, mvs_id g) {
   mvs_attr table = {.segments = {input_type(at, node, 0)->segments}};
   maker m = maker_at(at, node);
@@ -272,6 +281,7 @@ RULE(reshape) {
   give(at, node, 0, mvs_build_reshape(m.graph, g, input_type(at, node, 0), m.span));
 }
 
+/* The inverse permutation. */
 RULE(transpose) {
   maker m = maker_at(at, node);
   const mvs_attr *attr = &node_of(at, node)->attr;
@@ -282,6 +292,7 @@ RULE(transpose) {
   give(at, node, 0, mvs_graph_add(m.graph, MVS_OP_transpose, &g, 1, &back, m.span));
 }
 
+/* Zeros around g, and the other way round for pad. */
 RULE(slice) {
   maker m = maker_at(at, node);
   mvs_attr attr = node_of(at, node)->attr;
@@ -296,6 +307,7 @@ RULE(pad) {
   give(at, node, 0, mvs_graph_add(m.graph, MVS_OP_slice, &g, 1, &attr, m.span));
 }
 
+/* Each part receives its piece of g. */
 RULE(concat) {
   maker m = maker_at(at, node);
   int axis = node_of(at, node)->attr.concat.axis;
@@ -326,6 +338,7 @@ static mvs_dtype summed_dtype(const mvs_type *operand) {
   return operand->dtype == MVS_F64 ? MVS_F64 : MVS_F32;
 }
 
+/* What a product of cotangents that flows on is stored as. */
 static mvs_dtype flowing_dtype(const mvs_type *operand) {
   return operand->dtype == MVS_BF16 ? MVS_BF16 : summed_dtype(operand);
 }
@@ -354,6 +367,8 @@ static void matmul_gradients(mvs_matmul_form form, mvs_id a, mvs_id b, mvs_id g,
   }
 }
 
+/* The bias receives the rounded g: that is what lies in memory, and its rounding errors are
+ * independent, so that their sum stays small. */
 RULE(matmul) {
   maker m = maker_at(at, node);
   const mvs_type *a_type = input_type(at, node, 0), *b_type = input_type(at, node, 1);

@@ -83,6 +83,7 @@ static mvs_id fit_shape(mvs_graph *target, mvs_id cotangent, const mvs_type *val
   return mvs_build_reshape(target, cotangent, value, span);
 }
 
+/* bf16 widens in the sum by itself; only f64 and the rest must not mix. */
 static mvs_id fit_dtype(mvs_graph *target, mvs_id cotangent, const mvs_type *value,
                         mvs_span span) {
   mvs_dtype dtype = mvs_graph_type(target, cotangent)->dtype;
@@ -121,6 +122,8 @@ static mvs_id cross(mvs_gradient *at, mvs_id id) {
   return mvs_region_builder_stacked(at->builder, outer, &node->type);
 }
 
+/* Weights, invariants and the layer's number come in again as what they were in the forward
+ * body; carried values and reads were of one layer run and cross. */
 static mvs_id argument_value(mvs_gradient *at, mvs_id id) {
   const mvs_node *node = mvs_graph_node(at->forward, id);
   const mvs_node *region_node = mvs_graph_node(at->outer->forward, at->region_node);
@@ -180,6 +183,7 @@ static mvs_id take_part(mvs_gradient *at, mvs_id id) {
 /* How a forward value comes to the target. */
 typedef enum source { IN_PLACE, ARGUMENT, PART, CROSSING, REDONE } source;
 
+/* See crossing.h for the choice between the last three. */
 static source source_of(const mvs_gradient *at, mvs_id id) {
   const mvs_crossing *crossing = at->crossing;
   const mvs_node *node = mvs_graph_node(at->forward, id);
@@ -215,38 +219,39 @@ typedef MVS_LIST(mvs_id) id_list;
 
 /* Appends the values that a value is made from and that are not known yet; true when there are.
  */
-static bool push_missing(mvs_gradient *at, mvs_id id, id_list *todo) {
-  size_t before = todo->count;
+static bool push_missing(mvs_gradient *at, mvs_id id, id_list *waiting) {
+  size_t before = waiting->count;
   source from = source_of(at, id);
   const mvs_node *node = mvs_graph_node(at->forward, id);
   if (from == PART && at->values[at->crossing->part_of[id]] == MVS_NONE) {
-    MVS_PUSH(home(at), todo, at->crossing->part_of[id]);
+    MVS_PUSH(home(at), waiting, at->crossing->part_of[id]);
   }
   for (int i = node->input_count; from == REDONE && i-- > 0;) {
-    if (at->values[node->inputs[i]] == MVS_NONE) MVS_PUSH(home(at), todo, node->inputs[i]);
+    if (at->values[node->inputs[i]] == MVS_NONE) MVS_PUSH(home(at), waiting, node->inputs[i]);
   }
-  return todo->count > before;
+  return waiting->count > before;
 }
 
 /* With a list of its own instead of recursion: an expression may be as long as a model file. */
 mvs_id mvs_gradient_value(mvs_gradient *at, mvs_id node) {
   if (node >= at->size) return at->outer ? cross(at, node) : node; /* a `get` made on demand */
   if (at->values[node] != MVS_NONE) return at->values[node];
-  id_list todo = {0};
-  MVS_PUSH(home(at), &todo, node);
-  while (todo.count > 0) {
-    mvs_id id = todo.items[todo.count - 1];
+  id_list waiting = {0};
+  MVS_PUSH(home(at), &waiting, node);
+  while (waiting.count > 0) {
+    mvs_id id = waiting.items[waiting.count - 1];
     if (at->values[id] == MVS_NONE) {
-      if (push_missing(at, id, &todo)) continue;
+      if (push_missing(at, id, &waiting)) continue;
       at->values[id] = find_value(at, id);
     }
-    todo.count--;
+    waiting.count--;
   }
   return at->values[node];
 }
 
 /* --- the sweep and the pass --- */
 
+/* An op of several results is reached when any of them is. */
 static bool any_result(const mvs_gradient *at, mvs_id id) {
   uint32_t count = mvs_node_result_count(at->forward, id);
   for (uint32_t i = 0; i < count; i++) {
@@ -264,6 +269,7 @@ void mvs_gradient_sweep(mvs_gradient *at) {
   }
 }
 
+/* The type of the parameter's node: layers in front. */
 static mvs_type param_type(const mvs_param *param) {
   mvs_type type = param->type;
   if (param->layers == 0) return type;

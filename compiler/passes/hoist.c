@@ -6,7 +6,8 @@
  * memory would cost more than they do stacked    a cast of a stacked input (weights to bf16)
  * becomes a cast of the stacked value, so that forward and backward share it Lifted nodes are
  * in pass 0 whatever pass they came from: nothing of them is recomputed. */
-#include "compiler/passes/rewrite_internal.h"
+#include "compiler/passes/rebuild.h"
+#include "compiler/passes/rewrite.h"
 
 typedef enum depends { ON_NOTHING, ON_INVARIANTS, ON_LAYER } depends;
 typedef enum lift { STAYS, LIFTS_INVARIANT, LIFTS_STACKED } lift;
@@ -21,6 +22,7 @@ typedef struct survey {
   int room;      /* inputs that the region may still get */
 } survey;
 
+/* Functions that cost tens of operations, against one load. */
 static bool is_dear(mvs_op op) {
   switch (op) {
     case MVS_OP_exp:
@@ -47,6 +49,7 @@ static depends argument_depends(const mvs_node *node) {
   return node->attr.argument.kind == MVS_ARG_INVARIANT ? ON_INVARIANTS : ON_LAYER;
 }
 
+/* Ops that do for all layers at once what they do for one. */
 static bool extends_chain(const mvs_node *node, const survey *all) {
   if (node->op == MVS_OP_argument) return node->attr.argument.kind == MVS_ARG_STACKED;
   bool fits = node->op == MVS_OP_reshape ||
@@ -54,6 +57,7 @@ static bool extends_chain(const mvs_node *node, const survey *all) {
   return fits && node->input_count == 1 && all->chain[node->inputs[0]];
 }
 
+/* Inputs have smaller ids, so that one sweep upwards fills the survey. */
 static void look(survey *all, mvs_id id) {
   const mvs_node *node = mvs_graph_node(all->body, id);
   mvs_op_class op_class = mvs_ops[node->op].op_class;

@@ -69,6 +69,7 @@ static void mark_body(mvs_arena *arena, mvs_live_region *need, const mvs_region 
   }
 }
 
+/* By now all users of the region are known, so its body can be judged. */
 static void mark_region(mvs_arena *arena, mvs_live *live, const mvs_graph *graph, mvs_id id) {
   const mvs_node *node = mvs_graph_node(graph, id);
   const mvs_region *region = node->attr.region.body;

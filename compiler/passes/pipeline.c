@@ -50,6 +50,8 @@ static void name_unknown(mvs_compilation *compilation, const char *until) {
   if (near) mvs_diag_hint(compilation->diag, "did you mean '%s'?", near);
 }
 
+/* A pass that comes too early is our mistake, so it is told by facts, not by words for users.
+ */
 static mvs_status run_pass(mvs_compilation *compilation, const mvs_pass *pass) {
   unsigned missing = pass->needs & ~compilation->facts;
   if (missing) {

@@ -106,6 +106,7 @@ static mvs_id *all_inputs(const mvs_region_builder *builder, size_t *count) {
   return inputs;
 }
 
+/* Results of a body have no names: their order says what they are. */
 static void push_result(mvs_graph *body, mvs_id id) {
   mvs_result result = {NULL, id};
   MVS_PUSH(mvs_graph_arena(body), mvs_graph_results(body), result);

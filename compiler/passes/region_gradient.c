@@ -32,6 +32,7 @@ static mvs_id outer_input(const region_gradient *work, uint32_t index) {
   return mvs_graph_node(work->at->forward, work->node)->inputs[index];
 }
 
+/* A body need not name all of its arguments, and none twice. */
 static void find_arguments(region_gradient *work) {
   const mvs_region *region = work->forward;
   uint32_t counts[] = {region->carried_count, region->invariant_count, region->stacked_count,
@@ -54,6 +55,8 @@ static mvs_id active_argument(const region_gradient *work, mvs_argument_kind kin
   return id != MVS_NONE && mvs_gradient_wanted(work->inner, id) ? id : MVS_NONE;
 }
 
+/* The last layer run's cotangent comes from outside: zeros when nothing there uses the value.
+ */
 static void seed_carried(region_gradient *work) {
   mvs_graph *outer = work->at->target;
   for (uint32_t i = 0; i < work->forward->carried_count; i++) {
@@ -70,6 +73,7 @@ static void seed_carried(region_gradient *work) {
   }
 }
 
+/* An invariant serves all layers, so its gradient is a sum over them, in f32. */
 static void seed_sums(region_gradient *work) {
   for (uint32_t i = 0; i < work->forward->invariant_count; i++) {
     mvs_id argument = active_argument(work, MVS_ARG_INVARIANT, i);
@@ -82,6 +86,7 @@ static void seed_sums(region_gradient *work) {
   }
 }
 
+/* A stacked output that is used outside brings one cotangent per layer. */
 static void seed_outputs(region_gradient *work) {
   for (uint32_t i = 0; i < work->output_count; i++) {
     uint32_t index = work->forward->carried_count + i;
@@ -120,6 +125,7 @@ static mvs_id argument_cotangent(region_gradient *work, mvs_id argument, const m
   return mvs_build_cast(inner->target, found, type->dtype, work->forward->span);
 }
 
+/* What the forward layer took in is what this layer run hands on. */
 static void finish_carried(region_gradient *work) {
   mvs_region_builder *builder = work->inner->builder;
   for (uint32_t i = 0; i < work->carried.count; i++) {
@@ -140,6 +146,7 @@ static void finish_carried(region_gradient *work) {
   }
 }
 
+/* Weights and the like: one gradient per layer. */
 static void finish_stacked(region_gradient *work) {
   for (uint32_t i = 0; i < work->forward->stacked_count; i++) {
     mvs_id argument = active_argument(work, MVS_ARG_STACKED, i);
@@ -151,6 +158,8 @@ static void finish_stacked(region_gradient *work) {
   }
 }
 
+/* The cotangent of a read is stacked even where it is zero: the layer it belongs to reads it.
+ */
 static void finish_reads(region_gradient *work) {
   mvs_region_builder *builder = work->inner->builder;
   for (uint32_t i = 0; i < work->reads.count; i++) {
@@ -161,6 +170,7 @@ static void finish_reads(region_gradient *work) {
   }
 }
 
+/* Results come in the order carried, sums, stacked. */
 static void give_results(region_gradient *work, mvs_id made) {
   const mvs_region *region = work->forward;
   mvs_graph *outer = work->at->target;

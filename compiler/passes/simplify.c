@@ -91,12 +91,24 @@ mvs_id mvs_filled(mvs_graph *graph, double value, const mvs_type *type, mvs_span
 
 /* --- the pass --- */
 
+/* Lines, not spans: one line of a rule of the library may hold several places. */
+static bool line_is_told(const mvs_rule_count *count, size_t index) {
+  int line, column, earlier;
+  mvs_span_position(count->places[index], &line, &column);
+  for (size_t i = 0; i < index; i++) {
+    mvs_span_position(count->places[i], &earlier, &column);
+    if (earlier == line && count->places[i].source == count->places[index].source) return true;
+  }
+  return false;
+}
+
 static void explain_rule(mvs_text *out, const char *function, const mvs_rule *rule,
                          const mvs_rule_count *count) {
   mvs_text_addf(out, "simplify %s: %s, %zu times (%s)", function, rule->name, count->fired,
                 rule->why);
   for (size_t i = 0; i < count->place_count; i++) {
     int line, column;
+    if (line_is_told(count, i)) continue;
     mvs_span_position(count->places[i], &line, &column);
     mvs_text_addf(out, "%s%s:%d", i ? ", " : " at ", count->places[i].source->name, line);
   }

@@ -104,6 +104,7 @@ static mvs_id becomes_minus_a(mvs_graph *graph, const mvs_match *match) {
   return mvs_fit(graph, negated, &match->node->type, match->node->span);
 }
 
+/* A condition with one known value. */
 bool mvs_guard_choice(mvs_match *match) {
   double condition;
   if (!mvs_constant_value(match->graph, match->node->inputs[0], &condition)) return false;
@@ -131,6 +132,7 @@ mvs_id mvs_build_times_minus_one(mvs_graph *graph, const mvs_match *match) {
   return becomes_minus_a(graph, match);
 }
 
+/* Division and subtraction are not symmetric: notes the first operand in a. */
 static bool second_is(mvs_match *match, double value) {
   double found;
   match->a = match->node->inputs[0];
@@ -147,6 +149,7 @@ mvs_id mvs_build_plus_zero(mvs_graph *graph, const mvs_match *match) {
   return becomes_a(graph, match);
 }
 
+/* Zero on either side; number says that it is on the left. */
 bool mvs_guard_minus_zero(mvs_match *match) {
   match->number = 0;
   if (second_is(match, 0)) return true;
@@ -161,6 +164,7 @@ mvs_id mvs_build_minus_zero(mvs_graph *graph, const mvs_match *match) {
 
 /* --- signs and scales --- */
 
+/* The negation of a negation. */
 bool mvs_guard_neg_neg(mvs_match *match) {
   const mvs_node *inner = mvs_match_input(match, 0);
   match->a = inner->op == MVS_OP_neg ? inner->inputs[0] : MVS_NONE;
@@ -185,6 +189,7 @@ mvs_id mvs_build_add_neg(mvs_graph *graph, const mvs_match *match) {
   return mvs_build_binary(graph, MVS_OP_sub, match->a, match->b, match->node->span);
 }
 
+/* What is subtracted is negated. */
 bool mvs_guard_sub_neg(mvs_match *match) {
   const mvs_node *second = mvs_match_input(match, 1);
   if (second->op != MVS_OP_neg) return false;
@@ -209,6 +214,7 @@ static bool scaled(const mvs_graph *graph, const mvs_node *node, mvs_id *x, doub
   return false;
 }
 
+/* A product with a number of a product with a number, both floats. */
 bool mvs_guard_scale_scale(mvs_match *match) {
   mvs_id inner;
   double first, second;
@@ -228,6 +234,7 @@ mvs_id mvs_build_scale_scale(mvs_graph *graph, const mvs_match *match) {
 
 /* --- casts --- */
 
+/* The dtype stays. */
 bool mvs_guard_cast_same(mvs_match *match) {
   match->a = match->node->inputs[0];
   return mvs_match_input(match, 0)->type.dtype == match->node->type.dtype;
@@ -236,6 +243,7 @@ mvs_id mvs_build_cast_same(mvs_graph *graph, const mvs_match *match) {
   return becomes_a(graph, match);
 }
 
+/* True for casts that keep every value exactly. */
 static bool widens(const mvs_graph *graph, const mvs_node *cast) {
   if (cast->op != MVS_OP_cast) return false;
   mvs_dtype from = mvs_graph_type(graph, cast->inputs[0])->dtype;
@@ -243,6 +251,7 @@ static bool widens(const mvs_graph *graph, const mvs_node *cast) {
   return from == MVS_F32 && cast->type.dtype == MVS_F64;
 }
 
+/* The input was widened only to be cast again. */
 bool mvs_guard_cast_widened(mvs_match *match) {
   const mvs_node *inner = mvs_match_input(match, 0);
   if (!widens(match->graph, inner)) return false;
@@ -312,6 +321,7 @@ mvs_id mvs_build_stretch_implied(mvs_graph *graph, const mvs_match *match) {
   return with_input(graph, match);
 }
 
+/* A stretch of a stretch, or to the type there is. */
 bool mvs_guard_stretch_same(mvs_match *match) {
   const mvs_node *inner = mvs_match_input(match, 0);
   match->a = inner->op == MVS_OP_broadcast ? inner->inputs[0] : match->node->inputs[0];

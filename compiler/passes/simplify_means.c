@@ -85,6 +85,7 @@ static bool guard_scaled(mvs_match *match) {
   return mvs_type_same_shape(base, whole) && base->segments == whole->segments;
 }
 
+/* The sum or mean of the base alone, combined as its tokens were. */
 static mvs_id build_scaled(mvs_graph *graph, const mvs_match *match) {
   const mvs_node *node = match->node;
   mvs_id row = mvs_build_unary(graph, node->op, match->a, node->span);

@@ -58,6 +58,7 @@ static mvs_id build_inv_rms(mvs_graph *graph, mvs_id x, double epsilon, mvs_span
   return mvs_graph_add(graph, MVS_OP_inv_rms, &x, 1, &attr, span);
 }
 
+/* Only f32: an f64 norm is no op of its own. */
 bool mvs_guard_inverse_rms(mvs_match *match) {
   return stable_mean_square(match->graph, mvs_match_input(match, 0), &match->a, &match->value);
 }
@@ -65,6 +66,7 @@ mvs_id mvs_build_inverse_rms(mvs_graph *graph, const mvs_match *match) {
   return build_inv_rms(graph, match->a, match->value, match->node->span);
 }
 
+/* Any numerator: rms normalise then looks at the product. */
 bool mvs_guard_over_rms(mvs_match *match) {
   const mvs_node *root = mvs_match_input(match, 1);
   return root->op == MVS_OP_sqrt && match->node->type.dtype == MVS_F32 &&
@@ -93,6 +95,7 @@ mvs_id mvs_build_rms_normalize(mvs_graph *graph, const mvs_match *match) {
   return mvs_build_binary(graph, MVS_OP_normalize, match->a, match->b, match->node->span);
 }
 
+/* Equal parts, because then element_by_parts takes the norm itself apart too. */
 bool mvs_guard_rms_by_parts(mvs_match *match) {
   return mvs_has_equal_parts(match->graph, mvs_match_input(match, 0));
 }

@@ -28,6 +28,7 @@ mvs_id mvs_build_reshape_twice(mvs_graph *graph, const mvs_match *match) {
   return mvs_build_reshape(graph, match->a, &match->node->type, match->node->span);
 }
 
+/* Every axis is where it was. */
 bool mvs_guard_transpose_same(mvs_match *match) {
   const mvs_attr *attr = &match->node->attr;
   for (int i = 0; i < attr->permutation.rank; i++) {
@@ -65,6 +66,7 @@ mvs_id mvs_build_slice_whole(mvs_graph *graph, const mvs_match *match) {
   return becomes_a(graph, match);
 }
 
+/* The matched slice once more, from another value and place. */
 static mvs_id slice_like(mvs_graph *graph, const mvs_match *match, mvs_id from, int64_t start) {
   const mvs_attr *attr = &match->node->attr;
   mvs_id made = mvs_build_slice(graph, from, attr->slice.axis, start, attr->slice.length,
@@ -72,6 +74,7 @@ static mvs_id slice_like(mvs_graph *graph, const mvs_match *match, mvs_id from, 
   return mvs_fit(graph, made, &match->node->type, match->node->span);
 }
 
+/* Both along the same axis. */
 bool mvs_guard_slice_twice(mvs_match *match) {
   const mvs_node *inner = mvs_match_input(match, 0);
   if (inner->op != MVS_OP_slice) return false;
@@ -248,6 +251,7 @@ mvs_id mvs_build_sum_of_pads(mvs_graph *graph, const mvs_match *match) {
   return mvs_fit(graph, sum, &match->node->type, match->node->span);
 }
 
+/* Any pad that found no partner among the early rules. */
 bool mvs_guard_pad_is_concat(mvs_match *match) {
   (void)match;
   return true;
@@ -292,6 +296,7 @@ bool mvs_guard_sum_in_stages(mvs_match *match) {
   uint32_t mask = match->node->attr.axes.mask;
   return (mask & (mask - 1)) != 0;
 }
+/* From the right: the last axis leaves the fewest values for the others. */
 mvs_id mvs_build_sum_in_stages(mvs_graph *graph, const mvs_match *match) {
   mvs_id sum = match->node->inputs[0];
   for (int axis = MVS_MAX_RANK - 1; axis >= 0; axis--) {

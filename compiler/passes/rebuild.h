@@ -1,11 +1,12 @@
-/* rewrite_internal.h: one graph being rebuilt, for the files that rebuild: rewrite.c, regions
- * in rewrite_region.c, and hoist.c, which lifts body nodes while their region is rebuilt. */
-#ifndef MVS_PASSES_REWRITE_INTERNAL_H
-#define MVS_PASSES_REWRITE_INTERNAL_H
+/* rebuild.h: one graph being rebuilt into another, node by node and with its regions: by
+ * rewrite.c with rules, by hoist.c with a hook that takes body nodes out of their region.
+ * Owner: the rewriter's arena, which must outlive the graph that comes out. */
+#ifndef MVS_PASSES_REBUILD_H
+#define MVS_PASSES_REBUILD_H
 
 #include "compiler/passes/live.h"
 #include "compiler/passes/region_builder.h"
-#include "compiler/passes/rewrite.h"
+#include "compiler/passes/rule.h"
 
 typedef struct mvs_region_pair {
   const mvs_region *from;

@@ -1,6 +1,7 @@
-/* rewrite_region.c: regions rebuilt, without the parts that nothing needs. */
-#include "compiler/passes/rewrite_internal.h"
+/* rebuild_region.c: regions rebuilt, without the parts that nothing needs. */
+#include "compiler/passes/rebuild.h"
 
+/* A backward region names the forward one, which was rebuilt before it. */
 static mvs_region *find_region(const mvs_rewriter *at, const mvs_region *from) {
   for (size_t i = 0; i < at->regions.count; i++) {
     if (at->regions.items[i].from == from) return at->regions.items[i].to;
@@ -19,6 +20,7 @@ static bool is_argument(const mvs_graph *body, mvs_id id, mvs_argument_kind kind
          node->attr.argument.index == index;
 }
 
+/* A carried value that each layer hands on untouched. */
 static bool never_changes(const mvs_region *region, uint32_t carried) {
   return is_argument(region->body, body_result(region, carried), MVS_ARG_CARRIED, carried);
 }
@@ -80,6 +82,7 @@ static void rebuild_body(mvs_region_work *work, mvs_rebuild *body) {
   }
 }
 
+/* An output that is read must be written, even if it merely passes an input on. */
 static bool is_read(const mvs_region_work *work, uint32_t output) {
   for (uint32_t i = 0; i < work->from->read_count; i++) {
     if (work->need->reads[i] && work->from->reads[i].output == output) return true;
@@ -119,6 +122,7 @@ static void add_outputs(mvs_region_work *work, const mvs_rebuild *body, uint32_t
   }
 }
 
+/* Only what the outer graph takes: a `get` that nothing uses would be a dead node. */
 static void take_results(mvs_region_work *work, mvs_id made, const uint32_t *outputs,
                          mvs_id *results) {
   const mvs_region *from = work->from;
@@ -137,6 +141,7 @@ static void take_results(mvs_region_work *work, mvs_id made, const uint32_t *out
   }
 }
 
+/* Ends the new region and notes where its results are. */
 static void close_region(mvs_region_work *work, const mvs_rebuild *body, mvs_id id) {
   const mvs_region *from = work->from;
   mvs_arena *arena = work->outer->at->arena;

@@ -1,0 +1,104 @@
+/* rebuild.c: nodes and whole graphs rebuilt, with rules applied as they are. */
+#include "compiler/passes/rebuild.h"
+
+#include <assert.h>
+
+#define MAX_STEPS 64 /* rules applied one after the other to one node */
+
+mvs_id *mvs_new_ids(mvs_arena *arena, size_t count) {
+  mvs_id *ids = MVS_ARRAY(arena, count + 1, mvs_id);
+  for (size_t i = 0; i < count; i++) ids[i] = MVS_NONE;
+  return ids;
+}
+
+/* Places are for a report and few; the count is exact. */
+static void note_fired(mvs_rewriter *at, size_t rule, mvs_span span) {
+  at->last_fired = at->rules[rule].name;
+  if (!at->counts) return;
+  mvs_rule_count *count = &at->counts[rule];
+  count->fired++;
+  for (size_t i = 0; i < count->place_count; i++) {
+    if (count->places[i].source == span.source && count->places[i].begin == span.begin) return;
+  }
+  if (span.source && count->place_count < MVS_RULE_PLACES) {
+    count->places[count->place_count++] = span;
+  }
+}
+
+/* Tries the rules on a node; returns its replacement, or the node itself when none fits. */
+static mvs_id apply_once(mvs_rewriter *at, mvs_graph *graph, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(graph, id);
+  for (size_t i = 0; i < at->rule_count; i++) {
+    const mvs_rule *rule = &at->rules[i];
+    if (rule->root != MVS_ANY_OP && rule->root != node->op) continue;
+    if (rule->late && !at->late) continue;
+    mvs_match match = {.graph = graph, .root = id, .node = node};
+    if (!rule->guard(&match)) continue;
+    mvs_graph_set_pass(graph, node->pass);
+    mvs_graph_set_rule(graph, rule->name);
+    mvs_id made = rule->build(graph, &match);
+    mvs_graph_set_pass(graph, 0);
+    mvs_graph_set_rule(graph, NULL);
+    assert(mvs_type_equal(mvs_graph_type(graph, made), &node->type));
+    if (made == id) continue;
+    note_fired(at, i, node->span);
+    return made;
+  }
+  return id;
+}
+
+/* The replacement is tried again, since rules are written to build on each other. */
+static mvs_id apply_rules(mvs_rewriter *at, mvs_graph *graph, mvs_id id) {
+  for (int step = 0; step < MAX_STEPS; step++) {
+    mvs_id made = apply_once(at, graph, id);
+    if (made == id) return id;
+    id = made;
+  }
+  return id;
+}
+
+static mvs_id copy_node(mvs_rebuild *work, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(work->from, id);
+  mvs_id inputs[MVS_MAX_INPUTS];
+  for (int i = 0; i < node->input_count; i++) inputs[i] = work->map[node->inputs[i]];
+  mvs_graph_set_pass(work->to, node->pass);
+  mvs_graph_set_rule(work->to, node->rule);
+  mvs_id made =
+      mvs_graph_add(work->to, node->op, inputs, node->input_count, &node->attr, node->span);
+  mvs_graph_set_pass(work->to, 0);
+  mvs_graph_set_rule(work->to, NULL);
+  return made;
+}
+
+mvs_id mvs_rebuild_node(mvs_rebuild *work, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(work->from, id);
+  if (node->op == MVS_OP_region) {
+    mvs_rebuild_region(work, id);
+    return MVS_NONE;
+  }
+  if (node->op == MVS_OP_get && work->results[node->inputs[0]]) {
+    return work->results[node->inputs[0]][node->attr.index.value];
+  }
+  return apply_rules(work->at, work->to, copy_node(work, id));
+}
+
+mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
+  at->last_fired = NULL;
+  at->regions.count = 0;
+  size_t size = mvs_graph_size(from);
+  mvs_rebuild work = {.at = at,
+                      .from = from,
+                      .to = mvs_graph_new(at->arena, mvs_graph_module(from), NULL),
+                      .live = mvs_live_new(at->arena, from),
+                      .map = mvs_new_ids(at->arena, size),
+                      .results = MVS_ARRAY(at->arena, size + 1, mvs_id *)};
+  for (mvs_id id = 0; id < size; id++) {
+    if (work.live->nodes[id]) work.map[id] = mvs_rebuild_node(&work, id);
+  }
+  const mvs_results *results = mvs_graph_results(from);
+  for (size_t i = 0; i < results->count; i++) {
+    mvs_result result = {results->items[i].name, work.map[results->items[i].id]};
+    MVS_PUSH(at->arena, mvs_graph_results(work.to), result);
+  }
+  return work.to;
+}

@@ -1,0 +1,40 @@
+/* rule.h: a rewrite rule as a row: name, the op at its root, a guard that matches and notes
+ * what it found, and a builder that makes the replacement, of the same type, from that. New
+ * nodes carry the rule's name and the root's source span and pass. */
+#ifndef MVS_PASSES_RULE_H
+#define MVS_PASSES_RULE_H
+
+#include "compiler/ir/graph.h"
+
+/* What a guard found. Fields beyond the first three are the rule's own to use. */
+typedef struct mvs_match {
+  const mvs_graph *graph;
+  mvs_id root;
+  const mvs_node *node;
+  mvs_id a, b;
+  int64_t number;
+  double value;
+} mvs_match;
+
+typedef bool mvs_rule_guard(mvs_match *match);
+typedef mvs_id mvs_rule_build(mvs_graph *graph, const mvs_match *match);
+
+typedef struct mvs_rule {
+  const char *name; /* "mean of scaled copies": shown in dumps and by --explain */
+  mvs_op root;      /* MVS_ANY_OP: tried on every node */
+  bool late;        /* only once gradients exist, and after the others have settled */
+  mvs_rule_guard *guard;
+  mvs_rule_build *build;
+  const char *why; /* one line for --explain and docs */
+} mvs_rule;
+#define MVS_ANY_OP MVS_OP_COUNT
+
+/* How often a rule fired, and on which lines. */
+#define MVS_RULE_PLACES 8 /* lines kept per rule, enough for a report */
+typedef struct mvs_rule_count {
+  size_t fired;
+  size_t place_count;
+  mvs_span places[MVS_RULE_PLACES];
+} mvs_rule_count;
+
+#endif
