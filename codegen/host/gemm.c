@@ -8,9 +8,12 @@
 /* Steps of k in one stage of packing, and in one stretch of TN: 32 KiB of B, the first cache.
  */
 #define K_CHUNK 256
+/* Rows of at most this many floats are read in place at every step of k: more would miss the
+ * translation buffer and fall on few sets of the cache. */
+#define NARROW 512
 /* Largest block of C that one unit computes. */
-#define ROW_CHUNK    (4 * MVS_TILE_ROWS)
-#define COLUMN_CHUNK 512
+#define ROW_CHUNK    (8 * MVS_TILE_ROWS)
+#define COLUMN_CHUNK 256
 /* Blocks of C to aim for, where sizes allow. */
 #define LEAST_BLOCKS 8
 /* Batch to expect when dividing: a compiled program runs at any. */
@@ -31,6 +34,16 @@ static int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / t
 
 static bool is_tn(const gemm *g) { return g->shape->form == MVS_MATMUL_TN; }
 
+static bool reads_b(const gemm *g) {
+  const mvs_matmul_shape *s = g->shape;
+  return s->form != MVS_MATMUL_NT && s->b == MVS_F32 && s->n % MVS_LANES == 0 && s->n <= NARROW;
+}
+
+static bool reads_a(const gemm *g) {
+  const mvs_matmul_shape *s = g->shape;
+  return s->a == MVS_F32 && (!is_tn(g) || (s->m.size <= NARROW && s->c == MVS_F32));
+}
+
 /* Steps of k for which a panel has room: transposing fills whole blocks of 16. */
 static mvs_dim panel_steps(const mvs_matmul_shape *shape) {
   mvs_dim steps = shape->k;
@@ -49,7 +62,7 @@ static void open_kernel(gemm *g, const char *symbol) {
   g->b = mvs_emit_operand(e, &g->entry, 1);
   g->c = mvs_emit_operand(e, &g->entry, 2);
   g->bias = g->shape->bias ? mvs_emit_operand(e, &g->entry, 3) : NULL;
-  g->workspace = mvs_emit_operand(e, &g->entry, g->shape->bias ? 4 : 3);
+  if (!reads_b(g)) g->workspace = mvs_emit_operand(e, &g->entry, g->shape->bias ? 4 : 3);
   g->m = mvs_emit_extent(e, &g->entry, g->shape->m);
   g->k = mvs_emit_extent(e, &g->entry, g->shape->k);
   LLVMValueRef steps = mvs_emit_extent(e, &g->entry, panel_steps(g->shape));
@@ -109,12 +122,19 @@ static void pack_unit(gemm *g, LLVMValueRef unit) {
 
 /* --- stage 2: blocks of C --- */
 
-static LLVMValueRef panel_at(gemm *g, LLVMValueRef column, LLVMValueRef step) {
+/* Points the tile at its columns of B, `step` steps of k in. */
+static void point_at_b(gemm *g, LLVMValueRef column, LLVMValueRef step, mvs_tile_call *tile) {
   mvs_emit *e = g->e;
+  if (reads_b(g)) {
+    tile->b_stride = mvs_emit_i64(e, g->shape->n);
+    LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, step, tile->b_stride), column);
+    tile->b = offset(g, MVS_F32, g->b, at);
+    return;
+  }
   LLVMValueRef panel = LLVMBuildUDiv(e->builder, column, mvs_emit_i64(e, MVS_PANEL), "");
   LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, panel, g->panel_stride),
                                  mvs_emit_times(e, step, MVS_PANEL));
-  return offset(g, MVS_F32, g->workspace, at);
+  tile->b = offset(g, MVS_F32, g->workspace, at);
 }
 
 typedef struct unit_range {
@@ -127,7 +147,7 @@ static void each_panel(gemm *g, const unit_range *r, mvs_tile_layout layout, mvs
   mvs_emit *e = g->e;
   mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), r->columns, MVS_PANEL);
   LLVMValueRef column = mvs_emit_add(e, r->column, loop.index);
-  tile.b = panel_at(g, column, step);
+  point_at_b(g, column, step, &tile);
   tile.c = offset(g, c_type, c, loop.index);
   tile.rows = r->rows;
   tile.width = chunk_at(g, loop.index, r->columns, MVS_PANEL);
@@ -153,7 +173,7 @@ static void unit_by_rows(gemm *g, const unit_range *r, int64_t *scratch) {
   LLVMValueRef rows = offset(g, g->shape->a, g->a, mvs_emit_mul(e, r->row, g->k));
   tile.a = rows;
   tile.a_stride = g->k;
-  if (g->shape->a == MVS_BF16) {
+  if (!reads_a(g)) {
     int64_t stride = round_up(g->shape->k.size, MVS_LANES);
     tile.a = g->entry.scratch;
     tile.a_stride = mvs_emit_i64(e, stride);
@@ -162,6 +182,16 @@ static void unit_by_rows(gemm *g, const unit_range *r, int64_t *scratch) {
     *scratch = g->division.row_chunk * stride * 4;
   }
   each_panel(g, r, MVS_TILE_BY_ROWS, g->shape->c, c_of(g, r), mvs_emit_i64(e, 0), tile);
+}
+
+/* All of k at once, from A where it lies. */
+static void unit_in_place(gemm *g, const unit_range *r) {
+  mvs_emit *e = g->e;
+  mvs_tile_call tile = {.a = offset(g, MVS_F32, g->a, r->row),
+                        .a_stride = g->m,
+                        .k = g->k,
+                        .c_stride = mvs_emit_i64(e, g->shape->n)};
+  each_panel(g, r, MVS_TILE_BY_COLUMNS, MVS_F32, c_of(g, r), mvs_emit_i64(e, 0), tile);
 }
 
 static void unit_by_columns(gemm *g, const unit_range *r, int64_t *scratch) {
@@ -212,10 +242,12 @@ static void block_unit(gemm *g, LLVMValueRef unit, int64_t *scratch) {
   split_unit(g, unit, n, &r.row, &r.column);
   r.rows = chunk_at(g, r.row, g->m, g->division.row_chunk);
   r.columns = chunk_at(g, r.column, n, g->division.inner_chunk);
-  if (is_tn(g)) {
-    unit_by_columns(g, &r, scratch);
-  } else {
+  if (!is_tn(g)) {
     unit_by_rows(g, &r, scratch);
+  } else if (reads_a(g)) {
+    unit_in_place(g, &r);
+  } else {
+    unit_by_columns(g, &r, scratch);
   }
 }
 
@@ -266,14 +298,16 @@ mvs_status mvs_host_print_matmul(mvs_emit *e, const mvs_kernel *kernel, mvs_prin
     e->error = "a matmul that contracts the leading axes takes no bias";
     return MVS_ERR_INTERNAL;
   }
-  mvs_dim steps = panel_steps(g.shape);
-  int64_t bytes = ceil_div(g.shape->n, MVS_PANEL) * MVS_PANEL * steps.size * 4;
-  *(steps.per_batch ? &out->workspace_per_batch : &out->workspace_fixed) = bytes;
   choose_chunks(&g);
-  const char *pack = mvs_arena_format(e->arena, "%s_pack", kernel->name);
+  if (!reads_b(&g)) {
+    mvs_dim steps = panel_steps(g.shape);
+    int64_t bytes = ceil_div(g.shape->n, MVS_PANEL) * MVS_PANEL * steps.size * 4;
+    *(steps.per_batch ? &out->workspace_per_batch : &out->workspace_fixed) = bytes;
+    const char *pack = mvs_arena_format(e->arena, "%s_pack", kernel->name);
+    print_pack(&g, pack);
+    mvs_printed_add(e->arena, out, pack, g.division);
+  }
   const char *blocks = mvs_arena_format(e->arena, "%s_blocks", kernel->name);
-  print_pack(&g, pack);
-  mvs_printed_add(e->arena, out, pack, g.division);
   print_blocks(&g, blocks, &out->scratch);
   mvs_printed_add(e->arena, out, blocks, g.division);
   return e->error ? MVS_ERR_INTERNAL : MVS_OK;

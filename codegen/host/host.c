@@ -20,8 +20,6 @@ typedef struct job {
   mvs_printed *printed; /* per kernel of the program */
   mvs_status status;
   const char *reason;
-  const char *text; /* the IR, when wanted */
-  bool wants_text;
 } job;
 
 /* --- printing --- */
@@ -78,11 +76,6 @@ static void *run_job(void *argument) {
   j->status = print_part(j);
   if (j->status != MVS_OK) return NULL;
   if (!mvs_part_compile(&j->part, &j->reason)) j->status = MVS_ERR_DEVICE;
-  if (j->wants_text) {
-    char *text = LLVMPrintModuleToString(j->part.emit.module);
-    j->text = mvs_arena_string(j->arena, text);
-    LLVMDisposeMessage(text);
-  }
   return NULL;
 }
 
@@ -118,8 +111,10 @@ static mvs_status open_job(job *j, mvs_diag *diag, const mvs_build *build,
   j->arena = mvs_arena_new();
   if (!j->arena) return MVS_ERR_MEMORY;
   j->build = build;
-  j->wants_text = options->llvm != NULL;
-  if (mvs_part_open(&j->part, j->arena, options->cpu_level, &j->reason)) return MVS_OK;
+  if (mvs_part_open(&j->part, j->arena, options->cpu_level, &j->reason)) {
+    j->part.wants_text = options->llvm != NULL;
+    return MVS_OK;
+  }
   mvs_diag_error(diag, (mvs_span){NULL, 0, 0}, "%s", j->reason);
   return MVS_ERR_DEVICE;
 }
@@ -260,7 +255,7 @@ static mvs_status compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
   if (status == MVS_OK) status = run_jobs(jobs, diag);
   if (status == MVS_OK) status = deliver_to(arena, diag, build, jobs, printed);
   for (int i = 0; i < PARTS; ++i) {
-    if (options.llvm && jobs[i].text) mvs_text_add(options.llvm, jobs[i].text);
+    if (options.llvm && jobs[i].part.text) mvs_text_add(options.llvm, jobs[i].part.text);
     close_job(&jobs[i]);
   }
   build->program->cpu_level = mvs_arena_string(arena, options.cpu_level);

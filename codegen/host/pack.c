@@ -45,17 +45,27 @@ static LLVMValueRef element(pack *p, int matrix, mvs_dtype dtype, LLVMValueRef r
 
 /* --- copy --- */
 
-static void copy_rows(pack *p) {
+static void copy_vector(pack *p, LLVMValueRef row, LLVMValueRef column, LLVMValueRef mask) {
   mvs_emit *e = p->e;
-  LLVMValueRef zero = mvs_emit_i64(e, 0);
-  mvs_loop rows = mvs_emit_loop(e, zero, p->parameters[ROWS], 1);
-  mvs_loop columns = mvs_emit_loop(e, zero, p->parameters[COLUMNS], MVS_LANES);
-  LLVMValueRef mask = mvs_emit_mask(e, columns.index, p->parameters[COLUMNS]);
-  LLVMValueRef from = element(p, SOURCE, p->from, rows.index, columns.index);
-  LLVMValueRef to = element(p, TARGET, p->to, rows.index, columns.index);
+  LLVMValueRef from = element(p, SOURCE, p->from, row, column);
+  LLVMValueRef to = element(p, TARGET, p->to, row, column);
   LLVMValueRef value = mvs_emit_load_vector(e, p->from, from, mask);
   mvs_emit_store(e, p->to, to, value, p->exact ? mask : NULL, false);
-  mvs_emit_loop_end(e, &columns);
+}
+
+static void copy_rows(pack *p) {
+  mvs_emit *e = p->e;
+  LLVMValueRef columns = p->parameters[COLUMNS];
+  LLVMValueRef whole = LLVMBuildAnd(e->builder, columns, mvs_emit_i64(e, -MVS_LANES), "");
+  LLVMValueRef mask = mvs_emit_mask(e, whole, columns);
+  LLVMValueRef edge = mvs_emit_less(e, whole, columns);
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[ROWS], 1);
+  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), whole, MVS_LANES);
+  copy_vector(p, rows.index, loop.index, NULL);
+  mvs_emit_loop_end(e, &loop);
+  mvs_branch rest = mvs_emit_if(e, edge);
+  copy_vector(p, rows.index, whole, mask);
+  mvs_emit_if_end(e, &rest);
   mvs_emit_loop_end(e, &rows);
 }
 

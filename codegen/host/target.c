@@ -94,6 +94,11 @@ bool mvs_part_compile(mvs_part *part, const char **reason) {
     LLVMDisposeErrorMessage(words);
     return false;
   }
+  if (part->wants_text) { /* now: code generation rewrites the module for its own ends */
+    char *text = LLVMPrintModuleToString(module);
+    part->text = mvs_arena_string(part->emit.arena, text);
+    LLVMDisposeMessage(text);
+  }
   message = NULL;
   if (LLVMTargetMachineEmitToMemoryBuffer(part->machine, module, LLVMObjectFile, &message,
                                           &part->object)) {

@@ -11,6 +11,8 @@ typedef struct mvs_part {
   mvs_emit emit;
   LLVMTargetMachineRef machine;
   LLVMMemoryBufferRef object; /* after mvs_part_compile */
+  bool wants_text;            /* set before: keep the optimised IR as text */
+  const char *text;           /* in the arena of emit */
 } mvs_part;
 
 /* Starts an empty module for `cpu` ("x86-64-v3" or "x86-64-v4"). False when LLVM knows no such

@@ -1,12 +1,25 @@
-/* tile.c: micro-kernels: sums in registers, B loaded, A broadcast, four steps of k a turn. */
+/* tile.c: micro-kernels: sums in registers, B loaded, A broadcast, one step of k a turn: 28 fma
+ * hide the loop's own instructions, and more steps would only cost registers for addresses. */
 #include "codegen/host/tile.h"
 
-/* Steps of k written out per turn of the loop: hides the loop's own instructions. */
-#define UNROLL      4
 #define MAX_VECTORS 2
 
 /* The parameters of micro-kernels and of the functions around them, in this order. */
-enum { A, A_STRIDE, B, K, C, C_STRIDE, ROWS, WIDTH, START, START_STRIDE, BIAS, PARAMETERS };
+enum {
+  A,
+  A_STRIDE,
+  B,
+  B_STRIDE,
+  K,
+  C,
+  C_STRIDE,
+  ROWS,
+  WIDTH,
+  START,
+  START_STRIDE,
+  BIAS,
+  PARAMETERS
+};
 
 typedef struct tile {
   mvs_emit *e;
@@ -98,10 +111,11 @@ static void store_sums(tile *t) {
 
 /* By rows, every third row has a pointer of its own and its neighbours are reached through the
  * stride times 1 and 2, which x86 addresses: 14 pointers would not fit its 16 registers. */
+static int pointers(const tile *t) { return by_rows(t) ? (t->rows + 2) / 3 : 1; }
+
 static void begin_pointers(tile *t) {
   mvs_emit *e = t->e;
-  int pointers = by_rows(t) ? (t->rows + 2) / 3 : 1;
-  for (int i = 0; i < pointers; ++i) {
+  for (int i = 0; i < pointers(t); ++i) {
     t->bases[i] = mvs_emit_variable(e, e->ptr);
     LLVMValueRef offset = mvs_emit_times(e, t->parameters[A_STRIDE], (int64_t)3 * i);
     mvs_emit_set(e, t->bases[i], f32_at(e, t->parameters[A], offset));
@@ -114,40 +128,36 @@ static void advance(mvs_emit *e, LLVMValueRef variable, LLVMValueRef elements) {
   mvs_emit_set(e, variable, f32_at(e, mvs_emit_get(e, variable), elements));
 }
 
-static LLVMValueRef a_address(tile *t, int row, int step) {
+static LLVMValueRef a_address(tile *t, int row) {
   mvs_emit *e = t->e;
   if (!by_rows(t)) return f32_at(e, mvs_emit_get(e, t->bases[0]), mvs_emit_i64(e, row));
   LLVMValueRef base = mvs_emit_get(e, t->bases[row / 3]);
-  if (row % 3) base = f32_at(e, base, mvs_emit_times(e, t->parameters[A_STRIDE], row % 3));
-  return f32_at(e, base, mvs_emit_i64(e, step));
+  return row % 3 ? f32_at(e, base, mvs_emit_times(e, t->parameters[A_STRIDE], row % 3)) : base;
 }
 
-static void multiply(tile *t, int step) {
+static void multiply(tile *t) {
   mvs_emit *e = t->e;
   LLVMValueRef b[MAX_VECTORS];
   for (int v = 0; v < t->vectors; ++v) {
-    LLVMValueRef offset = mvs_emit_i64(e, (int64_t)step * MVS_PANEL + v * MVS_LANES);
-    LLVMValueRef at = f32_at(e, mvs_emit_get(e, t->b), offset);
+    LLVMValueRef at = f32_at(e, mvs_emit_get(e, t->b), mvs_emit_i64(e, v * MVS_LANES));
     b[v] = mvs_emit_load_vector(e, MVS_F32, at, NULL);
   }
   for (int i = 0; i < t->rows; ++i) {
-    LLVMValueRef a = mvs_emit_splat(e, mvs_emit_load(e, MVS_F32, a_address(t, i, step)));
+    LLVMValueRef a = mvs_emit_splat(e, mvs_emit_load(e, MVS_F32, a_address(t, i)));
     for (int v = 0; v < t->vectors; ++v) {
       LLVMValueRef sum = mvs_emit_get(e, t->sums[i][v]);
       mvs_emit_set(e, t->sums[i][v], mvs_emit_fma(e, a, b[v], sum));
     }
   }
-  if (!by_rows(t)) advance(e, t->bases[0], t->parameters[A_STRIDE]);
 }
 
-static void turns(tile *t, LLVMValueRef from, LLVMValueRef to, int steps) {
+static void loop_over_k(tile *t) {
   mvs_emit *e = t->e;
-  mvs_loop loop = mvs_emit_loop(e, from, to, steps);
-  for (int step = 0; step < steps; ++step) multiply(t, step);
-  for (int i = 0; by_rows(t) && i < (t->rows + 2) / 3; ++i) {
-    advance(e, t->bases[i], mvs_emit_i64(e, steps));
-  }
-  advance(e, t->b, mvs_emit_i64(e, (int64_t)steps * MVS_PANEL));
+  LLVMValueRef step = by_rows(t) ? mvs_emit_i64(e, 1) : t->parameters[A_STRIDE];
+  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), t->parameters[K], 1);
+  multiply(t);
+  for (int i = 0; i < pointers(t); ++i) advance(e, t->bases[i], step);
+  advance(e, t->b, t->parameters[B_STRIDE]);
   mvs_emit_loop_end(e, &loop);
 }
 
@@ -162,9 +172,7 @@ static LLVMValueRef micro_kernel(mvs_emit *e, int rows, int vectors, mvs_tile_la
   LLVMGetParams(function, t.parameters);
   begin_pointers(&t);
   begin_sums(&t);
-  LLVMValueRef whole = LLVMBuildAnd(e->builder, t.parameters[K], mvs_emit_i64(e, -UNROLL), "");
-  turns(&t, mvs_emit_i64(e, 0), whole, UNROLL);
-  turns(&t, whole, t.parameters[K], 1);
+  loop_over_k(&t);
   add_bias(&t);
   store_sums(&t);
   mvs_emit_shared_end(e, &place);
@@ -205,8 +213,7 @@ static void call_tile(block *b, int height) {
   mvs_emit_set(e, b->row, mvs_emit_add(e, row, mvs_emit_i64(e, height)));
 }
 
-/* Tiles of the greatest height while they fit, then at most one of each smaller one... or two,
- * where heights do not halve. */
+/* Tiles of the greatest height while they fit, then of the smaller ones. */
 static void all_rows(block *b) {
   mvs_emit *e = b->e;
   mvs_emit_set(e, b->row, mvs_emit_i64(e, 0));
@@ -272,16 +279,18 @@ static LLVMValueRef block_function(mvs_emit *e, mvs_tile_layout layout, mvs_dtyp
 void mvs_tile(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type,
               const mvs_tile_call *call) {
   LLVMValueRef none = LLVMConstNull(e->ptr), zero = mvs_emit_i64(e, 0);
-  LLVMValueRef arguments[PARAMETERS] = {call->a,
-                                        call->a_stride,
-                                        call->b,
-                                        call->k,
-                                        call->c,
-                                        call->c_stride,
-                                        call->rows,
-                                        call->width,
-                                        call->start ? call->start : none,
-                                        call->start_stride ? call->start_stride : zero,
-                                        call->bias ? call->bias : none};
+  LLVMValueRef arguments[PARAMETERS] = {
+      [A] = call->a,
+      [A_STRIDE] = call->a_stride,
+      [B] = call->b,
+      [B_STRIDE] = call->b_stride ? call->b_stride : mvs_emit_i64(e, MVS_PANEL),
+      [K] = call->k,
+      [C] = call->c,
+      [C_STRIDE] = call->c_stride,
+      [ROWS] = call->rows,
+      [WIDTH] = call->width,
+      [START] = call->start ? call->start : none,
+      [START_STRIDE] = call->start_stride ? call->start_stride : zero,
+      [BIAS] = call->bias ? call->bias : none};
   mvs_emit_call(e, block_function(e, layout, c_type), arguments, PARAMETERS);
 }

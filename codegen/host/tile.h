@@ -1,14 +1,14 @@
 /* tile.h: the product that every matmul and attention is made of:
  *   C[rows, width] = start + A[rows, k] x B[k, width]  (+ bias), width <= 32
- * with B in a panel of 32 columns, zeros beyond width. Sums are one fma chain per element,
- * upwards in k from `start` (zeros when absent): splitting k, rows or columns never changes the
- * bits. */
+ * with B in whole vectors: a panel of 32 columns, or the rows of a matrix where width is a
+ * multiple of 16. Sums are one fma chain per element, upwards in k from `start` (zeros when
+ * absent): splitting k, rows or columns never changes the bits. */
 #ifndef MVS_HOST_TILE_H
 #define MVS_HOST_TILE_H
 
 #include "codegen/host/emit.h"
 
-/* Columns of a panel of B; element [k][j] lies at k * MVS_PANEL + j, 64-byte aligned. */
+/* Columns of a packed panel of B; element [k][j] lies at k * MVS_PANEL + j. */
 #define MVS_PANEL 32
 /* Rows of the largest tile with AVX-512: 28 sums, 2 of B and 2 of A fill the 32 registers. */
 #define MVS_TILE_ROWS 14
@@ -17,9 +17,9 @@
 typedef enum mvs_tile_layout { MVS_TILE_BY_ROWS, MVS_TILE_BY_COLUMNS } mvs_tile_layout;
 
 typedef struct mvs_tile_call {
-  LLVMValueRef a, a_stride; /* strides in elements, i64 */
-  LLVMValueRef b, k;
-  LLVMValueRef c, c_stride; /* C of dtype c_type, element [i][j] at i * c_stride + j */
+  LLVMValueRef a, a_stride;    /* strides in elements, i64 */
+  LLVMValueRef b, b_stride, k; /* element [k][j] at k * b_stride + j; NULL: MVS_PANEL */
+  LLVMValueRef c, c_stride;    /* C of dtype c_type, element [i][j] at i * c_stride + j */
   LLVMValueRef rows, width;
   LLVMValueRef start, start_stride; /* f32, NULL: zeros; may be C itself */
   LLVMValueRef bias;                /* f32 [width], NULL: none */
