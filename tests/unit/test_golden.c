@@ -106,6 +106,36 @@ static void unknown_passes_are_named(void **state) {
   mvs_arena_free(arena);
 }
 
+/* --explain tells which rules fired, what is kept for the backward pass and what leaves. */
+static void passes_explain_themselves(void **state) {
+  (void)state;
+  mvs_arena *arena = mvs_arena_new();
+  mvs_diag *diag = mvs_diag_new(arena);
+  mvs_source *source;
+  mvs_span none = {0};
+  mvs_module *module;
+  const char *path = MVS_SOURCE_DIR "/tests/golden/gradients/swiglu.ir";
+  good(arena, diag, mvs_source_read(arena, diag, path, MOST_BYTES, none, &source));
+  good(arena, diag, mvs_module_read(arena, diag, source, &module));
+  mvs_text explain = mvs_text_new(arena);
+  mvs_compilation compilation = {
+      .arena = arena, .diag = diag, .module = module, .explain = &explain};
+  good(arena, diag, mvs_pipeline_run(&compilation, "hoist"));
+  static const char *const wanted[] = {
+      "simplify grad: sum of pads is concat, 1 times (values padded to places that do not "
+      "overlap "
+      "lie side by side)\n",
+      "crossing blocks: kept per layer, 112 bytes per sample: "
+      "bf16[B, 7{image:4(2x2), context:3}, 8]\n",
+      "crossing blocks: 4 elementwise values are redone\n",
+      "hoist grad: 4 values leave their stack\n"};
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    if (strstr(mvs_text_string(&explain), wanted[i])) continue;
+    fail_msg("not told: %s\n%s", wanted[i], mvs_text_string(&explain));
+  }
+  mvs_arena_free(arena);
+}
+
 /* The files of all graph passes; plan passes have a program of their own. */
 static void find_files(glob_t *found) {
   int flags = 0;
@@ -120,7 +150,7 @@ static void find_files(glob_t *found) {
 int main(void) {
   glob_t found = {0};
   find_files(&found);
-  struct CMUnitTest *tests = calloc(found.gl_pathc + 2, sizeof *tests);
+  struct CMUnitTest *tests = calloc(found.gl_pathc + 3, sizeof *tests);
   if (!tests) return 1;
   for (size_t i = 0; i < found.gl_pathc; i++) {
     tests[i] = (struct CMUnitTest){found.gl_pathv[i] + strlen(MVS_SOURCE_DIR "/tests/golden/"),
@@ -128,7 +158,8 @@ int main(void) {
   }
   tests[found.gl_pathc] = (struct CMUnitTest)cmocka_unit_test(the_table_is_in_order);
   tests[found.gl_pathc + 1] = (struct CMUnitTest)cmocka_unit_test(unknown_passes_are_named);
-  int failed = _cmocka_run_group_tests("golden", tests, found.gl_pathc + 2, NULL, NULL);
+  tests[found.gl_pathc + 2] = (struct CMUnitTest)cmocka_unit_test(passes_explain_themselves);
+  int failed = _cmocka_run_group_tests("golden", tests, found.gl_pathc + 3, NULL, NULL);
   free(tests);
   globfree(&found);
   return failed;
