@@ -1,10 +1,11 @@
-/* test_options.c: what a command line may say, and what is answered when it says something else. */
+/* test_options.c: what a command line may say, and what is answered when it says something
+ * else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-
+/* cmocka needs the above first. */
 #include <cmocka.h>
 
 #include "runtime/options.h"
@@ -39,7 +40,7 @@ static parsed parse(int count, char **words) {
   return out;
 }
 
-#define PARSE(...)                             \
+#define PARSE(...) \
   parse(sizeof(char *[]){__VA_ARGS__} / sizeof(char *), (char *[]){__VA_ARGS__})
 
 static void values_of_all_kinds(void **state) {
@@ -125,8 +126,8 @@ static void sizes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values_of_all_kinds), cmocka_unit_test(defaults),
-      cmocka_unit_test(mistakes), cmocka_unit_test(sizes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(values_of_all_kinds),
+                                     cmocka_unit_test(defaults), cmocka_unit_test(mistakes),
+                                     cmocka_unit_test(sizes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-/* cmocka needs the four above. */
+/* cmocka needs the above first. */
 #include <cmocka.h>
 
 #include "runtime/pool.h"

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
+/* cmocka needs the above first. */
 #include <cmocka.h>
 
 #include "runtime/random.h"

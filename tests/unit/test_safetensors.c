@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
+/* cmocka needs the above first. */
 #include <cmocka.h>
 
 #include "runtime/safetensors.h"
@@ -145,17 +145,23 @@ static const struct {
     {"{\"a\":{\"dtype\":\"F8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "has dtype F8"},
     {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "has no shape"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "has no data_offsets"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "no natural number"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "no natural number"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4,
+     "no natural number"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4,
+     "no natural number"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}", 4,
      "more elements than 64 bits"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
      "more than 8 dimensions"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "does not fit its bytes"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "lies outside the file"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "lies outside the file"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+     "does not fit its bytes"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4,
+     "lies outside the file"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4,
+     "lies outside the file"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 8, "4 bytes too many"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "behind unused bytes"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8,
+     "behind unused bytes"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
      "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
      8, "overlaps another tensor"},
@@ -185,7 +191,8 @@ static void refuses_lies(void **state) {
 static void refuses_no_files(void **state) {
   place *here = *state;
   mvs_safetensors *file;
-  assert_int_equal(mvs_safetensors_open(here->arena, here->diag, here->path, &file), MVS_ERR_IO);
+  assert_int_equal(mvs_safetensors_open(here->arena, here->diag, here->path, &file),
+                   MVS_ERR_IO);
   assert_int_equal(mvs_safetensors_open(here->arena, here->diag, here->folder, &file),
                    MVS_ERR_IO);
   assert_int_equal(mvs_safetensors_open(here->arena, here->diag, "/dev/null", &file),
@@ -198,7 +205,8 @@ static void refuses_no_files(void **state) {
                    MVS_ERR_FORMAT);
 }
 
-/* Every truncation and 3,000 changed bytes of a good file: refused or read, but never a crash. */
+/* Every truncation and 3,000 changed bytes of a good file: refused or read, but never a crash.
+ */
 static void survives_damage(void **state) {
   place *here = *state;
   static const char header[] =

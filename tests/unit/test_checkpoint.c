@@ -1,0 +1,218 @@
+/* test_checkpoint.c: the state of training there and back, and which file is the newest. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* cmocka needs the above first. */
+#include <cmocka.h>
+
+#include "runtime/checkpoint.h"
+#include "runtime/checkpoint_files.h"
+#include "runtime/metrics.h"
+#include "runtime/weights.h"
+
+#define FLAT 3072 /* three rows: "w" with two layers, then "b" */
+
+typedef struct fixture {
+  mvs_program program;
+  Mvs__Param params[3], *param_list[3];
+  Mvs__Settings settings;
+  int64_t shapes[3][2];
+  mvs_session session;
+  mvs_optimizer optimizer;
+  float p[FLAT], m[FLAT], v[FLAT], e[FLAT];
+  char folder[64];
+} fixture;
+
+static void add_param(fixture *here, int at, const char *name, int rank, int64_t layers,
+                      int64_t offset, bool trained) {
+  Mvs__Param *param = here->param_list[at] = &here->params[at];
+  mvs__param__init(param);
+  param->name = (char *)(uintptr_t)name;
+  param->shape = here->shapes[at];
+  param->n_shape = (size_t)rank;
+  here->shapes[at][0] = 4, here->shapes[at][1] = 6;
+  param->elements = rank == 2 ? 24 : 4;
+  param->layers = layers, param->offset = offset, param->trained = trained;
+  param->init_value = 1;
+}
+
+static int set_up(void **state) {
+  fixture *here = calloc(1, sizeof *here);
+  if (!here) return -1;
+  mvs__program__init(&here->program);
+  mvs__settings__init(&here->settings);
+  here->program.model = (char *)(uintptr_t) "toy";
+  here->program.residual = (char *)(uintptr_t) "plain";
+  here->program.settings = &here->settings;
+  here->program.params = here->param_list, here->program.n_params = 3;
+  here->program.flat_elements = FLAT;
+  add_param(here, 0, "blocks.{i}.w", 2, 2, 0, true);
+  add_param(here, 1, "b", 1, 0, 1024, true);
+  add_param(here, 2, "ones", 1, 0, 0, false);
+  here->session.program = &here->program;
+  here->session.arena = mvs_arena_new();
+  here->session.diag = mvs_diag_new(here->session.arena);
+  here->optimizer = (mvs_optimizer){.session = &here->session,
+                                    .params = here->p,
+                                    .m = here->m,
+                                    .v = here->v,
+                                    .average = here->e};
+  for (int at = 0; at < FLAT; at++) {
+    here->p[at] = (float)at, here->m[at] = (float)(2 * at);
+    here->v[at] = (float)(3 * at), here->e[at] = (float)(4 * at);
+  }
+  snprintf(here->folder, sizeof here->folder, "/tmp/mvs-checkpoint-XXXXXX");
+  if (!mkdtemp(here->folder)) return -1;
+  *state = here;
+  return mvs_device_open_host(&here->program, 1, here->session.diag, &here->session.device);
+}
+
+static int tear_down(void **state) {
+  fixture *here = *state;
+  char command[128];
+  for (int step = 0; step < 100; step++) {
+    snprintf(command, sizeof command, "%s/step-%d.safetensors", here->folder, step);
+    unlink(command);
+  }
+  rmdir(here->folder);
+  mvs_session_close(&here->session);
+  mvs_arena_free(here->session.arena);
+  free(here);
+  return 0;
+}
+
+static void save(fixture *here, int64_t step, int64_t keep) {
+  assert_int_equal(
+      mvs_checkpoint_save(&here->session, &here->optimizer, here->folder, step, keep), MVS_OK);
+}
+
+static const char *path_of(fixture *here, int64_t step) {
+  return mvs_checkpoint_path(here->session.arena, here->folder, step);
+}
+
+/* What was in the parameters comes back; padding is nobody's and stays. */
+static void there_and_back(void **state) {
+  fixture *here = *state;
+  int64_t step;
+  save(here, 7, 3);
+  const int used[][2] = {{0, 48}, {1024, 1028}};
+  memset(here->p, 0, sizeof here->p), memset(here->m, 0, sizeof here->m);
+  memset(here->v, 0, sizeof here->v), memset(here->e, 0, sizeof here->e);
+  assert_int_equal(
+      mvs_checkpoint_load(&here->session, &here->optimizer, path_of(here, 7), &step), MVS_OK);
+  assert_int_equal(step, 7);
+  for (int range = 0; range < 2; range++) {
+    for (int at = used[range][0]; at < used[range][1]; at++) {
+      assert_true(here->p[at] == (float)at && here->m[at] == (float)(2 * at));
+      assert_true(here->v[at] == (float)(3 * at) && here->e[at] == (float)(4 * at));
+    }
+  }
+  assert_true(here->p[48] == 0);
+}
+
+static void holds_the_released_names(void **state) {
+  fixture *here = *state;
+  mvs_safetensors *file;
+  save(here, 1, 3);
+  assert_int_equal(
+      mvs_safetensors_open(here->session.arena, here->session.diag, path_of(here, 1), &file),
+      MVS_OK);
+  static const char *const names[] = {
+      "blocks.0.w", "blocks.1.w",       "b", "ones", "ema/blocks.1.w",
+      "adam_m/b",   "adam_v/blocks.0.w"};
+  for (size_t at = 0; at < sizeof names / sizeof *names; at++)
+    assert_non_null(mvs_safetensors_find(file, names[at]));
+  assert_int_equal(file->count, 4 + 3 * 3);
+  mvs_safetensors_close(file);
+}
+
+static void newest_complete_one(void **state) {
+  fixture *here = *state;
+  const char *found;
+  int64_t step = -1;
+  assert_null(mvs_checkpoint_newest(here->session.arena, here->folder, &step));
+  save(here, 9, 9);
+  save(here, 10, 9); /* by number, not by name */
+  found = mvs_checkpoint_newest(here->session.arena, here->folder, &step);
+  assert_string_equal(found, path_of(here, 10));
+  assert_int_equal(truncate(path_of(here, 10), 500), 0);
+  found = mvs_checkpoint_newest(here->session.arena, here->folder, &step);
+  assert_string_equal(found, path_of(here, 9));
+  assert_int_equal(step, 9);
+  const char *latest = mvs_arena_format(here->session.arena, "%s/latest", here->folder);
+  assert_int_equal(
+      mvs_checkpoint_resolve(here->session.arena, here->session.diag, latest, &found), MVS_OK);
+  assert_string_equal(strrchr(found, '/'), "/step-9.safetensors");
+  assert_int_equal(
+      mvs_checkpoint_resolve(here->session.arena, here->session.diag, here->folder, &found),
+      MVS_OK);
+  assert_string_equal(found, path_of(here, 9));
+}
+
+static void keeps_the_last(void **state) {
+  fixture *here = *state;
+  for (int step = 1; step <= 4; step++) save(here, step, 2);
+  assert_int_not_equal(access(path_of(here, 2), F_OK), 0);
+  assert_int_equal(access(path_of(here, 3), F_OK), 0);
+  /* A damaged later file does not push out the one just saved. */
+  assert_int_equal(truncate(path_of(here, 4), 100), 0);
+  save(here, 1, 1);
+  assert_int_equal(access(path_of(here, 1), F_OK), 0);
+}
+
+static void weights_choose_the_average(void **state) {
+  fixture *here = *state;
+  float flat[FLAT] = {0};
+  bool average;
+  save(here, 3, 3);
+  assert_int_equal(
+      mvs_weights_load(&here->session, path_of(here, 3), "", MVS_EMA_AUTO, flat, &average),
+      MVS_OK);
+  assert_true(average && flat[5] == 20);
+  assert_int_equal(
+      mvs_weights_load(&here->session, here->folder, "", MVS_EMA_OFF, flat, &average), MVS_OK);
+  assert_true(!average && flat[5] == 5);
+  here->optimizer.average = NULL;
+  save(here, 4, 3);
+  assert_int_equal(
+      mvs_weights_load(&here->session, path_of(here, 4), "", MVS_EMA_ON, flat, &average),
+      MVS_ERR_NAME);
+}
+
+/* A resumed run drops the lines that its predecessor wrote after the checkpoint. */
+static void metrics_go_back(void **state) {
+  fixture *here = *state;
+  mvs_metrics metrics;
+  const char *path = mvs_arena_format(here->session.arena, "%s/m.jsonl", here->folder);
+  assert_int_equal(mvs_metrics_open(here->session.arena, here->session.diag, path, 0, &metrics),
+                   MVS_OK);
+  for (int step = 1; step <= 12; step++)
+    mvs_metrics_add(&metrics, &(mvs_metrics_row){.step = step, .loss = 0.1 * step});
+  fputs("{\"step\": 13, \"lo", metrics.file);
+  mvs_metrics_close(&metrics);
+  assert_int_equal(
+      mvs_metrics_open(here->session.arena, here->session.diag, path, 10, &metrics), MVS_OK);
+  mvs_metrics_add(&metrics, &(mvs_metrics_row){.step = 11, .loss = -1});
+  mvs_metrics_close(&metrics);
+  FILE *file = fopen(path, "r");
+  char line[512], last[512] = "";
+  int lines = 0;
+  while (fgets(line, sizeof line, file)) lines++, strcpy(last, line);
+  fclose(file);
+  unlink(path);
+  assert_int_equal(lines, 11);
+  assert_int_equal(strncmp(last, "{\"step\": 11, \"loss\": -1, \"grad_norm\": 0,", 40), 0);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(there_and_back), TEST(holds_the_released_names),   TEST(newest_complete_one),
+      TEST(keeps_the_last), TEST(weights_choose_the_average), TEST(metrics_go_back)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
