@@ -2,7 +2,7 @@
 #include "codegen/build_draft.h"
 
 /* More pieces than this would unroll a row into too many instructions. */
-#define MAX_PIECES 64
+#define MAX_PIECES 8
 
 static void add_slot(mvs_axes *axes, mvs_role role, mvs_dim dim, int axis) {
   axes->slots[axes->count++] = (mvs_slot){role, dim, axis, 1};
@@ -107,5 +107,6 @@ bool mvs_axes_cut(mvs_axes *axes, int slot, int64_t at, mvs_axes *second) {
   second->begin[high->axis] += at * high->factor;
   high->dim.size -= at;
   low->dim.size = at;
+  if (slot == axes->inner) axes->row_is_cut = second->row_is_cut = true;
   return true;
 }

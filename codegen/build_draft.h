@@ -50,7 +50,8 @@ typedef struct mvs_axes {
   int count;                 /* axis slots in use */
   int inner;                 /* the slot with the role INNER */
   int64_t begin[MVS_MAX_RANK];
-  int pieces; /* ROWS: equal parts of the last axis; inner runs over one of them */
+  int pieces;      /* ROWS: equal parts of the last axis; inner runs over one of them */
+  bool row_is_cut; /* the nest has only some elements of each row */
 } mvs_axes;
 
 /* What an operand asked for when it could not be addressed. */
@@ -165,9 +166,10 @@ mvs_status mvs_walk_nest(mvs_walk *walk);
 
 /* --- build_emit.c: from a draft to a nest --- */
 
-/* Merges axes that every access walks as one, chooses the inner axis, works out levels and
- * phases and writes the nest. errors : MVS_ERR_INTERNAL when the axes do not fit a nest */
-mvs_status mvs_draft_emit(mvs_draft *draft, mvs_diag *diag, mvs_nest *out);
+/* Merges axes that every access walks as one, chooses the inner axis, works out levels and phases
+ * and writes the nest.
+ * errors : MVS_ERR_INTERNAL when the axes do not fit a nest; *reason says why */
+mvs_status mvs_draft_emit(mvs_draft *draft, mvs_nest *out, const char **reason);
 
 /* --- build_nest.c: groups of nests --- */
 

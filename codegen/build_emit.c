@@ -8,7 +8,7 @@
 
 typedef struct emitter {
   mvs_draft *draft;
-  mvs_diag *diag;
+  const char **reason; /* of a failure */
   mvs_nest *nest;
   bool reduces;
   int sequential;              /* the slot that runs in sequence, -1: none */
@@ -22,14 +22,15 @@ static mvs_slot *slot_at(const emitter *e, int slot) { return &e->draft->axes.sl
 static bool moves(const mvs_slot *slot) { return slot->dim.size > 1 || slot->dim.per_batch; }
 
 static mvs_status fail(const emitter *e, const char *reason) {
-  mvs_diag_error(e->diag, (mvs_span){0}, "internal error: a kernel cannot be built: %s",
-                 reason);
+  *e->reason = reason;
   return MVS_ERR_INTERNAL;
 }
 
 /* --- merging --- */
 
-/* True when every address and index steps over `slow` as over `fast` run to its end. */
+/* True when every address and index steps over `slow` as over `fast` run to its end. Of a
+ * stacked value the layers come before the batch: their stride, counted without the batch as
+ * all strides are, is then that of the batch. */
 static bool walked_as_one(const emitter *e, int slow, int fast) {
   int64_t extent = slot_at(e, fast)->dim.size;
   for (size_t i = 0; i < e->draft->instrs.count; i++) {
@@ -41,9 +42,9 @@ static bool walked_as_one(const emitter *e, int slow, int fast) {
 
 static bool may_merge(const emitter *e, int slow, int fast) {
   const mvs_draft *draft = e->draft;
-  if (slot_at(e, fast)->dim.per_batch) return false;
   if (slow == draft->segment_slot || fast == draft->segment_slot) return false;
   bool both_sequential = slot_at(e, slow)->role == MVS_ROLE_SEQUENTIAL;
+  if (both_sequential && slot_at(e, fast)->dim.per_batch) return false;
   if (both_sequential != (slot_at(e, fast)->role == MVS_ROLE_SEQUENTIAL)) return false;
   if (fast == draft->axes.inner) {
     if (draft->nest_class == MVS_KERNEL_ROWS && e->reduces) return false;
@@ -56,7 +57,7 @@ static bool may_merge(const emitter *e, int slow, int fast) {
 static void merge(const emitter *e, int slow, int fast) {
   mvs_slot *gone = slot_at(e, slow), *stays = slot_at(e, fast);
   stays->dim.size *= gone->dim.size;
-  stays->dim.per_batch = gone->dim.per_batch;
+  stays->dim.per_batch |= gone->dim.per_batch;
   *gone = (mvs_slot){.dim = {1, false}, .axis = -1};
   for (size_t i = 0; i < e->draft->instrs.count; i++) {
     e->draft->instrs.items[i].affine.slot[slow] = 0;
@@ -329,8 +330,8 @@ static void mark_kept(const emitter *e) {
   }
 }
 
-mvs_status mvs_draft_emit(mvs_draft *draft, mvs_diag *diag, mvs_nest *out) {
-  emitter e = {.draft = draft, .diag = diag, .nest = out, .sequential = -1};
+mvs_status mvs_draft_emit(mvs_draft *draft, mvs_nest *out, const char **reason) {
+  emitter e = {.draft = draft, .reason = reason, .nest = out, .sequential = -1};
   *out = (mvs_nest){.nest_class = draft->nest_class, .phases = 1, .segment_axis = -1};
   size_t count = draft->instrs.count;
   e.numbers = MVS_ARRAY(draft->arena, count + 1, uint16_t);

@@ -14,6 +14,8 @@ typedef struct nest_builder {
   mvs_kernel_class nest_class;
   mvs_launch *launch;
   MVS_LIST(mvs_axes) waiting; /* parts still to be built, last first */
+  mvs_id failed;              /* after MVS_ERR_INTERNAL: where and why */
+  const char *reason;
 } nest_builder;
 
 static bool reduces_rows(mvs_op op) {
@@ -33,26 +35,39 @@ static int64_t row_length(const mvs_schedule *schedule, const mvs_nest_plan *pla
   return length;
 }
 
-static mvs_status tell(const nest_builder *b, const mvs_walk *walk) {
-  mvs_diag_error(b->diag, mvs_graph_node(b->schedule->graph, walk->failed)->span,
-                 "internal error: a kernel cannot be built: %s", walk->reason);
+static bool reduces_in_rows(const nest_builder *b) {
+  if (b->nest_class != MVS_KERNEL_ROWS) return false;
+  for (size_t i = 0; i < b->plan->interior.count; i++) {
+    if (reduces_rows(mvs_graph_node(b->schedule->graph, b->plan->interior.items[i])->op)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static mvs_status tell(const nest_builder *b) {
+  mvs_diag_error(b->diag, mvs_graph_node(b->schedule->graph, b->failed)->span,
+                 "internal error: a kernel cannot be built: %s", b->reason);
   return MVS_ERR_INTERNAL;
 }
 
-/* Changes *axes as an operand wished. False when that is not possible. */
+/* Changes *axes as an operand wished. False when that is not possible. A cut of the row becomes
+ * pieces inside the nest, or separate nests where no reduction needs the row as a whole. */
 static bool grant(nest_builder *b, const mvs_wish *wish, mvs_axes *axes) {
   if (wish->kind == MVS_WISH_SPLIT) return mvs_axes_split(axes, wish->slot, wish->at);
   if (wish->kind != MVS_WISH_CUT) return false;
   bool row = b->nest_class == MVS_KERNEL_ROWS && wish->slot == axes->inner;
   if (row && mvs_axes_refine(axes, wish->at)) return true;
   mvs_axes second;
-  if (!mvs_axes_cut(axes, wish->slot, wish->at, &second)) return false;
+  if ((row && reduces_in_rows(b)) || !mvs_axes_cut(axes, wish->slot, wish->at, &second)) {
+    return false;
+  }
   MVS_PUSH(b->arena, &b->waiting, second);
   return true;
 }
 
 /* Builds one part of the plan's space, with changed axes until every operand can be addressed.
- */
+ * errors : MVS_ERR_INTERNAL, told by the caller from b->failed */
 static mvs_status build_part(nest_builder *b, mvs_axes axes) {
   mvs_kernel *kernel = b->launch->kernel;
   for (int tries = 0; tries < MAX_TRIES; tries++) {
@@ -68,29 +83,86 @@ static mvs_status build_part(nest_builder *b, mvs_axes axes) {
     mvs_status status = mvs_walk_nest(&walk);
     if (status == MVS_OK) {
       mvs_nest nest;
-      MVS_TRY(mvs_draft_emit(&walk.draft, b->diag, &nest));
-      MVS_PUSH(b->arena, &kernel->nests, nest);
-      return MVS_OK;
+      b->failed = b->plan->outputs.items[0];
+      status = mvs_draft_emit(&walk.draft, &nest, &b->reason);
+      if (status == MVS_OK) MVS_PUSH(b->arena, &kernel->nests, nest);
+      return status;
     }
-    if (status != MVS_ERR_INTERNAL) return status;
-    if (!grant(b, &walk.wish, &axes)) return tell(b, &walk);
+    b->failed = walk.failed;
+    b->reason = walk.reason;
+    if (status != MVS_ERR_INTERNAL || !grant(b, &walk.wish, &axes)) return status;
     kernel->operand_count = operands;
   }
-  mvs_diag_error(b->diag, (mvs_span){0}, "internal error: a kernel's axes keep changing");
   return MVS_ERR_INTERNAL;
 }
 
-static mvs_status build_plan(nest_builder *b) {
+static mvs_status build_whole(nest_builder *b) {
   mvs_axes whole;
   int64_t length = b->nest_class == MVS_KERNEL_ROWS ? row_length(b->schedule, b->plan) : 1;
-  mvs_status status = mvs_axes_start(b->plan, b->nest_class, length, &whole);
-  if (status != MVS_OK) {
-    mvs_diag_error(b->diag, (mvs_span){0}, "internal error: a nest's space has no segments");
-    return status;
-  }
+  b->failed = b->plan->outputs.items[0];
+  b->reason = "its space has no segments";
+  MVS_TRY(mvs_axes_start(b->plan, b->nest_class, length, &whole));
+  b->waiting.count = 0;
   MVS_PUSH(b->arena, &b->waiting, whole);
   while (b->waiting.count > 0) {
     MVS_TRY(build_part(b, b->waiting.items[--b->waiting.count]));
+  }
+  return MVS_OK;
+}
+
+/* --- one output at a time --- */
+
+static bool holds(const mvs_nest_plan *plan, mvs_id id, size_t *position) {
+  for (size_t i = 0; i < plan->interior.count; i++) {
+    *position = i;
+    if (plan->interior.items[i] == id) return true;
+  }
+  return false;
+}
+
+/* The plan of one output: only what it needs is inside. */
+static mvs_nest_plan *plan_of_output(const nest_builder *b, size_t output) {
+  const mvs_nest_plan *plan = b->plan;
+  mvs_nest_plan *alone = MVS_NEW(b->arena, mvs_nest_plan);
+  alone->space = plan->space;
+  alone->reduced_axes = plan->reduced_axes;
+  alone->by_segment = plan->by_segment;
+  MVS_PUSH(b->arena, &alone->outputs, plan->outputs.items[output]);
+  if (output < plan->store_places.count) {
+    MVS_PUSH(b->arena, &alone->store_places, plan->store_places.items[output]);
+  }
+  size_t count = plan->interior.count, position;
+  bool *needed = MVS_ARRAY(b->arena, count + 1, bool);
+  if (holds(plan, plan->outputs.items[output], &position)) needed[position] = true;
+  for (size_t i = count; i-- > 0;) {
+    const mvs_node *node = mvs_graph_node(b->schedule->graph, plan->interior.items[i]);
+    for (int k = 0; needed[i] && k < node->input_count; k++) {
+      if (holds(plan, node->inputs[k], &position)) needed[position] = true;
+    }
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (needed[i]) MVS_PUSH(b->arena, &alone->interior, plan->interior.items[i]);
+  }
+  return alone;
+}
+
+/* Outputs whose operands ask for different axes become nests of their own. */
+static mvs_status build_plan(nest_builder *b) {
+  mvs_kernel *kernel = b->launch->kernel;
+  int operands = kernel->operand_count;
+  size_t nests = kernel->nests.count;
+  mvs_status status = build_whole(b);
+  if (status != MVS_ERR_INTERNAL) return status;
+  if (b->plan->outputs.count < 2) return tell(b);
+  kernel->operand_count = operands;
+  kernel->nests.count = nests;
+  const mvs_nest_plan *plan = b->plan;
+  for (size_t i = 0; i < plan->outputs.count; i++) {
+    b->plan = plan;
+    b->plan = plan_of_output(b, i);
+    status = build_whole(b);
+    if (status == MVS_ERR_INTERNAL) return tell(b);
+    MVS_TRY(status);
   }
   return MVS_OK;
 }

@@ -401,7 +401,8 @@ static bool moves(mvs_dim dim) { return dim.size > 1 || dim.per_batch; }
 static bool has_rows(const walker *w) {
   const mvs_slot *inner = &w->walk->draft.axes.slots[w->walk->draft.axes.inner];
   return w->walk->draft.nest_class == MVS_KERNEL_ROWS && inner->factor == 1 &&
-         inner->axis == w->walk->plan->space.rank - 1 && inner->axis >= 0;
+         !w->walk->draft.axes.row_is_cut && inner->axis == w->walk->plan->space.rank - 1 &&
+         inner->axis >= 0;
 }
 
 /* Every axis is the space's or has extent 1; the last one may be a part of the row. */
