@@ -82,7 +82,7 @@ static const char *folder_of_latest(mvs_arena *arena, const char *path) {
   if (length < tail || strncmp(path + length - tail, word, tail) != 0) return NULL;
   if (length == tail) return ".";
   if (path[length - tail - 1] != '/') return NULL;
-  return mvs_arena_copy(arena, path, length - tail);
+  return mvs_arena_copy(arena, path, length - tail - (length - tail > 1));
 }
 
 mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *path,

@@ -51,10 +51,9 @@ static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, cons
   }
   bool fits = rank == 3 && shape[0] == 1 && shape[1] == 8 && shape[2] == 8;
   if (fits && strcmp(dtype, "f32") == 0) return MVS_OK;
-  return MVS_FAIL(
-      diag, MVS_ERR_SHAPE,
-      "data 'digits' has images of [1, 8, 8], the model needs %s with %lld elements", dtype,
-      (long long)elements);
+  return MVS_FAIL(diag, MVS_ERR_SHAPE,
+                  "data 'digits' has x0 f32[1, 8, 8], the model needs %s with %lld elements",
+                  dtype, (long long)elements);
 }
 
 static void close_digits(mvs_data *data) {

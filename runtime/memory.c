@@ -69,6 +69,11 @@ static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
   const char *have = mvs_bytes_text(arena, mvs_session_budget(session));
   const char *limit =
       mvs_arena_format(arena, given ? "--memory allows %s" : "only %s are free", have);
+  int64_t state = kept->parameters + kept->gradients + kept->optimizer + kept->average;
+  if (state > mvs_session_budget(session))
+    return MVS_FAIL(session->diag, MVS_ERR_MEMORY,
+                    "%s needs %s for the weights and what belongs to them alone, but %s", what,
+                    mvs_bytes_text(arena, state), limit);
   if (!redone)
     return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "%s needs %s, but %s; use %s", what,
                     mvs_bytes_text(arena, kept->total), limit, advice);

@@ -48,18 +48,27 @@ static const char *nearest_name(mvs_arena *arena, const mvs_param_list *params,
   return mvs_suggest(name, names, params->count);
 }
 
-/* Tells of the first tensor that the model does not have, and how many more there are. */
-static mvs_status check_extra(mvs_session *session, const mvs_safetensors *file,
-                              const mvs_param_list *params, const char *prefix) {
+/* The first tensor under the prefix that the model does not have, or NULL; *count of them. */
+static const char *first_extra(const mvs_safetensors *file, const mvs_param_list *params,
+                               const char *prefix, size_t *count) {
   const char *first = NULL;
-  size_t extra = 0, length = strlen(prefix);
+  size_t length = strlen(prefix);
+  *count = 0;
   for (size_t at = 0; at < file->count; at++) {
     const char *name = file->tensors[at].name;
     if (strncmp(name, prefix, length) != 0) continue;
     if (mvs_params_find(params, without_group(name + length))) continue;
-    if (!extra++) first = name;
+    if (!(*count)++) first = name;
   }
-  if (!extra) return MVS_OK;
+  return first;
+}
+
+/* Tells of the first tensor that the model does not have, and how many more there are. */
+static mvs_status check_extra(mvs_session *session, const mvs_safetensors *file,
+                              const mvs_param_list *params, const char *prefix) {
+  size_t extra, length = strlen(prefix);
+  const char *first = first_extra(file, params, prefix, &extra);
+  if (!first) return MVS_OK;
   const char *near = nearest_name(session->arena, params, first + length);
   const char *more =
       extra > 1 ? mvs_arena_format(session->arena, " (and %zu more)", extra - 1) : "";
@@ -81,13 +90,28 @@ static mvs_status no_such_prefix(mvs_session *session, const mvs_safetensors *fi
  */
 static const char *likely_prefix(mvs_session *session, const mvs_safetensors *file,
                                  const mvs_param_list *params) {
-  for (size_t at = 0; at < file->count; at++) {
+  for (size_t at = file->count; at-- > 0;) { /* from the end: "w/" rather than gradients "g/" */
     const char *name = file->tensors[at].name;
     for (const char *end = strpbrk(name, "/."); end; end = strpbrk(end + 1, "/."))
       if (mvs_params_find(params, end + 1))
         return mvs_arena_copy(session->arena, name, (size_t)(end + 1 - name));
   }
   return NULL;
+}
+
+/* Nothing found: the names have a prefix. Some found: the file is of another residual rule. */
+static void hint_at_missing(mvs_session *session, const mvs_safetensors *file,
+                            const mvs_param_list *params, const char *prefix,
+                            bool all_missing) {
+  size_t extra;
+  const char *likely = all_missing && !*prefix ? likely_prefix(session, file, params) : NULL;
+  const char *other = all_missing ? NULL : first_extra(file, params, prefix, &extra);
+  if (likely) mvs_diag_hint(session->diag, "try --weights-prefix '%s'", likely);
+  if (other)
+    mvs_diag_hint(
+        session->diag,
+        "the file has '%s' instead: is it of another residual rule or size than '%s'?", other,
+        session->program->residual);
 }
 
 static mvs_status check_missing(mvs_session *session, const mvs_safetensors *file,
@@ -107,9 +131,7 @@ static mvs_status check_missing(mvs_session *session, const mvs_safetensors *fil
       missing > 1 ? mvs_arena_format(session->arena, " (and %zu more)", missing - 1) : "";
   mvs_status status = MVS_FAIL(session->diag, MVS_ERR_NAME, "'%s': tensor '%s' is missing%s",
                                file->path, first, more);
-  const char *likely =
-      missing == wanted && !*prefix ? likely_prefix(session, file, params) : NULL;
-  if (likely) mvs_diag_hint(session->diag, "try --weights-prefix '%s'", likely);
+  hint_at_missing(session, file, params, prefix, missing == wanted);
   return status;
 }
 
