@@ -63,7 +63,7 @@ static mvs_status run_pass(mvs_compilation *compilation, const mvs_pass *pass) {
   MVS_TRY(pass->run(compilation));
   compilation->facts &= ~pass->breaks;
   compilation->facts |= pass->gives;
-  if (pass->gives & GRAPH) {
+  if ((pass->gives | pass->breaks) & GRAPH) {
     return mvs_module_verify(compilation->module, pass->name, compilation->diag);
   }
   return MVS_OK;
