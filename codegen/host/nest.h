@@ -24,6 +24,7 @@ typedef struct mvs_nest_print {
   bool *staged;      /* kept in scratch from its first phase on */
   int64_t *stage_at; /* where, in bytes */
   int64_t scratch;   /* bytes */
+  int vectors;       /* COLUMNS: side by side in one unit */
   /* of the row being printed */
   LLVMValueRef outer[MVS_MAX_AXES], segment;
   LLVMValueRef *bases;   /* per LOAD and STORE: pointer at inner index 0 */

@@ -2,7 +2,7 @@
  * accumulator per element that goes upwards through the sequential axis. */
 #include "codegen/host/nest.h"
 
-/* Vectors side by side: enough independent sums to cover the latency of an addition. */
+/* Most vectors side by side: enough independent sums to cover the latency of an addition. */
 #define SIDE_BY_SIDE 4
 
 typedef struct block {
@@ -105,7 +105,8 @@ static void print_block(mvs_nest_print *p, int vectors, LLVMValueRef base) {
 void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to) {
   mvs_emit *e = p->e;
   mvs_dim inner = p->nest->inner;
-  int vectors = inner.per_batch || inner.size >= SIDE_BY_SIDE * MVS_LANES ? SIDE_BY_SIDE : 1;
+  int vectors = p->vectors;
+  if (!inner.per_batch && inner.size < vectors * MVS_LANES) vectors = 1;
   int64_t width = vectors * MVS_LANES;
   mvs_nest_scalars(p, 0, false);
   LLVMValueRef size = LLVMBuildNSWSub(e->builder, to, from, "");

@@ -7,8 +7,10 @@
 #define UNIT_COST 8192
 /* Units to aim for when the number of rows is known: several per thread, for balance. */
 #define LEAST_UNITS 16
-/* Inner columns that one unit of a COLUMNS nest sums. */
-#define COLUMN_CHUNK 64
+/* Inner columns that one unit of a COLUMNS nest sums: fewer where that leaves threads idle,
+ * since the sums of one vector take as long as those of four. */
+#define COLUMN_CHUNK       64
+#define LEAST_COLUMN_UNITS 4
 
 /* --- division --- */
 
@@ -73,13 +75,24 @@ static int64_t sequential_length(const mvs_nest *nest) {
   return at_least(nest->sequential, nest->sequential_batch ? 256 : 1);
 }
 
+static int64_t column_chunk(const mvs_nest *nest, mvs_dim rows) {
+  int64_t chunk = COLUMN_CHUNK;
+  if (rows.per_batch || nest->inner.per_batch) return chunk;
+  while (chunk > MVS_LANES &&
+         rows.size * ((nest->inner.size + chunk - 1) / chunk) < LEAST_COLUMN_UNITS) {
+    chunk /= 2;
+  }
+  return chunk;
+}
+
 static mvs_division divide(const mvs_nest_print *p) {
   const mvs_nest *nest = p->nest;
   mvs_division division = {.rows = row_count(nest), .inner = nest->inner};
   int64_t cost = chunk_cost(nest), width = nest->inner.size;
   if (nest->nest_class == MVS_KERNEL_COLUMNS) {
-    division.inner_chunk = COLUMN_CHUNK;
-    width = width < COLUMN_CHUNK && !nest->inner.per_batch ? width : COLUMN_CHUNK;
+    division.inner_chunk = column_chunk(nest, division.rows);
+    bool narrow = width < division.inner_chunk && !nest->inner.per_batch;
+    width = narrow ? width : division.inner_chunk;
     cost *= sequential_length(nest);
   } else if (nest->phases == 1 && !has_row_store(p)) {
     int64_t chunk = at_least(UNIT_COST / cost, 1) * MVS_LANES;
@@ -213,6 +226,7 @@ mvs_status mvs_host_print_nest(mvs_emit *e, const mvs_kernel *kernel, const mvs_
   LLVMValueRef variables[MVS_MAX_AXES];
   mvs_nest_analyse(&p);
   *division = divide(&p);
+  p.vectors = (int)(division->inner_chunk / MVS_LANES);
   p.entry = mvs_emit_entry(e, symbol);
   load_operands(&p);
   for (int axis = 0; axis < nest->outer_count; ++axis) {

@@ -12,10 +12,9 @@
 /* Vectors are written out, so what remains is to tidy: registers for variables, common
  * subexpressions, loop-invariant addresses. A full O2 takes three times as long for equal code.
  */
-#define PASSES                                                                             \
-  "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(" \
-  "loop-rotate,licm),"                                                                     \
-  "early-cse,simplifycfg,instcombine<no-verify-fixpoint>)"
+#define PASSES                                                                       \
+  "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,loop-mssa(licm)," \
+  "simplifycfg)"
 
 static void start_llvm(void) {
   LLVMInitializeX86TargetInfo();
