@@ -170,10 +170,12 @@ static mvs_status read_option(reader *r) {
 
 static bool is_option(const char *argument) { return argument[0] == '-' && argument[1]; }
 
-/* The first word after FILE of `mvcc run` is the trainer's command; the rest is the trainer's.
- */
+/* From the first word after FILE of `mvcc run` that is no option of ours, all is the trainer's;
+ * help after FILE is about its commands. */
 static bool take_rest(reader *r) {
+  const char *argument = r->argv[r->at];
   if (!r->options->run || !r->options->input) return false;
+  if (is_option(argument) && strcmp(argument, "--help") != 0) return false;
   r->options->rest = r->argv + r->at;
   r->options->rest_count = r->argc - r->at;
   return true;
