@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles every example and trains it for two steps; example 08 also reads a checkpoint with the
-# names it is about.
+# Compiles every example and trains it for two steps; one runs with another rule, and example 08
+# reads a checkpoint with the names it is about.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -17,6 +17,11 @@ assert all(row["grad_norm"] > 0 for row in rows), rows
 EOF
   then echo "ok $name"; else echo "not ok $name"; cat "$work/log"; fi
 done
+
+title="03-two-stacks runs in one go with another rule"
+if "$MVCC" run "$root/examples/03-two-stacks.mvs" --set width=16 --residual 'layerscale(gamma = 1e-2)' \
+  train --batch 2 --steps 1 --out "$work/run-rule" >"$work/log" 2>&1; then echo "ok $title"; else
+  echo "not ok $title"; cat "$work/log"; fi
 
 names="$work/08-names"
 /usr/bin/python3 - "$here" "$work" <<'EOF'
