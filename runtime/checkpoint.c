@@ -8,6 +8,8 @@
 
 /* --- saving --- */
 
+/* Weights first, so that a reader of the released format finds them at the front; the order is
+ * that of the declarations. */
 static mvs_status write_state(mvs_session *session, mvs_safetensors_writer *writer,
                               const mvs_optimizer *optimizer, const mvs_param_list *params) {
   MVS_TRY(mvs_safetensors_begin(writer));
@@ -44,6 +46,8 @@ mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimi
 
 /* --- loading --- */
 
+/* Every trained parameter must be there four times (three without an average); what the file
+ * holds besides, constants for example, is not looked at. */
 static mvs_status read_state(mvs_session *session, const mvs_safetensors *file,
                              mvs_optimizer *optimizer, int64_t *step) {
   mvs_param_list *params = mvs_params_list(session->arena, session->program);

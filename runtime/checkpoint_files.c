@@ -32,6 +32,7 @@ static int newest_first(const void *left, const void *right) {
   return a == b ? 0 : a < b ? 1 : -1;
 }
 
+/* All step-N.safetensors of a folder, newest first; none when the folder cannot be read. */
 static step_list list_steps(mvs_arena *arena, const char *folder) {
   step_list steps = {0};
   DIR *open = opendir(folder);

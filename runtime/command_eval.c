@@ -16,6 +16,8 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, eval_rows, 1);
 }
 
+/* Sizes are settled before anything large is taken, and weights are read last: mistakes in the
+ * inputs are told at once. */
 static mvs_status eval_open(mvs_session *session, const mvs_safetensors *file,
                             const char *out) {
   static const char *const functions[] = {"forward", NULL};

@@ -20,6 +20,7 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, grad_rows, 1);
 }
 
+/* loss and grad_norm are float64 scalars; gradients have the parameters' shapes, in float32. */
 static mvs_status write_gradients(mvs_session *session, const float *grads, double loss,
                                   double norm, const char *out) {
   mvs_param_list *params = mvs_params_list(session->arena, session->program);
@@ -64,6 +65,7 @@ static mvs_status compute(mvs_session *session, const mvs_safetensors *file, con
   return write_gradients(session, grads, loss, sqrt(norm), out);
 }
 
+/* The batch is the leading extent of the inputs; the loss is the mean over it. */
 static mvs_status grad_open(mvs_session *session, const mvs_safetensors *file,
                             const char *out) {
   static const char *const functions[] = {"grad", "sum_squares", NULL};

@@ -44,6 +44,7 @@ static void print_model(mvs_session *session) {
   printf("output\n  %s\n", program->output);
 }
 
+/* Thousands as units, since FLOP rates of hardware are given so. */
 static const char *flops_text(mvs_arena *arena, double flops) {
   static const char *const units[] = {"", "k", "M", "G", "T", "P"};
   int unit = 0;
@@ -75,6 +76,7 @@ static void print_memory_row(mvs_session *session, const char *what, int64_t kep
          mvs_bytes_text(session->arena, redone));
 }
 
+/* Both plans side by side; sizes are computed, no memory is taken. */
 static mvs_status print_training_memory(mvs_session *session) {
   const Mvs__Settings *model = session->program->settings;
   mvs_training_settings settings = {

@@ -50,10 +50,12 @@ static bool is_label(const Mvs__ModelInput *input) {
   return strcmp(input->dtype, "i32") == 0 && mvs_input_elements(input) == 1;
 }
 
+/* "labels" for an input called label. */
 static const char *labels_option(mvs_session *session, const Mvs__ModelInput *input) {
   return mvs_arena_format(session->arena, "%ss", input->name);
 }
 
+/* "context-name" for an input called context. */
 static const char *name_option(mvs_session *session, const Mvs__ModelInput *input) {
   return mvs_arena_format(session->arena, "%s-name", input->name);
 }
@@ -150,6 +152,7 @@ static mvs_status read_noise(request *ask, const char *path) {
   return MVS_OK;
 }
 
+/* Sample i depends on the seed and i only, so --count and --batch do not change it. */
 static void draw_noise(request *ask) {
   mvs_session *session = ask->session;
   int64_t elements = mvs_input_elements(mvs_state_input(session->program));
@@ -165,6 +168,8 @@ static void draw_noise(request *ask) {
 
 /* --- conditions --- */
 
+/* The input's own "no condition" for every element, zero for a context, the class after the
+ * last for a label. */
 static const void *unconditional_value(mvs_session *session, const Mvs__ModelInput *input) {
   int64_t elements = mvs_input_elements(input);
   void *values = mvs_arena_array(session->arena, (size_t)elements, 4);
@@ -231,6 +236,7 @@ static mvs_status set_from_file(request *ask, mvs_condition *condition) {
   return spread(ask, path ? path : "", input, values, have, &condition->values);
 }
 
+/* One sample, used for all: of several in the file, the first. */
 static mvs_status set_unconditional(request *ask, mvs_condition *condition) {
   mvs_session *session = ask->session;
   const char *path = mvs_option_text(session->options, "uncond", NULL);
@@ -292,6 +298,7 @@ static bool ends_with(const char *text, const char *tail) {
   return length > wanted && strcmp(text + length - wanted, tail) == 0;
 }
 
+/* Before any work: a wrong name or an unwritable place must not cost a sampling run. */
 static mvs_status check_out(request *ask) {
   mvs_session *session = ask->session;
   const Mvs__ModelInput *state = mvs_state_input(session->program);
@@ -312,6 +319,7 @@ static mvs_status check_out(request *ask) {
   return mvs_output_check(session->arena, session->diag, ask->out);
 }
 
+/* `sample`, and beside it the labels that were asked for, by the input's name. */
 static mvs_status write_tensors(request *ask) {
   mvs_session *session = ask->session;
   const Mvs__ModelInput *state = mvs_state_input(session->program);
@@ -341,6 +349,7 @@ static mvs_status write_out(request *ask) {
                             shape[0], shape[1], shape[2]);
 }
 
+/* Chooses the memory plan for the larger of the groups of samples, then reads the weights. */
 static mvs_status prepare_weights(request *ask) {
   static const char *const functions[] = {"forward", "sampler_step", NULL};
   mvs_session *session = ask->session;

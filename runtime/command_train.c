@@ -89,6 +89,7 @@ static mvs_status read_betas(mvs_session *session, double *beta1, double *beta2)
                   text);
 }
 
+/* What the command line does not say, the model file does. */
 static mvs_status read_settings(run_state *run) {
   mvs_session *session = run->session;
   const mvs_options *options = session->options;
@@ -114,6 +115,7 @@ static mvs_status read_settings(run_state *run) {
   return MVS_OK;
 }
 
+/* 17 digits give a double back exactly, so a resumed run computes with the same numbers. */
 static const char *number_text(mvs_session *session, double value) {
   return mvs_arena_format(session->arena, "%.17g", value);
 }
@@ -122,6 +124,7 @@ static const char *integer_text(mvs_session *session, int64_t value) {
   return mvs_arena_format(session->arena, "%" PRId64, value);
 }
 
+/* A fixed batch replaces the model's own data source. */
 static const char *data_name(mvs_session *session) {
   const char *model = session->program->settings->data;
   const char *fallback = model && *model ? model : NULL;
@@ -188,6 +191,7 @@ static mvs_status open_fixed(run_state *run, const char *path) {
   return MVS_OK;
 }
 
+/* Exactly one of a data source and a fixed batch. */
 static mvs_status open_data(run_state *run) {
   mvs_session *session = run->session;
   const char *fixed = mvs_option_text(session->options, "fixed-batch", NULL);
@@ -214,6 +218,7 @@ static mvs_status choose_memory(run_state *run) {
   return mvs_memory_choose(session, &use, what, "a smaller --micro-batch", &recompute);
 }
 
+/* Given weights or fresh ones; the average starts at them. */
 static mvs_status start_weights(run_state *run) {
   mvs_session *session = run->session;
   mvs_optimizer *optimizer = mvs_training_optimizer(run->training);
@@ -242,6 +247,7 @@ static mvs_status start_state(run_state *run) {
   return MVS_OK;
 }
 
+/* The folder is made last: a run that cannot start leaves nothing behind. */
 static mvs_status prepare(run_state *run) {
   mvs_session *session = run->session;
   const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
@@ -264,6 +270,7 @@ static mvs_status prepare(run_state *run) {
 
 /* --- the loop --- */
 
+/* Once per step at most: the end of a run often falls on --save-every. */
 static mvs_status save(run_state *run) {
   if (run->saved == run->step) return MVS_OK;
   MVS_TRY(mvs_checkpoint_save(run->session, mvs_training_optimizer(run->training), run->folder,
@@ -272,6 +279,7 @@ static mvs_status save(run_state *run) {
   return MVS_OK;
 }
 
+/* A step that diverged is logged whatever --log-every says. */
 static mvs_status log_step(run_state *run, double seconds) {
   const mvs_optimizer_settings *optimizer = &run->settings.optimizer;
   mvs_metrics_row row = {.step = run->step,
@@ -310,6 +318,7 @@ static mvs_status one_step(run_state *run) {
   return MVS_OK;
 }
 
+/* The one sentence on standard output. */
 static void report(const run_state *run, int64_t first, double seconds) {
   printf("%s %" PRId64 " of %" PRId64 " steps in %.1f s",
          run->step < run->steps ? "stopped after" : "trained", run->step, run->steps, seconds);
@@ -318,6 +327,8 @@ static void report(const run_state *run, int64_t first, double seconds) {
   if (run->step < run->steps) printf("--resume goes on from there\n");
 }
 
+/* Runs until all steps are done or an end is asked for; both save. A failure does not: what is
+ * in memory may be half updated. */
 static mvs_status loop(run_state *run) {
   int64_t first = run->step;
   double begin = mvs_seconds();

@@ -29,6 +29,7 @@ mvs_status mvs_data_open(mvs_session *session, const char *name, mvs_data **out)
 mvs_status mvs_data_check(mvs_session *session, mvs_data *data);
 /* The openers behind mvs_data_open. */
 mvs_status mvs_data_open_digits(mvs_session *session, mvs_data **out);
+/* The same for a folder or file of shards. */
 mvs_status mvs_data_open_shards(mvs_session *session, const char *path, mvs_data **out);
 
 /* The order in which a run sees samples: epoch after epoch, each a permutation made from (seed,

@@ -36,6 +36,7 @@ static void fill(mvs_data *data, const char *tensor, const int64_t *index, int64
   }
 }
 
+/* Any integer input with one element per sample takes the label. */
 static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, const char *dtype,
                         int rank, const int64_t *shape) {
   (void)data;

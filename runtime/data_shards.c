@@ -22,6 +22,7 @@ typedef struct shards {
 
 typedef MVS_LIST(const char *) name_list;
 
+/* Binary search for the last shard that starts at or before the sample. */
 static const shard *shard_of(const shards *all, int64_t sample) {
   size_t low = 0, high = all->list.count;
   while (high - low > 1) {
@@ -35,6 +36,7 @@ static const shard *shard_of(const shards *all, int64_t sample) {
   return &all->list.items[low];
 }
 
+/* Tensors were checked: what is no float is an integer that fits. */
 static void fill(mvs_data *data, const char *name, const int64_t *index, int64_t count,
                  void *out) {
   const shards *all = (const shards *)data;
@@ -102,6 +104,8 @@ static void close_shards(mvs_data *data) {
   all->list.count = 0;
 }
 
+/* The shard is listed before it is complete, so that the closing of the list closes its file.
+ */
 static mvs_status add_shard(shards *all, const char *path) {
   mvs_session *session = all->session;
   mvs_safetensors *file;

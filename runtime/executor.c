@@ -157,6 +157,7 @@ mvs_status mvs_call_bind_output(mvs_call *call, const char *name, void *memory) 
 
 /* --- running --- */
 
+/* Memory is only ever exchanged for more: sizes settle after the first step. */
 static mvs_status grow(mvs_executor *executor, char **memory, int64_t *have, int64_t bytes) {
   if (bytes <= *have) return MVS_OK;
   if (*memory) executor->device->release(executor->device, *memory);
@@ -198,6 +199,7 @@ static double now_seconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Waiting after every launch makes a step slower but each time its own. */
 static mvs_status timed_launch(mvs_executor *executor, const mvs_launch *launch) {
   double begin = now_seconds();
   executor->device->launch(executor->device, launch);
@@ -211,6 +213,8 @@ static mvs_status timed_launch(mvs_executor *executor, const mvs_launch *launch)
   return MVS_OK;
 }
 
+/* base + slot * bytes + offset, with slot = (layer + shift) mod slots; steps outside loops
+ * stand at layer 0. */
 static char *operand_address(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
   const mvs_placement *placement = call->placement;
   int64_t slots = placement->slots[operand->buffer], slot = 0;
@@ -260,8 +264,10 @@ static void clear_slots(mvs_call *call, uint32_t loop, int64_t step) {
   }
 }
 
+/* A backward loop redoes each block just before its own body, where the plan says so. */
 static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step);
 
+/* With redo_only, the steps of a forward body that bring back what its backward needs. */
 static mvs_status run_body(mvs_call *call, const Mvs__Loop *loop, int64_t layer,
                            bool redo_only) {
   for (size_t at = 0; at < loop->n_steps; at++) {

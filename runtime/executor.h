@@ -21,7 +21,9 @@ typedef struct mvs_kernel_time {
 /* Makes an executor; free it before the device is closed. */
 mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
                                mvs_device *device);
+/* Gives its memory back. */
 void mvs_executor_free(mvs_executor *executor);
+/* The device that it runs on. */
 mvs_device *mvs_executor_device(const mvs_executor *executor);
 /* Sets the flat buffers (f32, flat_elements each) that PARAM and GRAD buffers lie in. */
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads);
@@ -37,22 +39,27 @@ const Mvs__Function *mvs_program_function(const mvs_program *program, const char
  * errors : MVS_ERR_INTERNAL when the program has no such function, MVS_ERR_LIMIT */
 mvs_status mvs_call_new(mvs_executor *executor, const char *function, int64_t batch,
                         mvs_call **out);
+/* The function that it calls. */
 const Mvs__Function *mvs_call_function(const mvs_call *call);
+/* Its batch and where its values live. */
 const mvs_placement *mvs_call_placement(const mvs_call *call);
 /* True when the function has an input (an output) of that name. */
 bool mvs_call_has_input(const mvs_call *call, const char *name);
+/* The same for outputs. */
 bool mvs_call_has_output(const mvs_call *call, const char *name);
 /* Gives the place of an input or output, by name: device memory in the function's dtype.
  * Binding again replaces the place. A name that is not there is an internal error. */
 mvs_status mvs_call_bind(mvs_call *call, const char *name, void *memory);
 /* The same for one side only, where an input and an output share their name. */
 mvs_status mvs_call_bind_input(mvs_call *call, const char *name, void *memory);
+/* And for the output alone. */
 mvs_status mvs_call_bind_output(mvs_call *call, const char *name, void *memory);
 /* Runs it. errors : MVS_ERR_INTERNAL when an input or output is not bound; MVS_ERR_MEMORY */
 mvs_status mvs_call_run(mvs_call *call);
 
 /* What a kernel reads and writes, and computes, at a batch. */
 double mvs_kernel_bytes(const Mvs__Kernel *kernel, int64_t batch);
+/* The operations that it computes. */
 double mvs_kernel_flops(const Mvs__Kernel *kernel, int64_t batch);
 /* Floating-point operations of a function at a batch, all layers included. */
 double mvs_function_flops(const mvs_program *program, const Mvs__Function *function,

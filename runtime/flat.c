@@ -33,6 +33,7 @@ static bool is_rows(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch;
 }
 
+/* Functions that store no rows (a sum) need no care. */
 static bool runs_in_place(const mvs_program *program, const Mvs__Function *function) {
   bool stores_rows = false;
   for (size_t at = 0; at < function->n_outputs; at++)
@@ -43,6 +44,7 @@ static bool runs_in_place(const mvs_program *program, const Mvs__Function *funct
   return kernel->n_stages == 1 && kernel->stages[0]->n_nests == 1;
 }
 
+/* Scalars get a place of their own for all calls; rows are bound call by call. */
 static mvs_status add_tensor(mvs_flat_call *call, const Mvs__Tensor *tensor, bool bounce) {
   mvs_session *session = call->session;
   void *memory = NULL;
@@ -122,6 +124,7 @@ mvs_status mvs_flat_result(mvs_flat_call *call, const char *name, double *out) {
   return MVS_OK;
 }
 
+/* Rows first .. first+rows-1; `part` is the call prepared for that many. */
 static mvs_status run_part(mvs_flat_call *call, mvs_call *part, int64_t first, int64_t rows) {
   mvs_device *device = call->session->device;
   for (int at = 0; at < call->tensors; at++) {

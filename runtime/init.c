@@ -51,6 +51,7 @@ static mvs_status rule_of(mvs_session *session, const Mvs__Param *param, init_ru
                   param->init);
 }
 
+/* Layer by layer in parts: memory for one part is enough for any model. */
 static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t number, float *part,
                              float *flat) {
   const Mvs__Param *param = session->program->params[number];

@@ -37,6 +37,7 @@ mvs_status mvs_inputs_find(mvs_session *session, const mvs_safetensors *file,
   return status;
 }
 
+/* Samples lie along the first axis. */
 static bool is_batched(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch && tensor->dims[0]->size > 0;
 }

@@ -10,6 +10,7 @@
 /* A signal handler can reach nothing but a file-scope flag. */
 static volatile sig_atomic_t asked;
 
+/* Nothing else is safe in a signal handler. */
 static void handle(int signal_number) {
   (void)signal_number;
   if (asked) _exit(EXIT_INTERRUPTED);

@@ -54,6 +54,7 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   return fits ? MVS_OK : too_large(session, use->batch);
 }
 
+/* False for functions without a backward loop: then both plans are the same. */
 static bool can_redo(const mvs_session *session, const mvs_memory_use *use) {
   for (const char *const *name = use->functions; *name; name++) {
     const Mvs__Function *function = mvs_program_function(session->program, *name);
@@ -62,6 +63,8 @@ static bool can_redo(const mvs_session *session, const mvs_memory_use *use) {
   return false;
 }
 
+/* When the state alone is too large no batch helps, and the sentence must not say that one
+ * does. */
 static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
                                const mvs_memory *redone, const char *what, const char *advice) {
   mvs_arena *arena = session->arena;

@@ -40,6 +40,7 @@ mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *path, 
   return MVS_OK;
 }
 
+/* JSON knows no infinities and no NaN. */
 static void put_number(FILE *file, const char *name, double value) {
   if (isfinite(value)) {
     fprintf(file, ", \"%s\": %.9g", name, value);

@@ -28,6 +28,7 @@ mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *path, 
                             mvs_metrics *out);
 /* Appends a line. Numbers that are not finite become null. errors : MVS_ERR_IO */
 mvs_status mvs_metrics_add(mvs_metrics *metrics, const mvs_metrics_row *row);
+/* Closes the file. Harmless when it is not open. */
 void mvs_metrics_close(mvs_metrics *metrics);
 
 #endif

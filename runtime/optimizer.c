@@ -49,6 +49,7 @@ static void find_spans(mvs_optimizer *optimizer) {
   }
 }
 
+/* Buffers never move, so rows are bound once; only scalars change from step to step. */
 static mvs_status prepare_calls(mvs_optimizer *optimizer) {
   mvs_session *session = optimizer->session;
   struct mvs_optimizer_calls *calls = optimizer->calls;
@@ -106,6 +107,7 @@ double mvs_optimizer_rate(const mvs_optimizer_settings *settings, int64_t step) 
   return settings->lr * fmin(1, (double)(step + 1) / (double)settings->warmup);
 }
 
+/* Scalars are computed in double and rounded once. */
 static mvs_status update_span(const mvs_optimizer *optimizer, span_of_params *span,
                               int64_t step, double clip) {
   const mvs_optimizer_settings *settings = &optimizer->settings;

@@ -88,6 +88,7 @@ static mvs_status unknown_option(const mvs_options *options, const char *name) {
   return status;
 }
 
+/* `choices` are words divided by '|'; a word must match in full. */
 static bool is_choice(const char *choices, const char *text) {
   size_t length = strlen(text);
   if (strchr(text, '|')) return false;
@@ -99,6 +100,7 @@ static bool is_choice(const char *choices, const char *text) {
   return false;
 }
 
+/* Limits that only stand for "any size" are not worth telling. */
 static mvs_status out_of_range(const mvs_options *options, const mvs_option_row *row,
                                const char *text) {
   if (row->most >= 0x1p60)
@@ -114,6 +116,7 @@ static mvs_status bad_value(const mvs_options *options, const mvs_option_row *ro
                   text);
 }
 
+/* Checks kind and range; the text is kept for messages and run.json. */
 static mvs_status read_value(mvs_options *options, size_t at, const char *text) {
   const mvs_option_row *row = &options->rows->items[at];
   option_value *value = &options->values[at];

@@ -39,15 +39,18 @@ mvs_status mvs_options_parse(mvs_arena *arena, mvs_diag *diag, const mvs_option_
 bool mvs_option_given(const mvs_options *options, const char *name);
 /* The value, or `fallback` when the option was not given. */
 const char *mvs_option_text(const mvs_options *options, const char *name, const char *fallback);
+/* The same for whole numbers and sizes in bytes. */
 int64_t mvs_option_integer(const mvs_options *options, const char *name, int64_t fallback);
+/* The same for numbers. */
 double mvs_option_number(const mvs_options *options, const char *name, double fallback);
 /* Sets a value as if it had been given (used by --resume). */
 void mvs_option_set(mvs_options *options, const char *name, const char *value);
 /* Writes one line per row: the option, its placeholder and its help. */
 void mvs_options_help(const mvs_option_rows *rows, mvs_text *out);
 
-/* Reads a whole number or a finite number that fills the text; false otherwise. */
+/* Reads a whole number that fills the text; false otherwise. */
 bool mvs_parse_integer(const char *text, int64_t *out);
+/* The same for finite numbers. */
 bool mvs_parse_number(const char *text, double *out);
 /* Reads a size with an optional unit: K, M, G, T and KiB.. are powers of 1024, KB.. of 1000. */
 bool mvs_parse_bytes(const char *text, int64_t *out);

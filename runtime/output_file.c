@@ -42,6 +42,7 @@ mvs_status mvs_output_begin(mvs_arena *arena, mvs_diag *diag, const char *path,
   return MVS_OK;
 }
 
+/* errno is read first: removing the temporary file may change it. */
 static mvs_status give_up(mvs_output_file *file) {
   int reason = errno;
   mvs_output_abandon(file);

@@ -54,6 +54,7 @@ static int64_t slots_of(const Mvs__Buffer *buffer, mvs_recompute recompute) {
   return redone ? 1 : buffer->slots_kept;
 }
 
+/* A quarter of the range is left, so that sums of a few sizes cannot overflow. */
 static mvs_status size_buffers(mvs_placement *placement, mvs_diag *diag) {
   const Mvs__Function *function = placement->function;
   for (size_t at = 0; at < function->n_buffers; at++) {
@@ -72,6 +73,8 @@ static mvs_status size_buffers(mvs_placement *placement, mvs_diag *diag) {
   return MVS_OK;
 }
 
+/* A loop has one tick more than its body: what lives up to the loop's end outlives its last
+ * step. */
 static void lay_out_ticks(timeline *line, mvs_arena *arena) {
   const Mvs__Function *function = line->function;
   line->first_tick = MVS_ARRAY(arena, function->n_steps + 1, int64_t);
@@ -99,6 +102,7 @@ static int64_t clamp(int64_t value, int64_t least, int64_t most) {
   return value < least ? least : value > most ? most : value;
 }
 
+/* A value of a body lives within one layer; everything else from its first step to its last. */
 static void find_lives(timeline *line) {
   const Mvs__Function *function = line->function;
   int64_t last = (int64_t)function->n_steps - 1;
@@ -170,6 +174,7 @@ static int64_t lowest_gap(const timeline *line, const candidate *placed, size_t 
   return at;
 }
 
+/* First fit, largest first: within a few percent of the most that lives at one time. */
 static void place_buffers(timeline *line, mvs_arena *arena) {
   mvs_placement *placement = line->placement;
   const Mvs__Function *function = line->function;
@@ -195,6 +200,7 @@ static void place_buffers(timeline *line, mvs_arena *arena) {
   }
 }
 
+/* Kernels run one after another and share one workspace. */
 static int64_t workspace_of(const mvs_program *program, Mvs__Step *const *steps, size_t count,
                             int64_t batch) {
   int64_t most = 0;

@@ -45,6 +45,7 @@ static unsigned char byte_of(float value) {
   return scaled >= 255 ? 255 : scaled > 0 ? (unsigned char)scaled : 0;
 }
 
+/* The gray between the images, or the pixel of the image that covers this place. */
 static unsigned char pixel_at(const grid *all, int64_t y, int64_t x, int64_t channel) {
   int64_t cell_height = all->height * all->scale + GAP,
           cell_width = all->width * all->scale + GAP;

@@ -47,6 +47,7 @@ typedef struct worker {
 
 static inline void pause_core(void) { __builtin_ia32_pause(); }
 
+/* The job's number; odd while the next job is being written. */
 static uint32_t generation_of(uint64_t claim) { return (uint32_t)(claim >> 32); }
 
 /* Claims and does chunks of job `generation` until none is free. */
@@ -112,6 +113,7 @@ int mvs_pool_cores(void) {
   return cores < 1 ? 1 : cores;
 }
 
+/* A refused thread is no error: the pool is smaller. */
 static void start_workers(mvs_pool *pool) {
   for (int at = 1; at < pool->threads; at++) {
     pool->seats[at] = (worker){.pool = pool, .thread = at};
@@ -139,6 +141,7 @@ mvs_pool *mvs_pool_new(int threads) {
   return pool;
 }
 
+/* The lock orders this after a sleeper's last look at the claim. */
 static void wake_sleepers(mvs_pool *pool) {
   if (atomic_load(&pool->sleepers) == 0) return;
   pthread_mutex_lock(&pool->lock);

@@ -28,6 +28,7 @@ static mvs_status has_entries(mvs_session *session, const char *folder, bool *ou
   return MVS_OK;
 }
 
+/* NULL also when the file is damaged: the folder then holds no run that could go on. */
 static json_t *read_record(mvs_session *session, const char *folder) {
   json_error_t error;
   json_t *record = json_load_file(file_of(session, folder), JSON_REJECT_DUPLICATES, &error);
@@ -43,6 +44,7 @@ static bool same_value(const char *a, const char *b) {
   return strcmp(a, b) == 0;
 }
 
+/* Recorded values count; a given one must agree, unless it may change. */
 static mvs_status take_option(mvs_session *session, const char *folder,
                               const mvs_run_option *option, const json_t *recorded) {
   const char *was = json_string_value(recorded);
@@ -59,6 +61,7 @@ static mvs_status take_option(mvs_session *session, const char *folder,
       option->name, option->value, folder, was ? was : "not given");
 }
 
+/* Same name, rule and size: another file of weights could be loaded and be wrong. */
 static mvs_status check_model(mvs_session *session, const char *folder, const json_t *record) {
   const char *model = json_string_value(json_object_get(record, "model"));
   const char *residual = json_string_value(json_object_get(record, "residual"));

@@ -46,6 +46,7 @@ const char *mvs_shape_text(mvs_arena *arena, int rank, const int64_t *shape) {
 
 /* --- mapping --- */
 
+/* Mapped, not read: of a large checkpoint only what is used comes into memory. */
 static mvs_status map_file(reader *in, int descriptor) {
   mvs_safetensors *file = in->file;
   struct stat facts;
@@ -80,11 +81,13 @@ static mvs_status open_map(reader *in) {
 
 /* --- the header --- */
 
+/* One form for all that is wrong with a tensor: file, tensor, what. */
 static mvs_status malformed(const reader *in, const char *tensor, const char *what) {
   return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: tensor '%s' %s", in->file->path,
                   tensor, what);
 }
 
+/* Products are checked: 2^32 x 2^32 must not look like 0 elements. */
 static mvs_status read_shape(const reader *in, mvs_file_tensor *tensor, const json_t *shape) {
   if (!json_is_array(shape)) return malformed(in, tensor->name, "has no shape");
   if (json_array_size(shape) > MVS_SAFETENSORS_MAX_RANK)
@@ -129,6 +132,7 @@ static mvs_status read_range(const reader *in, mvs_file_tensor *tensor, const js
   return MVS_OK;
 }
 
+/* The tensor counts only once it is sound. */
 static mvs_status read_tensor(const reader *in, const char *name, const json_t *entry) {
   mvs_file_tensor *tensor = &in->file->tensors[in->file->count];
   *tensor = (mvs_file_tensor){.name = mvs_arena_string(in->arena, name)};
@@ -157,6 +161,7 @@ static mvs_status read_metadata(const reader *in, json_t *entries) {
   return MVS_OK;
 }
 
+/* Empty tensors stand before the one that starts at the same byte. */
 static int by_place(const void *left, const void *right) {
   const mvs_file_tensor *a = left, *b = right;
   if (a->data != b->data) return a->data < b->data ? -1 : 1;
@@ -200,6 +205,7 @@ static mvs_status read_entries(const reader *in, json_t *header) {
   return check_cover(in);
 }
 
+/* The length is hostile until it is known to fit the file. */
 static mvs_status read_header(reader *in) {
   mvs_safetensors *file = in->file;
   const unsigned char *bytes = file->map;

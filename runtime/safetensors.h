@@ -56,6 +56,7 @@ typedef struct mvs_safetensors {
  * errors : MVS_ERR_IO, MVS_ERR_FORMAT, each naming the file */
 mvs_status mvs_safetensors_open(mvs_arena *arena, mvs_diag *diag, const char *path,
                                 mvs_safetensors **out);
+/* Unmaps it; its tensors are gone. NULL is allowed. */
 void mvs_safetensors_close(mvs_safetensors *file);
 /* The tensor of that name, or NULL. */
 const mvs_file_tensor *mvs_safetensors_find(const mvs_safetensors *file, const char *name);
@@ -79,8 +80,10 @@ typedef struct mvs_safetensors_writer mvs_safetensors_writer;
 /* Starts a file that will stand at `path`. Nothing is created yet. */
 mvs_safetensors_writer *mvs_safetensors_writer_new(mvs_arena *arena, mvs_diag *diag,
                                                    const char *path);
+/* Adds a tensor; the order is that of its bytes. */
 void mvs_safetensors_declare(mvs_safetensors_writer *writer, const char *name,
                              mvs_file_dtype dtype, int rank, const int64_t *shape);
+/* Adds a pair to the metadata. */
 void mvs_safetensors_add_metadata(mvs_safetensors_writer *writer, const char *key,
                                   const char *value);
 /* Bytes that the file will have. */

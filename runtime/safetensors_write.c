@@ -63,6 +63,7 @@ void mvs_safetensors_add_metadata(mvs_safetensors_writer *writer, const char *ke
   MVS_PUSH(writer->arena, &writer->metadata, pair);
 }
 
+/* Names are UTF-8 and pass as they are; quotes, backslashes and control bytes are escaped. */
 static void add_json_string(mvs_text *out, const char *string) {
   mvs_text_add(out, "\"");
   for (const unsigned char *at = (const unsigned char *)string; *at; at++) {

@@ -35,6 +35,7 @@ static int64_t sample_bytes(const Mvs__ModelInput *input) {
   return mvs_input_elements(input) * mvs_dtype_bytes(input->dtype);
 }
 
+/* The unconditional value is the same for all samples: set once. */
 static mvs_status prepare_conditions(group *all) {
   mvs_session *session = all->session;
   const mvs_sampling *sampling = all->sampling;
@@ -52,6 +53,7 @@ static mvs_status prepare_conditions(group *all) {
   return MVS_OK;
 }
 
+/* Without guidance both velocities are one buffer: u + cfg (c - u) is then c exactly. */
 static mvs_status prepare(group *all) {
   mvs_session *session = all->session;
   float cfg = (float)all->sampling->settings.cfg;
@@ -79,6 +81,7 @@ static mvs_status prepare_calls(group *all, int64_t batch) {
   return mvs_call_bind_input(all->step, "cfg", all->cfg);
 }
 
+/* v of the present state under these conditions. */
 static mvs_status evaluate(group *all, void **conditions, void *velocity) {
   const mvs_program *program = all->session->program;
   MVS_TRY(mvs_call_bind_input(all->forward, mvs_state_input(program)->name, all->state));
@@ -89,6 +92,7 @@ static mvs_status evaluate(group *all, void **conditions, void *velocity) {
   return mvs_call_run(all->forward);
 }
 
+/* From time number/steps to (number-1)/steps. */
 static mvs_status euler_step(group *all, int64_t number) {
   mvs_device *device = all->session->device;
   const mvs_sampler_settings *settings = &all->sampling->settings;

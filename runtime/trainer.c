@@ -46,12 +46,14 @@ static void print_errors(const mvs_session *session) {
   }
 }
 
+/* Anywhere on the line, whatever else is wrong there. */
 static bool asks_for_help(int argc, char **argv) {
   for (int at = 0; at < argc; at++)
     if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) return true;
   return false;
 }
 
+/* A wrong command line ends with 2, anything later with 1. */
 static int run_command(mvs_session *session, const mvs_command *command, int argc,
                        char **argv) {
   mvs_option_rows rows = {0};

@@ -57,6 +57,7 @@ static bool has_tensor(Mvs__Tensor *const *tensors, size_t count, const char *na
 
 /* --- preparing --- */
 
+/* Everything per sample that the gradients need: x0, x1, t and conditioning. */
 static mvs_status add_tensors(mvs_training *training) {
   const Mvs__Function *grad = mvs_call_function(training->grad);
   for (size_t at = 0; at < grad->n_inputs; at++) {
@@ -71,6 +72,8 @@ static mvs_status add_tensors(mvs_training *training) {
   return MVS_OK;
 }
 
+/* The loss of a micro-batch is its samples' share of the batch's mean, so that parts just add
+ * up. */
 static mvs_status prepare_scalars(mvs_training *training) {
   mvs_session *session = training->session;
   float inverse = (float)(1.0 / (double)training->settings.batch);
@@ -97,6 +100,7 @@ static mvs_status prepare_flats(mvs_training *training) {
                            training->sum, &training->optimizer);
 }
 
+/* Unequal micro-batches would need a second plan for the last one. */
 static mvs_status check_settings(mvs_session *session, const mvs_training_settings *settings) {
   if (!mvs_program_function(session->program, "grad"))
     return MVS_FAIL(session->diag, MVS_ERR_NAME,
@@ -123,6 +127,7 @@ mvs_status mvs_training_new(mvs_session *session, const mvs_training_settings *s
   return MVS_OK;
 }
 
+/* A tensor that "draw" both takes and gives (conditioning under dropout) has two places. */
 static mvs_status prepare_drawn(mvs_training *training, batch_tensor *each) {
   mvs_session *session = training->session;
   int64_t bytes = each->sample_bytes * training->settings.micro_batch;
@@ -140,6 +145,7 @@ static mvs_status prepare_drawn(mvs_training *training, batch_tensor *each) {
   return mvs_call_bind_input(training->draw, each->tensor->name, raw);
 }
 
+/* Seed, step and sample numbers are all that noise and times depend on. */
 static mvs_status prepare_draw(mvs_training *training) {
   mvs_session *session = training->session;
   int64_t micro = training->settings.micro_batch;
@@ -227,6 +233,7 @@ static mvs_status point_at_samples(mvs_training *training, int64_t first) {
   return MVS_OK;
 }
 
+/* Gradients add in the order of samples, so the bits do not depend on anything else. */
 static mvs_status add_micro_batch(mvs_training *training, int64_t first, double *loss) {
   mvs_session *session = training->session;
   mvs_device *device = session->device;

@@ -17,14 +17,16 @@ typedef struct mvs_training_settings {
 
 typedef struct mvs_training mvs_training;
 
-/* Rows of memory that training takes, for mvs_memory_choose. */
+/* The functions that training calls, for mvs_memory_choose. */
 extern const char *const mvs_training_functions[];
+/* Flat buffers for gradients: two where micro-batches add up. */
 int mvs_training_gradient_flats(const mvs_training_settings *settings);
 
 /* Prepares training. The weights in mvs_training_params are then to be set.
  * errors : MVS_ERR_NAME when the model has no objective, MVS_ERR_LIMIT, MVS_ERR_MEMORY */
 mvs_status mvs_training_new(mvs_session *session, const mvs_training_settings *settings,
                             mvs_training **out);
+/* The optimizer, which holds weights and moments. */
 mvs_optimizer *mvs_training_optimizer(mvs_training *training);
 /* Trains on a data source. */
 mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data);
