@@ -11,11 +11,12 @@
 #include "runtime/random.h"
 #include "runtime/training.h"
 
-#define DEFAULT_STEPS 3
-#define DATA_STREAM   0x20000000u
-#define DATA_SAMPLES  4096
-#define COPY_BYTES    ((int64_t)64 << 20)
-#define COPY_ROUNDS   5
+#define DEFAULT_STEPS     3
+#define DATA_STREAM       0x20000000u
+#define DATA_SAMPLES      4096
+#define COPY_BYTES        ((int64_t)64 << 20)
+#define DEVICE_COPY_BYTES ((int64_t)1 << 30)
+#define COPY_ROUNDS       5
 
 static const mvs_option_row bench_rows[] = {
     {"batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples a step (default: the model's)"},
@@ -34,6 +35,7 @@ typedef struct made_up {
   const mvs_program *program;
 } made_up;
 
+/* The model input that a data tensor feeds: "x0" is the noised state's. */
 static const Mvs__ModelInput *input_of(const mvs_program *program, const char *tensor) {
   for (size_t at = 0; at < program->n_inputs; at++) {
     const Mvs__ModelInput *input = program->inputs[at];
@@ -42,6 +44,7 @@ static const Mvs__ModelInput *input_of(const mvs_program *program, const char *t
   return NULL;
 }
 
+/* Normal numbers, or classes in turn for integers. */
 static void fill(mvs_data *data, const char *tensor, const int64_t *index, int64_t count,
                  void *out) {
   const Mvs__ModelInput *input = input_of(((made_up *)data)->program, tensor);
@@ -60,6 +63,7 @@ static void fill(mvs_data *data, const char *tensor, const int64_t *index, int64
   }
 }
 
+/* Made up to measure, so it fits every model. */
 static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, const char *dtype,
                         int rank, const int64_t *shape) {
   (void)data, (void)diag, (void)tensor, (void)dtype, (void)rank, (void)shape;
@@ -77,8 +81,28 @@ static void copy_part(void *user, int thread, int64_t begin, int64_t end) {
          (size_t)(end - begin) * 4096);
 }
 
+/* The same on another device, by its own copy. */
+static double device_copy_rate(mvs_session *session) {
+  mvs_device *device = session->device;
+  void *memory;
+  double best = 0;
+  if (mvs_session_alloc(session, 2 * DEVICE_COPY_BYTES, &memory) != MVS_OK) return 0;
+  device->clear(device, memory, 2 * DEVICE_COPY_BYTES);
+  for (int round = 0; round < COPY_ROUNDS; round++) {
+    if (device->synchronize(device, session->diag) != MVS_OK) return 0;
+    double begin = mvs_seconds();
+    device->copy(device, memory, (char *)memory + DEVICE_COPY_BYTES, DEVICE_COPY_BYTES,
+                 MVS_COPY_WITHIN);
+    if (device->synchronize(device, session->diag) != MVS_OK) return 0;
+    double rate = 2 * (double)DEVICE_COPY_BYTES / (mvs_seconds() - begin);
+    if (rate > best) best = rate;
+  }
+  return best;
+}
+
 /* Bytes a second that all threads together read and write when copying; the best of a few. */
 static double copy_rate(mvs_session *session) {
+  if (strcmp(session->device->name, "cpu") != 0) return device_copy_rate(session);
   char *memory = malloc((size_t)COPY_BYTES * 2);
   double best = 0;
   if (!memory) return 0;
@@ -106,6 +130,8 @@ static int slowest_first(const void *left, const void *right) {
   return strcmp(a->kernel->name, b->kernel->name);
 }
 
+/* Rates are of the bytes and operations that the kernel has to move and do, by its own account:
+ * more than 100 % of the copy rate means that its operands were still in a cache. */
 static void print_row(const bench_row *row, double steps, double total, double copy) {
   double seconds = row->time.seconds, rate = row->time.bytes / seconds;
   printf("%9.3f %5.1f%% %8.0f %9.2f %8.2f %4.0f%% %9.2f  %-14s %s\n", 1e3 * seconds / steps,
@@ -144,6 +170,7 @@ static mvs_status one_step(mvs_training *training, int64_t step) {
   return mvs_optimizer_step(mvs_training_optimizer(training), step, norm);
 }
 
+/* One step first: it touches all memory and wakes all threads. */
 static mvs_status measure(mvs_session *session, mvs_training *training, int64_t steps) {
   mvs_kernel_time *times =
       MVS_ARRAY(session->arena, session->program->n_kernels, mvs_kernel_time);
@@ -194,9 +221,10 @@ static mvs_status run(mvs_session *session) {
   MVS_TRY(mvs_training_use_data(training, &data.source));
   MVS_TRY(mvs_init_params(session, 0, mvs_training_optimizer(training)->params));
   mvs_optimizer_start(mvs_training_optimizer(training));
-  printf("batch %" PRId64 ", %" PRId64 " at a time, %d threads, blocks %s\n", settings.batch,
-         settings.micro_batch, mvs_pool_threads(mvs_device_pool(session->device)),
-         recompute == MVS_RECOMPUTE_NONE ? "kept" : "redone");
+  printf("%s (%s), %d threads, batch %" PRId64 ", %" PRId64 " at a time, blocks %s\n",
+         session->device->name, session->device->what,
+         mvs_pool_threads(mvs_device_pool(session->device)), settings.batch,
+         settings.micro_batch, recompute == MVS_RECOMPUTE_NONE ? "kept" : "redone");
   return measure(session, training,
                  mvs_option_integer(session->options, "steps", DEFAULT_STEPS));
 }

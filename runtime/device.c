@@ -3,13 +3,25 @@
 
 #include "runtime/fail.h"
 
+/* What is missing for a GPU is told nowhere: without one, the host is what auto means. */
+static bool finds_gpu(const mvs_program *program) {
+  mvs_arena *arena = mvs_arena_new();
+  bool usable = arena && mvs_device_cuda_usable(program, mvs_diag_new(arena));
+  if (arena) mvs_arena_free(arena);
+  return usable;
+}
+
 mvs_status mvs_device_open(const char *name, const mvs_program *program, int threads,
                            mvs_diag *diag, mvs_device **out) {
   *out = NULL;
-  if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
-    return mvs_device_open_host(program, threads, diag, out);
-  if (strcmp(name, "cuda") == 0)
-    return MVS_FAIL(diag, MVS_ERR_NAME,
-                    "--device cuda: GPUs are not built in yet; use --device cpu");
-  return MVS_FAIL(diag, MVS_ERR_NAME, "--device '%s' is unknown: it is auto or cpu", name);
+  bool any = strcmp(name, "auto") == 0;
+  if (strcmp(name, "cuda") == 0 || (any && finds_gpu(program)))
+    return mvs_device_open_cuda(program, threads, diag, out);
+  if (strcmp(name, "cpu") == 0 || any) return mvs_device_open_host(program, threads, diag, out);
+  return MVS_FAIL(diag, MVS_ERR_NAME, "--device '%s' is unknown: it is auto, cpu or cuda",
+                  name);
+}
+
+struct mvs_pool *mvs_device_pool(mvs_device *device) {
+  return device->pool;
 }

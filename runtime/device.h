@@ -1,11 +1,16 @@
-/* device.h: what a device can do, as a table of functions. The host is one (device_host.c).
+/* device.h: what a device can do, as a table of functions. The host is one (device_host.c)
+ * and so is an NVIDIA GPU (device_cuda.c).
  * Owner: the opener closes it. Memory of a device is its own; `copy` moves bytes in and out.
- * Work given to launch and clear is done in order; synchronize waits for all of it. */
+ * Work given to launch, clear and copy is done in order; synchronize waits for all of it. A
+ * copy to the host is done when it returns, one to the device has read its source. */
 #ifndef MVS_RUNTIME_DEVICE_H
 #define MVS_RUNTIME_DEVICE_H
 
+#include <stdbool.h>
+
 #include "codegen/program.h"
 
+struct mvs_pool;
 typedef struct mvs_device mvs_device;
 
 /* One launch of a kernel of the program. */
@@ -18,7 +23,9 @@ typedef struct mvs_launch {
 typedef enum mvs_copy { MVS_COPY_TO_DEVICE, MVS_COPY_TO_HOST, MVS_COPY_WITHIN } mvs_copy;
 
 struct mvs_device {
-  const char *name; /* "cpu" */
+  const char *name;      /* "cpu", "cuda" */
+  const char *what;      /* the hardware and the code in use: "NVIDIA H200, sm_90a" */
+  struct mvs_pool *pool; /* threads of the host, for work that is not a kernel */
   /* Memory aligned to at least 64 bytes, with undefined contents.
    * errors : MVS_ERR_MEMORY, told in diag */
   mvs_status (*alloc)(mvs_device *device, int64_t bytes, mvs_diag *diag, void **out);
@@ -33,18 +40,21 @@ struct mvs_device {
   void (*close)(mvs_device *device);
 };
 
-/* Opens a device by the name given to --device: "auto" or "cpu".
+/* Opens a device by the name given to --device: "cuda", "cpu" or "auto", which is cuda when the
+ * program holds code for a GPU that is there.
  * threads : of the host, below 1 for all cores
- * errors  : MVS_ERR_NAME for a device that is unknown or not built in, MVS_ERR_DEVICE when the
- *           program needs an instruction set that this machine lacks, MVS_ERR_MEMORY */
+ * errors  : MVS_ERR_NAME for an unknown device, MVS_ERR_DEVICE when there is no driver or GPU
+ * or the program lacks code for it or for this processor, MVS_ERR_MEMORY */
 mvs_status mvs_device_open(const char *name, const mvs_program *program, int threads,
                            mvs_diag *diag, mvs_device **out);
-/* The host's own opener; the same errors. */
+/* The openers of each; the same errors. */
 mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
-
-struct mvs_pool;
-/* The thread pool of the host side, for work that is not a kernel. */
+mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_diag *diag,
+                                mvs_device **out);
+/* Whether the program holds code for a GPU that is there; diag tells what is missing. */
+bool mvs_device_cuda_usable(const mvs_program *program, mvs_diag *diag);
+/* The device's pool. */
 struct mvs_pool *mvs_device_pool(mvs_device *device);
 
 #endif

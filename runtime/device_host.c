@@ -19,7 +19,6 @@
 typedef struct host_device {
   mvs_device table;
   const mvs_program *program;
-  mvs_pool *pool;
   unsigned char *code; /* executable copy of the program's host code, NULL when loaded by JIT */
   size_t code_bytes;
   unsigned char *scratch; /* one stretch per thread */
@@ -93,7 +92,7 @@ static void host_launch(mvs_device *table, const mvs_launch *launch) {
     for (size_t nest = 0; nest < run.stage->n_nests; nest++)
       run.first_unit[nest + 1] =
           run.first_unit[nest] + mvs_nest_units(run.stage->nests[nest], launch->batch);
-    mvs_pool_run(device->pool, run.first_unit[run.stage->n_nests], run_units, &run);
+    mvs_pool_run(device->table.pool, run.first_unit[run.stage->n_nests], run_units, &run);
   }
 }
 
@@ -136,7 +135,7 @@ static int64_t host_available(mvs_device *device) {
 static void host_close(mvs_device *table) {
   host_device *device = (host_device *)table;
   if (!device) return;
-  mvs_pool_free(device->pool);
+  mvs_pool_free(device->table.pool);
   if (device->code) munmap(device->code, device->code_bytes);
   free(device->scratch);
   free(device);
@@ -198,10 +197,10 @@ static mvs_status host_prepare(host_device *device, int threads, mvs_diag *diag)
   MVS_TRY(check_cpu(device->program, diag));
   MVS_TRY(map_code(device, diag));
   MVS_TRY(check_kernels(device, diag));
-  device->pool = mvs_pool_new(threads);
-  if (!device->pool) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+  device->table.pool = mvs_pool_new(threads);
+  if (!device->table.pool) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
   device->scratch_bytes = (device->scratch_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  size_t bytes = (size_t)device->scratch_bytes * (size_t)mvs_pool_threads(device->pool);
+  size_t bytes = (size_t)device->scratch_bytes * (size_t)mvs_pool_threads(device->table.pool);
   device->scratch = aligned_alloc(ALIGNMENT, bytes + ALIGNMENT);
   if (!device->scratch) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
   return MVS_OK;
@@ -213,6 +212,7 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
   host_device *device = calloc(1, sizeof *device);
   if (!device) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
   device->table = (mvs_device){.name = "cpu",
+                               .what = program->cpu_level,
                                .alloc = host_alloc,
                                .release = host_release,
                                .clear = host_clear,
@@ -229,8 +229,4 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
   }
   *out = &device->table;
   return MVS_OK;
-}
-
-struct mvs_pool *mvs_device_pool(mvs_device *device) {
-  return ((host_device *)device)->pool;
 }

@@ -20,6 +20,8 @@ mvs_status mvs_append_device(mvs_session *session, mvs_safetensors_writer *write
     status = mvs_safetensors_append(writer, part, count);
   }
   free(part);
+  if (status == MVS_OK) status = session->device->synchronize(session->device, session->diag);
+  if (status != MVS_OK) mvs_safetensors_abandon(writer);
   return status;
 }
 

@@ -5,7 +5,9 @@
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 static const mvs_option_row common_rows[] = {
-    {"device", MVS_OPTION_TEXT, "NAME", 0, 0, "where to run: auto or cpu (default auto)"},
+    {"device", MVS_OPTION_TEXT, "NAME", 0, 0,
+     "where to run: cuda, cpu or auto (default auto: cuda where the program and the machine "
+     "can)"},
     {"threads", MVS_OPTION_INTEGER, "N", 1, 1024, "threads (default: all cores)"},
     {"memory", MVS_OPTION_BYTES, "BYTES", 0, 0,
      "most memory to use, e.g. 8GiB (default: what is free)"},
@@ -85,7 +87,7 @@ mvs_status mvs_session_check_memory(mvs_session *session, int64_t bytes, const c
   bool given = mvs_option_given(session->options, "memory");
   return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "%s needs %s, but %s %s", what,
                   mvs_bytes_text(session->arena, bytes),
-                  given ? "--memory allows only" : "this machine has only",
+                  given ? "--memory allows only" : "the device has only",
                   mvs_bytes_text(session->arena, budget));
 }
 

@@ -33,6 +33,7 @@ void mvs_weights_ema_row(mvs_arena *arena, mvs_option_rows *rows) {
 
 /* --- checking names --- */
 
+/* A checkpoint's other copies of a parameter are known by the parameter's name. */
 static const char *without_group(const char *name) {
   for (size_t at = 0; at < COUNT(state_groups); at++) {
     size_t length = strlen(state_groups[at]);
@@ -114,6 +115,7 @@ static void hint_at_missing(mvs_session *session, const mvs_safetensors *file,
         session->program->residual);
 }
 
+/* The first in the order of the model, so that the message starts where a reader would. */
 static mvs_status check_missing(mvs_session *session, const mvs_safetensors *file,
                                 const mvs_param_list *params, const char *prefix) {
   const char *first = NULL;
@@ -137,6 +139,7 @@ static mvs_status check_missing(mvs_session *session, const mvs_safetensors *fil
 
 /* --- reading --- */
 
+/* All floats are read; integers in the place of weights are a mistake. */
 static mvs_status check_shape(mvs_session *session, const mvs_safetensors *file,
                               const mvs_file_tensor *tensor, const Mvs__Param *param) {
   bool same = (size_t)tensor->rank == param->n_shape;
@@ -154,6 +157,7 @@ static mvs_status check_shape(mvs_session *session, const mvs_safetensors *file,
   return MVS_OK;
 }
 
+/* A constant with another value would be ignored by the model: better refused. */
 static mvs_status check_constant(mvs_session *session, const mvs_safetensors *file,
                                  const mvs_file_tensor *tensor, const Mvs__Param *param) {
   MVS_TRY(check_shape(session, file, tensor, param));
@@ -222,6 +226,7 @@ static bool has_ema(mvs_session *session, const mvs_safetensors *file, const cha
   return false;
 }
 
+/* All names are checked before the first value is read. */
 static mvs_status load_open(mvs_session *session, const mvs_safetensors *file,
                             const char *prefix, mvs_ema ema, float *flat, bool *used_ema) {
   mvs_param_list *params = mvs_params_list(session->arena, session->program);
@@ -304,5 +309,7 @@ mvs_status mvs_weights_append(mvs_session *session, mvs_safetensors_writer *writ
       status = append_param(session, writer, entry, flat, part);
   }
   free(part);
+  if (status == MVS_OK) status = session->device->synchronize(session->device, session->diag);
+  if (status != MVS_OK) mvs_safetensors_abandon(writer);
   return status;
 }

@@ -1,13 +1,22 @@
 #!/bin/sh
-# Checks every kernel of the programs given (made with mvcc --gpu) on this machine's GPU, CUDA against host.
-# usage: tests/gpu/run.sh GPU_CHECK PROGRAM...
+# Everything that is tested on a GPU: each kernel against the host's, then whole models.
+# usage: tests/gpu/run.sh GPU_CHECK FOLDER      programs made by tests/gpu/compile.sh
+# The last line is "N passed, N failed"; 77 where there is no GPU.
 set -u
-check=$1; shift
-failed=0
-for program in "$@"; do
+check=$1; folder=$2
+here=$(cd "$(dirname "$0")" && pwd)
+log=$(mktemp); trap 'rm -f "$log"' EXIT
+for program in golden-mvsplit-f32 golden-mvsplit-bf16 odd-f32 odd-bf16 digits; do
   for batch in 1 3 16; do
-    echo "# $(basename "$program"), batch $batch"
-    "$check" "$program" "$batch" || failed=1
+    echo "# $program, batch $batch" >>"$log"
+    "$check" "$folder/$program" "$batch" >>"$log" 2>&1
+    code=$?
+    [ $code -eq 77 ] && { echo "skipped: no NVIDIA driver"; exit 77; }
+    [ $code -gt 1 ] && echo "not ok $program: gpu_check ended with $code" >>"$log"
   done
 done
-exit $failed
+"$here/models.sh" "$folder" >>"$log" 2>&1
+cat "$log"
+passed=$(grep -c '^ok ' "$log"); failed=$(grep -c '^not ok ' "$log")
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

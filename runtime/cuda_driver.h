@@ -1,0 +1,96 @@
+/* cuda_driver.h: NVIDIA's driver, loaded at run time. No CUDA header is needed to build: its
+ * types are integers and opaque pointers, and the few constants used are given by value here.
+ * Every call goes through MVS_CUDA, which names the call and the driver's reason. */
+#ifndef MVS_RUNTIME_CUDA_DRIVER_H
+#define MVS_RUNTIME_CUDA_DRIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "compiler/base/diag.h"
+
+typedef uint64_t mvs_cuda_address; /* CUdeviceptr */
+
+/* The calls: field, the driver's symbol, arguments. All return CUresult, 0 for success. */
+#define MVS_CUDA_CALLS(X)                                                                      \
+  X(init, "cuInit", (unsigned flags))                                                          \
+  X(version, "cuDriverGetVersion", (int *version))                                             \
+  X(error_name, "cuGetErrorName", (int result, const char **name))                             \
+  X(error_text, "cuGetErrorString", (int result, const char **text))                           \
+  X(device_count, "cuDeviceGetCount", (int *count))                                            \
+  X(device_get, "cuDeviceGet", (int *device, int ordinal))                                     \
+  X(device_name, "cuDeviceGetName", (char *name, int length, int device))                      \
+  X(device_attribute, "cuDeviceGetAttribute", (int *value, int attribute, int device))         \
+  X(context_retain, "cuDevicePrimaryCtxRetain", (void **context, int device))                  \
+  X(context_release, "cuDevicePrimaryCtxRelease_v2", (int device))                             \
+  X(context_set, "cuCtxSetCurrent", (void *context))                                           \
+  X(memory_info, "cuMemGetInfo_v2", (size_t * left, size_t * all))                             \
+  X(alloc, "cuMemAlloc_v2", (mvs_cuda_address * memory, size_t bytes))                         \
+  X(release, "cuMemFree_v2", (mvs_cuda_address memory))                                        \
+  X(clear, "cuMemsetD8Async",                                                                  \
+    (mvs_cuda_address memory, unsigned char value, size_t bytes, void *stream))                \
+  X(to_device, "cuMemcpyHtoDAsync_v2",                                                         \
+    (mvs_cuda_address to, const void *from, size_t bytes, void *stream))                       \
+  X(to_host, "cuMemcpyDtoHAsync_v2",                                                           \
+    (void *to, mvs_cuda_address from, size_t bytes, void *stream))                             \
+  X(within, "cuMemcpyDtoDAsync_v2",                                                            \
+    (mvs_cuda_address to, mvs_cuda_address from, size_t bytes, void *stream))                  \
+  X(stream_new, "cuStreamCreate", (void **stream, unsigned flags))                             \
+  X(stream_free, "cuStreamDestroy_v2", (void *stream))                                         \
+  X(stream_wait, "cuStreamSynchronize", (void *stream))                                        \
+  X(module_load, "cuModuleLoadData", (void **module, const void *image))                       \
+  X(module_free, "cuModuleUnload", (void *module))                                             \
+  X(module_function, "cuModuleGetFunction", (void **function, void *module, const char *name)) \
+  X(launch, "cuLaunchKernel",                                                                  \
+    (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,      \
+     unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,                  \
+     void **arguments, void **extra))                                                          \
+  X(capture_begin, "cuStreamBeginCapture_v2", (void *stream, int mode))                        \
+  X(capture_end, "cuStreamEndCapture", (void *stream, void **graph))                           \
+  X(graph_free, "cuGraphDestroy", (void *graph))                                               \
+  X(graph_ready, "cuGraphInstantiateWithFlags",                                                \
+    (void **ready, void *graph, unsigned long long flags))                                     \
+  X(graph_launch, "cuGraphLaunch", (void *ready, void *stream))                                \
+  X(ready_free, "cuGraphExecDestroy", (void *ready))
+
+typedef struct mvs_cuda_driver {
+  void *library;
+#define X(field, symbol, arguments) int(*field) arguments;
+  MVS_CUDA_CALLS(X)
+#undef X
+} mvs_cuda_driver;
+
+/* Attributes of a device (CUdevice_attribute). */
+#define MVS_CUDA_ATTRIBUTE_MULTIPROCESSORS 16
+#define MVS_CUDA_ATTRIBUTE_MAJOR           75
+#define MVS_CUDA_ATTRIBUTE_MINOR           76
+/* Flags: CU_STREAM_NON_BLOCKING, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL. */
+#define MVS_CUDA_STREAM_OWN     1
+#define MVS_CUDA_CAPTURE_THREAD 1
+/* Results: CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_NO_BINARY_FOR_GPU. */
+#define MVS_CUDA_OUT_OF_MEMORY 2
+#define MVS_CUDA_NO_BINARY     209
+
+/* Loads the driver and starts it; once, the table is kept until the process ends.
+ * errors : MVS_ERR_DEVICE: libcuda.so.1 is absent, too old, or finds no GPU */
+mvs_status mvs_cuda_load(mvs_diag *diag, const mvs_cuda_driver **out);
+/* The driver's words for a result: "out of memory (CUDA_ERROR_OUT_OF_MEMORY)". */
+const char *mvs_cuda_reason(const mvs_cuda_driver *driver, mvs_arena *arena, int result);
+/* The checked form of a call. errors : MVS_ERR_DEVICE */
+mvs_status mvs_cuda_check(const mvs_cuda_driver *driver, mvs_diag *diag, const char *call,
+                          int result);
+#define MVS_CUDA(driver, diag, field, ...) \
+  mvs_cuda_check((driver), (diag), mvs_cuda_symbol_##field, (driver)->field(__VA_ARGS__))
+
+#define X(field, symbol, arguments) \
+  static const char mvs_cuda_symbol_##field[] __attribute__((unused)) = symbol;
+MVS_CUDA_CALLS(X)
+#undef X
+
+/* Opens a library of the CUDA toolkit: by its names (newest first), then in $MVCC_CUDA_PATH,
+ * $CUDA_HOME and /usr/local/cuda (their lib64 and lib), then where Python's packages put it
+ * (`package`: "cudnn", "cu13"). NULL when it is nowhere.
+ * names : ends with NULL */
+void *mvs_cuda_library(const char *const *names, const char *package);
+
+#endif

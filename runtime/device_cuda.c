@@ -1,0 +1,267 @@
+/* device_cuda.c: an NVIDIA GPU as a device. All work goes in order through one stream; a failed
+ * call is remembered and told by the next synchronize. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/cuda_driver.h"
+#include "runtime/cuda_images.h"
+#include "runtime/device.h"
+#include "runtime/fail.h"
+#include "runtime/pool.h"
+
+#define MOST_ARGUMENTS 128
+#define MOST_BLOCKS    INT32_MAX
+/* Allocations are rounded up and libraries take some: this share of what is free is not ours.
+ */
+#define KEPT_FREE 64
+
+typedef struct cuda_device {
+  mvs_device table;
+  const mvs_program *program;
+  const mvs_cuda_driver *driver;
+  int ordinal, major, minor;
+  bool retained;
+  char name[128], what[192];
+  const char *architecture; /* of the images in use; the program's */
+  void *stream;
+  void **modules, **functions; /* per kernel */
+  /* The first failure since the last synchronize. */
+  int result;
+  const char *call, *kernel;
+} cuda_device;
+
+/* --- failures --- */
+
+static void remember(cuda_device *device, const char *call, const char *kernel, int result) {
+  if (result == 0 || device->result != 0) return;
+  device->result = result;
+  device->call = call;
+  device->kernel = kernel;
+}
+
+#define CALL(device, kernel, field, ...) \
+  remember((device), mvs_cuda_symbol_##field, (kernel), (device)->driver->field(__VA_ARGS__))
+
+static mvs_status cuda_synchronize(mvs_device *table, mvs_diag *diag) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, stream_wait, device->stream);
+  if (device->result == 0) return MVS_OK;
+  int result = device->result;
+  device->result = 0;
+  MVS_TRY(!device->kernel ? MVS_OK
+                          : MVS_FAIL(diag, MVS_ERR_DEVICE, "the GPU failed in kernel '%s'",
+                                     device->kernel));
+  return mvs_cuda_check(device->driver, diag, device->call, result);
+}
+
+/* --- memory --- */
+
+static mvs_cuda_address address_of(const void *memory) { return (uintptr_t)memory; }
+
+static mvs_status cuda_alloc(mvs_device *table, int64_t bytes, mvs_diag *diag, void **out) {
+  cuda_device *device = (cuda_device *)table;
+  mvs_cuda_address memory = 0;
+  size_t left = 0, all = 0;
+  *out = NULL;
+  int result = device->driver->alloc(&memory, bytes > 0 ? (size_t)bytes : 1);
+  if (result == MVS_CUDA_OUT_OF_MEMORY) {
+    device->driver->memory_info(&left, &all);
+    return MVS_FAIL(diag, MVS_ERR_MEMORY,
+                    "the GPU is out of memory: %" PRId64
+                    " bytes were asked for and %zu of %zu "
+                    "are free; a smaller --micro-batch (or --batch) takes less",
+                    bytes, left, all);
+  }
+  MVS_TRY(mvs_cuda_check(device->driver, diag, mvs_cuda_symbol_alloc, result));
+  *out = (void *)(uintptr_t)memory;
+  return MVS_OK;
+}
+
+static void cuda_release(mvs_device *table, void *memory) {
+  cuda_device *device = (cuda_device *)table;
+  if (memory) CALL(device, NULL, release, address_of(memory));
+}
+
+static void cuda_clear(mvs_device *table, void *memory, int64_t bytes) {
+  cuda_device *device = (cuda_device *)table;
+  if (bytes > 0)
+    CALL(device, NULL, clear, address_of(memory), 0, (size_t)bytes, device->stream);
+}
+
+/* Host memory is pageable: the driver returns when it has read or written all of it. */
+static void cuda_copy(mvs_device *table, void *to, const void *from, int64_t bytes,
+                      mvs_copy kind) {
+  cuda_device *device = (cuda_device *)table;
+  size_t size = (size_t)bytes;
+  if (bytes <= 0 || to == from) return;
+  switch (kind) {
+    case MVS_COPY_TO_DEVICE:
+      CALL(device, NULL, to_device, address_of(to), from, size, device->stream);
+      return;
+    case MVS_COPY_WITHIN:
+      CALL(device, NULL, within, address_of(to), address_of(from), size, device->stream);
+      return;
+    case MVS_COPY_TO_HOST:
+      CALL(device, NULL, to_host, to, address_of(from), size, device->stream);
+      CALL(device, NULL, stream_wait, device->stream);
+      if (device->result != 0) memset(to, 0, size); /* the next synchronize tells */
+  }
+}
+
+static int64_t cuda_available(mvs_device *table) {
+  cuda_device *device = (cuda_device *)table;
+  size_t left = 0, all = 0;
+  CALL(device, NULL, memory_info, &left, &all);
+  return (int64_t)(left - left / KEPT_FREE);
+}
+
+/* --- kernels --- */
+
+static int64_t blocks_of(const Mvs__Kernel *kernel, int64_t batch) {
+  int64_t blocks = 0;
+  for (size_t at = 0; at < kernel->n_grids; at++) {
+    const Mvs__Grid *grid = kernel->grids[at];
+    int64_t work = grid->work ? grid->work->size * (grid->work->per_batch ? batch : 1) : 1;
+    blocks += (work + grid->per_block - 1) / grid->per_block * grid->times;
+  }
+  return blocks;
+}
+
+static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
+  cuda_device *device = (cuda_device *)table;
+  const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
+  const void *arguments[MOST_ARGUMENTS + 2];
+  int64_t batch = launch->batch, blocks = blocks_of(kernel, batch);
+  int32_t layer = (int32_t)launch->layer;
+  size_t count = kernel->n_arguments;
+  for (size_t at = 0; at < count; at++) arguments[at] = &launch->operands[at];
+  arguments[count] = &batch;
+  arguments[count + 1] = &layer;
+  CALL(device, kernel->name, launch, device->functions[launch->kernel], (unsigned)blocks, 1, 1,
+       (unsigned)kernel->block, 1, 1, 0, device->stream, (void **)arguments, NULL);
+}
+
+/* Sizes come from a checksummed file, but a wrong one would read and write anywhere. */
+static mvs_status check_kernel(const Mvs__Kernel *kernel, mvs_diag *diag) {
+  bool sound = kernel->n_grids > 0 && kernel->n_arguments <= MOST_ARGUMENTS &&
+               kernel->block >= 1 && kernel->block <= 1024;
+  for (size_t at = 0; sound && at < kernel->n_grids; at++)
+    sound = kernel->grids[at]->per_block >= 1 && kernel->grids[at]->times >= 1;
+  if (sound) return MVS_OK;
+  return MVS_FAIL(diag, MVS_ERR_INTERNAL,
+                  "internal: kernel '%s' of the program has no usable CUDA launch",
+                  kernel->name);
+}
+
+static mvs_status load_kernel(cuda_device *device, size_t at, mvs_diag *diag) {
+  const Mvs__Kernel *kernel = device->program->kernels[at];
+  const Mvs__Image *image =
+      mvs_cuda_find_image(device->program, device->architecture, kernel->name);
+  MVS_TRY(check_kernel(kernel, diag));
+  MVS_TRY(MVS_CUDA(device->driver, diag, module_load, &device->modules[at], image->data.data));
+  return MVS_CUDA(device->driver, diag, module_function, &device->functions[at],
+                  device->modules[at], kernel->name);
+}
+
+static mvs_status load_kernels(cuda_device *device, mvs_diag *diag) {
+  size_t count = device->program->n_kernels;
+  device->modules = calloc(count + 1, sizeof *device->modules);
+  device->functions = calloc(count + 1, sizeof *device->functions);
+  if (!device->modules || !device->functions)
+    return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+  for (size_t at = 0; at < count; at++) MVS_TRY(load_kernel(device, at, diag));
+  return MVS_OK;
+}
+
+/* --- opening --- */
+
+static void cuda_close(mvs_device *table) {
+  cuda_device *device = (cuda_device *)table;
+  const mvs_cuda_driver *driver = device->driver;
+  for (size_t at = 0; device->modules && at < device->program->n_kernels; at++)
+    if (device->modules[at]) driver->module_free(device->modules[at]);
+  if (device->stream) driver->stream_free(device->stream);
+  if (device->retained) driver->context_release(device->ordinal);
+  mvs_pool_free(device->table.pool);
+  free(device->modules);
+  free(device->functions);
+  free(device);
+}
+
+static mvs_status find_gpu(cuda_device *device, mvs_diag *diag) {
+  const mvs_cuda_driver *driver = device->driver;
+  MVS_TRY(MVS_CUDA(driver, diag, device_get, &device->ordinal, 0));
+  MVS_TRY(MVS_CUDA(driver, diag, device_name, device->name, (int)sizeof device->name,
+                   device->ordinal));
+  MVS_TRY(MVS_CUDA(driver, diag, device_attribute, &device->major, MVS_CUDA_ATTRIBUTE_MAJOR,
+                   device->ordinal));
+  return MVS_CUDA(driver, diag, device_attribute, &device->minor, MVS_CUDA_ATTRIBUTE_MINOR,
+                  device->ordinal);
+}
+
+static mvs_status no_image(const cuda_device *device, mvs_arena *arena, mvs_diag *diag) {
+  const char *held = mvs_cuda_list_architectures(arena, device->program);
+  return MVS_FAIL(diag, MVS_ERR_DEVICE,
+                  "this program holds code for %s, and the GPU (%s) needs sm_%d%d; compile it "
+                  "with --gpu sm_%d%d%s",
+                  *held ? held : "no GPU", device->name, device->major, device->minor,
+                  device->major, device->minor, device->major >= 9 ? "a" : "");
+}
+
+static mvs_status choose_images(cuda_device *device, mvs_diag *diag) {
+  device->architecture =
+      mvs_cuda_choose_architecture(device->program, device->major, device->minor);
+  if (device->architecture) return MVS_OK;
+  mvs_arena *arena = mvs_arena_new();
+  if (!arena) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+  mvs_status status = no_image(device, arena, diag);
+  mvs_arena_free(arena);
+  return status;
+}
+
+static mvs_status prepare(cuda_device *device, int threads, mvs_diag *diag) {
+  void *context;
+  MVS_TRY(mvs_cuda_load(diag, &device->driver));
+  MVS_TRY(find_gpu(device, diag));
+  MVS_TRY(choose_images(device, diag));
+  snprintf(device->what, sizeof device->what, "%s, %s", device->name, device->architecture);
+  MVS_TRY(MVS_CUDA(device->driver, diag, context_retain, &context, device->ordinal));
+  device->retained = true;
+  MVS_TRY(MVS_CUDA(device->driver, diag, context_set, context));
+  MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->stream, MVS_CUDA_STREAM_OWN));
+  MVS_TRY(load_kernels(device, diag));
+  device->table.pool = mvs_pool_new(threads);
+  return device->table.pool ? MVS_OK : MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+}
+
+mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_diag *diag,
+                                mvs_device **out) {
+  *out = NULL;
+  cuda_device *device = calloc(1, sizeof *device);
+  if (!device) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
+  device->table = (mvs_device){.name = "cuda",
+                               .what = device->what,
+                               .alloc = cuda_alloc,
+                               .release = cuda_release,
+                               .clear = cuda_clear,
+                               .copy = cuda_copy,
+                               .launch = cuda_launch,
+                               .synchronize = cuda_synchronize,
+                               .available = cuda_available,
+                               .close = cuda_close};
+  device->program = program;
+  mvs_status status = prepare(device, threads, diag);
+  if (status != MVS_OK) {
+    cuda_close(&device->table);
+    return status;
+  }
+  *out = &device->table;
+  return MVS_OK;
+}
+
+bool mvs_device_cuda_usable(const mvs_program *program, mvs_diag *diag) {
+  cuda_device device = {.program = program};
+  return program->n_images > 0 && mvs_cuda_load(diag, &device.driver) == MVS_OK &&
+         find_gpu(&device, diag) == MVS_OK && choose_images(&device, diag) == MVS_OK;
+}

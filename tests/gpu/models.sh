@@ -1,0 +1,54 @@
+#!/bin/sh
+# Whole models on this machine's GPU: against the released model's outputs, and against themselves: the
+# bits must not depend on recompute, nor change from run to run or by resuming.
+# usage: tests/gpu/models.sh FOLDER      programs made by tests/gpu/compile.sh
+set -u
+folder=$1; here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+device=${MVCC_TEST_DEVICE:-cuda}; python=${PYTHON:-python3}
+
+same() { # TITLE FILE FILE
+  if cmp -s "$2" "$3"; then echo "ok $1"; else echo "not ok $1"; fi
+}
+
+golden() { # RULE KIND
+  x="$folder/golden-$1-$2"; file="$root/tests/data/dev-$1.safetensors"; title="$1 $2"
+  weights="--weights $file --weights-prefix w/ --device $device"
+  for run in none block again; do
+    out="$work/$1-$2-$run"; mkdir -p "$out"
+    [ $run = again ] && recompute=none || recompute=$run
+    # shellcheck disable=SC2086
+    {
+      "$x" eval $weights --inputs "$file" --inputs-prefix in/ --out "$out/velocity.safetensors" &&
+      "$x" grad $weights --inputs "$file" --inputs-prefix in/ --recompute $recompute --out "$out/grad.safetensors" &&
+      "$x" train --fixed-batch "$file" --inputs-prefix in/ $weights --steps 20 --lr 1e-3 --warmup 0 \
+        --betas 0.9,0.95 --recompute $recompute --out "$out/run" &&
+      "$x" sample --weights "$out/run/latest" --noise "$file" --noise-name in/x1 --context "$file" \
+        --context-name in/context --steps 8 --cfg 2 --shift 4 --ema off --device $device --out "$out/sample.safetensors"
+    } >"$out/log" 2>&1 || { echo "not ok $title runs (recompute $run)"; cat "$out/log"; return; }
+  done
+  "$python" "$root/tests/e2e/golden.py" "$file" "$work/$1-$2-none" "$title" "$2"
+  for what in grad sample run/step-20; do
+    same "$title: $what has the same bits with recompute" "$work/$1-$2-none/$what.safetensors" "$work/$1-$2-block/$what.safetensors"
+    same "$title: $what has the same bits again" "$work/$1-$2-none/$what.safetensors" "$work/$1-$2-again/$what.safetensors"
+  done
+}
+
+digits() {
+  train="train --device $device --batch 64 --micro-batch 32"
+  # shellcheck disable=SC2086
+  {
+    "$folder/digits" $train --steps 12 --out "$work/whole" &&
+    "$folder/digits" $train --steps 12 --out "$work/twice" &&
+    "$folder/digits" $train --steps 5 --out "$work/parts" &&
+    "$folder/digits" $train --steps 12 --resume --out "$work/parts"
+  } >"$work/log" 2>&1 || { echo "not ok digits trains"; cat "$work/log"; return; }
+  same "digits: the same bits again" "$work/whole/step-12.safetensors" "$work/twice/step-12.safetensors"
+  same "digits: a resumed run has the same bits" "$work/whole/step-12.safetensors" "$work/parts/step-12.safetensors"
+}
+
+for rule in mvsplit layerscale plain; do
+  golden $rule f32
+  golden $rule bf16
+done
+digits
