@@ -90,7 +90,7 @@ bool mvs_axes_refine(mvs_axes *axes, int64_t at) {
   mvs_slot *inner = &axes->slots[axes->inner];
   int64_t part = greatest_divisor(inner->dim.size, at);
   int64_t pieces = axes->pieces * (inner->dim.size / part);
-  if (part == inner->dim.size || pieces > MAX_PIECES) return false;
+  if (axes->row_is_cut || part == inner->dim.size || pieces > MAX_PIECES) return false;
   axes->pieces = (int)pieces;
   inner->dim.size = part;
   return true;
@@ -99,7 +99,7 @@ bool mvs_axes_refine(mvs_axes *axes, int64_t at) {
 bool mvs_axes_cut(mvs_axes *axes, int slot, int64_t at, mvs_axes *second) {
   if (slot >= axes->count || axes->slots[slot].dim.per_batch || axes->slots[slot].axis < 0 ||
       axes->slots[slot].role == MVS_ROLE_SEQUENTIAL || at < 1 ||
-      at >= axes->slots[slot].dim.size) {
+      (slot == axes->inner && axes->pieces > 1) || at >= axes->slots[slot].dim.size) {
     return false;
   }
   *second = *axes;

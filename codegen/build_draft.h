@@ -66,6 +66,7 @@ typedef struct mvs_draft_instr {
   mvs_instr instr;
   bool is_affine; /* the i32 value of `affine`; else it is the address of a LOAD or STORE */
   mvs_affine affine;
+  bool reduced; /* it is or follows a REDUCE */
 } mvs_draft_instr;
 
 typedef struct mvs_draft {
@@ -166,9 +167,9 @@ mvs_status mvs_walk_nest(mvs_walk *walk);
 
 /* --- build_emit.c: from a draft to a nest --- */
 
-/* Merges axes that every access walks as one, chooses the inner axis, works out levels and phases
- * and writes the nest.
- * errors : MVS_ERR_INTERNAL when the axes do not fit a nest; *reason says why */
+/* Merges axes that every access walks as one, chooses the inner axis, works out levels and
+ * phases and writes the nest. errors : MVS_ERR_INTERNAL when the axes do not fit a nest;
+ * *reason says why */
 mvs_status mvs_draft_emit(mvs_draft *draft, mvs_nest *out, const char **reason);
 
 /* --- build_nest.c: groups of nests --- */

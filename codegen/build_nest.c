@@ -14,6 +14,7 @@ typedef struct nest_builder {
   mvs_kernel_class nest_class;
   mvs_launch *launch;
   MVS_LIST(mvs_axes) waiting; /* parts still to be built, last first */
+  bool may_piece;             /* a row may be cut into pieces inside the nest */
   mvs_id failed;              /* after MVS_ERR_INTERNAL: where and why */
   const char *reason;
 } nest_builder;
@@ -57,7 +58,7 @@ static bool grant(nest_builder *b, const mvs_wish *wish, mvs_axes *axes) {
   if (wish->kind == MVS_WISH_SPLIT) return mvs_axes_split(axes, wish->slot, wish->at);
   if (wish->kind != MVS_WISH_CUT) return false;
   bool row = b->nest_class == MVS_KERNEL_ROWS && wish->slot == axes->inner;
-  if (row && mvs_axes_refine(axes, wish->at)) return true;
+  if (row && b->may_piece && mvs_axes_refine(axes, wish->at)) return true;
   mvs_axes second;
   if ((row && reduces_in_rows(b)) || !mvs_axes_cut(axes, wish->slot, wish->at, &second)) {
     return false;
@@ -96,8 +97,9 @@ static mvs_status build_part(nest_builder *b, mvs_axes axes) {
   return MVS_ERR_INTERNAL;
 }
 
-static mvs_status build_whole(nest_builder *b) {
+static mvs_status try_whole(nest_builder *b, bool may_piece) {
   mvs_axes whole;
+  b->may_piece = may_piece;
   int64_t length = b->nest_class == MVS_KERNEL_ROWS ? row_length(b->schedule, b->plan) : 1;
   b->failed = b->plan->outputs.items[0];
   b->reason = "its space has no segments";
@@ -108,6 +110,21 @@ static mvs_status build_whole(nest_builder *b) {
     MVS_TRY(build_part(b, b->waiting.items[--b->waiting.count]));
   }
   return MVS_OK;
+}
+
+/* Pieces share what they load, so they are tried first; rows that nothing reduces can be cut
+ * into nests instead, at any place. */
+static mvs_status build_whole(nest_builder *b) {
+  mvs_kernel *kernel = b->launch->kernel;
+  int operands = kernel->operand_count;
+  size_t nests = kernel->nests.count;
+  mvs_status status = try_whole(b, true);
+  if (status != MVS_ERR_INTERNAL || b->nest_class != MVS_KERNEL_ROWS || reduces_in_rows(b)) {
+    return status;
+  }
+  kernel->operand_count = operands;
+  kernel->nests.count = nests;
+  return try_whole(b, false);
 }
 
 /* --- one output at a time --- */

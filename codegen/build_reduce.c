@@ -100,6 +100,9 @@ static uint16_t reduce_columns(walker *w, mvs_id id, const mvs_node *node,
     return mvs_walk_fail(w, id, "it reduces other axes than the kernel");
   }
   uint16_t value = mvs_walk_value(w, node->inputs[0], &inner);
+  if (value == NO_VALUE) return NO_VALUE;
+  /* What is reduced already has one element left along the axis. */
+  if (w->walk->draft.instrs.items[value].reduced) return value;
   return push_reduce(w, node->op, value, node->span);
 }
 
@@ -114,15 +117,18 @@ static bool only_last_axis(const mvs_node *node, const mvs_type *type) {
 /* True when no reduced axis has more than one element. */
 static bool nothing_to_reduce(const mvs_node *node, const mvs_type *type) {
   int last = type->rank - 1;
-  bool row = last >= 0 && (node->attr.axes.mask >> last & 1) && type->dims[last].size > 1;
+  bool row = last >= 0 && (node->attr.axes.mask >> last & 1) &&
+             (type->dims[last].size > 1 || type->dims[last].per_batch);
   return only_last_axis(node, type) && !row;
 }
 
 static uint16_t reduce(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   const mvs_type *type = input_type(w, node);
-  if (nothing_to_reduce(node, type) && !(type->rank && type->dims[type->rank - 1].per_batch)) {
-    return mvs_walk_value(w, node->inputs[0], at);
-  }
+  /* COLUMNS store what a REDUCE made, even of one element. */
+  bool own = w->walk->draft.nest_class == MVS_KERNEL_COLUMNS &&
+             node->attr.axes.mask == w->walk->plan->reduced_axes;
+  if (own) return reduce_columns(w, id, node, at);
+  if (nothing_to_reduce(node, type)) return mvs_walk_value(w, node->inputs[0], at);
   if (w->walk->draft.nest_class == MVS_KERNEL_COLUMNS) return reduce_columns(w, id, node, at);
   if (!only_last_axis(node, type)) return mvs_walk_fail(w, id, "it reduces more than rows");
   return reduce_row(w, id, node->op, node, at, false);

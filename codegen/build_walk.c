@@ -39,6 +39,10 @@ static bool same_instr(const mvs_draft_instr *a, const mvs_draft_instr *b) {
 uint16_t mvs_walk_push(walker *w, mvs_draft_instr *instr) {
   if (w->status != MVS_OK) return NO_VALUE;
   mvs_draft *draft = &w->walk->draft;
+  instr->reduced = instr->instr.kind == MVS_INSTR_REDUCE;
+  for (int i = 0; i < mvs_instr_argument_count(&instr->instr); i++) {
+    if (draft->instrs.items[instr->instr.arguments[i]].reduced) instr->reduced = true;
+  }
   size_t count = draft->instrs.count, from = count > 256 ? count - 256 : 0;
   for (size_t i = from; i < count && instr->instr.kind != MVS_INSTR_STORE; i++) {
     if (same_instr(&draft->instrs.items[i], instr)) return (uint16_t)i;
@@ -123,9 +127,23 @@ static mvs_affine address_of(const mvs_place *place, const mvs_type *type,
   return address;
 }
 
+/* Strides are constants, so the batch must be the slowest axis in memory. */
+static bool batch_is_slowest(const mvs_type *type) {
+  bool slower = false;
+  for (int i = 0; i < type->rank; i++) {
+    if (type->dims[i].per_batch && slower) return false;
+    slower = slower || type->dims[i].size > 1;
+  }
+  return true;
+}
+
 static bool point_at(walker *w, mvs_id id, const mvs_place *place, const mvs_index *at,
                      mvs_draft_instr *instr) {
   const mvs_type *type = mvs_graph_type(w->graph, id);
+  if (!batch_is_slowest(type)) {
+    mvs_walk_fail(w, id, "the batch is not its slowest axis");
+    return false;
+  }
   instr->affine = address_of(place, type, at);
   mvs_operand operand = mvs_place_operand(place, type->dtype, instr->affine.constant);
   uint8_t alignment = mvs_operand_alignment(w->walk->schedule, id, &operand);
@@ -384,7 +402,8 @@ uint16_t mvs_walk_value(walker *w, mvs_id id, const mvs_index *at) {
     w->status = MVS_ERR_LIMIT;
     return NO_VALUE;
   }
-  uint16_t value = compute(w, id, at);
+  const mvs_node *node = mvs_graph_node(w->graph, id);
+  uint16_t value = convert(w, compute(w, id, at), computed(node->type.dtype), node->span);
   w->depth--;
   memo *known = MVS_NEW(w->walk->arena, memo);
   *known = (memo){.at = *at, .value = value, .next = w->memos[position]};

@@ -109,6 +109,7 @@ void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to) {
   if (!inner.per_batch && inner.size < vectors * MVS_LANES) vectors = 1;
   int64_t width = vectors * MVS_LANES;
   mvs_nest_scalars(p, 0, false);
+  mvs_nest_scalars(p, 1, false); /* stores of values that no reduction takes part in */
   LLVMValueRef size = LLVMBuildNSWSub(e->builder, to, from, "");
   LLVMValueRef whole = LLVMBuildAnd(e->builder, size, mvs_emit_i64(e, -width), "");
   LLVMValueRef middle = LLVMBuildNSWAdd(e->builder, from, whole, "");
