@@ -35,7 +35,7 @@ static mvs_status eval_open(mvs_session *session, const mvs_safetensors *file,
   MVS_TRY(mvs_call_new(session->executor, "forward", use.batch, &call));
   MVS_TRY(mvs_inputs_bind(session, call, file, prefix, NULL));
   MVS_TRY(mvs_session_flat(session, &params));
-  MVS_TRY(mvs_weights_load_options(session, params));
+  MVS_TRY(mvs_weights_load_options(session, MVS_EMA_AUTO, params));
   mvs_executor_set_flats(session->executor, params, NULL);
   void **places = MVS_ARRAY(session->arena, forward->n_outputs, void *);
   MVS_TRY(mvs_outputs_bind(session, call, places));

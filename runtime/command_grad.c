@@ -48,7 +48,8 @@ static mvs_status compute(mvs_session *session, const mvs_safetensors *file, con
   MVS_TRY(mvs_call_new(session->executor, "grad", batch, &call));
   MVS_TRY(mvs_inputs_bind(session, call, file, prefix, given));
   MVS_TRY(mvs_session_flat(session, &params));
-  MVS_TRY(mvs_weights_load_options(session, params));
+  /* Training takes its gradients at the weights themselves, not at their average. */
+  MVS_TRY(mvs_weights_load_options(session, MVS_EMA_OFF, params));
   MVS_TRY(mvs_session_flat(session, &grads));
   mvs_executor_set_flats(session->executor, params, grads);
   MVS_TRY(mvs_session_upload(session, &inverse, sizeof inverse, &scale));

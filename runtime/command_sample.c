@@ -361,7 +361,7 @@ static mvs_status prepare_weights(request *ask) {
   MVS_TRY(mvs_memory_choose(session, &use, "sampling this many at a time", "a smaller --batch",
                             &recompute));
   MVS_TRY(mvs_session_flat(session, &params));
-  MVS_TRY(mvs_weights_load_options(session, params));
+  MVS_TRY(mvs_weights_load_options(session, MVS_EMA_AUTO, params));
   mvs_executor_set_flats(session->executor, params, NULL);
   return MVS_OK;
 }

@@ -20,7 +20,7 @@ static const mvs_option_row weight_rows[] = {
 
 static const mvs_option_row ema_rows[] = {
     {"ema", MVS_OPTION_CHOICE, "on|off", 0, 0,
-     "averaged weights (default: on where the file has them)"},
+     "averaged weights (default: on where the file has them; off for grad)"},
 };
 
 void mvs_weights_rows(mvs_arena *arena, mvs_option_rows *rows) {
@@ -258,9 +258,9 @@ mvs_status mvs_weights_load(mvs_session *session, const char *path, const char *
   return status;
 }
 
-mvs_status mvs_weights_load_options(mvs_session *session, float *flat) {
+mvs_status mvs_weights_load_options(mvs_session *session, mvs_ema fallback, float *flat) {
   const char *path, *choice = mvs_option_text(session->options, "ema", NULL);
-  mvs_ema ema = !choice ? MVS_EMA_AUTO : strcmp(choice, "on") == 0 ? MVS_EMA_ON : MVS_EMA_OFF;
+  mvs_ema ema = !choice ? fallback : strcmp(choice, "on") == 0 ? MVS_EMA_ON : MVS_EMA_OFF;
   MVS_TRY(mvs_session_require(session, "weights", &path));
   const char *prefix = mvs_option_text(session->options, "weights-prefix", "");
   return mvs_weights_load(session, path, prefix, ema, flat, NULL);

@@ -34,8 +34,7 @@ mvs_status mvs_weights_append(mvs_session *session, mvs_safetensors_writer *writ
 void mvs_weights_rows(mvs_arena *arena, mvs_option_rows *rows);
 /* The row --ema on|off, for commands that use weights without training them. */
 void mvs_weights_ema_row(mvs_arena *arena, mvs_option_rows *rows);
-/* Loads what all three rows say; --weights must be given. The average is taken where there is
- * one unless --ema says otherwise. */
-mvs_status mvs_weights_load_options(mvs_session *session, float *flat);
+/* Loads what all three rows say; --weights must be given. Without --ema, `fallback` decides. */
+mvs_status mvs_weights_load_options(mvs_session *session, mvs_ema fallback, float *flat);
 
 #endif
