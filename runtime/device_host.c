@@ -13,8 +13,9 @@
 
 #define ALIGNMENT 64
 /* From this size on memory is asked for in huge pages: fewer misses of the address cache. */
-#define HUGE_PAGE  ((int64_t)2 << 20)
-#define MOST_NESTS 64
+#define HUGE_PAGE        ((int64_t)2 << 20)
+#define MOST_NESTS       64
+#define WORTH_THREADS_NS 6000
 
 typedef struct host_device {
   mvs_device table;
@@ -58,18 +59,21 @@ static void host_clear(mvs_device *device, void *memory, int64_t bytes) {
   if (bytes > 0) memset(memory, 0, (size_t)bytes);
 }
 
+/* All three kinds are the same here. */
 static void host_copy(mvs_device *device, void *to, const void *from, int64_t bytes,
                       mvs_copy kind) {
   (void)device, (void)kind;
   if (bytes > 0 && to != from) memmove(to, from, (size_t)bytes);
 }
 
+/* Addresses are offsets into the copied code, or absolute when a JIT loaded it. */
 static mvs_host_kernel *kernel_of(const host_device *device, const Mvs__Nest *nest) {
   uintptr_t address = (uintptr_t)nest->address;
   if (device->code) address += (uintptr_t)device->code;
   return (mvs_host_kernel *)address;
 }
 
+/* Units of all nests stand behind one another; a range may touch several nests. */
 static void run_units(void *user, int thread, int64_t begin, int64_t end) {
   stage_run *run = user;
   mvs_host_call call = run->call;
@@ -82,9 +86,21 @@ static void run_units(void *user, int thread, int64_t begin, int64_t end) {
   }
 }
 
+/* Whether a kernel is worth more than one thread. Handing work over and waiting for it costs
+ * about 2 us, and far more when another process holds the core; rough speeds of one core (10
+ * bytes and 20 operations a nanosecond) tell whether the kernel takes a few times that. */
+static bool is_worth_threads(const Mvs__Kernel *kernel, int64_t batch) {
+  double bytes = (double)(kernel->read_fixed + kernel->write_fixed) +
+                 (double)(kernel->read_per_batch + kernel->write_per_batch) * (double)batch;
+  double operations = kernel->flops_fixed + kernel->flops_per_batch * (double)batch;
+  return bytes / 10 + operations / 20 > WORTH_THREADS_NS;
+}
+
+/* Stages wait for one another; within one, units run in any order. */
 static void host_launch(mvs_device *table, const mvs_launch *launch) {
   host_device *device = (host_device *)table;
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
+  bool worth = is_worth_threads(kernel, launch->batch);
   for (size_t at = 0; at < kernel->n_stages; at++) {
     stage_run run = {.device = device, .stage = kernel->stages[at]};
     run.call = (mvs_host_call){
@@ -92,7 +108,11 @@ static void host_launch(mvs_device *table, const mvs_launch *launch) {
     for (size_t nest = 0; nest < run.stage->n_nests; nest++)
       run.first_unit[nest + 1] =
           run.first_unit[nest] + mvs_nest_units(run.stage->nests[nest], launch->batch);
-    mvs_pool_run(device->table.pool, run.first_unit[run.stage->n_nests], run_units, &run);
+    if (worth) {
+      mvs_pool_run(device->table.pool, run.first_unit[run.stage->n_nests], run_units, &run);
+    } else {
+      run_units(&run, 0, 0, run.first_unit[run.stage->n_nests]);
+    }
   }
 }
 
@@ -132,6 +152,7 @@ static int64_t host_available(mvs_device *device) {
   return bytes;
 }
 
+/* Also takes a device that was only half opened. */
 static void host_close(mvs_device *table) {
   host_device *device = (host_device *)table;
   if (!device) return;
@@ -181,6 +202,7 @@ static mvs_status check_kernels(host_device *device, mvs_diag *diag) {
   return MVS_OK;
 }
 
+/* Better a sentence than an illegal instruction. */
 static mvs_status check_cpu(const mvs_program *program, mvs_diag *diag) {
   const char *level = program->cpu_level;
   bool runs = true;
