@@ -202,7 +202,7 @@ static void metrics_go_back(void **state) {
   FILE *file = fopen(path, "r");
   char line[512], last[512] = "";
   int lines = 0;
-  while (fgets(line, sizeof line, file)) lines++, strcpy(last, line);
+  while (fgets(line, sizeof line, file)) lines++, memcpy(last, line, sizeof last);
   fclose(file);
   unlink(path);
   assert_int_equal(lines, 11);
