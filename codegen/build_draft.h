@@ -66,7 +66,8 @@ typedef struct mvs_draft_instr {
   mvs_instr instr;
   bool is_affine; /* the i32 value of `affine`; else it is the address of a LOAD or STORE */
   mvs_affine affine;
-  bool reduced; /* it is or follows a REDUCE */
+  bool reduced;          /* it is or follows a REDUCE */
+  uint32_t before_batch; /* slots along which the address grows with the batch */
 } mvs_draft_instr;
 
 typedef struct mvs_draft {

@@ -79,6 +79,18 @@ static void merge_axes(const emitter *e) {
   }
 }
 
+/* True when some address would need a stride that grows with the batch. */
+static bool strides_grow(const emitter *e) {
+  for (size_t i = 0; i < e->draft->instrs.count; i++) {
+    for (int k = 0; k < e->draft->axes.count; k++) {
+      const mvs_slot *slot = slot_at(e, k);
+      bool before = e->draft->instrs.items[i].before_batch >> k & 1;
+      if (before && moves(slot) && !slot->dim.per_batch) return true;
+    }
+  }
+  return false;
+}
+
 /* --- the inner axis --- */
 
 /* Accesses that are contiguous along a slot; stores count twice. */
@@ -340,6 +352,7 @@ mvs_status mvs_draft_emit(mvs_draft *draft, mvs_nest *out, const char **reason) 
   }
   for (int i = 0; i < MVS_SLOTS; i++) e.indices[i] = UINT16_MAX;
   merge_axes(&e);
+  if (strides_grow(&e)) return fail(&e, "the batch is not the slowest axis of a value");
   choose_inner(&e);
   flatten_batch(&e);
   MVS_TRY(place_axes(&e));

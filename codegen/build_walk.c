@@ -127,12 +127,15 @@ static mvs_affine address_of(const mvs_place *place, const mvs_type *type,
   return address;
 }
 
-/* Strides are constants, so the batch must be the slowest axis in memory. */
-static bool batch_is_slowest(const mvs_type *type) {
-  bool slower = false;
-  for (int i = 0; i < type->rank; i++) {
-    if (type->dims[i].per_batch && slower) return false;
-    slower = slower || type->dims[i].size > 1;
+/* The slots that walk over axes before the batch, whose strides grow with it: layers of a stacked
+ * value. Strides are constants, so that the layers must be walked together with the batch (see
+ * may_merge in build_emit.c); false when one layer is named. */
+static bool slots_before_batch(const mvs_type *type, const mvs_index *at, uint32_t *slots) {
+  int batch = type->rank;
+  while (batch > 0 && !type->dims[batch - 1].per_batch) batch--;
+  for (int i = 0; i + 1 < batch; i++) {
+    if (at->axis[i].constant) return false;
+    for (int k = 0; k < MVS_SLOTS; k++) *slots |= at->axis[i].slot[k] ? 1u << k : 0;
   }
   return true;
 }
@@ -140,7 +143,7 @@ static bool batch_is_slowest(const mvs_type *type) {
 static bool point_at(walker *w, mvs_id id, const mvs_place *place, const mvs_index *at,
                      mvs_draft_instr *instr) {
   const mvs_type *type = mvs_graph_type(w->graph, id);
-  if (!batch_is_slowest(type)) {
+  if (!slots_before_batch(type, at, &instr->before_batch)) {
     mvs_walk_fail(w, id, "the batch is not its slowest axis");
     return false;
   }
