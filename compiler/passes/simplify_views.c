@@ -296,14 +296,37 @@ bool mvs_guard_sum_in_stages(mvs_match *match) {
   uint32_t mask = match->node->attr.axes.mask;
   return (mask & (mask - 1)) != 0;
 }
+/* The batch and all axes before it as one, if all are summed over: of a stacked value, whose layers
+ * come first, neither can be walked without the other. Else 0; the number of axes joined. */
+static int joined_axes(const mvs_type *type, uint32_t mask) {
+  int batch = 0;
+  while (batch < type->rank && !type->dims[batch].per_batch) batch++;
+  if (batch == type->rank || batch == 0) return 0;
+  uint32_t all = (2u << batch) - 1;
+  return (mask & all) == all ? batch + 1 : 0;
+}
+
+static mvs_id sum_joined(mvs_graph *graph, mvs_id sum, int count, const mvs_match *match) {
+  mvs_type type = *mvs_graph_type(graph, sum);
+  for (int i = 0; i + 1 < count; i++) type.dims[count - 1].size *= type.dims[i].size;
+  for (int i = count - 1; i < type.rank; i++) type.dims[i - count + 1] = type.dims[i];
+  type.rank = (uint8_t)(type.rank - count + 1);
+  type.segments = NULL;
+  mvs_id flat = mvs_build_reshape(graph, sum, &type, match->node->span);
+  flat = mvs_build_sum(graph, flat, 1, match->node->span);
+  return mvs_build_reshape(graph, flat, &match->node->type, match->node->span);
+}
+
 /* From the right: the last axis leaves the fewest values for the others. */
 mvs_id mvs_build_sum_in_stages(mvs_graph *graph, const mvs_match *match) {
   mvs_id sum = match->node->inputs[0];
-  for (int axis = MVS_MAX_RANK - 1; axis >= 0; axis--) {
-    uint32_t bit = match->node->attr.axes.mask & 1u << axis;
+  uint32_t mask = match->node->attr.axes.mask;
+  int joined = joined_axes(mvs_graph_type(graph, sum), mask);
+  for (int axis = MVS_MAX_RANK - 1; axis >= joined; axis--) {
+    uint32_t bit = mask & 1u << axis;
     if (bit) sum = mvs_build_sum(graph, sum, bit, match->node->span);
   }
-  return sum;
+  return joined ? sum_joined(graph, sum, joined, match) : sum;
 }
 
 /* A sum over the last axis alone of a concat along it. */
