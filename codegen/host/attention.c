@@ -174,6 +174,7 @@ static LLVMValueRef weigh(forward *f, LLVMValueRef lane, LLVMValueRef most) {
   return mvs_emit_get(e, total);
 }
 
+/* Divides the result by the sum of weights: head_dim rows are fewer than keys. */
 static void normalise(forward *f, LLVMValueRef lane, LLVMValueRef total) {
   mvs_emit *e = f->heads.e;
   LLVMValueRef one = mvs_emit_real(LLVMTypeOf(total), 1);
@@ -185,6 +186,7 @@ static void normalise(forward *f, LLVMValueRef lane, LLVMValueRef total) {
   mvs_emit_loop_end(e, &rows);
 }
 
+/* Logits become weights; their sums go to `totals`, the logarithm of the sums to lse. */
 static void softmax(forward *f, LLVMValueRef totals) {
   mvs_heads *h = &f->heads;
   mvs_emit *e = h->e;

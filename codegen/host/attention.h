@@ -47,8 +47,10 @@ void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, LLVMValueRef matrix);
 /* Pointer to float [row][column] of a matrix with 32 columns. */
 LLVMValueRef mvs_heads_at(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row,
                           LLVMValueRef column);
+/* Loads 16 queries of a row. */
 LLVMValueRef mvs_heads_load(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row,
                             LLVMValueRef column);
+/* Stores 16 queries of a row. */
 void mvs_heads_store(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row, LLVMValueRef column,
                      LLVMValueRef value);
 /* Sets the block that starts at query `first`. */

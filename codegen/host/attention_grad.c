@@ -22,6 +22,7 @@ typedef struct backward {
 
 static LLVMValueRef zero(backward *g) { return mvs_emit_i64(g->heads.e, 0); }
 
+/* Divides the scratch. */
 static void rooms(backward *g) {
   mvs_heads *h = &g->heads;
   int64_t tokens = h->shape->tokens;
@@ -133,6 +134,7 @@ static void slopes(backward *g) {
   mvs_emit_loop_end(e, &lanes);
 }
 
+/* One block of queries of one head. */
 static void block(backward *g) {
   mvs_heads *h = &g->heads;
   mvs_heads_panel(h, g->q, h->shape->scale, g->q_panel);
@@ -149,6 +151,7 @@ static void block(backward *g) {
   mvs_heads_restore(h, g->dq_panel, g->dq);
 }
 
+/* All queries of one head, in order. */
 static void head(backward *g) {
   mvs_heads *h = &g->heads;
   int64_t heads = h->shape->heads;

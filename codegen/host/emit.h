@@ -31,51 +31,62 @@ LLVMTypeRef mvs_emit_type(const mvs_emit *e, mvs_dtype dtype);
 LLVMTypeRef mvs_emit_storage(const mvs_emit *e, mvs_dtype dtype);
 /* MVS_LANES of a scalar type. */
 LLVMTypeRef mvs_emit_vector(LLVMTypeRef scalar);
+/* Says whether a type is a vector. */
 bool mvs_is_vector(LLVMTypeRef type);
 /* `scalar` in the shape of `type`: itself or a vector. */
 LLVMTypeRef mvs_emit_like(LLVMTypeRef scalar, LLVMTypeRef type);
 /* A constant of `type`, the same in all lanes. */
 LLVMValueRef mvs_emit_real(LLVMTypeRef type, double value);
+/* The same for integer types, of any width. */
 LLVMValueRef mvs_emit_int(LLVMTypeRef type, int64_t value);
+/* A constant index, offset or extent. */
 LLVMValueRef mvs_emit_i64(const mvs_emit *e, int64_t value);
 
 /* --- functions --- */
 /* Starts a function with the attributes of this target and an entry block. */
 LLVMValueRef mvs_emit_function(mvs_emit *e, const char *name, LLVMTypeRef type, bool exported);
-/* Functions that several kernels share are written when first asked for. Opens one with that
- * name and returns true, or returns false when it is already there; *out is the function either
- * way. What was being written meanwhile is kept in *place and goes on after
- * mvs_emit_shared_end. */
+/* What was being written before a shared function was opened. */
 typedef struct mvs_place_kept {
   LLVMValueRef function;
   LLVMBasicBlockRef block;
 } mvs_place_kept;
+/* Functions that several kernels share are written when first asked for. Opens one with that
+ * name and returns true, or returns false when it is already there; *out is the function either
+ * way. */
 bool mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type, LLVMValueRef *out,
                      mvs_place_kept *place);
+/* Ends it and goes on with what was being written. */
 void mvs_emit_shared_end(mvs_emit *e, const mvs_place_kept *place);
 /* A function type without result. */
 LLVMTypeRef mvs_emit_signature(const mvs_emit *e, LLVMTypeRef *parameters, int count);
 /* Calls a function of this module that has no result. */
 void mvs_emit_call(mvs_emit *e, LLVMValueRef function, LLVMValueRef *arguments, int count);
-/* Calls an intrinsic overloaded on one type, or on two (e.g. result and argument). */
+/* Calls an intrinsic overloaded on one type. */
 LLVMValueRef mvs_emit_intrinsic(mvs_emit *e, const char *name, LLVMTypeRef type,
                                 LLVMValueRef *arguments, int count);
+/* Calls an intrinsic overloaded on two types (result and argument, vector and pointer). */
 LLVMValueRef mvs_emit_intrinsic2(mvs_emit *e, const char *name, LLVMTypeRef first,
                                  LLVMTypeRef second, LLVMValueRef *arguments, int count);
+/* Calls an intrinsic whose one argument has the type of its result. */
 LLVMValueRef mvs_emit_unary(mvs_emit *e, const char *name, LLVMValueRef a);
+/* a * b + c, rounded once. */
 LLVMValueRef mvs_emit_fma(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 
 /* --- values --- */
+/* A scalar in all lanes. */
 LLVMValueRef mvs_emit_splat(mvs_emit *e, LLVMValueRef scalar);
 /* The value as a vector: splat when it is a scalar. */
 LLVMValueRef mvs_emit_widen(mvs_emit *e, LLVMValueRef value);
 /* 0, 1, .. 15 of a scalar integer type. */
 LLVMValueRef mvs_emit_lanes(LLVMTypeRef scalar);
+/* Lane by lane: condition ? yes : no. */
 LLVMValueRef mvs_emit_select(mvs_emit *e, LLVMValueRef condition, LLVMValueRef yes,
                              LLVMValueRef no);
+/* The same bits as lanes of another scalar type of the same width. */
 LLVMValueRef mvs_emit_bitcast(mvs_emit *e, LLVMValueRef value, LLVMTypeRef scalar);
-/* a > b ? a : b, and a < b ? a : b, for all types: what maxps and minps do. */
+/* a > b ? a : b, for all types: what maxps does. */
 LLVMValueRef mvs_emit_greater(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+/* a < b ? a : b, for all types: what minps does. */
 LLVMValueRef mvs_emit_lesser(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
 /* f32 rounded to the nearest bf16 (ties to even, NaN kept), still f32. */
 LLVMValueRef mvs_emit_round_bf16(mvs_emit *e, LLVMValueRef value);
@@ -87,11 +98,12 @@ LLVMValueRef mvs_emit_mask(mvs_emit *e, LLVMValueRef base, LLVMValueRef end);
 LLVMValueRef mvs_emit_first_lanes(const mvs_emit *e, int count);
 
 /* --- memory; addresses count elements --- */
+/* The address of element `index` of an array. */
 LLVMValueRef mvs_emit_at(mvs_emit *e, LLVMTypeRef element, LLVMValueRef base,
                          LLVMValueRef index);
-/* Loads one element or 16 neighbours of dtype and widens bf16. mask may be NULL; lanes off are
- * 0. */
+/* Loads one element; bf16 becomes f32. */
 LLVMValueRef mvs_emit_load(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address);
+/* Loads 16 neighbours. mask: NULL, or set in its first lanes only; lanes that are off are 0. */
 LLVMValueRef mvs_emit_load_vector(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address,
                                   LLVMValueRef mask);
 /* Loads 16 elements `stride` apart. */
@@ -100,13 +112,16 @@ LLVMValueRef mvs_emit_gather(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address,
 /* Stores a scalar or a vector; `rounded` says that an f32 is already a bf16. */
 void mvs_emit_store(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, LLVMValueRef value,
                     LLVMValueRef mask, bool rounded);
+/* Stores 16 elements `stride` apart. */
 void mvs_emit_scatter(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, int64_t stride,
                       LLVMValueRef value, LLVMValueRef mask, bool rounded);
 
 /* --- control --- */
 /* A variable: a stack slot made in the entry block. */
 LLVMValueRef mvs_emit_variable(mvs_emit *e, LLVMTypeRef type);
+/* The present value of a variable. */
 LLVMValueRef mvs_emit_get(mvs_emit *e, LLVMValueRef variable);
+/* Gives a variable its next value. */
 void mvs_emit_set(mvs_emit *e, LLVMValueRef variable, LLVMValueRef value);
 
 /* for (index = from; index < to; index += step), indices i64. */
@@ -114,33 +129,44 @@ typedef struct mvs_loop {
   LLVMValueRef index, to, step;
   LLVMBasicBlockRef body, exit;
 } mvs_loop;
+/* Opens the loop: what is emitted until mvs_emit_loop_end is its body. */
 mvs_loop mvs_emit_loop(mvs_emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step);
+/* Closes the loop. */
 void mvs_emit_loop_end(mvs_emit *e, mvs_loop *loop);
 
 /* if (condition) { ... } */
 typedef struct mvs_branch {
   LLVMBasicBlockRef exit;
 } mvs_branch;
+/* Opens the branch: what is emitted until mvs_emit_if_end is conditional. */
 mvs_branch mvs_emit_if(mvs_emit *e, LLVMValueRef condition);
+/* Closes the branch. */
 void mvs_emit_if_end(mvs_emit *e, mvs_branch *branch);
 
-/* Arithmetic on i64, with constants at hand. */
+/* a + b of i64. */
 LLVMValueRef mvs_emit_add(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+/* a * b of i64. */
 LLVMValueRef mvs_emit_mul(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+/* a * b of i64 with a constant b. */
 LLVMValueRef mvs_emit_times(mvs_emit *e, LLVMValueRef a, int64_t b);
+/* a < b of i64. */
 LLVMValueRef mvs_emit_less(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+/* The smaller of two i64. */
 LLVMValueRef mvs_emit_smaller(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
 /* ceil(a / b) for a >= 0 and a constant b. */
 LLVMValueRef mvs_emit_ceil_div(mvs_emit *e, LLVMValueRef a, int64_t b);
 
 /* --- the calling convention of program.h --- */
+/* The parameters and loaded fields of a kernel function. */
 typedef struct mvs_entry {
   LLVMValueRef call, begin, end; /* parameters */
   LLVMValueRef operands, batch, layer, scratch;
 } mvs_entry;
 /* Starts an exported kernel function and loads the fields of its call. */
 mvs_entry mvs_emit_entry(mvs_emit *e, const char *symbol);
-/* Loads the pointer of an operand. */
+/* Loads the pointer of an operand. Operands are not noalias: a kernel may update one in place
+ * (adamw, accumulate), and with vectors written out there is nothing left for LLVM to gain from
+ * it. */
 LLVMValueRef mvs_emit_operand(mvs_emit *e, const mvs_entry *entry, int index);
 /* An extent as i64: constant, or times the batch. */
 LLVMValueRef mvs_emit_extent(mvs_emit *e, const mvs_entry *entry, mvs_dim dim);

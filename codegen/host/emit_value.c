@@ -103,6 +103,7 @@ LLVMValueRef mvs_emit_first_lanes(const mvs_emit *e, int count) {
 
 /* --- bf16 in memory --- */
 
+/* A bf16 is the upper half of an f32. */
 static LLVMValueRef widen_bf16(mvs_emit *e, LLVMValueRef bits) {
   LLVMTypeRef wide = mvs_emit_like(e->i32, LLVMTypeOf(bits));
   LLVMValueRef word = LLVMBuildZExt(e->builder, bits, wide, "");

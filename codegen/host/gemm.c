@@ -34,11 +34,13 @@ static int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / t
 
 static bool is_tn(const gemm *g) { return g->shape->form == MVS_MATMUL_TN; }
 
+/* B is read in place: whole vectors of a narrow matrix that lies with n innermost. */
 static bool reads_b(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
   return s->form != MVS_MATMUL_NT && s->b == MVS_F32 && s->n % MVS_LANES == 0 && s->n <= NARROW;
 }
 
+/* A is read in place. */
 static bool reads_a(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
   return s->a == MVS_F32 && (!is_tn(g) || (s->m.size <= NARROW && s->c == MVS_F32));
@@ -51,6 +53,7 @@ static mvs_dim panel_steps(const mvs_matmul_shape *shape) {
   return steps;
 }
 
+/* The address of element `index` of an operand. */
 static LLVMValueRef offset(gemm *g, mvs_dtype dtype, LLVMValueRef base, LLVMValueRef index) {
   return mvs_emit_at(g->e, mvs_emit_storage(g->e, dtype), base, index);
 }
@@ -167,6 +170,7 @@ static LLVMValueRef c_of(gemm *g, const unit_range *r) {
   return offset(g, g->shape->c, g->c, at);
 }
 
+/* A block of NT or NN: all of k at once. */
 static void unit_by_rows(gemm *g, const unit_range *r, int64_t *scratch) {
   mvs_emit *e = g->e;
   mvs_tile_call tile = {.k = g->k, .c_stride = mvs_emit_i64(e, g->shape->n)};
@@ -194,6 +198,8 @@ static void unit_in_place(gemm *g, const unit_range *r) {
   each_panel(g, r, MVS_TILE_BY_COLUMNS, MVS_F32, c_of(g, r), mvs_emit_i64(e, 0), tile);
 }
 
+/* A block of TN in stretches of k, each copied first; the sums go on from where they were. A C
+ * of bf16 gathers them in scratch, for they must stay f32 until the end. */
 static void unit_by_columns(gemm *g, const unit_range *r, int64_t *scratch) {
   mvs_emit *e = g->e;
   int64_t width = round_up(g->division.row_chunk, MVS_LANES);
@@ -258,13 +264,15 @@ static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /* Largest blocks that still give LEAST_BLOCKS: first narrower, then lower. */
 static void choose_chunks(gemm *g) {
   int64_t rows = g->shape->m.size * (g->shape->m.per_batch ? EXPECTED_BATCH : 1);
+  /* Rows of TN lie side by side in A: whole cache lines. */
+  int64_t least_rows = is_tn(g) ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
   g->row_chunk = ROW_CHUNK;
   g->column_chunk = COLUMN_CHUNK;
   while (ceil_div(rows, g->row_chunk) * ceil_div(g->shape->n, g->column_chunk) < LEAST_BLOCKS) {
     if (g->column_chunk > 4 * MVS_PANEL) {
       g->column_chunk /= 2;
-    } else if (g->row_chunk > 2 * MVS_TILE_ROWS) {
-      g->row_chunk = 2 * MVS_TILE_ROWS;
+    } else if (g->row_chunk > least_rows) {
+      g->row_chunk = least_rows;
     } else if (g->column_chunk > MVS_PANEL) {
       g->column_chunk /= 2;
     } else {

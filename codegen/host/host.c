@@ -58,6 +58,7 @@ static mvs_status print_kernel(mvs_emit *e, const mvs_kernel *kernel, mvs_printe
   }
 }
 
+/* Prints the kernels that belong to this part. */
 static mvs_status print_part(job *j) {
   for (size_t i = 0; i < j->build->kernels.count; ++i) {
     if (j->owner[i] != j->number) continue;
@@ -124,6 +125,7 @@ static void close_job(job *j) {
   mvs_arena_free(j->arena);
 }
 
+/* Both parts at once, or one after the other where no thread can be had. */
 static mvs_status run_jobs(job *jobs, mvs_diag *diag) {
   pthread_t thread;
   bool started = pthread_create(&thread, NULL, run_job, &jobs[1]) == 0;
@@ -151,6 +153,7 @@ static Mvs__Extent *extent(mvs_arena *arena, mvs_dim dim) {
   return out;
 }
 
+/* Takes the address of a nest's function. */
 static mvs_status find_symbol(mvs_diag *diag, const mvs_symbols *symbols, Mvs__Nest *nest) {
   for (size_t i = 0; i < symbols->count; ++i) {
     if (strcmp(symbols->items[i].name, nest->symbol) != 0) continue;
@@ -172,6 +175,7 @@ static Mvs__Nest *fill_nest(mvs_arena *arena, const mvs_printed_nest *from) {
   return nest;
 }
 
+/* Writes stages, addresses and memory needs into the kernel's row of the program. */
 static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
                               const mvs_symbols *symbols, Mvs__Kernel *kernel) {
   kernel->scratch = printed->scratch;

@@ -3,6 +3,7 @@
 
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
+#include <pthread.h>
 
 static mvs_status check(mvs_diag *diag, const char *call, LLVMErrorRef error) {
   if (!error) return MVS_OK;
@@ -10,6 +11,18 @@ static mvs_status check(mvs_diag *diag, const char *call, LLVMErrorRef error) {
   mvs_diag_error(diag, (mvs_span){NULL, 0, 0}, "%s: %s", call, words);
   LLVMDisposeErrorMessage(words);
   return MVS_ERR_DEVICE;
+}
+
+/* Loaded code lives as long as the process, for nobody can say that no pointer into it is left.
+ * The engines are listed so that a leak checker finds them owned. */
+static void keep(LLVMOrcLLJITRef jit) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static mvs_arena *home;
+  static MVS_LIST(LLVMOrcLLJITRef) engines;
+  pthread_mutex_lock(&lock);
+  if (!home) home = mvs_arena_new();
+  if (home) MVS_PUSH(home, &engines, jit);
+  pthread_mutex_unlock(&lock);
 }
 
 mvs_status mvs_jit_load(mvs_arena *arena, mvs_diag *diag, LLVMMemoryBufferRef object,
@@ -30,6 +43,7 @@ mvs_status mvs_jit_load(mvs_arena *arena, mvs_diag *diag, LLVMMemoryBufferRef ob
     LLVMDisposeMemoryBuffer(object);
     return status;
   }
+  keep(jit);
   LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit);
   MVS_TRY(check(diag, "LLVMOrcLLJITAddObjectFile",
                 LLVMOrcLLJITAddObjectFile(jit, library, object)));

@@ -12,6 +12,7 @@ LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x);
 LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x);
 /* At most 2 ulp for |x| <= 10000; beyond, the reduction loses digits. NaN at infinity. */
 LLVMValueRef mvs_emit_sin(mvs_emit *e, LLVMValueRef x);
+/* As mvs_emit_sin. */
 LLVMValueRef mvs_emit_cos(mvs_emit *e, LLVMValueRef x);
 /* At most 2 ulp. */
 LLVMValueRef mvs_emit_tanh(mvs_emit *e, LLVMValueRef x);

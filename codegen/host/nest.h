@@ -71,6 +71,7 @@ LLVMValueRef mvs_nest_arith(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a
 LLVMValueRef mvs_nest_convert(mvs_emit *e, LLVMValueRef value, mvs_dtype to);
 /* Prints the body of one row over inner indices from .. to. */
 void mvs_nest_row(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to);
+/* The same for COLUMNS: inner indices in parallel, each through the sequential axis. */
 void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to);
 /* True when every inner range of this nest is whole vectors. */
 bool mvs_nest_whole_vectors(const mvs_nest *nest);

@@ -16,6 +16,7 @@ static const mvs_instr *instr_at(const mvs_nest_print *p, size_t index) {
   return &p->nest->instrs.items[index];
 }
 
+/* Makes one of the vectors side by side the current chunk. */
 static void select_vector(mvs_nest_print *p, const block *b, int vector) {
   p->values = b->values[vector];
   p->inner = b->inner[vector];
@@ -43,6 +44,7 @@ static void bounds(mvs_nest_print *p, LLVMValueRef *from, LLVMValueRef *to) {
   }
 }
 
+/* Accumulators, and what is the same at every sequential step: before the loop. */
 static void start(mvs_nest_print *p, block *b, LLVMValueRef base) {
   mvs_emit *e = p->e;
   for (int v = 0; v < b->vectors; ++v) {
@@ -64,6 +66,7 @@ static void start(mvs_nest_print *p, block *b, LLVMValueRef base) {
   }
 }
 
+/* The loop over the sequential axis: each REDUCE takes one element of each vector. */
 static void steps(mvs_nest_print *p, block *b, LLVMValueRef from, LLVMValueRef to) {
   mvs_emit *e = p->e;
   mvs_loop loop = mvs_emit_loop(e, from, to, 1);
@@ -82,6 +85,7 @@ static void steps(mvs_nest_print *p, block *b, LLVMValueRef from, LLVMValueRef t
   mvs_emit_loop_end(e, &loop);
 }
 
+/* The sums are values now: phase 1 and its stores, once per vector. */
 static void finish(mvs_nest_print *p, block *b) {
   for (int v = 0; v < b->vectors; ++v) {
     select_vector(p, b, v);

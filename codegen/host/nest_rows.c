@@ -8,6 +8,7 @@ static bool is_reduce(const mvs_nest_print *p, size_t index, int phase) {
   return instr->kind == MVS_INSTR_REDUCE && instr->phase == phase;
 }
 
+/* A phase with ROW instructions alone needs no loop over inner. */
 static bool has_element_work(const mvs_nest_print *p, int phase) {
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = &p->nest->instrs.items[i];
@@ -51,6 +52,7 @@ static void short_row(mvs_nest_print *p) {
 
 /* --- long rows: a loop over vectors and a masked rest --- */
 
+/* One vector of a row: the reductions of this phase and its stores. */
 static void chunk(mvs_nest_print *p, int phase, LLVMValueRef *lanes) {
   mvs_nest_next_chunk(p);
   for (size_t i = 0; i < p->count; ++i) {
@@ -60,6 +62,7 @@ static void chunk(mvs_nest_print *p, int phase, LLVMValueRef *lanes) {
   mvs_nest_stores(p, phase, false);
 }
 
+/* Whole vectors first; the rest, when a range can have one, with a mask. */
 static void chunks(mvs_nest_print *p, int phase, LLVMValueRef from, LLVMValueRef to,
                    LLVMValueRef *lanes) {
   mvs_emit *e = p->e;

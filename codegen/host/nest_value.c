@@ -45,6 +45,7 @@ static bool is_rounded(const mvs_nest_print *p, const mvs_instr *instr) {
   return instr->kind == MVS_INSTR_ARITH && instr->op == MVS_OP_cast && instr->to == MVS_BF16;
 }
 
+/* Arguments stand before their users, so one walk settles what each value depends on. */
 static void depend(mvs_nest_print *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
   bool varies = varies_by_itself(p->nest, instr), moves = moves_by_itself(instr);
@@ -103,6 +104,7 @@ static LLVMValueRef scaled(mvs_emit *e, LLVMValueRef index, int64_t stride) {
   return stride == 1 ? index : LLVMBuildNSWMul(e->builder, index, mvs_emit_i64(e, stride), "");
 }
 
+/* base + index * stride, in elements of the instruction's operand. */
 static LLVMValueRef advance(mvs_nest_print *p, const mvs_instr *instr, LLVMValueRef base,
                             LLVMValueRef index, int64_t stride) {
   if (stride == 0) return base;
@@ -166,6 +168,8 @@ static LLVMValueRef constant(mvs_emit *e, const mvs_instr *instr) {
   return mvs_emit_real(mvs_emit_type(e, instr->dtype), instr->value);
 }
 
+/* Computes an instruction from its arguments, which are computed first where they are not yet.
+ */
 static LLVMValueRef compute(mvs_nest_print *p, size_t index) {
   mvs_emit *e = p->e;
   const mvs_instr *instr = instr_at(p, index);
@@ -241,6 +245,7 @@ static void store(mvs_nest_print *p, size_t index) {
   }
 }
 
+/* A ROW store is a scalar too: it happens with the row values of its phase. */
 void mvs_nest_scalars(mvs_nest_print *p, int phase, bool moving) {
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = instr_at(p, i);

@@ -28,6 +28,7 @@ static bool inside(const object *o, const Elf64_Shdr *section) {
          (section->sh_offset <= o->size && section->sh_size <= o->size - section->sh_offset);
 }
 
+/* Finds the section table, the symbols and their names. */
 static mvs_status read_sections(object *o) {
   const Elf64_Ehdr *head = (const Elf64_Ehdr *)o->bytes;
   if (o->size < sizeof *head || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 ||
@@ -78,6 +79,8 @@ static mvs_status place_sections(object *o) {
   return MVS_OK;
 }
 
+/* Writes the distance from a place to its symbol: the only kind that holds wherever the block
+ * lies. */
 static mvs_status relocate(object *o, uint64_t base, uint64_t section_size,
                            const Elf64_Rela *entry) {
   size_t index = ELF64_R_SYM(entry->r_info);
@@ -118,6 +121,7 @@ static mvs_status relocate_all(object *o) {
   return MVS_OK;
 }
 
+/* Kernel functions are the global ones; shared functions are local. */
 static void list_symbols(const object *o, mvs_symbols *symbols) {
   for (size_t i = 0; i < o->symbol_count; ++i) {
     const Elf64_Sym *symbol = &o->symbols[i];

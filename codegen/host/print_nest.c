@@ -14,6 +14,7 @@
 
 /* --- division --- */
 
+/* Cycles of an instruction for 16 elements, roughly: only the size of units depends on it. */
 static int64_t instr_cost(const mvs_instr *instr) {
   switch (instr->kind) {
     case MVS_INSTR_CONSTANT:
@@ -63,6 +64,7 @@ static mvs_dim row_count(const mvs_nest *nest) {
 
 static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
 
+/* A row that is divided would store its scalars once per unit. */
 static bool has_row_store(const mvs_nest_print *p) {
   for (size_t i = 0; i < p->count; ++i) {
     if (p->uniform[i] && p->nest->instrs.items[i].kind == MVS_INSTR_STORE) return true;
@@ -85,6 +87,7 @@ static int64_t column_chunk(const mvs_nest *nest, mvs_dim rows) {
   return chunk;
 }
 
+/* Rows with reductions stay whole; others may be cut along inner. Neither changes any bits. */
 static mvs_division divide(const mvs_nest_print *p) {
   const mvs_nest *nest = p->nest;
   mvs_division division = {.rows = row_count(nest), .inner = nest->inner};

@@ -18,11 +18,14 @@ typedef struct mvs_printed {
   int64_t workspace_fixed, workspace_per_batch; /* bytes */
 } mvs_printed;
 
-/* Each prints one class of kernel into e's module.
+/* Prints a kernel of ROWS and COLUMNS nests: one stage, its nests side by side.
  * errors : MVS_ERR_INTERNAL, the reason in e->error */
 mvs_status mvs_host_print_nests(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out);
+/* Prints a matmul: packing B, then blocks of C. errors : as above */
 mvs_status mvs_host_print_matmul(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out);
+/* Prints attention: one stage over heads and runs of queries. errors : as above */
 mvs_status mvs_host_print_attention(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out);
+/* Prints its gradient: one stage over key-value heads. errors : as above */
 mvs_status mvs_host_print_attention_grad(mvs_emit *e, const mvs_kernel *kernel,
                                          mvs_printed *out);
 

@@ -35,6 +35,7 @@ const char *mvs_best_cpu_level(void) {
   return v4 ? "x86-64-v4" : "x86-64-v3";
 }
 
+/* Looks up the types that everything uses. */
 static void name_types(mvs_emit *e) {
   e->i1 = LLVMInt1TypeInContext(e->context);
   e->i16 = LLVMInt16TypeInContext(e->context);

@@ -57,6 +57,7 @@ static LLVMValueRef is_given(mvs_emit *e, LLVMValueRef pointer) {
   return LLVMBuildIsNotNull(e->builder, pointer, "");
 }
 
+/* Sums start from zeros, or go on from `start`. */
 static void begin_sums(tile *t) {
   mvs_emit *e = t->e;
   LLVMTypeRef type = mvs_emit_vector(e->f32);
@@ -190,6 +191,7 @@ typedef struct block {
   LLVMValueRef row; /* variable: rows done */
 } block;
 
+/* A pointer that may be null, moved only when it is not. */
 static LLVMValueRef moved(mvs_emit *e, LLVMTypeRef element, LLVMValueRef pointer,
                           LLVMValueRef offset) {
   LLVMValueRef given = is_given(e, pointer);
@@ -243,6 +245,7 @@ static void halves(block *b) {
   mvs_emit_loop_end(e, &loop);
 }
 
+/* AVX-512 takes both vectors of a panel at once, unless only one is wanted. */
 static void by_width(block *b) {
   mvs_emit *e = b->e;
   LLVMValueRef lanes = mvs_emit_i64(e, MVS_LANES);
