@@ -207,13 +207,28 @@ static int64_t classes_of(const Mvs__ModelInput *input) {
   return input->unconditional >= 1 ? (int64_t)input->unconditional : DEFAULT_CLASSES;
 }
 
+/* A label above the unconditional one picks no row of a table: the sample would be of nothing. */
+static mvs_status check_labels(mvs_session *session, const Mvs__ModelInput *input,
+                               const int32_t *labels, int64_t count) {
+  for (int64_t at = 0; at < count; at++) {
+    if (input->unconditional < 1 || labels[at] <= input->unconditional) continue;
+    return MVS_FAIL(session->diag, MVS_ERR_FORMAT,
+                    "--%s: %d is no label: the model has 0 to %d, the last for none",
+                    labels_option(session, input), labels[at], (int)input->unconditional);
+  }
+  return MVS_OK;
+}
+
 static mvs_status set_labels(request *ask, mvs_condition *condition) {
   mvs_session *session = ask->session;
   const char *option = labels_option(session, condition->input);
   const char *text = mvs_option_text(session->options, option, NULL);
   int64_t count = ask->sampling.count, given = classes_of(condition->input);
   int32_t *list = NULL, *values = MVS_ARRAY(session->arena, (size_t)count, int32_t);
-  if (text) MVS_TRY(parse_labels(session, option, text, &list, &given));
+  if (text) {
+    MVS_TRY(parse_labels(session, option, text, &list, &given));
+    MVS_TRY(check_labels(session, condition->input, list, given));
+  }
   for (int64_t at = 0; at < count; at++)
     values[at] = list ? list[at % given] : (int32_t)(at % given);
   condition->values = values;
