@@ -122,12 +122,25 @@ static bool nothing_to_reduce(const mvs_node *node, const mvs_type *type) {
   return only_last_axis(node, type) && !row;
 }
 
+/* True for the reduction that a COLUMNS nest is there for, not for one along an axis that its
+ * operand has only once. */
+static bool is_nest_reduction(const walker *w, const mvs_node *node, const mvs_type *type) {
+  const mvs_nest_plan *plan = w->walk->plan;
+  if (w->walk->draft.nest_class != MVS_KERNEL_COLUMNS || type->rank != plan->space.rank ||
+      node->attr.axes.mask != plan->reduced_axes) {
+    return false;
+  }
+  for (int i = 0; i < type->rank; i++) {
+    bool reduced = plan->reduced_axes >> i & 1;
+    if (reduced && !mvs_dim_equal(type->dims[i], plan->space.dims[i])) return false;
+  }
+  return true;
+}
+
 static uint16_t reduce(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   const mvs_type *type = input_type(w, node);
   /* COLUMNS store what a REDUCE made, even of one element. */
-  bool own = w->walk->draft.nest_class == MVS_KERNEL_COLUMNS &&
-             node->attr.axes.mask == w->walk->plan->reduced_axes;
-  if (own) return reduce_columns(w, id, node, at);
+  if (is_nest_reduction(w, node, type)) return reduce_columns(w, id, node, at);
   if (nothing_to_reduce(node, type)) return mvs_walk_value(w, node->inputs[0], at);
   if (w->walk->draft.nest_class == MVS_KERNEL_COLUMNS) return reduce_columns(w, id, node, at);
   if (!only_last_axis(node, type)) return mvs_walk_fail(w, id, "it reduces more than rows");
