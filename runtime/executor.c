@@ -45,8 +45,6 @@ void mvs_executor_free(mvs_executor *executor) {
   executor->block_bytes = executor->workspace_bytes = 0;
 }
 
-mvs_device *mvs_executor_device(const mvs_executor *executor) { return executor->device; }
-
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads) {
   executor->params = params;
   executor->grads = grads;

@@ -23,8 +23,6 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
                                mvs_device *device);
 /* Gives its memory back. */
 void mvs_executor_free(mvs_executor *executor);
-/* The device that it runs on. */
-mvs_device *mvs_executor_device(const mvs_executor *executor);
 /* Sets the flat buffers (f32, flat_elements each) that PARAM and GRAD buffers lie in. */
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads);
 /* From now on every launch is waited for and timed into `times` [n_kernels]; NULL ends it. */

@@ -86,8 +86,6 @@ void mvs_safetensors_declare(mvs_safetensors_writer *writer, const char *name,
 /* Adds a pair to the metadata. */
 void mvs_safetensors_add_metadata(mvs_safetensors_writer *writer, const char *key,
                                   const char *value);
-/* Bytes that the file will have. */
-int64_t mvs_safetensors_file_bytes(const mvs_safetensors_writer *writer);
 /* Creates a temporary file beside `path` and writes the header. errors : MVS_ERR_IO */
 mvs_status mvs_safetensors_begin(mvs_safetensors_writer *writer);
 /* Appends bytes of the tensors. errors : MVS_ERR_IO; the temporary file is then gone */

@@ -110,10 +110,6 @@ static mvs_text header_of(const mvs_safetensors_writer *writer) {
   return out;
 }
 
-int64_t mvs_safetensors_file_bytes(const mvs_safetensors_writer *writer) {
-  return writer->total + (int64_t)header_of(writer).length + (int64_t)sizeof(uint64_t);
-}
-
 mvs_status mvs_safetensors_begin(mvs_safetensors_writer *writer) {
   MVS_TRY(mvs_output_begin(writer->arena, writer->diag, writer->path, &writer->file));
   mvs_text header = header_of(writer);

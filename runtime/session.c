@@ -81,16 +81,6 @@ int64_t mvs_session_budget(const mvs_session *session) {
   return mvs_option_integer(session->options, "memory", left);
 }
 
-mvs_status mvs_session_check_memory(mvs_session *session, int64_t bytes, const char *what) {
-  int64_t budget = mvs_session_budget(session);
-  if (bytes <= budget) return MVS_OK;
-  bool given = mvs_option_given(session->options, "memory");
-  return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "%s needs %s, but %s %s", what,
-                  mvs_bytes_text(session->arena, bytes),
-                  given ? "--memory allows only" : "the device has only",
-                  mvs_bytes_text(session->arena, budget));
-}
-
 const char *mvs_count_text(mvs_arena *arena, int64_t value) {
   const char *digits = mvs_arena_format(arena, "%" PRId64, value);
   size_t length = strlen(digits);

@@ -39,8 +39,6 @@ void mvs_rows_add(mvs_arena *arena, mvs_option_rows *rows, const mvs_option_row 
                   size_t count);
 /* The text of an option that must be given. errors : MVS_ERR_NAME */
 mvs_status mvs_session_require(mvs_session *session, const char *name, const char **out);
-/* Refuses when `bytes` for `what` exceed --memory, or else what the device has left. */
-mvs_status mvs_session_check_memory(mvs_session *session, int64_t bytes, const char *what);
 /* The budget in bytes: --memory where the command has it and it is given, else what is left. */
 int64_t mvs_session_budget(const mvs_session *session);
 /* "5,454,496,896" */

@@ -43,8 +43,6 @@ int mvs_training_gradient_flats(const mvs_training_settings *settings) {
 
 mvs_optimizer *mvs_training_optimizer(mvs_training *training) { return training->optimizer; }
 
-const float *mvs_training_flat_gradients(const mvs_training *training) { return training->sum; }
-
 static bool is_batched(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch;
 }

@@ -36,7 +36,5 @@ mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors 
 /* Computes loss and gradients of step k, and the norm of the gradients. */
 mvs_status mvs_training_gradients(mvs_training *training, int64_t step, double *loss,
                                   double *norm);
-/* The gradients, in the flat layout, after the above. */
-const float *mvs_training_flat_gradients(const mvs_training *training);
 
 #endif
