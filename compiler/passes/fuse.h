@@ -31,6 +31,7 @@ typedef enum mvs_value_kind {
 typedef struct mvs_value {
   mvs_value_kind kind;
   bool stored;   /* has a place in memory */
+  bool apart;    /* stored because kernels that take it cannot compute it */
   uint32_t uses; /* by needed nodes and results */
   mvs_id root;   /* the value whose bytes it names; itself but for an ALIAS */
   /* While computed inside its own space: the level of a kernel that does so. */
@@ -39,7 +40,10 @@ typedef struct mvs_value {
   int outside;
   const mvs_type *rows;      /* shape of the operand of row reductions it depends on, or NULL */
   const mvs_segments *table; /* of segment views it depends on, or NULL */
-  int kernel;                /* that stores it, or -1 */
+  /* Inner concats and pieces of rows cut the last axis of its space into equal parts of so many
+   * elements; the whole extent when nothing cuts it. */
+  int64_t grain;
+  int kernel; /* that stores it, or -1 */
 } mvs_value;
 
 typedef MVS_LIST(mvs_id) mvs_id_list;
@@ -51,6 +55,7 @@ typedef struct mvs_fuse_kernel {
   uint32_t reduced_axes;
   bool by_segment;
   const mvs_segments *table; /* of segment views inside, or NULL */
+  int64_t grain;             /* of the last axis, as of values */
   mvs_id heavy;              /* HEAVY classes, else MVS_NONE */
   mvs_id_list sinks;         /* stored here, in id order */
   mvs_id_list leaves, interior;
@@ -84,9 +89,18 @@ void mvs_fuse_share(mvs_fuse *fuse);
 /* Kernels that feed one heavy op, or reduce the same values, become nests of one launch. */
 void mvs_fuse_gather(mvs_fuse *fuse);
 
+/* Parts into which a kernel may cut the last axis of its space: each is unrolled in it. */
+#define MVS_MOST_PIECES 8
+
 /* Helpers over values. */
+/* The greatest common divisor of two positive numbers. */
+int64_t mvs_common_divisor(int64_t a, int64_t b);
+/* Elements of the last axis; 1 for rank 0 and a batch axis. */
+int64_t mvs_type_last_extent(const mvs_type *type);
 /* True for kinds that a kernel computes inside: not yet stored ones have no place. */
 bool mvs_value_is_computed(const mvs_value *value);
+/* True for a reduction over axes of extent 1: its result is its operand. */
+bool mvs_reduces_nothing(const mvs_graph *graph, const mvs_node *node);
 /* Marks a value as stored; an alias passes the mark to its root. */
 void mvs_fuse_store(mvs_fuse *fuse, mvs_id id);
 /* The space in which a node is computed: its rows or its own shape. */

@@ -128,10 +128,12 @@ static mvs_fuse_kernel describe(const mvs_fuse *fuse, mvs_id id) {
                             .space = mvs_fuse_space(fuse, id),
                             .heavy = MVS_NONE,
                             .table = value->table,
+                            .grain = value->grain,
                             .into = -1};
   if (value->kind == MVS_VALUE_COLUMN) {
     kernel.group_class = MVS_GROUP_COLUMNS;
     kernel.level = value->level - 1;
+    kernel.grain = mvs_type_last_extent(mvs_graph_type(fuse->graph, node->inputs[0]));
     kernel.space = mvs_graph_type(fuse->graph, node->inputs[0]);
     kernel.table =
         fuse->values[node->inputs[0]].stored ? NULL : fuse->values[node->inputs[0]].table;
@@ -147,10 +149,15 @@ static bool same_tables(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   return !a->table || !b->table || a->table == b->table;
 }
 
+static bool same_pieces(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
+  int64_t grain = mvs_common_divisor(a->grain, b->grain);
+  return mvs_type_last_extent(a->space) / grain <= MVS_MOST_PIECES;
+}
+
 bool mvs_fuse_same_nest(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   return a->group_class == b->group_class && a->heavy == MVS_NONE && b->heavy == MVS_NONE &&
          a->reduced_axes == b->reduced_axes && a->by_segment == b->by_segment &&
-         mvs_type_same_shape(a->space, b->space) && same_tables(a, b);
+         mvs_type_same_shape(a->space, b->space) && same_tables(a, b) && same_pieces(a, b);
 }
 
 size_t mvs_fuse_operands(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
@@ -175,6 +182,7 @@ void mvs_fuse_join(mvs_fuse *fuse, int from, int into) {
     MVS_PUSH(fuse->arena, &target->sinks, sink);
   }
   sort_ids(&target->sinks);
+  target->grain = mvs_common_divisor(target->grain, source->grain);
   source->into = into;
   source->sinks.count = source->leaves.count = source->interior.count = 0;
   mvs_fuse_cone(fuse, into);

@@ -92,6 +92,18 @@ static void find_outside(levels *l, mvs_id id) {
   find_leaves(l, id);
 }
 
+static void settle(levels *l, mvs_id id);
+
+/* A stored piece of a row has a space of its own, so the row's reductions are stored before. */
+static void drop_piece(levels *l, mvs_id id) {
+  mvs_value *value = value_of(l, id);
+  const mvs_type *type = mvs_graph_type(l->fuse->graph, id);
+  if (!value->rows || mvs_type_row_fit(value->rows, type) != MVS_ROW_PART) return;
+  settle(l, id);
+  value->rows = NULL;
+  value->level = value->outside;
+}
+
 static void store(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id);
   if (!mvs_value_is_computed(value)) return;
@@ -99,8 +111,17 @@ static void store(levels *l, mvs_id id) {
     store(l, node_of(l, id)->inputs[0]);
     value->level = value_of(l, node_of(l, id)->inputs[0])->outside;
   }
+  drop_piece(l, id);
   mvs_fuse_store(l->fuse, id);
   find_outside(l, id);
+}
+
+/* Stores a value that its user could not compute in one kernel with itself. */
+static void store_apart(levels *l, mvs_id id) {
+  store(l, id);
+  if (mvs_value_is_computed(value_of(l, id))) value_of(l, id)->apart = true;
+  mvs_value *root = value_of(l, value_of(l, id)->root);
+  if (mvs_value_is_computed(root)) root->apart = true;
 }
 
 /* Where to cut below a value that depends on row reductions: at row scalars, which are small;
@@ -180,7 +201,8 @@ static bool same_space(const levels *l, mvs_id a, mvs_id b) {
 /* The level at which `id` takes an input: at the input's own when one kernel can hold both. */
 static int take(levels *l, mvs_id id, mvs_id input) {
   const mvs_value *value = value_of(l, input);
-  if (mvs_value_is_computed(value) && same_space(l, id, input)) return value->level;
+  bool together = mvs_value_is_computed(value) && !value->apart;
+  if (together && same_space(l, id, input)) return value->level;
   return take_outside(l, input);
 }
 
@@ -191,7 +213,7 @@ static void take_table(levels *l, mvs_id id, mvs_id input) {
   if (!table || value_of(l, input)->stored) return;
   bool aligned = mvs_graph_type(l->fuse->graph, input)->rank == node_of(l, id)->type.rank;
   if (!aligned || (value->table && value->table != table)) {
-    store(l, input);
+    store_apart(l, input);
   } else {
     value->table = table;
   }
@@ -206,22 +228,73 @@ static int limit_leaves(levels *l, mvs_id id) {
   if (l->leaves[id].count <= MOST_LEAVES) return 0;
   for (int i = 0; i < node->input_count; i++) {
     mvs_id input = node->inputs[i];
-    const mvs_value *value = value_of(l, input);
-    bool piece =
-        value->rows &&
-        mvs_type_row_fit(value->rows, mvs_graph_type(l->fuse->graph, input)) == MVS_ROW_PART;
-    if (piece || l->leaves[input].count * 4 < MOST_LEAVES) continue;
-    store(l, input);
+    if (l->leaves[input].count * 4 < MOST_LEAVES) continue;
+    store_apart(l, input);
     level = most(level, value_of(l, input)->outside);
   }
   return level;
+}
+
+/* --- pieces of the last axis --- */
+
+static int64_t space_extent(const levels *l, mvs_id id) {
+  return mvs_type_last_extent(mvs_fuse_space(l->fuse, id));
+}
+
+/* True when a kernel that computes `id` may also compute the input. */
+static bool may_hold(const levels *l, mvs_id id, mvs_id input) {
+  const mvs_value *value = value_of(l, input);
+  return mvs_value_is_computed(value) && (!value->stored || same_space(l, id, input));
+}
+
+/* True when an inner concat or a piece of a row cuts the last axis of the value. */
+static bool is_cut(const levels *l, mvs_id id) {
+  const mvs_value *value = value_of(l, id);
+  return mvs_value_is_computed(value) && value->grain < space_extent(l, id);
+}
+
+/* The grain of a node, from what it is and what a kernel may hold with it. */
+static int64_t grain_of(const levels *l, mvs_id id, bool inputs) {
+  const mvs_node *node = node_of(l, id);
+  int64_t extent = space_extent(l, id), grain = extent;
+  for (int i = 0; i < node->input_count; i++) {
+    mvs_id input = node->inputs[i];
+    int64_t part = mvs_type_last_extent(mvs_graph_type(l->fuse->graph, input));
+    if (node->op == MVS_OP_concat) grain = mvs_common_divisor(grain, part);
+    bool moves_along = node->op == MVS_OP_concat || space_extent(l, input) == extent;
+    if (inputs && moves_along && may_hold(l, id, input)) {
+      grain = mvs_common_divisor(grain, value_of(l, input)->grain);
+    }
+  }
+  return grain;
+}
+
+/* Stores cut inputs when together they would cut too fine. */
+static int limit_pieces(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  mvs_value *value = value_of(l, id);
+  int level = 0;
+  value->grain = grain_of(l, id, true);
+  if (space_extent(l, id) / value->grain <= MVS_MOST_PIECES) return 0;
+  for (int i = 0; i < node->input_count; i++) {
+    if (!is_cut(l, node->inputs[i])) continue;
+    store_apart(l, node->inputs[i]);
+    level = most(level, value_of(l, node->inputs[i])->outside);
+  }
+  value->grain = grain_of(l, id, false);
+  return level;
+}
+
+/* Views that move the last axis, and reductions of others, take no cut values. */
+static void take_whole(levels *l, mvs_id input) {
+  if (is_cut(l, input) && !value_of(l, input)->stored) store_apart(l, input);
 }
 
 static void visit_element(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   mvs_value *value = value_of(l, id);
   value->rows = choose_rows(l, id);
-  value->level = 0;
+  value->level = limit_pieces(l, id);
   for (int i = 0; i < node->input_count; i++) take_table(l, id, node->inputs[i]);
   for (int i = 0; i < node->input_count; i++) {
     value->level = most(value->level, take(l, id, node->inputs[i]));
@@ -234,6 +307,7 @@ static void visit_row(levels *l, mvs_id id) {
   mvs_id operand = node_of(l, id)->inputs[0];
   value->rows = mvs_graph_type(l->fuse->graph, operand);
   take_table(l, id, operand);
+  value->grain = grain_of(l, id, true);
   value->level = take(l, id, operand);
 }
 
@@ -242,7 +316,10 @@ static void visit_column(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id), *operand = value_of(l, node->inputs[0]);
   bool by_segment = node->op == MVS_OP_segment_sum || node->op == MVS_OP_segment_mean;
   const mvs_segments *own = mvs_graph_type(l->fuse->graph, node->inputs[0])->segments;
-  if (operand->table && !(by_segment && operand->table == own)) store(l, node->inputs[0]);
+  if (operand->table && !(by_segment && operand->table == own)) {
+    store_apart(l, node->inputs[0]);
+  }
+  take_whole(l, node->inputs[0]);
   value->rows = NULL;
   value->level = take_outside(l, node->inputs[0]) + 1;
 }
@@ -298,22 +375,42 @@ static bool keeps_tokens(const mvs_node *node) {
   }
 }
 
+/* The grain of a slice: its border along the last axis cuts the row that it is a piece of, and
+ * what cuts its input cuts it as well. */
+static void cut_slice(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  mvs_value *value = value_of(l, id);
+  bool along = node->attr.slice.axis == node->type.rank - 1;
+  int64_t grain = value_of(l, node->inputs[0])->grain, extent = space_extent(l, id);
+  if (!is_cut(l, node->inputs[0]) || value_of(l, node->inputs[0])->stored) grain = extent;
+  if (value->rows && along) grain = mvs_common_divisor(grain, node->attr.slice.length);
+  if (along && grain < extent && node->attr.slice.start) {
+    grain = mvs_common_divisor(grain, node->attr.slice.start);
+  }
+  value->grain = mvs_common_divisor(grain, extent);
+  if (extent / value->grain <= MVS_MOST_PIECES || value->rows) return;
+  store_apart(l, node->inputs[0]);
+  value->grain = extent;
+}
+
 /* A view whose space is not its input's: slice, pad, transpose, segments to tokens. */
 static void visit_view(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   mvs_value *value = value_of(l, id), *input = value_of(l, node->inputs[0]);
   bool to_tokens = node->op == MVS_OP_segment_broadcast || node->op == MVS_OP_segment_spread;
   value->rows = NULL;
+  if (node->op != MVS_OP_slice) take_whole(l, node->inputs[0]);
   if (node->op == MVS_OP_slice) value->rows = slice_rows(l, id);
   if (node->op == MVS_OP_transpose) value->rows = transpose_rows(l, node);
-  if (to_tokens) value->table = node->attr.segments.table;
-  if (input->table && !to_tokens) {
+  if (input->table && !input->stored) {
     if (keeps_tokens(node)) {
       value->table = input->table;
     } else {
-      store(l, node->inputs[0]);
+      store_apart(l, node->inputs[0]);
     }
   }
+  if (to_tokens) value->table = node->attr.segments.table;
+  if (node->op == MVS_OP_slice) cut_slice(l, id);
   if (!value->rows) {
     value->level = take_outside(l, node->inputs[0]);
   } else if (mvs_type_same_shape(value->rows, mvs_fuse_space(l->fuse, node->inputs[0]))) {

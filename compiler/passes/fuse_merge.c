@@ -44,7 +44,8 @@ static void record_uses(merge *m, int user) {
   for (size_t i = 0; i < kernel->leaves.count; i++) {
     mvs_id leaf = kernel->leaves.items[i];
     const mvs_value *value = &m->fuse->values[leaf];
-    use_record use = {m, user, value->root == leaf && mvs_value_is_computed(value)};
+    bool direct = value->root == leaf && mvs_value_is_computed(value) && !value->apart;
+    use_record use = {m, user, direct};
     mvs_fuse_producers(m->fuse, leaf, record_use, &use);
     if (m->last_use[value->root] < kernel->level) m->last_use[value->root] = kernel->level;
   }
@@ -153,6 +154,18 @@ static int find_reduction(merge *m, int index) {
   return -1;
 }
 
+/* A concat takes its parts in memory, though no kernel loads them for it. */
+static bool is_part(const mvs_fuse *fuse, mvs_id id) {
+  for (mvs_id user = id + 1; user < fuse->size; user++) {
+    const mvs_node *node = mvs_graph_node(fuse->graph, user);
+    if (fuse->values[user].kind != MVS_VALUE_CONCAT) continue;
+    for (int i = 0; i < node->input_count; i++) {
+      if (fuse->values[node->inputs[i]].root == id) return true;
+    }
+  }
+  return false;
+}
+
 static bool is_taken(const mvs_fuse *fuse, mvs_id id) {
   const mvs_results *results = mvs_graph_results(fuse->graph);
   for (size_t i = 0; i < results->count; i++) {
@@ -164,7 +177,7 @@ static bool is_taken(const mvs_fuse *fuse, mvs_id id) {
       if (fuse->values[kernel->leaves.items[i]].root == id) return true;
     }
   }
-  return false;
+  return is_part(fuse, id);
 }
 
 /* Results of a reduction that only the work after it takes need no place. */

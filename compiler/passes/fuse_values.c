@@ -1,9 +1,6 @@
 /* fuse_values.c: what each node is to fusion, and which values must lie in memory. */
 #include "compiler/passes/fuse.h"
 
-/* Pieces into which an inner concat may cut a row: each is unrolled in the kernel. */
-#define MOST_PIECES 8
-
 static const mvs_node *node_of(const mvs_fuse *fuse, mvs_id id) {
   return mvs_graph_node(fuse->graph, id);
 }
@@ -126,7 +123,22 @@ static bool reduces_last_axis(const mvs_fuse *fuse, const mvs_node *node) {
   return node->attr.axes.mask == 1u << last && !type->dims[last].per_batch;
 }
 
-static int64_t greatest_divisor(int64_t a, int64_t b) {
+bool mvs_reduces_nothing(const mvs_graph *graph, const mvs_node *node) {
+  const mvs_type *type = mvs_graph_type(graph, node->inputs[0]);
+  if (node->op != MVS_OP_sum && node->op != MVS_OP_max_over) return false;
+  for (int i = 0; i < type->rank; i++) {
+    if ((node->attr.axes.mask >> i & 1) && moves(type->dims[i])) return false;
+  }
+  return true;
+}
+
+int64_t mvs_type_last_extent(const mvs_type *type) {
+  return type->rank == 0 || type->dims[type->rank - 1].per_batch
+             ? 1
+             : type->dims[type->rank - 1].size;
+}
+
+int64_t mvs_common_divisor(int64_t a, int64_t b) {
   while (b != 0) {
     int64_t rest = a % b;
     a = b;
@@ -143,9 +155,9 @@ static bool concat_fits_inside(const mvs_fuse *fuse, const mvs_node *node) {
   int64_t piece = node->type.dims[last].size;
   for (int i = 0; i < node->input_count; i++) {
     const mvs_type *part = mvs_graph_type(fuse->graph, node->inputs[i]);
-    piece = greatest_divisor(piece, part->dims[last].size);
+    piece = mvs_common_divisor(piece, part->dims[last].size);
   }
-  return node->type.dims[last].size / piece <= MOST_PIECES;
+  return node->type.dims[last].size / piece <= MVS_MOST_PIECES;
 }
 
 /* It should be inside when kernels read it per element, or when a part needs the whole row. */
@@ -180,6 +192,7 @@ static mvs_value_kind kind_of(const mvs_fuse *fuse, mvs_id id, bool read_by_elem
     case MVS_OP_sum:
     case MVS_OP_max_over:
     case MVS_OP_inv_rms:
+      if (mvs_reduces_nothing(fuse->graph, node)) return MVS_VALUE_ELEMENT;
       return reduces_last_axis(fuse, node) ? MVS_VALUE_ROW : MVS_VALUE_COLUMN;
     case MVS_OP_segment_sum:
     case MVS_OP_segment_mean:
@@ -254,6 +267,7 @@ static void find_kinds(mvs_fuse *fuse) {
     mvs_value *value = &fuse->values[id];
     value->root = id;
     value->kernel = -1;
+    value->grain = mvs_type_last_extent(mvs_graph_type(fuse->graph, id));
     if (value->uses == 0) continue;
     value->kind = kind_of(fuse, id, read[id]);
     value->rows = first_rows(fuse, id);
@@ -283,6 +297,8 @@ static void store_what_must_be(mvs_fuse *fuse) {
     if (kind == MVS_VALUE_UNUSED) continue;
     bool heavy = mvs_ops[node->op].op_class == MVS_CLASS_HEAVY;
     if (heavy || kind == MVS_VALUE_ALIAS || kind == MVS_VALUE_CONCAT) store_inputs(fuse, node);
+    /* Its border cuts the kernel's space, which others in that kernel would not stand. */
+    if (node->op == MVS_OP_pad) mvs_fuse_store(fuse, id);
   }
   for (mvs_id id = 0; id < fuse->size; id++) {
     const mvs_node *node = node_of(fuse, id);

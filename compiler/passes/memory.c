@@ -318,6 +318,12 @@ static void want_results(mvs_graph_layout *g) {
     if (target.place.buffer == UINT32_MAX) continue;
     mvs_layout_want(g, results->items[i].id, target);
   }
+  for (size_t i = 0; g->inside && i < g->inside->extras.count; i++) {
+    const mvs_extra_output *extra = &g->inside->extras.items[i];
+    mvs_target target = {MVS_TARGET_FINAL, extra->place, MVS_NONE, MVS_NONE};
+    mvs_layout_want(g, results->items[g->inside->region->carried_count + extra->output].id,
+                    target);
+  }
 }
 
 static void place_aliases(mvs_graph_layout *g) {

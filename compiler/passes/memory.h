@@ -40,6 +40,12 @@ typedef struct mvs_copy {
   mvs_target target;
 } mvs_copy;
 
+/* A second place of a stacked output, per layer, inside. */
+typedef struct mvs_extra_output {
+  uint32_t output;
+  mvs_place place;
+} mvs_extra_output;
+
 /* What a region's parts are placed as; indices as in the region. */
 typedef struct mvs_region_layout {
   mvs_id node; /* in the outer graph */
@@ -52,6 +58,7 @@ typedef struct mvs_region_layout {
   mvs_place *outputs; /* stored there; buffer UINT32_MAX: nobody wants it */
   int64_t *distances; /* per stacked output: longest read, 0: none */
   int *shares;        /* per stacked output: the carried value whose buffer it has, -1 */
+  MVS_LIST(mvs_extra_output) extras; /* stacked outputs that are stored once more */
 } mvs_region_layout;
 
 typedef struct mvs_layout {

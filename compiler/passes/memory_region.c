@@ -123,12 +123,13 @@ static mvs_place stack_buffer(mvs_graph_layout *g, mvs_region_layout *r, uint32_
   return mvs_place_slot(buffer, type, r->region->reverse ? 0 : distance);
 }
 
-/* A result of the graph that can be the output's buffer: it then leaves the list of targets. */
+/* The next result of the graph that the output is; it leaves the list of targets. */
 static bool take_final(mvs_graph_layout *g, mvs_id get, mvs_place *place) {
   mvs_target_list *targets = &g->targets[get];
   for (size_t i = 0; i < targets->count; i++) {
-    if (targets->items[i].kind != MVS_TARGET_FINAL || targets->items[i].place.per_layer)
+    if (targets->items[i].kind != MVS_TARGET_FINAL || targets->items[i].place.per_layer) {
       continue;
+    }
     *place = targets->items[i].place;
     for (size_t k = i + 1; k < targets->count; k++) targets->items[k - 1] = targets->items[k];
     targets->count--;
@@ -137,26 +138,36 @@ static bool take_final(mvs_graph_layout *g, mvs_id get, mvs_place *place) {
   return false;
 }
 
+/* The slots of a carried value that hold the output anyway. */
+static mvs_place shared_place(const mvs_region_layout *r, uint32_t output,
+                              const mvs_type *slot) {
+  size_t share = (size_t)r->shares[output];
+  mvs_id inner = body_result(r, r->region->carried_count + output);
+  bool result = r->body->roots[body_result(r, share)] == r->body->roots[inner];
+  int64_t shift = result ? result_shift(r->region) : argument_shift(r->region);
+  return mvs_place_slot(r->carried[share], slot, shift);
+}
+
+/* Results of the function are stored layer by layer, too: a whole stack could not be copied,
+ * for its layers lie further apart the larger the batch. */
 static void place_output(mvs_graph_layout *g, mvs_region_layout *r, uint32_t output,
                          mvs_id get) {
-  mvs_place *outer = &g->schedule->places[get];
+  mvs_place *outer = &g->schedule->places[get], final;
   const mvs_type *type = mvs_graph_type(g->graph, get);
   mvs_id inner = body_result(r, r->region->carried_count + output);
   const mvs_type *slot = mvs_graph_type(r->region->body, inner);
   if (r->distances[output] == 0 && take_final(g, get, outer)) {
     r->outputs[output] = mvs_place_slot(outer->buffer, slot, 0);
     r->shares[output] = -1;
-    return;
-  }
-  int share = r->shares[output];
-  if (share < 0) {
-    r->outputs[output] = stack_buffer(g, r, output);
   } else {
-    bool result = r->body->roots[body_result(r, (size_t)share)] == r->body->roots[inner];
-    int64_t shift = result ? result_shift(r->region) : argument_shift(r->region);
-    r->outputs[output] = mvs_place_slot(r->carried[share], slot, shift);
+    bool shared = r->shares[output] >= 0;
+    r->outputs[output] = shared ? shared_place(r, output, slot) : stack_buffer(g, r, output);
+    *outer = mvs_place_slot(r->outputs[output].buffer, type, r->outputs[output].shift);
   }
-  *outer = mvs_place_slot(r->outputs[output].buffer, type, r->outputs[output].shift);
+  while (take_final(g, get, &final)) {
+    mvs_extra_output extra = {output, mvs_place_slot(final.buffer, slot, 0)};
+    MVS_PUSH(g->layout->arena, &r->extras, extra);
+  }
 }
 
 mvs_status mvs_region_result(mvs_graph_layout *g, mvs_id get) {

@@ -2,6 +2,7 @@
  * schedule or memory; codegen relies on all of them. */
 #include <inttypes.h>
 
+#include "compiler/passes/fuse.h"
 #include "compiler/passes/memory.h"
 
 #define MOST_OPERANDS 64
@@ -168,6 +169,7 @@ static bool reduces_as_it_should(check *c) {
       const mvs_node *node = node_of(c, nest->interior.items[i]);
       bool reduce = mvs_ops[node->op].op_class == MVS_CLASS_REDUCE;
       if (!reduce && !is_segment_sum(node->op)) continue;
+      if (mvs_reduces_nothing(c->graph, node)) continue;
       if (is_segment_sum(node->op) != (columns && nest->by_segment)) {
         return fail_at(c, nest->interior.items[i]);
       }
