@@ -21,4 +21,17 @@ typedef struct mvs_build {
 mvs_status mvs_build_program(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
                              const mvs_plan *plan, mvs_build **out);
 
+/* One planned module of several that share parameters: the model for one value of a let. */
+typedef struct mvs_build_part {
+  const char *value; /* as written; NULL when there is one part */
+  const mvs_module *module;
+  const mvs_plan *plan;
+} mvs_build_part;
+
+/* The same for several specialisations of one model, whose parameters must be equal one by one.
+ * Kernels, and functions that come out equal in all parts, stand in the program once.
+ * let : the name of what differs; NULL when there is one part */
+mvs_status mvs_build_parts(mvs_arena *arena, mvs_diag *diag, const char *let,
+                           const mvs_build_part *parts, size_t count, mvs_build **out);
+
 #endif

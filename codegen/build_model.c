@@ -132,6 +132,27 @@ static int64_t tokens_of(const mvs_module *module) {
   return most;
 }
 
+/* Lists the inputs; returns how many there are. */
+static size_t model_inputs(mvs_arena *arena, const mvs_module *module,
+                           Mvs__ModelInput ***out) {
+  *out = MVS_ARRAY(arena, module->inputs.count + 1, Mvs__ModelInput *);
+  for (size_t i = 0; i < module->inputs.count; i++) {
+    (*out)[i] = model_input(arena, &module->inputs.items[i]);
+  }
+  return module->inputs.count;
+}
+
+void mvs_tables_specialisation(mvs_arena *arena, const char *value, const mvs_module *module,
+                               mvs_program *program) {
+  Mvs__Specialisation *out = MVS_NEW(arena, Mvs__Specialisation);
+  mvs__specialisation__init(out);
+  out->value = text(arena, value);
+  out->tokens = tokens_of(module);
+  out->settings = model_settings(arena, &module->settings);
+  out->n_inputs = model_inputs(arena, module, &out->inputs);
+  program->specialisations[program->n_specialisations++] = out;
+}
+
 mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
                             mvs_program *program) {
   program->model = text(arena, module->name);
@@ -140,9 +161,6 @@ mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *
   program->output = text(arena, module->output_name);
   program->tokens = tokens_of(module);
   program->settings = model_settings(arena, &module->settings);
-  program->inputs = MVS_ARRAY(arena, module->inputs.count + 1, Mvs__ModelInput *);
-  for (size_t i = 0; i < module->inputs.count; i++) {
-    program->inputs[program->n_inputs++] = model_input(arena, &module->inputs.items[i]);
-  }
+  program->n_inputs = model_inputs(arena, module, &program->inputs);
   return add_params(arena, diag, module, program);
 }

@@ -266,22 +266,88 @@ static mvs_status fill_function(tables *t, const mvs_function_plan *plan, Mvs__F
   return MVS_OK;
 }
 
-mvs_status mvs_build_program(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
-                             const mvs_plan *plan, mvs_build **out) {
+/* --- specialisations --- */
+
+static mvs_status fill_part(tables *t, const mvs_build_part *part, int32_t specialisation,
+                            mvs_program *program) {
+  for (size_t i = 0; i < part->plan->functions.count; i++) {
+    Mvs__Function **function = &program->functions[program->n_functions];
+    MVS_TRY(fill_function(t, &part->plan->functions.items[i], function));
+    (*function)->specialisation = specialisation;
+    program->n_functions++;
+  }
+  return MVS_OK;
+}
+
+/* True when two functions differ in no more than their specialisation. */
+static bool same_function(mvs_arena *arena, const Mvs__Function *a, const Mvs__Function *b) {
+  Mvs__Function left = *a, right = *b;
+  left.specialisation = right.specialisation = 0;
+  size_t size = mvs__function__get_packed_size(&left);
+  if (strcmp(a->name, b->name) != 0 || size != mvs__function__get_packed_size(&right)) {
+    return false;
+  }
+  uint8_t *bytes = mvs_arena_alloc(arena, 2 * size);
+  mvs__function__pack(&left, bytes);
+  mvs__function__pack(&right, bytes + size);
+  return memcmp(bytes, bytes + size, size) == 0;
+}
+
+/* Functions that came out equal in all parts (those over flat buffers) stand once. */
+static void merge_functions(mvs_arena *arena, mvs_program *program, size_t parts) {
+  size_t kept = 0, count = program->n_functions;
+  for (size_t i = 0; i < count; i++) {
+    Mvs__Function *function = program->functions[i];
+    if (!function) continue;
+    size_t same = 1;
+    for (size_t k = i + 1; k < count; k++) {
+      Mvs__Function *other = program->functions[k];
+      same += other && same_function(arena, function, other);
+    }
+    for (size_t k = i + 1; same == parts && k < count; k++) {
+      Mvs__Function *other = program->functions[k];
+      if (other && same_function(arena, function, other)) program->functions[k] = NULL;
+    }
+    if (same == parts) function->specialisation = -1;
+    program->functions[kept++] = function;
+  }
+  program->n_functions = kept;
+}
+
+static size_t function_count(const mvs_build_part *parts, size_t count) {
+  size_t sum = 0;
+  for (size_t i = 0; i < count; i++) sum += parts[i].plan->functions.count;
+  return sum;
+}
+
+mvs_status mvs_build_parts(mvs_arena *arena, mvs_diag *diag, const char *let,
+                           const mvs_build_part *parts, size_t count, mvs_build **out) {
   *out = NULL;
   mvs_build *build = MVS_NEW(arena, mvs_build);
   mvs_program *program = build->program = MVS_NEW(arena, mvs_program);
   mvs__program__init(program);
   tables t = {.arena = arena, .diag = diag, .build = build};
-  MVS_TRY(mvs_tables_model(arena, diag, module, program));
-  program->functions = MVS_ARRAY(arena, plan->functions.count + 1, Mvs__Function *);
-  for (size_t i = 0; i < plan->functions.count; i++) {
-    Mvs__Function **function = &program->functions[program->n_functions];
-    MVS_TRY(fill_function(&t, &plan->functions.items[i], function));
-    program->n_functions++;
+  MVS_TRY(mvs_tables_model(arena, diag, parts[0].module, program));
+  program->functions = MVS_ARRAY(arena, function_count(parts, count) + 1, Mvs__Function *);
+  program->specialisations = MVS_ARRAY(arena, count, Mvs__Specialisation *);
+  for (size_t i = 0; i < count; i++) {
+    MVS_TRY(fill_part(&t, &parts[i], (int32_t)i, program));
+    if (count > 1) {
+      mvs_tables_specialisation(arena, parts[i].value, parts[i].module, program);
+    }
+  }
+  if (count > 1) {
+    program->specialised = text(&t, let);
+    merge_functions(arena, program, count);
   }
   program->kernels = t.records.items;
   program->n_kernels = t.records.count;
   *out = build;
   return MVS_OK;
+}
+
+mvs_status mvs_build_program(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
+                             const mvs_plan *plan, mvs_build **out) {
+  mvs_build_part part = {NULL, module, plan};
+  return mvs_build_parts(arena, diag, NULL, &part, 1, out);
 }

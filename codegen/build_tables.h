@@ -23,6 +23,9 @@ void mvs_kernel_cost(const mvs_kernel *kernel, mvs_cost *out);
 /* Fills model, inputs, params, flat_elements and settings. errors : MVS_ERR_LIMIT */
 mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
                             mvs_program *program);
+/* Adds what differs between specialisations. */
+void mvs_tables_specialisation(mvs_arena *arena, const char *value, const mvs_module *module,
+                               mvs_program *program);
 /* An extent of the tables. */
 Mvs__Extent *mvs_tables_extent(mvs_arena *arena, mvs_dim dim);
 

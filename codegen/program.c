@@ -114,7 +114,27 @@ static bool loop_ok(const Mvs__Function *function, size_t index, const mvs_progr
   return steps_ok(loop->steps, loop->n_steps, function, program);
 }
 
+static bool inputs_ok(Mvs__ModelInput *const *inputs, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (!dtype_known(inputs[i]->dtype)) return false;
+  }
+  return true;
+}
+
+static bool specialisation_ok(const Mvs__Specialisation *each, const mvs_program *program) {
+  if (!each->settings || each->n_inputs != program->n_inputs) return false;
+  for (size_t i = 0; i < each->n_inputs; i++) {
+    if (strcmp(each->inputs[i]->name, program->inputs[i]->name) != 0) return false;
+  }
+  return inputs_ok(each->inputs, each->n_inputs);
+}
+
 static bool function_ok(const Mvs__Function *function, const mvs_program *program) {
+  int64_t specialisations =
+      program->n_specialisations ? (int64_t)program->n_specialisations : 1;
+  if (function->specialisation < -1 || function->specialisation >= specialisations) {
+    return false;
+  }
   for (size_t i = 0; i < function->n_buffers; i++) {
     if (!buffer_ok(function->buffers[i], function, program)) return false;
   }
@@ -166,8 +186,13 @@ static const char *check_program(const mvs_program *program) {
   for (size_t i = 0; i < program->n_params; i++) {
     if (!param_ok(program->params[i], program)) return "the program has a malformed parameter";
   }
-  for (size_t i = 0; i < program->n_inputs; i++) {
-    if (!dtype_known(program->inputs[i]->dtype)) return "the program has a malformed input";
+  if (!inputs_ok(program->inputs, program->n_inputs)) {
+    return "the program has a malformed input";
+  }
+  for (size_t i = 0; i < program->n_specialisations; i++) {
+    if (!specialisation_ok(program->specialisations[i], program)) {
+      return "the program has a malformed specialisation";
+    }
   }
   for (size_t i = 0; i < program->n_kernels; i++) {
     if (!kernel_ok(program->kernels[i], program)) return "the program has a malformed kernel";

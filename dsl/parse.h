@@ -31,12 +31,18 @@ typedef struct mvs_unit {
   const mvs_block *model, *train, *sample; /* train and sample may be NULL */
   mvs_expr *residual;                      /* override of the model's residual line, or NULL */
   const char *residual_origin; /* "command line", "file.mvs:2" or NULL: for --explain */
+  const mvs_stmt *varied; /* the let to which an override gives several values (its value is a
+                             tuple, where the file has none), or NULL */
 } mvs_unit;
 
 /* Reads `path` and all that it uses and resolves them into one unit.
  * errors : MVS_ERR_IO, MVS_ERR_SYNTAX, MVS_ERR_NAME, MVS_ERR_LIMIT */
 mvs_status mvs_load_unit(mvs_arena *session, mvs_diag *diag, const char *path,
                          const mvs_override *overrides, size_t override_count, mvs_unit **out);
+/* The number of specialisations that a unit stands for: values of `varied`, 1 without it. */
+size_t mvs_unit_specialisations(const mvs_unit *unit);
+/* The unit with one of these values alone; the unit itself where there is no `varied`. */
+const mvs_unit *mvs_unit_specialise(mvs_arena *session, const mvs_unit *unit, size_t index);
 /* Prints a unit as an indented tree, for --emit ast. */
 void mvs_unit_dump(const mvs_unit *unit, mvs_text *out);
 

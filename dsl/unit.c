@@ -77,6 +77,18 @@ static mvs_expr *override_of(loader *load, frame *frames, const char *name) {
   return value;
 }
 
+/* An override by a tuple where the file has none: the model is wanted once per value. */
+static void take_varied(loader *load, const mvs_stmt *let) {
+  const mvs_stmt *other = load->unit->varied;
+  if (other) {
+    mvs_diag_error(load->diag, let->value->span, "'%s' has several values, and so has '%s'",
+                   let->names[0], other->names[0]);
+    mvs_diag_note(load->diag, other->value->span, "the values of '%s'", other->names[0]);
+    fail(load, MVS_ERR_LIMIT);
+  }
+  load->unit->varied = let;
+}
+
 static void place_let(loader *load, frame *frames, mvs_stmt *written) {
   const char *name = written->names[0];
   const mvs_stmt *first = mvs_table_get(load->lets, name);
@@ -96,6 +108,8 @@ static void place_let(loader *load, frame *frames, mvs_stmt *written) {
   if (value) placed->value = value;
   mvs_table_set(load->lets, name, placed);
   MVS_PUSH(load->session, &load->unit->lets, placed);
+  bool several = value && value->kind == MVS_EXPR_TUPLE;
+  if (several && written->value->kind != MVS_EXPR_TUPLE) take_varied(load, placed);
 }
 
 /* The name nearest to `name` among the lets from `begin` on. */
@@ -392,4 +406,26 @@ mvs_status mvs_load_unit(mvs_arena *session, mvs_diag *diag, const char *path,
   if (load->status == MVS_OK) check_overrides(load);
   if (load->status == MVS_OK) *out = load->unit;
   return load->status;
+}
+
+size_t mvs_unit_specialisations(const mvs_unit *unit) {
+  return unit->varied ? unit->varied->value->argument_count : 1;
+}
+
+const mvs_unit *mvs_unit_specialise(mvs_arena *session, const mvs_unit *unit, size_t index) {
+  if (!unit->varied) return unit;
+  mvs_unit *one = MVS_NEW(session, mvs_unit);
+  *one = *unit;
+  one->varied = NULL;
+  one->lets = (mvs_block){0};
+  for (size_t at = 0; at < unit->lets.count; at++) {
+    mvs_stmt *let = unit->lets.items[at];
+    if (let == unit->varied) {
+      let = MVS_NEW(session, mvs_stmt);
+      *let = *unit->varied;
+      let->value = unit->varied->value->arguments[index].value;
+    }
+    MVS_PUSH(session, &one->lets, let);
+  }
+  return one;
 }

@@ -125,7 +125,8 @@ static const struct option {
   const char *summary;
 } table[] = {
     {"-o", "OUT", read_output, "write an executable (or, with --emit, the text) to OUT"},
-    {"--set", "NAME=EXPR", read_set, "override a `let` of the model file"},
+    {"--set", "NAME=EXPR", read_set,
+     "override a `let` of the model file; A,B: compile it for both"},
     {"--residual", "EXPR", read_residual, "override the residual line: 'mvsplit(beta = 0.03)'"},
     {"--emit", "STAGE", read_emit, "print ast, graph, dot, plan, kernels, llvm or cuda"},
     {"--until", "PASS", read_until, "stop after a pass and print what it made"},

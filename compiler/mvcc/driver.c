@@ -9,23 +9,61 @@ mvs_status mvs_driver_load(mvs_driver *driver) {
                        options->overrides.count, &driver->unit);
 }
 
-mvs_status mvs_driver_passes(mvs_driver *driver) {
-  mvs_compilation *compilation = &driver->compilation;
-  const char *until = driver->options->until;
-  driver->explain = mvs_text_new(driver->graphs);
-  *compilation =
+/* The text of one value, as it was written. */
+static const char *value_text(mvs_arena *arena, mvs_span span) {
+  return mvs_arena_copy(arena, span.source->text + span.begin, span.end - span.begin);
+}
+
+static mvs_status lower_each(mvs_driver *driver, size_t index) {
+  mvs_specialisation *each = &driver->specialisations[index];
+  const mvs_unit *unit = mvs_unit_specialise(driver->session, driver->unit, index);
+  each->explain = mvs_text_new(driver->graphs);
+  if (driver->unit->varied) {
+    const mvs_argument *value = &driver->unit->varied->value->arguments[index];
+    each->value = value_text(driver->session, value->value->span);
+  }
+  each->compilation =
       (mvs_compilation){.arena = driver->graphs,
                         .diag = driver->diag,
-                        .explain = driver->options->explain ? &driver->explain : NULL};
-  MVS_TRY(mvs_lower(driver->graphs, driver->diag, driver->unit, &compilation->module));
+                        .explain = driver->options->explain ? &each->explain : NULL};
+  return mvs_lower(driver->graphs, driver->diag, unit, &each->compilation.module);
+}
+
+mvs_status mvs_driver_passes(mvs_driver *driver) {
+  const char *until = driver->options->until;
+  size_t count = mvs_unit_specialisations(driver->unit);
+  driver->specialisations = MVS_ARRAY(driver->graphs, count, mvs_specialisation);
+  driver->specialisation_count = count;
+  for (size_t i = 0; i < count; i++) MVS_TRY(lower_each(driver, i));
+  MVS_TRY(mvs_driver_agree(driver));
   if (until && strcmp(until, "lower") == 0) return MVS_OK;
-  return mvs_pipeline_run(compilation, until);
+  for (size_t i = 0; i < count; i++) {
+    MVS_TRY(mvs_pipeline_run(&driver->specialisations[i].compilation, until));
+  }
+  return MVS_OK;
+}
+
+void mvs_driver_head(const mvs_driver *driver, const mvs_specialisation *each, mvs_text *out) {
+  if (!each->value) return;
+  mvs_text_addf(out, "# with %s = %s\n", driver->unit->varied->names[0], each->value);
+}
+
+bool mvs_driver_planned(const mvs_driver *driver) {
+  if (driver->specialisation_count == 0) return false;
+  const mvs_compilation *compilation = &driver->specialisations[0].compilation;
+  return compilation->plan && compilation->facts & MVS_FACT_LAID_OUT;
 }
 
 mvs_status mvs_driver_build(mvs_driver *driver) {
-  mvs_compilation *compilation = &driver->compilation;
-  MVS_TRY(mvs_build_program(driver->graphs, driver->diag, compilation->module,
-                            compilation->plan, &driver->build));
+  size_t count = driver->specialisation_count;
+  mvs_build_part *parts = MVS_ARRAY(driver->graphs, count, mvs_build_part);
+  for (size_t i = 0; i < count; i++) {
+    const mvs_specialisation *each = &driver->specialisations[i];
+    parts[i] = (mvs_build_part){each->value, each->compilation.module, each->compilation.plan};
+  }
+  const mvs_stmt *varied = driver->unit->varied;
+  MVS_TRY(mvs_build_parts(driver->graphs, driver->diag, varied ? varied->names[0] : NULL, parts,
+                          count, &driver->build));
   mvs_text text = mvs_text_new(driver->graphs);
   mvs_driver_explain(driver, &text);
   driver->build->program->explain = (char *)mvs_text_string(&text);
@@ -41,7 +79,7 @@ mvs_status mvs_driver_gpu(mvs_driver *driver) {
 
 /* --- explaining --- */
 
-static const char *init_text(mvs_arena *arena, const mvs_init *init) {
+const char *mvs_driver_init_text(mvs_arena *arena, const mvs_init *init) {
   switch (init->kind) {
     case MVS_INIT_CONSTANT:
       return mvs_arena_format(arena, "%g", init->value);
@@ -58,20 +96,27 @@ static void explain_params(const mvs_module *module, mvs_text *out) {
     const mvs_param *param = &module->params.items[i];
     mvs_text_addf(out, "%s %s : ", param->trained ? "param" : "constant", param->name);
     mvs_type_text(&param->type, out);
-    mvs_text_addf(out, " = %s%s", init_text(out->home, &param->init),
+    mvs_text_addf(out, " = %s%s", mvs_driver_init_text(out->home, &param->init),
                   param->writer ? ", a writer" : "");
     if (param->init.origin) mvs_text_addf(out, ", from %s", param->init.origin);
     mvs_text_add(out, "\n");
   }
 }
 
-void mvs_driver_explain(const mvs_driver *driver, mvs_text *out) {
-  const mvs_module *module = driver->compilation.module;
+static void explain_each(const mvs_specialisation *each, mvs_text *out) {
+  const mvs_module *module = each->compilation.module;
   if (module->residual) {
     const char *origin = module->residual_origin ? module->residual_origin : "the model";
     mvs_text_addf(out, "residual %s, from %s\n", module->residual, origin);
   }
   explain_params(module, out);
-  mvs_text_add(out, mvs_text_string(&driver->explain));
-  if (driver->compilation.plan) mvs_plan_explain(driver->compilation.plan, out);
+  mvs_text_add(out, mvs_text_string(&each->explain));
+  if (each->compilation.plan) mvs_plan_explain(each->compilation.plan, out);
+}
+
+void mvs_driver_explain(const mvs_driver *driver, mvs_text *out) {
+  for (size_t i = 0; i < driver->specialisation_count; i++) {
+    mvs_driver_head(driver, &driver->specialisations[i], out);
+    explain_each(&driver->specialisations[i], out);
+  }
 }

@@ -1,4 +1,5 @@
-/* driver.h: one compilation from file to program, stage by stage.
+/* driver.h: from file to program, stage by stage. A model is compiled once, or once per value
+ * of the let that was given several; the program then holds all of these specialisations.
  * Owner: the caller owns both arenas; graphs may be freed once a program was written. */
 #ifndef MVS_MVCC_DRIVER_H
 #define MVS_MVCC_DRIVER_H
@@ -6,21 +7,38 @@
 #include "codegen/build.h"
 #include "compiler/mvcc/command_line.h"
 
+/* The compilation for one value. */
+typedef struct mvs_specialisation {
+  const char *value; /* as written; NULL when the model is compiled once */
+  mvs_compilation compilation;
+  mvs_text explain;
+} mvs_specialisation;
+
 typedef struct mvs_driver {
   mvs_arena *session; /* sources, tree, diagnostics */
   mvs_arena *graphs;  /* everything after the tree */
   mvs_diag *diag;
   const mvs_command_line *options;
   mvs_unit *unit;
-  mvs_compilation compilation;
+  mvs_specialisation *specialisations;
+  size_t specialisation_count; /* 0 before the passes */
   mvs_build *build;
-  mvs_text explain;
 } mvs_driver;
 
 /* Parses the file and what it uses. */
 mvs_status mvs_driver_load(mvs_driver *driver);
 /* Lowers and runs the passes, up to options->until. */
 mvs_status mvs_driver_passes(mvs_driver *driver);
+/* Checks that lowered specialisations have the same parameters and inputs, so that they can
+ * share weights and options. errors : MVS_ERR_SHAPE, naming the first that depends on the value
+ */
+mvs_status mvs_driver_agree(const mvs_driver *driver);
+/* Writes which specialisation follows; nothing where there is one. */
+void mvs_driver_head(const mvs_driver *driver, const mvs_specialisation *each, mvs_text *out);
+/* How a parameter starts, as --explain says it: "normal(0.02)". */
+const char *mvs_driver_init_text(mvs_arena *arena, const mvs_init *init);
+/* True when every pass has run. */
+bool mvs_driver_planned(const mvs_driver *driver);
 /* Builds kernels and tables from the finished plan. */
 mvs_status mvs_driver_build(mvs_driver *driver);
 /* Prints CUDA texts and cubins where --gpu asks for them. */

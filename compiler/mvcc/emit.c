@@ -37,28 +37,28 @@ static mvs_status emit_code(mvs_driver *driver, mvs_emit_stage stage, mvs_text *
   return MVS_OK;
 }
 
+/* Stages that show each specialisation. */
+static void emit_each(const mvs_specialisation *each, mvs_emit_stage stage, mvs_text *out) {
+  const mvs_compilation *compilation = &each->compilation;
+  if (stage == MVS_EMIT_GRAPH) mvs_module_dump(compilation->module, out);
+  if (stage == MVS_EMIT_DOT) emit_dot(compilation->module, out);
+  if (stage == MVS_EMIT_PLAN && compilation->plan) mvs_plan_dump(compilation->plan, out);
+}
+
 mvs_status mvs_driver_emit(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out) {
-  const mvs_compilation *compilation = &driver->compilation;
-  bool planned = compilation->plan && compilation->facts & MVS_FACT_LAID_OUT;
-  if (stage >= MVS_EMIT_KERNELS && !planned) {
-    mvs_diag_error(driver->diag, (mvs_span){0},
-                   "kernels exist only after the last pass: leave --until away");
-    return MVS_ERR_NAME;
+  if (stage == MVS_EMIT_AST) {
+    mvs_unit_dump(driver->unit, out);
+    return MVS_OK;
   }
-  switch (stage) {
-    case MVS_EMIT_AST:
-      mvs_unit_dump(driver->unit, out);
-      return MVS_OK;
-    case MVS_EMIT_GRAPH:
-      mvs_module_dump(compilation->module, out);
-      return MVS_OK;
-    case MVS_EMIT_DOT:
-      emit_dot(compilation->module, out);
-      return MVS_OK;
-    case MVS_EMIT_PLAN:
-      if (compilation->plan) mvs_plan_dump(compilation->plan, out);
-      return MVS_OK;
-    default:
-      return emit_code(driver, stage, out);
+  if (stage < MVS_EMIT_KERNELS) {
+    for (size_t i = 0; i < driver->specialisation_count; i++) {
+      mvs_driver_head(driver, &driver->specialisations[i], out);
+      emit_each(&driver->specialisations[i], stage, out);
+    }
+    return MVS_OK;
   }
+  if (mvs_driver_planned(driver)) return emit_code(driver, stage, out);
+  mvs_diag_error(driver->diag, (mvs_span){0},
+                 "kernels exist only after the last pass: leave --until away");
+  return MVS_ERR_NAME;
 }

@@ -54,7 +54,7 @@ static mvs_emit_stage stage_of(const mvs_driver *driver) {
   if (driver->options->emit != MVS_EMIT_NONE || !driver->options->until) {
     return driver->options->emit;
   }
-  return driver->compilation.plan ? MVS_EMIT_PLAN : MVS_EMIT_GRAPH;
+  return driver->specialisations[0].compilation.plan ? MVS_EMIT_PLAN : MVS_EMIT_GRAPH;
 }
 
 static mvs_status explain(mvs_driver *driver, FILE *stream) {
