@@ -3,6 +3,7 @@
 #include "runtime/inputs.h"
 #include "runtime/memory.h"
 #include "runtime/output_tensors.h"
+#include "runtime/specialise.h"
 #include "runtime/weights.h"
 
 static const mvs_option_row eval_rows[] = {
@@ -22,6 +23,7 @@ static mvs_status eval_open(mvs_session *session, const mvs_safetensors *file,
                             const char *out) {
   static const char *const functions[] = {"forward", NULL};
   const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
+  MVS_TRY(mvs_specialise_by_file(session, file, prefix));
   const Mvs__Function *forward = mvs_program_function(session->program, "forward");
   mvs_memory_use use = {.functions = functions};
   mvs_recompute recompute;

@@ -5,6 +5,7 @@
 #include "runtime/inputs.h"
 #include "runtime/memory.h"
 #include "runtime/output_tensors.h"
+#include "runtime/specialise.h"
 #include "runtime/training.h"
 #include "runtime/weights.h"
 
@@ -71,6 +72,7 @@ static mvs_status grad_open(mvs_session *session, const mvs_safetensors *file,
                             const char *out) {
   static const char *const functions[] = {"grad", "sum_squares", NULL};
   const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
+  MVS_TRY(mvs_specialise_by_file(session, file, prefix));
   const Mvs__Function *grad = mvs_program_function(session->program, "grad");
   mvs_memory_use use = {.functions = functions, .gradient_flats = 1};
   mvs_recompute recompute;

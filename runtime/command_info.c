@@ -5,6 +5,7 @@
 #include "runtime/commands.h"
 #include "runtime/memory.h"
 #include "runtime/params.h"
+#include "runtime/specialise.h"
 #include "runtime/training.h"
 
 static const mvs_option_row info_rows[] = {
@@ -76,20 +77,27 @@ static void print_memory_row(mvs_session *session, const char *what, int64_t kep
          mvs_bytes_text(session->arena, redone));
 }
 
-/* Both plans side by side; sizes are computed, no memory is taken. */
-static mvs_status print_training_memory(mvs_session *session) {
+/* Plans training for the batch that the options give. */
+static mvs_status plan_training(mvs_session *session, mvs_training_settings *settings,
+                                mvs_memory *kept, mvs_memory *redone) {
   const Mvs__Settings *model = session->program->settings;
-  mvs_training_settings settings = {
+  *settings = (mvs_training_settings){
       .batch = mvs_option_integer(session->options, "batch", model->batch)};
-  settings.micro_batch = mvs_option_integer(session->options, "micro-batch", settings.batch);
+  settings->micro_batch = mvs_option_integer(session->options, "micro-batch", settings->batch);
   mvs_memory_use use = {.functions = mvs_training_functions,
-                        .batch = settings.micro_batch,
-                        .gradient_flats = mvs_training_gradient_flats(&settings),
+                        .batch = settings->micro_batch,
+                        .gradient_flats = mvs_training_gradient_flats(settings),
                         .optimizer_flats = 2,
                         .average_flats = model->ema > 0};
+  MVS_TRY(mvs_memory_plan(session, &use, MVS_RECOMPUTE_NONE, kept));
+  return mvs_memory_plan(session, &use, MVS_RECOMPUTE_BLOCK, redone);
+}
+
+/* Both plans side by side; sizes are computed, no memory is taken. */
+static mvs_status print_training_memory(mvs_session *session) {
+  mvs_training_settings settings;
   mvs_memory kept, redone;
-  MVS_TRY(mvs_memory_plan(session, &use, MVS_RECOMPUTE_NONE, &kept));
-  MVS_TRY(mvs_memory_plan(session, &use, MVS_RECOMPUTE_BLOCK, &redone));
+  MVS_TRY(plan_training(session, &settings, &kept, &redone));
   printf("memory to train with %" PRId64 " samples at a time (--recompute)\n",
          settings.micro_batch);
   printf("  %-22s %12s %12s\n", "", "none", "block");
@@ -100,6 +108,44 @@ static mvs_status print_training_memory(mvs_session *session) {
   print_memory_row(session, "activations", kept.temporaries, redone.temporaries);
   print_memory_row(session, "inputs", kept.tensors, redone.tensors);
   print_memory_row(session, "total", kept.total, redone.total);
+  return MVS_OK;
+}
+
+static mvs_status print_specialisation(mvs_session *session, size_t index) {
+  const Mvs__Specialisation *each = session->whole->specialisations[index];
+  mvs_training_settings settings;
+  mvs_memory kept, redone;
+  mvs_session_specialise(session, index);
+  const Mvs__Function *forward = mvs_program_function(session->program, "forward");
+  double flops = mvs_function_flops(session->program, forward, 2) -
+                 mvs_function_flops(session->program, forward, 1);
+  printf("  %-12s %8" PRId64 " %14s", each->value, each->tokens,
+         flops_text(session->arena, flops));
+  if (mvs_program_function(session->program, "grad")) {
+    MVS_TRY(plan_training(session, &settings, &kept, &redone));
+    printf(" %12s %12s", mvs_bytes_text(session->arena, kept.total),
+           mvs_bytes_text(session->arena, redone.total));
+  }
+  for (size_t at = 0; at < each->n_inputs; at++) {
+    const Mvs__ModelInput *input = each->inputs[at];
+    printf("  %s %s", input->name,
+           mvs_shape_text(session->arena, (int)input->n_shape, input->shape));
+  }
+  printf("\n");
+  return MVS_OK;
+}
+
+static mvs_status print_specialisations(mvs_session *session) {
+  size_t count = mvs_specialisation_count(session);
+  if (count == 1) return MVS_OK;
+  bool trains = mvs_program_function(session->program, "grad");
+  printf(
+      "specialised for %zu values of %s; tensors choose one by their shapes, else the first\n",
+      count, session->whole->specialised);
+  printf("  %-12s %8s %14s", session->whole->specialised, "tokens", "forward");
+  printf(trains ? " %12s %12s  inputs\n" : "  inputs\n", "train, none", "block");
+  for (size_t at = 0; at < count; at++) MVS_TRY(print_specialisation(session, at));
+  mvs_session_specialise(session, 0);
   return MVS_OK;
 }
 
@@ -127,6 +173,7 @@ static void print_kernels(const mvs_program *program) {
 static mvs_status run(mvs_session *session) {
   print_model(session);
   print_work(session);
+  MVS_TRY(print_specialisations(session));
   if (mvs_program_function(session->program, "grad")) {
     MVS_TRY(print_training_memory(session));
     print_settings(session);

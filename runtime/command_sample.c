@@ -10,6 +10,7 @@
 #include "runtime/png.h"
 #include "runtime/random.h"
 #include "runtime/sampler.h"
+#include "runtime/specialise.h"
 #include "runtime/weights.h"
 
 #define COUNT(list)     (sizeof(list) / sizeof((list)[0]))
@@ -381,14 +382,48 @@ static mvs_status prepare_weights(request *ask) {
   return MVS_OK;
 }
 
+/* --- which specialisation --- */
+
+/* What is given for one conditioning input: its own file, and the unconditional one. */
+static mvs_status give_condition(mvs_session *session, const Mvs__ModelInput *input,
+                                 mvs_given_list *given) {
+  const char *path = mvs_option_text(session->options, input->name, NULL);
+  const char *absent = mvs_option_text(session->options, "uncond", NULL);
+  if (path) {
+    const char *name =
+        mvs_option_text(session->options, name_option(session, input), input->name);
+    MVS_TRY(mvs_given_add(session, given, path, name, input->name));
+  }
+  if (!absent) return MVS_OK;
+  const char *name = mvs_option_text(session->options, "uncond-name", input->name);
+  return mvs_given_add(session, given, absent, name, input->name);
+}
+
+static mvs_status specialise(mvs_session *session) {
+  const mvs_program *program = session->program;
+  const char *noise = mvs_option_text(session->options, "noise", NULL);
+  mvs_given_list given = {0};
+  for (size_t at = 0; at < program->n_inputs; at++) {
+    const Mvs__ModelInput *input = program->inputs[at];
+    if (!input->conditioning || is_label(input)) continue;
+    MVS_TRY(give_condition(session, input, &given));
+  }
+  if (noise)
+    MVS_TRY(mvs_given_add(session, &given, noise,
+                          mvs_option_text(session->options, "noise-name", "x1"),
+                          mvs_state_input(program)->name));
+  return mvs_specialise_by_given(session, &given);
+}
+
 static mvs_status run(mvs_session *session) {
-  const Mvs__Settings *model = session->program->settings;
   const char *weights, *noise = mvs_option_text(session->options, "noise", NULL);
   request ask = {.session = session};
   MVS_TRY(mvs_session_require(session, "weights", &weights));
   if (!mvs_state_input(session->program))
     return MVS_FAIL(session->diag, MVS_ERR_NAME, "model '%s' has no state to sample",
                     session->program->model);
+  MVS_TRY(specialise(session));
+  const Mvs__Settings *model = session->program->settings;
   MVS_TRY(check_out(&ask));
   ask.sampling.settings = (mvs_sampler_settings){
       .steps = mvs_option_integer(session->options, "steps", model->sample_steps),

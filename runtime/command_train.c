@@ -15,6 +15,7 @@
 #include "runtime/output_file.h"
 #include "runtime/progress.h"
 #include "runtime/run_folder.h"
+#include "runtime/specialise.h"
 #include "runtime/training.h"
 #include "runtime/weights.h"
 
@@ -176,10 +177,11 @@ static mvs_status settle_settings(run_state *run) {
 /* A fixed batch decides the batch size; --batch may only repeat it. */
 static mvs_status open_fixed(run_state *run, const char *path) {
   mvs_session *session = run->session;
-  const Mvs__Function *grad = mvs_program_function(session->program, "grad");
   const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
   int64_t batch;
   MVS_TRY(mvs_safetensors_open(session->arena, session->diag, path, &run->fixed));
+  MVS_TRY(mvs_specialise_by_file(session, run->fixed, prefix));
+  const Mvs__Function *grad = mvs_program_function(session->program, "grad");
   if (!grad) return MVS_OK; /* told by mvs_training_new */
   MVS_TRY(mvs_inputs_batch(session, grad, run->fixed, prefix, &batch));
   if (mvs_option_given(session->options, "batch") && run->settings.batch != batch)
@@ -202,7 +204,8 @@ static mvs_status open_data(run_state *run) {
   if (!name)
     return MVS_FAIL(session->diag, MVS_ERR_NAME,
                     "--data is missing: digits, or a folder of safetensors shards");
-  return mvs_data_open(session, name, &run->data);
+  MVS_TRY(mvs_data_open(session, name, &run->data));
+  return mvs_data_specialise(session, run->data);
 }
 
 static mvs_status choose_memory(run_state *run) {

@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include "runtime/specialise.h"
+
 /* splitmix64 (Steele, Lea, Flood 2014): a full-period generator whose state is a counter. */
 static uint64_t next_random(uint64_t *state) {
   uint64_t mixed = *state += 0x9E3779B97F4A7C15u;
@@ -49,12 +51,35 @@ mvs_status mvs_data_open(mvs_session *session, const char *name, mvs_data **out)
                   name);
 }
 
-mvs_status mvs_data_check(mvs_session *session, mvs_data *data) {
-  const mvs_program *program = session->program;
+static mvs_status check_inputs(const mvs_program *program, mvs_data *data, mvs_diag *diag) {
   for (size_t at = 0; at < program->n_inputs; at++) {
     const Mvs__ModelInput *input = program->inputs[at];
-    MVS_TRY(data->check(data, session->diag, input->conditioning ? input->name : "x0",
-                        input->dtype, (int)input->n_shape, input->shape));
+    MVS_TRY(data->check(data, diag, input->conditioning ? input->name : "x0", input->dtype,
+                        (int)input->n_shape, input->shape));
   }
   return MVS_OK;
+}
+
+mvs_status mvs_data_check(mvs_session *session, mvs_data *data) {
+  return check_inputs(session->program, data, session->diag);
+}
+
+/* Shapes are tried in silence; the words for none that fits are those for the first. */
+mvs_status mvs_data_specialise(mvs_session *session, mvs_data *data) {
+  size_t count = mvs_specialisation_count(session);
+  if (count == 1) return MVS_OK;
+  mvs_text values = mvs_text_new(session->arena);
+  for (size_t at = 0; at < count; at++) {
+    mvs_session_specialise(session, at);
+    mvs_status status = check_inputs(session->program, data, mvs_diag_new(session->arena));
+    bool told = mvs_diag_errors(session->diag) > 0; /* that a tensor is missing */
+    if (status == MVS_OK || told) return status;
+    if (status != MVS_ERR_SHAPE) return mvs_data_check(session, data);
+    mvs_text_addf(&values, at ? ", %s" : "%s", session->whole->specialisations[at]->value);
+  }
+  mvs_session_specialise(session, 0);
+  mvs_status status = mvs_data_check(session, data);
+  mvs_diag_hint(session->diag, "the program holds the model with %s = %s",
+                session->whole->specialised, mvs_text_string(&values));
+  return status;
 }

@@ -27,6 +27,9 @@ struct mvs_data {
 mvs_status mvs_data_open(mvs_session *session, const char *name, mvs_data **out);
 /* Checks x0 and every conditioning input of the program against a source. */
 mvs_status mvs_data_check(mvs_session *session, mvs_data *data);
+/* Takes the first specialisation of the program that fits the source. errors : as
+ * mvs_data_check */
+mvs_status mvs_data_specialise(mvs_session *session, mvs_data *data);
 /* The openers behind mvs_data_open. */
 mvs_status mvs_data_open_digits(mvs_session *session, mvs_data **out);
 /* The same for a folder or file of shards. */

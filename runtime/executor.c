@@ -45,6 +45,10 @@ void mvs_executor_free(mvs_executor *executor) {
   executor->block_bytes = executor->workspace_bytes = 0;
 }
 
+void mvs_executor_set_program(mvs_executor *executor, const mvs_program *program) {
+  executor->program = program;
+}
+
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads) {
   executor->params = params;
   executor->grads = grads;

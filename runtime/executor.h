@@ -23,6 +23,8 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
                                mvs_device *device);
 /* Gives its memory back. */
 void mvs_executor_free(mvs_executor *executor);
+/* Takes functions from another view of the program from now on; see specialise.h. */
+void mvs_executor_set_program(mvs_executor *executor, const mvs_program *program);
 /* Sets the flat buffers (f32, flat_elements each) that PARAM and GRAD buffers lie in. */
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads);
 /* From now on every launch is waited for and timed into `times` [n_kernels]; NULL ends it. */

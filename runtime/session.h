@@ -9,8 +9,9 @@
 #include "runtime/options.h"
 
 typedef struct mvs_session {
-  const mvs_program *program;
-  const char *name; /* how the program was called, for messages */
+  const mvs_program *program; /* one specialisation of it, see specialise.h */
+  const mvs_program *whole;   /* with all of them */
+  const char *name;           /* how the program was called, for messages */
   mvs_arena *arena;
   mvs_diag *diag;
   mvs_options *options;

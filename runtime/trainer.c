@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "runtime/commands.h"
+#include "runtime/specialise.h"
 
 #define EXIT_USAGE 2
 
@@ -109,7 +110,8 @@ int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
     fputs("out of memory\n", stderr);
     return 1;
   }
-  mvs_session session = {.program = program,
+  mvs_session session = {.program = mvs_specialisation_view(arena, program, 0),
+                         .whole = program,
                          .name = argc < 1 ? "trainer"
                                  : slash  ? slash + 1
                                           : argv[0],
