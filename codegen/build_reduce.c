@@ -126,8 +126,8 @@ static bool nothing_to_reduce(const mvs_node *node, const mvs_type *type) {
  * operand has only once. */
 static bool is_nest_reduction(const walker *w, const mvs_node *node, const mvs_type *type) {
   const mvs_nest_plan *plan = w->walk->plan;
-  if (w->walk->draft.nest_class != MVS_KERNEL_COLUMNS || type->rank != plan->space.rank ||
-      node->attr.axes.mask != plan->reduced_axes) {
+  if (w->walk->draft.nest_class != MVS_KERNEL_COLUMNS || plan->by_segment ||
+      type->rank != plan->space.rank || node->attr.axes.mask != plan->reduced_axes) {
     return false;
   }
   for (int i = 0; i < type->rank; i++) {
