@@ -1,0 +1,19 @@
+#!/bin/sh
+# Everything once under AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests, and the compiler and a
+# trainer on a small model. The sanitized build is incremental: the first one takes about two minutes.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
+cd "$root"
+./scripts/build.sh sanitize >"$work/build" 2>&1 || { echo "not ok the sanitized build"; tail -20 "$work/build"; exit 1; }
+for unit in build-sanitize/tests/test_*; do
+  name=$(basename "$unit")
+  if "$unit" >"$work/log" 2>&1; then echo "ok $name under the sanitizers"; else echo "not ok $name under the sanitizers"; tail -30 "$work/log"; fi
+done
+mvcc=build-sanitize/mvcc
+check() { title=$1; shift; if "$@" >"$work/log" 2>&1; then echo "ok $title"; else echo "not ok $title"; tail -30 "$work/log"; fi; }
+check "mvcc compiles a model under the sanitizers" "$mvcc" models/digits.mvs --set depth=2 -o "$work/x"
+check "a trainer trains under the sanitizers" "$work/x" train --data digits --batch 3 --steps 3 --recompute block --out "$work/run"
+check "a trainer samples under the sanitizers" "$work/x" sample --weights "$work/run/latest" --count 3 --steps 2 --out "$work/x.png"
+check "mvcc run trains under the sanitizers" "$mvcc" run models/digits.mvs --set depth=2 train --batch 3 --steps 2 --out "$work/jit"
