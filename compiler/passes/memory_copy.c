@@ -84,8 +84,10 @@ static mvs_nest_plan copy_nest(const mvs_graph_layout *g, const mvs_copy *copy) 
   return nest;
 }
 
-static void add_copy(mvs_graph_layout *g, group_list *groups, const mvs_copy *copy) {
-  mvs_group *last = groups->count ? &groups->items[groups->count - 1] : NULL;
+/* `first` is the group from which on copies may join. */
+static void add_copy(mvs_graph_layout *g, group_list *groups, size_t first,
+                     const mvs_copy *copy) {
+  mvs_group *last = groups->count > first ? &groups->items[groups->count - 1] : NULL;
   if (!last || last->nests.count >= MOST_NESTS) {
     mvs_group group = {.group_class = MVS_GROUP_ROWS, .heavy = MVS_NONE, .why = "copy"};
     MVS_PUSH(g->layout->arena, groups, group);
@@ -108,19 +110,62 @@ static void insert_groups(mvs_graph_layout *g, const group_list *before) {
   g->schedule->groups.capacity = all.capacity;
 }
 
+/* Copies that still have to be placed, and where. */
+typedef struct copy_queue {
+  size_t *positions; /* per copy, or PLACED */
+  size_t count;
+} copy_queue;
+#define PLACED SIZE_MAX
+
+/* True when a copy reads a buffer that another one still has to fill before the same group, as
+ * parts of parts do. */
+static bool must_wait(const mvs_graph_layout *g, const copy_queue *queue, size_t index) {
+  uint32_t source = g->schedule->places[g->copies.items[index].id].buffer;
+  for (size_t i = 0; i < queue->count; i++) {
+    bool same_spot = i != index && queue->positions[i] == queue->positions[index];
+    if (same_spot && g->copies.items[i].target.place.buffer == source) return true;
+  }
+  return false;
+}
+
+/* Places the copies that need not wait, in launches of their own; false when there was none. */
+static bool place_round(mvs_graph_layout *g, copy_queue *queue, group_list *before) {
+  size_t spots = g->schedule->groups.count + 1;
+  size_t *first = MVS_ARRAY(g->layout->arena, spots, size_t);
+  bool *ready = MVS_ARRAY(g->layout->arena, queue->count + 1, bool), any = false;
+  for (size_t i = 0; i < spots; i++) first[i] = before[i].count;
+  for (size_t i = 0; i < queue->count; i++) {
+    ready[i] = queue->positions[i] != PLACED && !must_wait(g, queue, i);
+    any = any || ready[i];
+  }
+  for (size_t i = 0; i < queue->count; i++) {
+    if (!ready[i]) continue;
+    size_t spot = queue->positions[i];
+    add_copy(g, &before[spot], first[spot], &g->copies.items[i]);
+    queue->positions[i] = PLACED;
+  }
+  return any;
+}
+
 void mvs_copies_insert(mvs_graph_layout *g) {
   list_stores(g);
   if (g->copies.count == 0) return;
   size_t count = g->schedule->groups.count;
   group_list *before = MVS_ARRAY(g->layout->arena, count + 1, group_list);
+  copy_queue queue = {MVS_ARRAY(g->layout->arena, g->copies.count, size_t), g->copies.count};
   for (size_t i = 0; i < g->copies.count; i++) {
     const mvs_copy *copy = &g->copies.items[i];
     mvs_nest_plan *nest = find_nest(g, copy->id);
-    if (nest) {
-      add_store(g, nest, copy);
-    } else {
-      add_copy(g, &before[position_of(g, copy)], copy);
-    }
+    if (nest) add_store(g, nest, copy);
+    queue.positions[i] = nest ? PLACED : position_of(g, copy);
+  }
+  while (place_round(g, &queue, before)) {
+  }
+  for (size_t i = 0; i < queue.count; i++) {
+    /* Copies within one buffer wait for each other; their slots differ. */
+    if (queue.positions[i] == PLACED) continue;
+    group_list *spot = &before[queue.positions[i]];
+    add_copy(g, spot, spot->count, &g->copies.items[i]);
   }
   insert_groups(g, before);
 }
