@@ -221,13 +221,14 @@ static const char *path_from(loader *load, const mvs_file *user, const char *pat
                           user->source->name, path);
 }
 
-/* Finds a file on disk or, when there is none, in the library; *key identifies it. */
-static mvs_status read_source(loader *load, const char *path, mvs_span from,
+/* Finds a file on disk at `path` or, when there is none, in the library under the name that the
+ * user of the file wrote; *key identifies it. */
+static mvs_status read_source(loader *load, const char *path, const char *written, mvs_span from,
                               const mvs_source **source, const char **key) {
   char resolved[PATH_MAX];
   if (!realpath(path, resolved)) {
-    *key = path;
-    *source = mvs_library_find(load->session, path);
+    *key = written;
+    *source = mvs_library_find(load->session, written);
     if (*source) return MVS_OK;
     mvs_diag_error(load->diag, from, "cannot read '%s': %s", path, strerror(errno));
     return MVS_ERR_IO;
@@ -308,7 +309,8 @@ static offer visit_file(loader *load, const visit *user, const char *path, mvs_s
   }
   const mvs_source *source;
   mvs_file *file;
-  mvs_status status = read_source(load, path, from, &source, &here.key);
+  const char *written = user ? user->use->path : path;
+  mvs_status status = read_source(load, path, written, from, &source, &here.key);
   if (status == MVS_OK) {
     if (closes_cycle(load, user, here.key)) return none;
     if (mvs_table_get(load->files, here.key)) {
