@@ -67,13 +67,24 @@ void mvs_build_settings(mvs_parser *parser, mvs_span span, bool sample, mvs_bloc
   }
 }
 
+/* Adds one override of a let; reports a name given before. */
+static void take_setting(mvs_parser *parser, mvs_use *use, const mvs_argument *setting) {
+  for (size_t at = 0; at < use->setting_count; at++) {
+    if (strcmp(use->settings[at].name, setting->name) != 0) continue;
+    mvs_parser_error(parser, setting->span, "'%s' is given twice", setting->name);
+    mvs_diag_note(parser->diag, use->settings[at].span, "first given here");
+    return;
+  }
+  use->settings[use->setting_count++] = *setting;
+}
+
 /* Splits the overrides into those of lets and the one of the residual line. */
 static void take_overrides(mvs_parser *parser, mvs_use *use, const mvs_arguments *all) {
   use->settings = MVS_ARRAY(parser->session, all->count, mvs_argument);
   for (size_t at = 0; at < all->count; at++) {
     const mvs_argument *each = &all->items[at];
     if (each->name) {
-      use->settings[use->setting_count++] = *each;
+      take_setting(parser, use, each);
     } else if (use->residual) {
       mvs_parser_error(parser, each->span, "the residual rule is given twice");
       mvs_diag_note(parser->diag, use->residual->span, "first given here");

@@ -86,7 +86,18 @@ static bool gives_value(const mvs_block *block) {
   return last->kind == MVS_STMT_IF && gives_value(&last->body) && gives_value(&last->orelse);
 }
 
+/* In a rule x and f are the stream and the branch: a formal of that name could never be read. */
+static void check_rule_formals(mvs_parser *parser, const mvs_definition *rule) {
+  for (size_t at = 0; at < rule->formal_count; at++) {
+    const mvs_formal *each = &rule->formals[at];
+    if (strcmp(each->name, "x") != 0 && strcmp(each->name, "f") != 0) continue;
+    mvs_parser_error(parser, each->span, "a rule's parameter cannot be called '%s'", each->name);
+    mvs_diag_hint(parser->diag, "in a rule x is the stream and f the branch");
+  }
+}
+
 static void check_definition(mvs_parser *parser, const mvs_definition *definition) {
+  if (definition->residual) check_rule_formals(parser, definition);
   check_block(parser, &definition->body, definition->residual ? RULE : LAYER);
   if (gives_value(&definition->body)) return;
   const char *noun = definition->residual ? "rule" : "layer";
