@@ -6,6 +6,7 @@
 #include "compiler/base/table.h"
 #include "dsl/library.h"
 #include "dsl/parse.h"
+#include "dsl/walk.h"
 
 /* How tightly each operator binds, as in mvs.y. */
 static const struct {
@@ -258,7 +259,8 @@ typedef struct reach {
   mvs_arena *home;
 } reach;
 
-static void mark_name(reach *state, const char *name) {
+static void mark_name(void *context, const char *name) {
+  reach *state = context;
   for (int rule = 0; rule < 2; rule++) {
     mvs_definition *definition = mvs_table_get(state->by_name[rule], name);
     if (!definition || mvs_table_set(state->marked[rule], name, definition)) continue;
@@ -267,13 +269,7 @@ static void mark_name(reach *state, const char *name) {
 }
 
 static void mark_expr(reach *state, const mvs_expr *expr) {
-  if (!expr) return;
-  if (expr->kind == MVS_EXPR_CALL || expr->kind == MVS_EXPR_NAME) mark_name(state, expr->text);
-  mark_expr(state, expr->a);
-  mark_expr(state, expr->b);
-  mark_expr(state, expr->c);
-  for (size_t at = 0; at < expr->argument_count; at++)
-    mark_expr(state, expr->arguments[at].value);
+  mvs_expr_names(expr, mark_name, state);
 }
 
 static void mark_block(reach *state, const mvs_block *block) {

@@ -68,9 +68,7 @@ mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_s
   mvs_value value;
   MVS_TRY(mvs_lower_expr(lo, scope, stmt->value, &value));
   MVS_TRY(mvs_lower_need_tensor(lo, &value, "an output", stmt->value->span));
-  if (mvs_value_type(&value)->dtype != MVS_I32) {
-    MVS_TRY(mvs_lower_cast(lo, value, MVS_F32, stmt->span, &value));
-  }
+  MVS_TRY(mvs_lower_cast(lo, value, MVS_F32, stmt->span, &value));
   lo->output = value;
   lo->output_span = stmt->span;
   lo->module->output_name = stmt->names[0];
@@ -79,18 +77,15 @@ mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_s
 
 /* --- the model --- */
 
-/* `init` lines of the model, wherever they stand in it. */
-static mvs_status model_inits(mvs_lowering *lo, mvs_scope *scope) {
-  for (size_t i = 0; i < lo->unit->model->count; i++) {
-    const mvs_stmt *stmt = lo->unit->model->items[i];
-    if (stmt->kind != MVS_STMT_INIT) continue;
-    MVS_TRY(mvs_lower_init_stmt(lo, scope, stmt, "model", &lo->inits));
-  }
-  return MVS_OK;
+/* Lets become the outermost scope: definitions see them, and nothing else from outside. Each
+ * run evaluates them anew, since a let may hold a tensor, which is a node of the run's graph. */
+static mvs_status evaluate_lets(mvs_lowering *lo) {
+  mvs_outcome outcome = {0};
+  lo->globals = mvs_scope_new(lo, NULL);
+  return mvs_lower_block(lo, lo->globals, &lo->unit->lets, &outcome);
 }
 
 mvs_status mvs_lower_model(mvs_lowering *lo) {
-  mvs_scope *scope = mvs_scope_new(lo, lo->globals);
   mvs_outcome outcome = {0};
   lo->prefix = "";
   lo->stack = NULL;
@@ -98,17 +93,12 @@ mvs_status mvs_lower_model(mvs_lowering *lo) {
   lo->seen.count = 0;
   lo->rule = (mvs_rule){0};
   lo->output = (mvs_value){0};
+  MVS_TRY(evaluate_lets(lo));
+  mvs_scope *scope = mvs_scope_new(lo, lo->globals);
   MVS_TRY(mvs_lower_override_rule(lo, scope));
   MVS_TRY(mvs_lower_block(lo, scope, lo->unit->model, &outcome));
-  if (lo->run == MVS_RUN_FORWARD) MVS_TRY(model_inits(lo, scope));
-  return MVS_OK;
-}
-
-/* Lets become the outermost scope: definitions see them, and nothing else from outside. */
-static mvs_status evaluate_lets(mvs_lowering *lo) {
-  mvs_outcome outcome = {0};
-  lo->globals = mvs_scope_new(lo, NULL);
-  return mvs_lower_block(lo, lo->globals, &lo->unit->lets, &outcome);
+  if (lo->run != MVS_RUN_FORWARD) return MVS_OK;
+  return mvs_lower_inits(lo, scope, lo->unit->model, "model", &lo->inits);
 }
 
 /* The first run: it alone declares inputs and parameters. */
@@ -133,8 +123,10 @@ mvs_status mvs_lower(mvs_arena *arena, mvs_diag *diag, const mvs_unit *unit, mvs
   lo->diag = diag;
   lo->unit = unit;
   lo->module = mvs_module_new(arena, unit->model_name);
-  lo->top =
-      mvs_graph_new(arena, lo->module, NULL); /* for lets that make tensors; then dropped */
+  lo->prefix = "";
+  /* Settings see the lets before there is a function: nodes of theirs go into a graph that is
+   * dropped. */
+  lo->top = mvs_graph_new(arena, lo->module, NULL);
   MVS_TRY(evaluate_lets(lo));
   MVS_TRY(mvs_lower_settings(lo));
   MVS_TRY(make_forward(lo));

@@ -65,6 +65,9 @@ static mvs_status fold(mvs_lowering *lo, const mvs_expr *expr, double a, double 
   return MVS_OK;
 }
 
+/* Whole powers up to here are products, at most two for each bit of the exponent. */
+#define LARGEST_WHOLE_POWER (1 << 30)
+
 /* x^n by squaring, n >= 1. */
 static mvs_status whole_power(mvs_lowering *lo, mvs_value x, int n, mvs_span span,
                               mvs_value *out) {
@@ -78,14 +81,19 @@ static mvs_status whole_power(mvs_lowering *lo, mvs_value x, int n, mvs_span spa
   return n % 2 ? mvs_lower_node2(lo, MVS_OP_mul, *out, x, span, out) : MVS_OK;
 }
 
-/* Powers with a number as exponent: small whole ones multiply, halves take roots, and the rest
- * is exp(n log x), for positive x. */
+/* Powers with a number as exponent: whole ones multiply, so that x may be negative; halves take
+ * roots; the rest is exp(n log x), for positive x. x^0 is 1 for every x, as for numbers. */
 static mvs_status power_of_tensor(mvs_lowering *lo, mvs_value x, double n, mvs_span span,
                                   mvs_value *out) {
   double size = fabs(n);
   if (n == 0.5) return mvs_lower_node1(lo, MVS_OP_sqrt, x, span, out);
   if (n == -0.5) return mvs_lower_node1(lo, MVS_OP_rsqrt, x, span, out);
-  if (size == floor(size) && size >= 1 && size <= 16) {
+  if (n == 0) {
+    mvs_value one = mvs_value_number(1);
+    mvs_attr attr = {.shape = {*mvs_value_type(&x)}};
+    return mvs_lower_node(lo, MVS_OP_broadcast, &one, 1, &attr, span, out);
+  }
+  if (size == floor(size) && size <= LARGEST_WHOLE_POWER) {
     MVS_TRY(whole_power(lo, x, (int)size, span, out));
     return n > 0 ? MVS_OK
                  : mvs_lower_node2(lo, MVS_OP_div, mvs_value_number(1), *out, span, out);
@@ -164,9 +172,17 @@ static mvs_status tensor_binary(mvs_lowering *lo, const mvs_expr *expr, mvs_valu
   }
 }
 
-/* == and != of anything but tensors: values of different kinds differ. */
+/* == and != of anything but two tensors: values of different kinds differ, tuples are compared
+ * item by item, functions by what they run, whatever arguments are bound. */
 static bool same(const mvs_value *a, const mvs_value *b) {
   if (a->kind != b->kind) return false;
+  if (a->kind == MVS_VALUE_NUMBER) return a->number == b->number;
+  if (a->kind == MVS_VALUE_TENSOR) return a->graph == b->graph && a->id == b->id;
+  if (a->kind == MVS_VALUE_TUPLE) {
+    bool all = a->count == b->count;
+    for (size_t i = 0; all && i < a->count; i++) all = same(&a->items[i], &b->items[i]);
+    return all;
+  }
   if (a->kind == MVS_VALUE_BOOL) return a->truth == b->truth;
   if (a->kind == MVS_VALUE_STRING) return strcmp(a->text, b->text) == 0;
   if (a->kind == MVS_VALUE_FUNCTION) {

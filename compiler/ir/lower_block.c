@@ -73,11 +73,36 @@ static mvs_status run_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
     case MVS_STMT_INIT:
     case MVS_STMT_ENTRY:
     case MVS_STMT_EXIT:
-      return MVS_OK; /* read by whoever runs the rule or settles the model */
+      return MVS_OK; /* see mvs_lower_find */
     case MVS_STMT_SETTING:
       break;
   }
   return mvs_lower_error(lo, MVS_ERR_NAME, stmt->span, "a setting belongs in train or sample");
+}
+
+/* Whether a statement of that kind stands anywhere in a block. */
+static bool holds(const mvs_block *block, mvs_stmt_kind kind) {
+  for (size_t i = 0; i < block->count; i++) {
+    const mvs_stmt *stmt = block->items[i];
+    if (stmt->kind == kind) return true;
+    if (stmt->kind != MVS_STMT_IF) continue;
+    if (holds(&stmt->body, kind) || holds(&stmt->orelse, kind)) return true;
+  }
+  return false;
+}
+
+mvs_status mvs_lower_find(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,
+                          mvs_stmt_kind kind, mvs_stmts *out) {
+  for (size_t i = 0; i < block->count; i++) {
+    const mvs_stmt *stmt = block->items[i];
+    if (stmt->kind == kind) MVS_PUSH(lo->arena, out, stmt);
+    if (stmt->kind != MVS_STMT_IF) continue;
+    if (!holds(&stmt->body, kind) && !holds(&stmt->orelse, kind)) continue;
+    bool truth;
+    MVS_TRY(mvs_lower_truth(lo, scope, stmt->value, &truth));
+    MVS_TRY(mvs_lower_find(lo, scope, truth ? &stmt->body : &stmt->orelse, kind, out));
+  }
+  return MVS_OK;
 }
 
 mvs_status mvs_lower_block(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,

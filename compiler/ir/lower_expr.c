@@ -70,6 +70,11 @@ mvs_status mvs_lower_name(mvs_lowering *lo, mvs_scope *scope, const char *name, 
   if (bound && bound->kind == MVS_VALUE_BRANCH) {
     return mvs_lower_branch(lo, bound->branch, NULL, span, out);
   }
+  if (bound && bound->kind == MVS_VALUE_ABSENT) {
+    return mvs_lower_error(lo, MVS_ERR_NAME, span,
+                           "'%s' differs from layer to layer: entry, exit and init cannot use it",
+                           name);
+  }
   if (bound) {
     *out = *bound;
     return MVS_OK;

@@ -65,8 +65,9 @@ static mvs_init settled(const mvs_init_value *value, const mvs_type *type, const
   return init;
 }
 
-mvs_status mvs_lower_init_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
-                               const char *who, mvs_family_inits *list) {
+/* Reads one `init` line. */
+static mvs_status init_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                            const char *who, mvs_family_inits *list) {
   static const char *const families[] = {"writers", "weights"};
   const char *family = stmt->names[0];
   if (strcmp(family, families[0]) != 0 && strcmp(family, families[1]) != 0) {
@@ -83,6 +84,16 @@ mvs_status mvs_lower_init_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stm
   MVS_TRY(mvs_lower_init_value(lo, &value, stmt->value->span, &item.value));
   item.origin = mvs_arena_format(lo->arena, "%s, %s", who, mvs_lower_place(lo, stmt->span));
   MVS_PUSH(lo->arena, list, item);
+  return MVS_OK;
+}
+
+mvs_status mvs_lower_inits(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
+                           const char *who, mvs_family_inits *list) {
+  mvs_stmts lines = {0};
+  MVS_TRY(mvs_lower_find(lo, scope, body, MVS_STMT_INIT, &lines));
+  for (size_t i = 0; i < lines.count; i++) {
+    MVS_TRY(init_stmt(lo, scope, lines.items[i], who, list));
+  }
   return MVS_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "compiler/ir/lowering.h"
+#include "dsl/walk.h"
 
 /* The branch of one update. It is applied once: a second use of the same value finds the first.
  */
@@ -133,17 +134,45 @@ static mvs_status bind_gain(mvs_lowering *lo, const rule_call *call, size_t inde
   return mvs_lower_param(lo, formal->name, &type, false, &init, origin, formal->span, out);
 }
 
-/* Binds the formals in order; gains only where `width` is given. */
+/* Binds the formals in order, for one update of a stream of `width` features. */
 static mvs_status bind_formals(mvs_lowering *lo, const rule_call *call, int64_t width) {
   for (size_t i = 0; i < call->definition->formal_count; i++) {
     const mvs_formal *formal = &call->definition->formals[i];
     mvs_value value;
     mvs_span span;
-    if (formal->kind && width == 0) continue;
     if (formal->kind)
       MVS_TRY(bind_gain(lo, call, i, width, &value));
     else
       MVS_TRY(formal_value(lo, call, i, &value, &span));
+    mvs_scope_set(lo, call->scope, formal->name, value);
+  }
+  return MVS_OK;
+}
+
+/* A search for names that stand for another value in each layer. */
+typedef struct layer_search {
+  const mvs_scope *scope;
+  bool found;
+} layer_search;
+
+static void look_for_layer(void *context, const char *name) {
+  layer_search *search = context;
+  const mvs_value *bound = mvs_scope_find(search->scope, name);
+  bool by_layer = bound && bound->kind == MVS_VALUE_ABSENT;
+  search->found |= by_layer || strcmp(name, "layer") == 0;
+}
+
+/* Binds the formals for what stands outside of the layers: entry, exit and init. Gains, and
+ * defaults that are made of gains or of `layer`, have no single value there: their names are
+ * bound to nothing, which a reader is told. */
+static mvs_status bind_outer_formals(mvs_lowering *lo, const rule_call *call) {
+  for (size_t i = 0; i < call->definition->formal_count; i++) {
+    const mvs_formal *formal = &call->definition->formals[i];
+    layer_search search = {call->scope, formal->kind != NULL};
+    if (!call->matched[i]) mvs_expr_names(formal->value, look_for_layer, &search);
+    mvs_value value = {.kind = MVS_VALUE_ABSENT};
+    mvs_span span;
+    if (!search.found) MVS_TRY(formal_value(lo, call, i, &value, &span));
     mvs_scope_set(lo, call->scope, formal->name, value);
   }
   return MVS_OK;
@@ -247,20 +276,24 @@ mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *
 
 /* --- around the stack --- */
 
-static const mvs_stmt *find_border(const mvs_block *block, mvs_stmt_kind side) {
-  for (size_t i = 0; i < block->count; i++) {
-    if (block->items[i]->kind == side) return block->items[i];
-  }
-  return NULL;
-}
-
-/* Runs the block on x: its bare expression, or else what it left in x, is the new x. */
-static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+/* Runs the rule's block for that side on x, if it has one: the block's bare expression, or else
+ * what it left in x, is the new x. */
+static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
                              int64_t depth, mvs_value *x) {
   rule_call call;
+  mvs_stmts found = {0};
   mvs_outcome outcome = {0};
   MVS_TRY(open_rule(lo, scope, depth, &call));
-  MVS_TRY(bind_formals(lo, &call, 0));
+  MVS_TRY(bind_outer_formals(lo, &call));
+  MVS_TRY(mvs_lower_find(lo, call.scope, &call.definition->body, side, &found));
+  if (found.count == 0) return MVS_OK;
+  const mvs_stmt *stmt = found.items[0];
+  if (found.count > 1) {
+    mvs_lower_error(lo, MVS_ERR_NAME, found.items[1]->span, "rule '%s' has two `%s` blocks",
+                    call.definition->name, side == MVS_STMT_ENTRY ? "entry" : "exit");
+    mvs_diag_note(lo->diag, stmt->span, "the first is here");
+    return MVS_ERR_NAME;
+  }
   mvs_scope_set(lo, call.scope, "x", *x);
   MVS_TRY(mvs_lower_block(lo, call.scope, &stmt->body, &outcome));
   *x = outcome.done ? outcome.value : *mvs_scope_find(call.scope, "x");
@@ -269,14 +302,12 @@ static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt 
 
 mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
                             const char *label, int64_t depth, mvs_value *x) {
-  const mvs_stmt *stmt = find_border(&lo->rule.definition->body, side);
-  if (!stmt) return MVS_OK;
   /* entry and exit stand outside: their parameters belong to no layer */
   mvs_stack_state *stack = lo->stack;
   const char *prefix = lo->prefix;
   lo->stack = NULL;
   lo->prefix = mvs_arena_format(lo->arena, "%s%s.", prefix, label);
-  mvs_status status = run_border(lo, scope, stmt, depth, x);
+  mvs_status status = run_border(lo, scope, side, depth, x);
   lo->prefix = prefix;
   lo->stack = stack;
   return status;
@@ -288,11 +319,6 @@ mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t dept
   const char *who = mvs_arena_format(lo->arena, "rule %s", rule->name);
   rule_call call;
   MVS_TRY(open_rule(lo, scope, depth, &call));
-  MVS_TRY(bind_formals(lo, &call, 0));
-  for (size_t i = 0; i < rule->body.count; i++) {
-    const mvs_stmt *stmt = rule->body.items[i];
-    if (stmt->kind != MVS_STMT_INIT) continue;
-    MVS_TRY(mvs_lower_init_stmt(lo, call.scope, stmt, who, list));
-  }
-  return MVS_OK;
+  MVS_TRY(bind_outer_formals(lo, &call));
+  return mvs_lower_inits(lo, call.scope, &rule->body, who, list);
 }

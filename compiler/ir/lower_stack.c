@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "compiler/ir/lowering.h"
+#include "dsl/walk.h"
 
 typedef struct carried {
   const char *name;
@@ -33,18 +34,59 @@ static void note_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_stm
   MVS_PUSH(lo->arena, list, item);
 }
 
-/* Collects the names that a block sets and that hold a tensor outside, in order. */
-static void find_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_block *block,
-                         carried_list *list) {
+/* A search in a condition for names that only the block gives a meaning. */
+typedef struct own_search {
+  const mvs_block *block;
+  bool found;
+} own_search;
+
+/* Whether a block gives `name` a value. */
+static bool sets(const mvs_block *block, const char *name) {
+  for (size_t i = 0; i < block->count; i++) {
+    const mvs_stmt *stmt = block->items[i];
+    if (stmt->kind == MVS_STMT_IF && (sets(&stmt->body, name) || sets(&stmt->orelse, name))) {
+      return true;
+    }
+    for (size_t n = 0; n < stmt->name_count; n++) {
+      if (strcmp(stmt->names[n], name) == 0) return true;
+    }
+  }
+  return false;
+}
+
+static void look_for_own(void *context, const char *name) {
+  own_search *search = context;
+  search->found |= strcmp(name, "layer") == 0 || sets(search->block, name);
+}
+
+/* The search for what a block carries, before the block is lowered. */
+typedef struct carried_search {
+  mvs_lowering *lo;
+  mvs_scope *scope;       /* outside of the stack, `depth` known */
+  const mvs_block *whole; /* the stack's */
+  carried_list *list;
+} carried_search;
+
+/* Collects the names that a block sets and that hold a tensor outside, in order. Of an `if` only
+ * the chosen side counts, else a name that nothing updates would pass the rule's entry and exit.
+ * A condition on names of the block's own is not known yet: then both sides count. */
+static mvs_status find_carried(const carried_search *search, const mvs_block *block) {
   for (size_t i = 0; i < block->count; i++) {
     const mvs_stmt *stmt = block->items[i];
     if (stmt->kind == MVS_STMT_IF) {
-      find_carried(lo, scope, &stmt->body, list);
-      find_carried(lo, scope, &stmt->orelse, list);
+      own_search own = {search->whole, false};
+      bool truth = false;
+      mvs_expr_names(stmt->value, look_for_own, &own);
+      if (!own.found) MVS_TRY(mvs_lower_truth(search->lo, search->scope, stmt->value, &truth));
+      if (own.found || truth) MVS_TRY(find_carried(search, &stmt->body));
+      if (own.found || !truth) MVS_TRY(find_carried(search, &stmt->orelse));
     }
     if (stmt->kind != MVS_STMT_LET && stmt->kind != MVS_STMT_UPDATE) continue;
-    for (size_t n = 0; n < stmt->name_count; n++) note_carried(lo, scope, stmt, n, list);
+    for (size_t n = 0; n < stmt->name_count; n++) {
+      note_carried(search->lo, search->scope, stmt, n, search->list);
+    }
   }
+  return MVS_OK;
 }
 
 /* What is carried is a tensor before the stack. */
@@ -249,7 +291,9 @@ mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
   mvs_id region;
   carried_list list = {0};
   MVS_TRY(stack_depth(lo, scope, stmt, &depth));
-  find_carried(lo, scope, &stmt->body, &list);
+  mvs_scope *counted = mvs_scope_new(lo, scope);
+  mvs_scope_set(lo, counted, "depth", mvs_value_number((double)depth));
+  MVS_TRY(find_carried(&(carried_search){lo, counted, &stmt->body, &list}, &stmt->body));
   MVS_TRY(check_updates(lo, stmt, &list));
   mvs_stack_state *state = MVS_NEW(lo->arena, mvs_stack_state);
   state->region = mvs_region_new(lo->top, stmt->label, depth, false, stmt->span);

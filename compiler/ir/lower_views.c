@@ -111,6 +111,10 @@ mvs_status mvs_builtin_concat_features(mvs_lowering *lo, const mvs_builtin_call 
   mvs_value *parts = MVS_ARRAY(lo->arena, call->count + 1, mvs_value);
   for (size_t i = 0; i < call->count; i++) {
     const mvs_actual *actual = &call->actuals[i];
+    if (actual->name) {
+      return mvs_lower_error(lo, MVS_ERR_NAME, actual->span,
+                             "concat_features has no argument '%s'", actual->name);
+    }
     MVS_TRY(mvs_lower_need_tensor(lo, actual->value, "concat_features", actual->span));
     parts[i] = *actual->value;
   }

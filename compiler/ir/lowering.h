@@ -254,6 +254,13 @@ typedef struct mvs_outcome {
 mvs_status mvs_lower_block(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,
                            mvs_outcome *outcome);
 
+typedef MVS_LIST(const mvs_stmt *) mvs_stmts;
+/* Finds the statements of one kind in a body: `init`, `entry` and `exit` are not run where they
+ * stand, but asked for. Of an `if` that holds one the chosen side counts; other ifs are not
+ * evaluated. */
+mvs_status mvs_lower_find(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,
+                          mvs_stmt_kind kind, mvs_stmts *out);
+
 /* --- primitive functions --- */
 
 #define MVS_MAX_FORMALS 4
@@ -357,9 +364,9 @@ mvs_status mvs_lower_declared_type(mvs_lowering *lo, mvs_scope *scope, const mvs
 /* An initial value: a number or normal(...), uniform(...), fan_in(...). */
 mvs_status mvs_lower_init_value(mvs_lowering *lo, const mvs_value *value, mvs_span span,
                                 mvs_init_value *out);
-/* Reads `init FAMILY = VALUE` into a list; `who` is "model" or "rule NAME". */
-mvs_status mvs_lower_init_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
-                               const char *who, mvs_family_inits *list);
+/* Reads the `init FAMILY = VALUE` lines of a body into a list; `who` is "model" or "rule NAME". */
+mvs_status mvs_lower_inits(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
+                           const char *who, mvs_family_inits *list);
 /* Lets the `init` lines decide over the layers' own initial values. */
 mvs_status mvs_lower_settle_inits(mvs_lowering *lo);
 
@@ -391,7 +398,7 @@ mvs_status mvs_lower_layer(mvs_lowering *lo, mvs_span span, mvs_value *out);
 mvs_status mvs_lower_settings(mvs_lowering *lo);
 /* Runs an `input` statement: a node, or in LOSS the noised state. */
 mvs_status mvs_lower_input_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
-/* Runs an `output` statement: remembers the value, widened to f32. */
+/* Runs an `output` statement: remembers the value, as f32. */
 mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
 /* Runs the model's statements into lo->top, from a fresh state. */
 mvs_status mvs_lower_model(mvs_lowering *lo);
