@@ -37,6 +37,36 @@ static const char *kind_name(mvs_kernel_class class) {
   return names[class];
 }
 
+static Mvs__Matmul *matmul_record(const tables *t, const mvs_matmul_shape *shape) {
+  static const char *const forms[] = {[MVS_MATMUL_NT] = "nt", [MVS_MATMUL_NN] = "nn",
+                                      [MVS_MATMUL_TN] = "tn"};
+  Mvs__Matmul *out = MVS_NEW(t->arena, Mvs__Matmul);
+  mvs__matmul__init(out);
+  out->form = text(t, forms[shape->form]);
+  out->m = mvs_tables_extent(t->arena, shape->m);
+  out->n = shape->n;
+  out->k = mvs_tables_extent(t->arena, shape->k);
+  out->a = text(t, mvs_dtype_name(shape->a));
+  out->b = text(t, mvs_dtype_name(shape->b));
+  out->c = text(t, mvs_dtype_name(shape->c));
+  out->bias = shape->bias;
+  return out;
+}
+
+static Mvs__Attention *attention_record(const tables *t, const mvs_attention_shape *shape,
+                                        bool gradient) {
+  Mvs__Attention *out = MVS_NEW(t->arena, Mvs__Attention);
+  mvs__attention__init(out);
+  out->tokens = shape->tokens;
+  out->heads = shape->heads;
+  out->kv_heads = shape->kv_heads;
+  out->head_dim = shape->head_dim;
+  out->scale = shape->scale;
+  out->dtype = text(t, mvs_dtype_name(shape->dtype));
+  out->gradient = gradient;
+  return out;
+}
+
 static Mvs__Kernel *kernel_record(const tables *t, const mvs_kernel *kernel) {
   Mvs__Kernel *out = MVS_NEW(t->arena, Mvs__Kernel);
   mvs__kernel__init(out);
@@ -51,6 +81,12 @@ static Mvs__Kernel *kernel_record(const tables *t, const mvs_kernel *kernel) {
   out->write_per_batch = (int64_t)cost.write.per_batch;
   out->flops_fixed = cost.flops.fixed;
   out->flops_per_batch = cost.flops.per_batch;
+  bool gradient = kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD;
+  if (kernel->kernel_class == MVS_KERNEL_MATMUL) {
+    out->matmul = matmul_record(t, &kernel->matmul);
+  } else if (gradient || kernel->kernel_class == MVS_KERNEL_ATTENTION) {
+    out->attention = attention_record(t, &kernel->attention, gradient);
+  }
   return out;
 }
 

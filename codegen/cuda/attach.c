@@ -67,6 +67,7 @@ static void fill_arguments(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kern
     mvs__argument__init(argument);
     argument->dtype = (char *)mvs_dtype_name(kernel->operands[i]);
     argument->written = kernel->written[i];
+    argument->alignment = (int64_t)kernel->alignment[i] * mvs_dtype_size(kernel->operands[i]);
     record->arguments[i] = argument;
   }
 }
