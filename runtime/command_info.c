@@ -12,7 +12,7 @@ static const mvs_option_row info_rows[] = {
     {"batch", MVS_OPTION_INTEGER, "N", 1, 1e15,
      "plan memory for this batch (default: the model's)"},
     {"micro-batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples at a time (default: the batch)"},
-    {"kernels", MVS_OPTION_FLAG, NULL, 0, 0, "list every kernel"},
+    {"kernels", MVS_OPTION_FLAG, NULL, 0, 0, "list every kernel and what runs it"},
 };
 
 static void rows(mvs_session *session, mvs_option_rows *list) {
@@ -163,11 +163,19 @@ static void print_settings(const mvs_session *session) {
          model->cfg, model->sample_shift);
 }
 
-static void print_kernels(const mvs_program *program) {
-  printf("kernels\n");
+/* Opens the device, since only it knows which library runs a kernel. */
+static mvs_status print_kernels(mvs_session *session) {
+  const mvs_program *program = session->program;
+  const Mvs__Settings *model = program->settings;
+  int64_t batch = mvs_option_integer(session->options, "batch", model->batch);
+  batch = mvs_option_integer(session->options, "micro-batch", batch);
+  MVS_TRY(mvs_session_open(session));
+  printf("kernels on %s (%s)\n", session->device->name, session->device->what);
   for (size_t at = 0; at < program->n_kernels; at++)
-    printf("  %-24s %-14s %s\n", program->kernels[at]->name, program->kernels[at]->kind,
-           program->kernels[at]->why);
+    printf("  %-24s %-14s %s (%s)\n", program->kernels[at]->name, program->kernels[at]->kind,
+           program->kernels[at]->why,
+           session->device->how(session->device, (uint32_t)at, batch));
+  return MVS_OK;
 }
 
 static mvs_status run(mvs_session *session) {
@@ -178,7 +186,7 @@ static mvs_status run(mvs_session *session) {
     MVS_TRY(print_training_memory(session));
     print_settings(session);
   }
-  if (mvs_option_given(session->options, "kernels")) print_kernels(session->program);
+  if (mvs_option_given(session->options, "kernels")) return print_kernels(session);
   return MVS_OK;
 }
 

@@ -37,6 +37,17 @@ struct mvs_device {
   mvs_status (*synchronize)(mvs_device *device, mvs_diag *diag);
   /* Bytes that an allocation may still take, as far as the system tells. */
   int64_t (*available)(mvs_device *device);
+  /* What runs a kernel at a batch: "generated", "cuBLASLt 13.1.0", "generated: " and why. The
+   * words last until the next call. */
+  const char *(*how)(mvs_device *device, uint32_t kernel, int64_t batch);
+  /* Recording, NULL where a device has none. Between `record` and `recorded` launches, clears
+   * and copies within the device are kept instead of done; a replay does them all, with the
+   * same addresses, as one piece of work. All of them must have run once before. `record` is
+   * false and `recorded` NULL where it did not work out; nothing has been done then. */
+  bool (*record)(mvs_device *device);
+  void *(*recorded)(mvs_device *device);
+  void (*replay)(mvs_device *device, void *recording);
+  void (*forget)(mvs_device *device, void *recording);
   void (*close)(mvs_device *device);
 };
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/cuda_attention.h"
+#include "runtime/cuda_blas.h"
 #include "runtime/cuda_driver.h"
 #include "runtime/cuda_images.h"
 #include "runtime/device.h"
@@ -26,18 +28,27 @@ typedef struct cuda_device {
   const char *architecture; /* of the images in use; the program's */
   void *stream;
   void **modules, **functions; /* per kernel */
+  mvs_cuda_blas *blas;         /* NULL: not to be had, for the reason below */
+  mvs_cuda_attention *attention;
+  char no_blas[MVS_CUDA_WORDS], no_attention[MVS_CUDA_WORDS];
   /* The first failure since the last synchronize. */
-  int result;
-  const char *call, *kernel;
+  bool failed;
+  const char *kernel;
+  char failure[MVS_CUDA_WORDS];
+  char words[MVS_CUDA_WORDS]; /* of cuda_how */
 } cuda_device;
 
 /* --- failures --- */
 
 static void remember(cuda_device *device, const char *call, const char *kernel, int result) {
-  if (result == 0 || device->result != 0) return;
-  device->result = result;
-  device->call = call;
+  const char *name = NULL, *text = NULL;
+  if (result == 0 || device->failed) return;
+  device->failed = true;
   device->kernel = kernel;
+  device->driver->error_name(result, &name);
+  device->driver->error_text(result, &text);
+  snprintf(device->failure, sizeof device->failure, "%s: %s (%s)", call,
+           text ? text : "unknown", name ? name : "no name");
 }
 
 #define CALL(device, kernel, field, ...) \
@@ -46,13 +57,12 @@ static void remember(cuda_device *device, const char *call, const char *kernel, 
 static mvs_status cuda_synchronize(mvs_device *table, mvs_diag *diag) {
   cuda_device *device = (cuda_device *)table;
   CALL(device, NULL, stream_wait, device->stream);
-  if (device->result == 0) return MVS_OK;
-  int result = device->result;
-  device->result = 0;
-  MVS_TRY(!device->kernel ? MVS_OK
-                          : MVS_FAIL(diag, MVS_ERR_DEVICE, "the GPU failed in kernel '%s'",
-                                     device->kernel));
-  return mvs_cuda_check(device->driver, diag, device->call, result);
+  if (!device->failed) return MVS_OK;
+  device->failed = false;
+  if (!device->kernel)
+    return MVS_FAIL(diag, MVS_ERR_DEVICE, "the GPU failed: %s", device->failure);
+  return MVS_FAIL(diag, MVS_ERR_DEVICE, "the GPU failed in kernel '%s': %s", device->kernel,
+                  device->failure);
 }
 
 /* --- memory --- */
@@ -105,7 +115,7 @@ static void cuda_copy(mvs_device *table, void *to, const void *from, int64_t byt
     case MVS_COPY_TO_HOST:
       CALL(device, NULL, to_host, to, address_of(from), size, device->stream);
       CALL(device, NULL, stream_wait, device->stream);
-      if (device->result != 0) memset(to, 0, size); /* the next synchronize tells */
+      if (device->failed) memset(to, 0, size); /* the next synchronize tells */
   }
 }
 
@@ -128,8 +138,7 @@ static int64_t blocks_of(const Mvs__Kernel *kernel, int64_t batch) {
   return blocks;
 }
 
-static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
-  cuda_device *device = (cuda_device *)table;
+static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
   const void *arguments[MOST_ARGUMENTS + 2];
   int64_t batch = launch->batch, blocks = blocks_of(kernel, batch);
@@ -142,12 +151,51 @@ static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
        (unsigned)kernel->block, 1, 1, 0, device->stream, (void **)arguments, NULL);
 }
 
+static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
+  cuda_device *device = (cuda_device *)table;
+  const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
+  mvs_cuda_taken taken = MVS_CUDA_NOT_TAKEN;
+  char words[MVS_CUDA_WORDS];
+  if (kernel->matmul && device->blas) taken = mvs_cuda_blas_launch(device->blas, launch, words);
+  if (kernel->attention && device->attention)
+    taken = mvs_cuda_attention_launch(device->attention, launch, words);
+  if (taken == MVS_CUDA_NOT_TAKEN) launch_generated(device, launch);
+  if (taken != MVS_CUDA_FAILED || device->failed) return;
+  device->failed = true;
+  device->kernel = kernel->name;
+  snprintf(device->failure, sizeof device->failure, "%s", words);
+}
+
+static const char *cuda_how(mvs_device *table, uint32_t number, int64_t batch) {
+  cuda_device *device = (cuda_device *)table;
+  const Mvs__Kernel *kernel = device->program->kernels[number];
+  const char *missing = kernel->matmul      ? device->no_blas
+                        : kernel->attention ? device->no_attention
+                                            : "";
+  char *words = device->words;
+  if (*missing) {
+    snprintf(words, sizeof device->words, "generated: %.200s", missing);
+  } else if (kernel->matmul) {
+    mvs_cuda_blas_how(device->blas, number, batch, words);
+  } else if (kernel->attention) {
+    mvs_cuda_attention_how(device->attention, number, batch, words);
+  } else {
+    snprintf(words, sizeof device->words, "generated");
+  }
+  return words;
+}
+
 /* Sizes come from a checksummed file, but a wrong one would read and write anywhere. */
 static mvs_status check_kernel(const Mvs__Kernel *kernel, mvs_diag *diag) {
   bool sound = kernel->n_grids > 0 && kernel->n_arguments <= MOST_ARGUMENTS &&
                kernel->block >= 1 && kernel->block <= 1024;
   for (size_t at = 0; sound && at < kernel->n_grids; at++)
     sound = kernel->grids[at]->per_block >= 1 && kernel->grids[at]->times >= 1;
+  if (kernel->matmul)
+    sound = sound && kernel->matmul->m && kernel->matmul->k &&
+            kernel->n_arguments == (kernel->matmul->bias ? 4 : 3);
+  if (kernel->attention)
+    sound = sound && kernel->n_arguments == (kernel->attention->gradient ? 9 : 5);
   if (sound) return MVS_OK;
   return MVS_FAIL(diag, MVS_ERR_INTERNAL,
                   "internal: kernel '%s' of the program has no usable CUDA launch",
@@ -174,6 +222,61 @@ static mvs_status load_kernels(cuda_device *device, mvs_diag *diag) {
   return MVS_OK;
 }
 
+/* --- recording --- */
+
+static bool cuda_record(mvs_device *table) {
+  cuda_device *device = (cuda_device *)table;
+  return !device->failed &&
+         device->driver->capture_begin(device->stream, MVS_CUDA_CAPTURE_THREAD) == 0;
+}
+
+static void *cuda_recorded(mvs_device *table) {
+  cuda_device *device = (cuda_device *)table;
+  const mvs_cuda_driver *driver = device->driver;
+  void *graph = NULL, *ready = NULL;
+  int result = driver->capture_end(device->stream, &graph);
+  if (result == 0 && !device->failed && driver->graph_ready(&ready, graph, 0) != 0)
+    ready = NULL;
+  if (graph) driver->graph_free(graph);
+  device->failed = false; /* what could not be recorded is run as it is, and tells then */
+  return ready;
+}
+
+static void cuda_replay(mvs_device *table, void *recording) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, graph_launch, recording, device->stream);
+}
+
+static void cuda_forget(mvs_device *table, void *recording) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, ready_free, recording);
+}
+
+/* --- libraries --- */
+
+/* A library is loaded when a kernel may go to it. MVCC_GPU_LIBRARIES=off leaves all to the
+ * generated kernels, so that tests can compare both. */
+static void open_libraries(cuda_device *device) {
+  const mvs_cuda_place place = {device->driver, device->program, device->stream};
+  const char *choice = getenv("MVCC_GPU_LIBRARIES");
+  bool matmul = false, attention = false;
+  for (size_t at = 0; at < device->program->n_kernels; at++) {
+    const Mvs__Kernel *kernel = device->program->kernels[at];
+    matmul = matmul || kernel->matmul;
+    attention = attention || (kernel->attention &&
+                              mvs_cuda_attention_fits(kernel->attention, device->no_attention));
+  }
+  if (choice && strcmp(choice, "off") == 0) {
+    snprintf(device->no_blas, sizeof device->no_blas, "MVCC_GPU_LIBRARIES is off");
+    snprintf(device->no_attention, sizeof device->no_attention, "MVCC_GPU_LIBRARIES is off");
+    return;
+  }
+  if (matmul) device->blas = mvs_cuda_blas_open(&place, device->no_blas);
+  if (attention) device->attention = mvs_cuda_attention_open(&place, device->no_attention);
+  if (device->blas) *device->no_blas = 0;
+  if (device->attention) *device->no_attention = 0;
+}
+
 /* --- opening --- */
 
 static void cuda_close(mvs_device *table) {
@@ -181,6 +284,8 @@ static void cuda_close(mvs_device *table) {
   const mvs_cuda_driver *driver = device->driver;
   for (size_t at = 0; device->modules && at < device->program->n_kernels; at++)
     if (device->modules[at]) driver->module_free(device->modules[at]);
+  mvs_cuda_attention_close(device->attention);
+  mvs_cuda_blas_close(device->blas);
   if (device->stream) driver->stream_free(device->stream);
   if (device->retained) driver->context_release(device->ordinal);
   mvs_pool_free(device->table.pool);
@@ -231,6 +336,7 @@ static mvs_status prepare(cuda_device *device, int threads, mvs_diag *diag) {
   MVS_TRY(MVS_CUDA(device->driver, diag, context_set, context));
   MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->stream, MVS_CUDA_STREAM_OWN));
   MVS_TRY(load_kernels(device, diag));
+  open_libraries(device);
   device->table.pool = mvs_pool_new(threads);
   return device->table.pool ? MVS_OK : MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
 }
@@ -249,6 +355,11 @@ mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_dia
                                .launch = cuda_launch,
                                .synchronize = cuda_synchronize,
                                .available = cuda_available,
+                               .how = cuda_how,
+                               .record = cuda_record,
+                               .recorded = cuda_recorded,
+                               .replay = cuda_replay,
+                               .forget = cuda_forget,
                                .close = cuda_close};
   device->program = program;
   mvs_status status = prepare(device, threads, diag);

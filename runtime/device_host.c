@@ -152,6 +152,11 @@ static int64_t host_available(mvs_device *device) {
   return bytes;
 }
 
+static const char *host_how(mvs_device *device, uint32_t kernel, int64_t batch) {
+  (void)device, (void)kernel, (void)batch;
+  return "generated";
+}
+
 /* Also takes a device that was only half opened. */
 static void host_close(mvs_device *table) {
   host_device *device = (host_device *)table;
@@ -242,6 +247,7 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
                                .launch = host_launch,
                                .synchronize = host_synchronize,
                                .available = host_available,
+                               .how = host_how,
                                .close = host_close};
   device->program = program;
   mvs_status status = host_prepare(device, threads, diag);

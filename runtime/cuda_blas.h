@@ -1,0 +1,22 @@
+/* cuda_blas.h: matmul kernels by cuBLASLt, loaded at run time. bf16 and f32 operands, f32 sums,
+ * never TF32; bias as an epilogue. The algorithm is the first of the library's own choice among
+ * those whose parts add up in f32 in a fixed order, so the bits are the same run to run; it
+ * depends on kernel and batch alone, not on where operands lie.
+ * Owner: the device. */
+#ifndef MVS_RUNTIME_CUDA_BLAS_H
+#define MVS_RUNTIME_CUDA_BLAS_H
+
+#include "runtime/cuda_library.h"
+
+typedef struct mvs_cuda_blas mvs_cuda_blas;
+
+/* Loads the library; NULL with a sentence in `why` [MVS_CUDA_WORDS] when it cannot be used. */
+mvs_cuda_blas *mvs_cuda_blas_open(const mvs_cuda_place *place, char *why);
+void mvs_cuda_blas_close(mvs_cuda_blas *blas);
+/* Runs a matmul kernel if the library has an algorithm for it.
+ * words [MVS_CUDA_WORDS] : the reason of MVS_CUDA_FAILED */
+mvs_cuda_taken mvs_cuda_blas_launch(mvs_cuda_blas *blas, const mvs_launch *launch, char *words);
+/* "cuBLASLt 13.1.0", or "generated: ..." with the library's reason to refuse. */
+void mvs_cuda_blas_how(mvs_cuda_blas *blas, uint32_t kernel, int64_t batch, char *words);
+
+#endif
