@@ -30,10 +30,24 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
 
 /* --- made-up data: times do not depend on values --- */
 
+#define NORMALS 65536
+
+/* One list of normal numbers, of which each sample takes a stretch and goes round: making new
+ * ones would take longer than a GPU's step. */
 typedef struct made_up {
   mvs_data source;
   const mvs_program *program;
+  float normals[NORMALS];
 } made_up;
+
+static made_up *new_data(const mvs_session *session, const mvs_data *source) {
+  made_up *made = MVS_NEW(session->arena, made_up);
+  const mvs_random_key key = {.stream = DATA_STREAM};
+  made->source = *source;
+  made->program = session->program;
+  for (uint32_t at = 0; at < NORMALS; at++) made->normals[at] = mvs_random_normal(key, at);
+  return made;
+}
 
 /* The model input that a data tensor feeds: "x0" is the noised state's. */
 static const Mvs__ModelInput *input_of(const mvs_program *program, const char *tensor) {
@@ -47,18 +61,20 @@ static const Mvs__ModelInput *input_of(const mvs_program *program, const char *t
 /* Normal numbers, or classes in turn for integers. */
 static void fill(mvs_data *data, const char *tensor, const int64_t *index, int64_t count,
                  void *out) {
-  const Mvs__ModelInput *input = input_of(((made_up *)data)->program, tensor);
+  const made_up *made = (const made_up *)data;
+  const Mvs__ModelInput *input = input_of(made->program, tensor);
+  bool classes = input && strcmp(input->dtype, "i32") == 0;
   int64_t elements = 1;
   for (size_t at = 0; input && at < input->n_shape; at++) elements *= input->shape[at];
   for (int64_t sample = 0; sample < count; sample++) {
-    mvs_random_key key = {.stream = DATA_STREAM, .sample = (uint32_t)index[sample]};
-    for (int64_t at = 0; at < elements; at++) {
-      float value = mvs_random_normal(key, (uint32_t)at);
-      if (input && strcmp(input->dtype, "i32") == 0) {
-        ((int32_t *)out)[sample * elements + at] = (int32_t)(index[sample] % 10);
-      } else {
-        ((float *)out)[sample * elements + at] = value;
-      }
+    float *floats = (float *)out + sample * elements;
+    int32_t *integers = (int32_t *)out + sample * elements;
+    int64_t from = index[sample] * 977 % NORMALS;
+    for (int64_t at = 0; at < elements && classes; at++)
+      integers[at] = (int32_t)(index[sample] % 10);
+    for (int64_t at = 0, part; at < elements && !classes; at += part, from = 0) {
+      part = elements - at < NORMALS - from ? elements - at : NORMALS - from;
+      memcpy(floats + at, made->normals + from, (size_t)part * sizeof *floats);
     }
   }
 }
@@ -121,6 +137,7 @@ static double copy_rate(mvs_session *session) {
 
 typedef struct bench_row {
   const Mvs__Kernel *kernel;
+  const char *how; /* "generated", or the library that ran it */
   mvs_kernel_time time;
 } bench_row;
 
@@ -134,22 +151,25 @@ static int slowest_first(const void *left, const void *right) {
  * more than 100 % of the copy rate means that its operands were still in a cache. */
 static void print_row(const bench_row *row, double steps, double total, double copy) {
   double seconds = row->time.seconds, rate = row->time.bytes / seconds;
-  printf("%9.3f %5.1f%% %8.0f %9.2f %8.2f %4.0f%% %9.2f  %-14s %s\n", 1e3 * seconds / steps,
-         100 * seconds / total, (double)row->time.launches / steps,
+  printf("%9.3f %5.1f%% %8.0f %9.2f %8.2f %4.0f%% %9.2f  %-14s %s (%s)\n",
+         1e3 * seconds / steps, 100 * seconds / total, (double)row->time.launches / steps,
          row->time.bytes / steps / 1e6, rate / 1e9, copy > 0 ? 100 * rate / copy : 0,
          row->time.flops / seconds / 1e9, row->kernel->kind,
-         *row->kernel->why ? row->kernel->why : row->kernel->name);
+         *row->kernel->why ? row->kernel->why : row->kernel->name, row->how);
 }
 
 static void print_table(mvs_session *session, const mvs_kernel_time *times, double steps,
-                        double wall) {
+                        double wall, int64_t batch) {
   const mvs_program *program = session->program;
   bench_row *list = MVS_ARRAY(session->arena, program->n_kernels, bench_row);
   size_t count = 0;
   double total = 0, copy = copy_rate(session);
   for (size_t at = 0; at < program->n_kernels; at++) {
     if (!times[at].launches) continue;
-    list[count++] = (bench_row){.kernel = program->kernels[at], .time = times[at]};
+    const char *how = session->device->how(session->device, (uint32_t)at, batch);
+    list[count++] = (bench_row){.kernel = program->kernels[at],
+                                .how = mvs_arena_string(session->arena, how),
+                                .time = times[at]};
     total += times[at].seconds;
   }
   if (count) qsort(list, count, sizeof *list, slowest_first);
@@ -170,17 +190,32 @@ static mvs_status one_step(mvs_training *training, int64_t step) {
   return mvs_optimizer_step(mvs_training_optimizer(training), step, norm);
 }
 
-/* One step first: it touches all memory and wakes all threads. */
-static mvs_status measure(mvs_session *session, mvs_training *training, int64_t steps) {
+/* Whole steps, nothing waited for in between. */
+static mvs_status time_steps(mvs_session *session, mvs_training *training, int64_t first,
+                             int64_t steps, double *seconds) {
+  MVS_TRY(session->device->synchronize(session->device, session->diag));
+  double begin = mvs_seconds();
+  for (int64_t step = first; step < first + steps; step++) MVS_TRY(one_step(training, step));
+  MVS_TRY(session->device->synchronize(session->device, session->diag));
+  *seconds = mvs_seconds() - begin;
+  return MVS_OK;
+}
+
+/* Two steps first: they touch all memory, wake all threads, and the second is recorded where
+ * the device can. Then whole steps, then kernel by kernel. */
+static mvs_status measure(mvs_session *session, mvs_training *training, int64_t steps,
+                          int64_t batch) {
   mvs_kernel_time *times =
       MVS_ARRAY(session->arena, session->program->n_kernels, mvs_kernel_time);
-  MVS_TRY(one_step(training, 0));
+  double warm, whole, wall;
+  MVS_TRY(time_steps(session, training, 0, 2, &warm));
+  MVS_TRY(time_steps(session, training, 2, steps, &whole));
   mvs_executor_profile(session->executor, times);
-  double begin = mvs_seconds();
-  for (int64_t step = 1; step <= steps; step++) MVS_TRY(one_step(training, step));
-  double wall = mvs_seconds() - begin;
+  MVS_TRY(time_steps(session, training, 2 + steps, steps, &wall));
   mvs_executor_profile(session->executor, NULL);
-  print_table(session, times, (double)steps, wall);
+  print_table(session, times, (double)steps, wall, batch);
+  printf("a whole step takes %.3f ms; the first two took %.3f ms\n",
+         1e3 * whole / (double)steps, 1e3 * warm);
   return MVS_OK;
 }
 
@@ -206,19 +241,18 @@ static mvs_status run(mvs_session *session) {
                         .gradient_flats = mvs_training_gradient_flats(&settings),
                         .optimizer_flats = 2,
                         .average_flats = settings.optimizer.ema > 0};
-  made_up data = {.source = {.name = "made up",
-                             .count = DATA_SAMPLES,
-                             .fill = fill,
-                             .check = check,
-                             .close = close_data},
-                  .program = session->program};
+  const mvs_data source = {.name = "made up",
+                           .count = DATA_SAMPLES,
+                           .fill = fill,
+                           .check = check,
+                           .close = close_data};
   mvs_recompute recompute;
   mvs_training *training;
   MVS_TRY(mvs_session_open(session));
   MVS_TRY(mvs_memory_choose(session, &use, "a training step", "a smaller --micro-batch",
                             &recompute));
   MVS_TRY(mvs_training_new(session, &settings, &training));
-  MVS_TRY(mvs_training_use_data(training, &data.source));
+  MVS_TRY(mvs_training_use_data(training, &new_data(session, &source)->source));
   MVS_TRY(mvs_init_params(session, 0, mvs_training_optimizer(training)->params));
   mvs_optimizer_start(mvs_training_optimizer(training));
   printf("%s (%s), %d threads, batch %" PRId64 ", %" PRId64 " at a time, blocks %s\n",
@@ -226,7 +260,8 @@ static mvs_status run(mvs_session *session) {
          mvs_pool_threads(mvs_device_pool(session->device)), settings.batch,
          settings.micro_batch, recompute == MVS_RECOMPUTE_NONE ? "kept" : "redone");
   return measure(session, training,
-                 mvs_option_integer(session->options, "steps", DEFAULT_STEPS));
+                 mvs_option_integer(session->options, "steps", DEFAULT_STEPS),
+                 settings.micro_batch);
 }
 
 const mvs_command mvs_command_bench = {"bench", "Times every kernel of a training step.", rows,

@@ -6,6 +6,11 @@
 
 #include "runtime/fail.h"
 
+/* Recordings of one call: as many as there are sets of addresses that it is run with in turn.
+ */
+#define MOST_RECORDINGS 8
+/* Fewer launches are not worth a recording. */
+#define WORTH_RECORDING 4
 /* Operands of one launch: the kernel form's limit plus the workspace. */
 #define MOST_OPERANDS 128
 
@@ -19,7 +24,14 @@ struct mvs_executor {
   int64_t block_bytes, workspace_bytes;
   mvs_recompute recompute;
   mvs_kernel_time *times;
+  mvs_call *recorded; /* calls that hold recordings */
 };
+
+/* What a call does with one set of addresses. */
+typedef struct recording {
+  char **addresses; /* bases, then copied_out; NULL: free */
+  void *work;       /* the device's; NULL: it has run once */
+} recording;
 
 struct mvs_call {
   mvs_executor *executor;
@@ -27,6 +39,10 @@ struct mvs_call {
   mvs_placement *placement;
   char **bases;      /* per buffer: where its first slot starts */
   char **copied_out; /* per output that is no OUTPUT buffer: where the caller wants it */
+  recording recordings[MOST_RECORDINGS];
+  int next_recording;
+  bool records, listed; /* whether recording is worth it; whether the executor knows */
+  mvs_call *next_recorded;
 };
 
 mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
@@ -39,6 +55,11 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
 
 void mvs_executor_free(mvs_executor *executor) {
   if (!executor) return;
+  for (mvs_call *call = executor->recorded; call; call = call->next_recorded)
+    for (int at = 0; at < MOST_RECORDINGS; at++)
+      if (call->recordings[at].work)
+        executor->device->forget(executor->device, call->recordings[at].work);
+  executor->recorded = NULL;
   if (executor->block) executor->device->release(executor->device, executor->block);
   if (executor->workspace) executor->device->release(executor->device, executor->workspace);
   executor->block = executor->workspace = NULL;
@@ -94,6 +115,8 @@ mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
   call->copied_out = MVS_ARRAY(executor->arena, function->n_outputs, char *);
   MVS_TRY(mvs_placement_new(executor->arena, executor->diag, executor->program, function, batch,
                             executor->recompute, &call->placement));
+  call->records =
+      executor->device->record && mvs_function_launches(function) >= WORTH_RECORDING;
   *out = call;
   return MVS_OK;
 }
@@ -304,9 +327,8 @@ static void copy_outputs(mvs_call *call) {
   }
 }
 
-mvs_status mvs_call_run(mvs_call *call) {
+static mvs_status run_steps(mvs_call *call) {
   const Mvs__Function *function = call->function;
-  MVS_TRY(resolve_buffers(call));
   for (size_t at = 0; at < function->n_steps; at++) {
     const Mvs__Step *step = function->steps[at];
     MVS_TRY(step->kernel < 0 ? run_loop(call, step->loop, (int64_t)at)
@@ -314,6 +336,66 @@ mvs_status mvs_call_run(mvs_call *call) {
   }
   copy_outputs(call);
   return MVS_OK;
+}
+
+/* --- recording: the first run with a set of addresses is a plain one, the second is recorded
+ * --- */
+
+/* Whether the recording is of the call's addresses as they are. */
+static bool is_current(const mvs_call *call, const recording *of) {
+  size_t buffers = call->function->n_buffers, outputs = call->function->n_outputs;
+  return of->addresses &&
+         memcmp(of->addresses, call->bases, buffers * sizeof *call->bases) == 0 &&
+         (outputs == 0 || memcmp(of->addresses + buffers, call->copied_out,
+                                 outputs * sizeof *call->copied_out) == 0);
+}
+
+/* Notes the addresses in the place of the oldest recording. */
+static void note_addresses(mvs_call *call) {
+  mvs_executor *executor = call->executor;
+  size_t buffers = call->function->n_buffers, outputs = call->function->n_outputs;
+  recording *place = &call->recordings[call->next_recording];
+  call->next_recording = (call->next_recording + 1) % MOST_RECORDINGS;
+  if (place->work) executor->device->forget(executor->device, place->work);
+  place->work = NULL;
+  if (!place->addresses)
+    place->addresses = MVS_ARRAY(executor->arena, buffers + outputs, char *);
+  memcpy(place->addresses, call->bases, buffers * sizeof *call->bases);
+  if (outputs)
+    memcpy(place->addresses + buffers, call->copied_out, outputs * sizeof *call->copied_out);
+  if (!call->listed) {
+    call->next_recorded = executor->recorded;
+    executor->recorded = call;
+    call->listed = true;
+  }
+}
+
+static mvs_status run_recorded(mvs_call *call) {
+  mvs_device *device = call->executor->device;
+  recording *of = NULL;
+  for (int at = 0; at < MOST_RECORDINGS && !of; at++)
+    if (is_current(call, &call->recordings[at])) of = &call->recordings[at];
+  if (!of) {
+    note_addresses(call);
+    return run_steps(call);
+  }
+  if (!of->work && device->record(device)) {
+    mvs_status status = run_steps(call);
+    of->work = device->recorded(device);
+    MVS_TRY(status);
+  }
+  if (!of->work) {
+    call->records = false;
+    return run_steps(call);
+  }
+  device->replay(device, of->work);
+  return MVS_OK;
+}
+
+mvs_status mvs_call_run(mvs_call *call) {
+  MVS_TRY(resolve_buffers(call));
+  bool plain = !call->records || call->executor->times;
+  return plain ? run_steps(call) : run_recorded(call);
 }
 
 /* --- counting --- */
