@@ -22,6 +22,8 @@ for bf16 in false true; do
   dit "odd-$kind" --set depth=3 --set width=60 --set heads=3 --set kv_heads=1 --set ffn=52 --set channels=3 \
     --set latent_h=5 --set latent_w=3 --set text_tokens=1 --set context_width=7 --set bias=true --set bf16=$bf16
 done
-# The paper's block: sizes that the libraries take.
+# The paper's block: sizes that the libraries take; then 77 tokens and heads of 64 features.
 dit "block-bf16" --set depth=4 --set bf16=true
+dit "tokens77-bf16" --set depth=2 --set width=128 --set heads=2 --set kv_heads=2 --set ffn=256 --set channels=8 \
+  --set latent_h=7 --set latent_w=9 --set text_tokens=14 --set context_width=64 --set bf16=true
 "$MVCC" "$root/models/digits.mvs" --gpu "$architecture" -o "$out/digits"

@@ -6,15 +6,21 @@ set -u
 check=$1; folder=$2
 here=$(cd "$(dirname "$0")" && pwd)
 log=$(mktemp); trap 'rm -f "$log"' EXIT
-for program in golden-mvsplit-f32 golden-mvsplit-bf16 odd-f32 odd-bf16 digits; do
-  for batch in 1 3 16; do
-    echo "# $program, batch $batch" >>"$log"
-    "$check" "$folder/$program" "$batch" >>"$log" 2>&1
-    code=$?
-    [ $code -eq 77 ] && { echo "skipped: no NVIDIA driver"; exit 77; }
-    [ $code -gt 1 ] && echo "not ok $program: gpu_check ended with $code" >>"$log"
+kernels() { # PROGRAM BATCH
+  echo "# $1, batch $2, libraries ${MVCC_GPU_LIBRARIES:-on}" >>"$log"
+  "$check" "$folder/$1" "$2" >>"$log" 2>&1
+  code=$?
+  [ $code -eq 77 ] && { echo "skipped: no NVIDIA GPU for these programs"; exit 77; }
+  [ $code -gt 1 ] && echo "not ok $1: gpu_check ended with $code" >>"$log"
+}
+for libraries in on off; do
+  export MVCC_GPU_LIBRARIES=$libraries
+  for program in golden-mvsplit-f32 golden-mvsplit-bf16 odd-f32 odd-bf16 tokens77-bf16 digits; do
+    for batch in 1 3 16; do kernels $program $batch; done
   done
+  kernels block-bf16 2
 done
+export MVCC_GPU_LIBRARIES=on
 "$here/models.sh" "$folder" >>"$log" 2>&1
 cat "$log"
 passed=$(grep -c '^ok ' "$log"); failed=$(grep -c '^not ok ' "$log")
