@@ -116,6 +116,7 @@ static bool match_runs(run *a, run *b) {
   return true;
 }
 
+/* The row-major number of an element within the run. */
 static mvs_affine flat_index(const run *r, const mvs_index *at) {
   mvs_affine flat = {0};
   int64_t stride = 1;
@@ -126,6 +127,7 @@ static mvs_affine flat_index(const run *r, const mvs_index *at) {
   return flat;
 }
 
+/* The reverse: digits of a flat index, fastest axis first. */
 static bool unflatten(const run *r, mvs_affine flat, const mvs_axes *axes, mvs_index *out,
                       mvs_wish *wish) {
   for (int i = r->end - 1; i > r->first; i--) {

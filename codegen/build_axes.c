@@ -50,6 +50,7 @@ mvs_status mvs_axes_start(const mvs_nest_plan *plan, mvs_kernel_class nest_class
   return MVS_OK;
 }
 
+/* Axes of extent 1 do not appear, so that they neither block merging nor make an index move. */
 mvs_affine mvs_axes_index(const mvs_axes *axes, int axis) {
   mvs_affine index = mvs_affine_constant(axes->begin[axis]);
   for (int i = 0; i < axes->count; i++) {

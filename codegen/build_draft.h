@@ -94,9 +94,11 @@ typedef struct mvs_launch {
 
 /* --- build_affine.c --- */
 
+/* A function that does not move. */
 mvs_affine mvs_affine_constant(int64_t value);
 /* a + factor * b. */
 mvs_affine mvs_affine_add(const mvs_affine *a, const mvs_affine *b, int64_t factor);
+/* Same constant and factors. */
 bool mvs_affine_equal(const mvs_affine *a, const mvs_affine *b);
 /* The slot if it is the only one in use, -1 when there is none, -2 when there are several. */
 int mvs_affine_only_slot(const mvs_affine *affine);

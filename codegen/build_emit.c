@@ -40,6 +40,8 @@ static bool walked_as_one(const emitter *e, int slow, int fast) {
   return true;
 }
 
+/* Rows keep their inner axis where a reduction runs along it, and the batch stays outside of
+ * COLUMNS: their inner axis is what a thread holds accumulators for. */
 static bool may_merge(const emitter *e, int slow, int fast) {
   const mvs_draft *draft = e->draft;
   if (slow == draft->segment_slot || fast == draft->segment_slot) return false;

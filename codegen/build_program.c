@@ -38,8 +38,8 @@ static const char *kind_name(mvs_kernel_class class) {
 }
 
 static Mvs__Matmul *matmul_record(const tables *t, const mvs_matmul_shape *shape) {
-  static const char *const forms[] = {[MVS_MATMUL_NT] = "nt", [MVS_MATMUL_NN] = "nn",
-                                      [MVS_MATMUL_TN] = "tn"};
+  static const char *const forms[] = {
+      [MVS_MATMUL_NT] = "nt", [MVS_MATMUL_NN] = "nn", [MVS_MATMUL_TN] = "tn"};
   Mvs__Matmul *out = MVS_NEW(t->arena, Mvs__Matmul);
   mvs__matmul__init(out);
   out->form = text(t, forms[shape->form]);
@@ -115,6 +115,7 @@ static Mvs__Step *new_step(const tables *t, const mvs_group *group) {
   return step;
 }
 
+/* A launch: the kernel, found or new, and where its operands are. */
 static mvs_status launch_step(tables *t, const mvs_schedule *schedule, const mvs_group *group,
                               Mvs__Step *step) {
   mvs_launch *launch;

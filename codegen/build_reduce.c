@@ -58,6 +58,8 @@ static uint16_t reduce_row(walker *w, mvs_id id, mvs_op op, const mvs_node *node
   return total;
 }
 
+/* 1 / sqrt(sum(x * x) * (1 / D) + eps): rounded at each step, as docs/numerics.md says;
+ * everything after the sum happens once per row. */
 static uint16_t inv_rms(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   int64_t length = input_type(w, node)->dims[node->type.rank - 1].size;
   uint16_t sum = reduce_row(w, id, MVS_OP_sum, node, at, true);
@@ -256,6 +258,8 @@ static mvs_dtype dtype_of(const walker *w, uint16_t value) {
   return w->walk->draft.instrs.items[value].instr.dtype;
 }
 
+/* The sum (or mean) of a segment's tokens: the nest's parallel token axis counts segments, its
+ * sequential one runs through the tokens. */
 static uint16_t segment_reduce(walker *w, mvs_id id, const mvs_node *node,
                                const mvs_index *at) {
   const mvs_segments *table = input_type(w, node)->segments;
@@ -318,6 +322,8 @@ static uint16_t choose_row(walker *w, const mvs_node *node, const mvs_index *at)
   return chosen;
 }
 
+/* A token's value is its segment's row: an access with a stride per segment number, so that
+ * nothing is stretched in memory. */
 static uint16_t segment_expand(walker *w, mvs_id id, const mvs_node *node,
                                const mvs_index *at) {
   const mvs_segments *table = node->attr.segments.table;

@@ -16,6 +16,7 @@ typedef struct mvs_cost {
 } mvs_cost;
 
 /* --- build_cost.c --- */
+/* Bytes and operations of one launch; each operand counts once, however often it is touched. */
 void mvs_kernel_cost(const mvs_kernel *kernel, mvs_cost *out);
 
 /* --- build_model.c: the tables that do not depend on the plan --- */

@@ -35,7 +35,8 @@ static bool same_instr(const mvs_draft_instr *a, const mvs_draft_instr *b) {
   return mvs_affine_equal(&a->affine, &b->affine);
 }
 
-/* Appends an instruction, or finds the same one among the newest. */
+/* Appends an instruction, or finds the same one among the newest: a value asked for twice at
+ * the same index is one instruction, and looking at 256 keeps long kernels linear. */
 uint16_t mvs_walk_push(walker *w, mvs_draft_instr *instr) {
   if (w->status != MVS_OK) return NO_VALUE;
   mvs_draft *draft = &w->walk->draft;
@@ -127,9 +128,9 @@ static mvs_affine address_of(const mvs_place *place, const mvs_type *type,
   return address;
 }
 
-/* The slots that walk over axes before the batch, whose strides grow with it: layers of a stacked
- * value. Strides are constants, so that the layers must be walked together with the batch (see
- * may_merge in build_emit.c); false when one layer is named. */
+/* The slots that walk over axes before the batch, whose strides grow with it: layers of a
+ * stacked value. Strides are constants, so that the layers must be walked together with the
+ * batch (see may_merge in build_emit.c); false when one layer is named. */
 static bool slots_before_batch(const mvs_type *type, const mvs_index *at, uint32_t *slots) {
   int batch = type->rank;
   while (batch > 0 && !type->dims[batch - 1].per_batch) batch--;
@@ -212,6 +213,7 @@ static mvs_dtype arithmetic_dtype(const walker *w, const mvs_node *node) {
   return a == MVS_F64 || b == MVS_F64 ? MVS_F64 : MVS_F32;
 }
 
+/* An op on the elements at the same place. The condition of a select keeps its own dtype. */
 static uint16_t element(walker *w, const mvs_node *node, const mvs_index *at) {
   mvs_dtype dtype = arithmetic_dtype(w, node);
   uint16_t arguments[3] = {0};
@@ -225,6 +227,7 @@ static uint16_t element(walker *w, const mvs_node *node, const mvs_index *at) {
   return mvs_walk_arith(w, op, computed(node->type.dtype), arguments, node->span);
 }
 
+/* Only a cast rounds; widening a bf16 says nothing, since loads widen. */
 static uint16_t cast(walker *w, const mvs_node *node, const mvs_index *at) {
   uint16_t value = input_value(w, node, 0, at);
   if (node->attr.cast.dtype == MVS_BF16) {
@@ -256,6 +259,7 @@ static uint16_t random_value(walker *w, const mvs_node *node, const mvs_index *a
   return mvs_walk_push(w, &instr);
 }
 
+/* The index itself, in the dtype asked for. */
 static uint16_t iota(walker *w, const mvs_node *node, const mvs_index *at) {
   uint16_t value = mvs_walk_affine(w, &at->axis[node->attr.iota.axis]);
   return convert(w, value, computed(node->type.dtype), node->span);
@@ -280,12 +284,16 @@ static uint16_t transpose(walker *w, const mvs_node *node, const mvs_index *at) 
   return mvs_walk_value(w, node->inputs[0], &inner);
 }
 
+/* An element of a slice is an element of the whole, further on. */
 static uint16_t slice(walker *w, const mvs_node *node, const mvs_index *at) {
   mvs_index inner = *at;
   inner.axis[node->attr.slice.axis].constant += node->attr.slice.start;
   return mvs_walk_value(w, node->inputs[0], &inner);
 }
 
+/* Zeros, or an element of the part: which one must be known for all indices of a nest, because
+ * loads outside of the part would read other values. Where it is not, the axes are cut at the
+ * border. */
 static uint16_t pad(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   const mvs_axes *axes = &w->walk->draft.axes;
   mvs_index inner = *at;
@@ -302,6 +310,7 @@ static uint16_t pad(walker *w, mvs_id id, const mvs_node *node, const mvs_index 
   return mvs_walk_value(w, node->inputs[0], &inner);
 }
 
+/* The part that holds the index, known as for pad. */
 static uint16_t concat(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   mvs_index inner = *at;
   int axis = node->attr.concat.axis;
@@ -335,6 +344,7 @@ static uint16_t view(walker *w, mvs_id id, const mvs_node *node, const mvs_index
   }
 }
 
+/* Values without inputs; an untrained parameter is its one number and has no memory. */
 static uint16_t source(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   if (node->op == MVS_OP_constant) {
     double value = node->attr.constant.value;
@@ -352,6 +362,7 @@ static uint16_t source(walker *w, mvs_id id, const mvs_node *node, const mvs_ind
   return mvs_walk_fail(w, id, "it is not in memory");
 }
 
+/* A value that is not loaded: by the class of its op. */
 static uint16_t compute(walker *w, mvs_id id, const mvs_index *at) {
   const mvs_node *node = mvs_graph_node(w->graph, id);
   switch (mvs_ops[node->op].op_class) {
@@ -495,6 +506,8 @@ static void write_output(walker *w, size_t output) {
   }
 }
 
+/* A failure on the way ends all walks: values are NO_VALUE from then on, and the first reason
+ * stays. */
 mvs_status mvs_walk_nest(mvs_walk *walk) {
   size_t count = walk->plan->interior.count;
   walker w = {.walk = walk,

@@ -31,6 +31,7 @@ uint16_t mvs_walk_reduction(walker *w, mvs_id id, const mvs_node *node, const mv
 uint16_t mvs_walk_fail(walker *w, mvs_id id, const char *reason);
 /* Adds an instruction, or finds the same one. */
 uint16_t mvs_walk_push(walker *w, mvs_draft_instr *instr);
+/* A number; the same one is one instruction. */
 uint16_t mvs_walk_constant(walker *w, double value, mvs_dtype dtype);
 /* The i32 value of an affine function of the axes. */
 uint16_t mvs_walk_affine(walker *w, const mvs_affine *affine);

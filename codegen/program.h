@@ -32,6 +32,7 @@ mvs_status mvs_program_pack(const mvs_program *program, mvs_text *out);
  * errors : MVS_ERR_FORMAT with a sentence in *reason (static). */
 mvs_status mvs_program_unpack(const void *data, size_t size, mvs_program **out,
                               const char **reason);
+/* Frees a program that mvs_program_unpack or _read_executable gave; NULL is allowed. */
 void mvs_program_free(mvs_program *program);
 
 /* Writes `trainer`'s bytes followed by the packed program to `path` (temporary name, then rename),
