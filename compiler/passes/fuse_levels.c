@@ -14,6 +14,7 @@ typedef struct levels {
   mvs_fuse *fuse;
   mvs_id_list *leaves; /* per node: what it loads when computed in another space, in id order */
   bool *open;          /* per node: taking it means doing a row reduction */
+  bool *counts;        /* per node: taking it means knowing an element's index */
   mvs_id_list pending; /* work list of `settle` */
   mvs_id_list met;
 } levels;
@@ -80,6 +81,7 @@ static void find_outside(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id);
   const mvs_node *node = node_of(l, id);
   l->open[id] = value->kind == MVS_VALUE_ROW && !value->stored;
+  l->counts[id] = !value->stored && (node->op == MVS_OP_iota || node->op == MVS_OP_random);
   if (value->stored || !mvs_value_is_computed(value)) {
     value->outside = value->level + (mvs_value_is_computed(value) ? 1 : 0);
   } else {
@@ -87,6 +89,7 @@ static void find_outside(levels *l, mvs_id id) {
     for (int i = 0; i < node->input_count; i++) {
       value->outside = most(value->outside, value_of(l, node->inputs[i])->outside);
       l->open[id] = l->open[id] || l->open[node->inputs[i]];
+      l->counts[id] = l->counts[id] || l->counts[node->inputs[i]];
     }
   }
   find_leaves(l, id);
@@ -124,14 +127,15 @@ static void store_apart(levels *l, mvs_id id) {
   if (mvs_value_is_computed(root)) root->apart = true;
 }
 
-/* Where to cut below a value that depends on row reductions: at row scalars, which are small;
- * at a whole value when others want it too or when it saves loads. */
+/* Where to cut below a value that depends on row reductions. Row scalars are small, so the cut
+ * is there unless the whole value saves loads: with k users and n loads as large as itself it
+ * costs a store and k loads against k * n loads. */
 static bool should_store(const levels *l, mvs_id id) {
   const mvs_value *value = value_of(l, id);
   mvs_row_fit fit = mvs_type_row_fit(value->rows, mvs_graph_type(l->fuse->graph, id));
   if (fit == MVS_ROW_SCALAR || value->kind == MVS_VALUE_ROW) return true;
   if (fit != MVS_ROW_FULL || value->kind == MVS_VALUE_VIEW) return false;
-  return value->uses > 1 || full_leaves(l, id) > 2;
+  return full_leaves(l, id) > (value->uses > 1 ? 1 : 2);
 }
 
 static void descend(levels *l, mvs_id id) {
@@ -409,6 +413,9 @@ static void visit_view(levels *l, mvs_id id) {
       store_apart(l, node->inputs[0]);
     }
   }
+  /* Kernels number tokens and load by segment, but have no number of a segment to compute with.
+   */
+  if (to_tokens && l->counts[node->inputs[0]]) store_apart(l, node->inputs[0]);
   if (to_tokens) value->table = node->attr.segments.table;
   if (node->op == MVS_OP_slice) cut_slice(l, id);
   if (!value->rows) {
@@ -477,5 +484,6 @@ void mvs_fuse_levels(mvs_fuse *fuse) {
   levels l = {.fuse = fuse};
   l.leaves = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_id_list);
   l.open = MVS_ARRAY(fuse->arena, fuse->size + 1, bool);
+  l.counts = MVS_ARRAY(fuse->arena, fuse->size + 1, bool);
   for (mvs_id id = 0; id < fuse->size; id++) visit(&l, id);
 }

@@ -119,10 +119,15 @@ static void check_source(void *context, int producer) {
   }
 }
 
+/* Elements only. A reduction over an axis of extent 1 is one of them, but inside a reduction it
+ * could be taken for another of its kind. */
 static bool is_plain(const merge *m, const mvs_fuse_kernel *kernel) {
   for (size_t i = 0; i < kernel->interior.count; i++) {
-    mvs_value_kind kind = m->fuse->values[kernel->interior.items[i]].kind;
+    mvs_id id = kernel->interior.items[i];
+    mvs_value_kind kind = m->fuse->values[id].kind;
+    mvs_op op = mvs_graph_node(m->fuse->graph, id)->op;
     if (kind != MVS_VALUE_ELEMENT && kind != MVS_VALUE_FREE) return false;
+    if (mvs_ops[op].op_class == MVS_CLASS_REDUCE) return false;
   }
   return true;
 }

@@ -1,0 +1,248 @@
+/* test_fuse.c: fuse and schedule on graphs that show one decision each
+ * (tests/golden/plan/NAME.ir and the dump of its plan; MVS_BLESS=1 rewrites what is wanted),
+ * and on whole models: how many kernels stand between the matmuls of a block. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+/* cmocka needs the four first. */
+#include <cmocka.h>
+#include <glob.h>
+
+#include "compiler/base/source.h"
+#include "compiler/ir/lower.h"
+#include "tests/unit/plan_fixture.h"
+
+#define MOST_SETTINGS 16
+
+/* --- golden dumps --- */
+
+static void bless(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+  assert_int_equal(fclose(file), 0);
+}
+
+static const char *read_file(planned *p, const char *path) {
+  mvs_source *source;
+  mvs_span none = {0};
+  plan_good(p, mvs_source_read(p->arena, p->diag, path, 1 << 20, none, &source));
+  return source->text;
+}
+
+static void plan_is_as_wanted(void **state) {
+  const char *path = *state;
+  planned *p = plan_new();
+  plan_text(p, path, read_file(p, path));
+  mvs_text text = mvs_text_new(p->arena);
+  mvs_plan_dump(p->compilation.plan, &text);
+  char *wanted = mvs_arena_format(p->arena, "%.*s.txt", (int)(strrchr(path, '.') - path), path);
+  if (getenv("MVS_BLESS")) bless(wanted, mvs_text_string(&text));
+  assert_string_equal(mvs_text_string(&text), read_file(p, wanted));
+  plan_free(p);
+}
+
+/* --- models --- */
+
+typedef struct setting {
+  const char *name, *value; /* name NULL: the residual rule */
+} setting;
+
+static planned *plan_model(const char *path, const setting *settings) {
+  planned *p = plan_new();
+  mvs_override overrides[MOST_SETTINGS];
+  size_t count = 0;
+  for (; settings[count].value; count++) {
+    overrides[count].name = settings[count].name;
+    plan_good(p, mvs_parse_expr(p->arena, p->diag, "test", settings[count].value,
+                                &overrides[count].value));
+  }
+  mvs_unit *unit;
+  plan_good(p, mvs_load_unit(p->arena, p->diag, path, overrides, count, &unit));
+  plan_good(p, mvs_lower(p->arena, p->diag, unit, &p->compilation.module));
+  plan_good(p, mvs_pipeline_run(&p->compilation, NULL));
+  return p;
+}
+
+typedef struct counts {
+  int rows, columns, copies;
+  int between; /* most light kernels between two heavy ones */
+} counts;
+
+static bool is_copy(const mvs_group *group) {
+  return group->nests.count > 0 && group->nests.items[0].interior.count == 0;
+}
+
+static counts count_groups(const mvs_schedule *schedule) {
+  counts c = {0};
+  int run = 0;
+  for (size_t i = 0; i < schedule->groups.count; i++) {
+    const mvs_group *group = &schedule->groups.items[i];
+    c.rows += group->group_class == MVS_GROUP_ROWS;
+    c.columns += group->group_class == MVS_GROUP_COLUMNS;
+    c.copies += is_copy(group);
+    run = group->nests.count > 0 ? run + 1 : 0;
+    if (run > c.between) c.between = run;
+  }
+  return c;
+}
+
+/* A residual rule and what it may cost: rows and columns kernels of a block, forward. */
+typedef struct rule_case {
+  const char *rule;
+  int rows, columns, between;
+} rule_case;
+
+#define DIT MVS_SOURCE_DIR "/models/dit.mvs"
+
+/* Forward: rotation with QK-norm, SwiGLU, and one kernel for each merge and norm; pre-norms
+ * need one more before the first branch, for the block ends between merge and norm. */
+static void blocks_fuse(void **state) {
+  const rule_case *wanted = *state;
+  static const char *const precisions[] = {"false", "true"};
+  static const char *const functions[] = {"forward", "grad"};
+  for (int i = 0; i < 4; i++) {
+    const setting settings[] = {{NULL, wanted->rule},
+                                {"depth", "3"},
+                                {"kv_heads", "4"},
+                                {"bf16", precisions[i / 2]},
+                                {NULL, NULL}};
+    planned *p = plan_model(DIT, settings);
+    counts c = count_groups(plan_body(plan_function(p, functions[i % 2]), 0));
+    assert_int_equal(c.rows, wanted->rows);
+    assert_int_equal(c.columns, wanted->columns);
+    assert_true(c.between <= wanted->between);
+    assert_int_equal(c.copies, 0);
+    plan_free(p);
+  }
+}
+
+/* Backward there may be more, but no copies, and never a long run of small kernels. */
+static void backward_blocks_fuse(void **state) {
+  const rule_case *wanted = *state;
+  const setting settings[] = {{NULL, wanted->rule}, {"depth", "3"}, {NULL, NULL}};
+  planned *p = plan_model(DIT, settings);
+  counts c = count_groups(plan_body(plan_function(p, "grad"), 1));
+  assert_true(c.rows <= 7);
+  assert_true(c.columns <= 6);
+  assert_true(c.between <= 5);
+  assert_int_equal(c.copies, 0);
+  plan_free(p);
+}
+
+/* The plan has as many groups and buffers whatever the depth. */
+static void plans_do_not_grow_with_depth(void **state) {
+  (void)state;
+  size_t groups[2], buffers[2];
+  static const char *const depths[] = {"2", "1000"};
+  for (int i = 0; i < 2; i++) {
+    const setting settings[] = {{"depth", depths[i]}, {NULL, NULL}};
+    planned *p = plan_model(DIT, settings);
+    const mvs_function_plan *grad = plan_function(p, "grad");
+    groups[i] = grad->top->groups.count + plan_body(grad, 0)->groups.count +
+                plan_body(grad, 1)->groups.count;
+    buffers[i] = grad->buffers.count;
+    plan_free(p);
+  }
+  assert_int_equal(groups[0], groups[1]);
+  assert_int_equal(buffers[0], buffers[1]);
+}
+
+/* A rule and a layer of a user's own: the same kernels as the library's. */
+static void rules_of_a_user_fuse(void **state) {
+  (void)state;
+  planned *p =
+      plan_model(MVS_SOURCE_DIR "/tests/golden/plan/user.mvs", (setting[]){{NULL, NULL}});
+  counts c = count_groups(plan_body(plan_function(p, "forward"), 0));
+  /* its rule: the mean of a row, then the means of tokens, then the norm */
+  assert_true(c.between <= 3);
+  assert_int_equal(c.rows, 6);
+  assert_int_equal(c.columns, 2);
+  assert_int_equal(c.copies, 0);
+  plan_free(p);
+}
+
+/* Every kernel stands in the report, with its lines, its weights and its bytes. */
+static void plans_are_explained(void **state) {
+  (void)state;
+  planned *p = plan_model(DIT, (setting[]){{"depth", "2"}, {NULL, NULL}});
+  mvs_text text = mvs_text_new(p->arena);
+  mvs_plan_explain(p->compilation.plan, &text);
+  const char *words = mvs_text_string(&text);
+  assert_non_null(strstr(words, "function grad"));
+  assert_non_null(strstr(words, "stack blocks, 2 blocks backwards"));
+  assert_non_null(strstr(words, "weights blocks.{i}.ffn.w13.weight"));
+  assert_non_null(strstr(words, "std/residuals.mvs:"));
+  assert_non_null(strstr(words, "rms normalise"));
+  assert_non_null(strstr(words, "the least possible"));
+  assert_non_null(strstr(words, "at most 2 between two of the heavy ones"));
+  plan_free(p);
+}
+
+/* --- limits --- */
+
+/* A long sum is cut into kernels of few enough operands. */
+static void long_sums_are_cut(void **state) {
+  (void)state;
+  planned *p = plan_new();
+  mvs_text text = mvs_text_new(p->arena);
+  mvs_text_add(&text, "module m\nfunction f\n");
+  for (int i = 0; i < 150; i++) mvs_text_addf(&text, "%%%d = input x%d : f32[B, 8]\n", i, i);
+  mvs_text_add(&text, "%150 = add %0, %1 : f32[B, 8]\n");
+  for (int i = 2; i < 150; i++) {
+    mvs_text_addf(&text, "%%%d = add %%%d, %%%d : f32[B, 8]\n", 149 + i, 148 + i, i);
+  }
+  mvs_text_add(&text, "results y=%298\n");
+  plan_text(p, "sum", mvs_text_string(&text));
+  const mvs_schedule *top = plan_function(p, "f")->top;
+  assert_true(top->groups.count >= 3 && top->groups.count <= 6);
+  plan_free(p);
+}
+
+static void sums_over_several_axes_are_refused(void **state) {
+  (void)state;
+  planned *p = plan_new();
+  mvs_status status = plan_try(p, "several",
+                               "module m\nfunction f\n%0 = input x : f32[B, 5, 8]\n"
+                               "%1 = sum axes(0, 1) %0 : f32[1, 1, 8]\nresults y=%1\n");
+  assert_int_equal(status, MVS_ERR_INTERNAL);
+  mvs_text words = mvs_text_new(p->arena);
+  mvs_diag_render(p->diag, &words);
+  assert_non_null(strstr(mvs_text_string(&words), "fuse: %1 reduces several axes at once"));
+  plan_free(p);
+}
+
+int main(void) {
+  static rule_case rules[] = {
+      {"plain", 4, 0, 1},  {"layerscale", 4, 0, 1}, {"deepnorm", 4, 0, 1}, {"prenorm", 5, 0, 1},
+      {"rezero", 5, 0, 1}, {"sandwich", 5, 0, 1},   {"mvsplit", 4, 2, 2},
+  };
+  enum { RULES = sizeof rules / sizeof *rules, OTHERS = 5 };
+  glob_t found = {0};
+  glob(MVS_SOURCE_DIR "/tests/golden/plan/*.ir", 0, NULL, &found);
+  size_t count = found.gl_pathc + 2 * RULES + OTHERS, at = 0;
+  struct CMUnitTest *tests = calloc(count, sizeof *tests);
+  if (!tests) return 1;
+  for (size_t i = 0; i < found.gl_pathc; i++) {
+    tests[at++] =
+        (struct CMUnitTest){found.gl_pathv[i] + strlen(MVS_SOURCE_DIR "/tests/golden/"),
+                            plan_is_as_wanted, NULL, NULL, found.gl_pathv[i]};
+  }
+  for (int i = 0; i < RULES; i++) {
+    tests[at++] = (struct CMUnitTest){rules[i].rule, blocks_fuse, NULL, NULL, &rules[i]};
+    tests[at++] =
+        (struct CMUnitTest){rules[i].rule, backward_blocks_fuse, NULL, NULL, &rules[i]};
+  }
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(plans_do_not_grow_with_depth);
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(rules_of_a_user_fuse);
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(plans_are_explained);
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(long_sums_are_cut);
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(sums_over_several_axes_are_refused);
+  int failed = _cmocka_run_group_tests("fuse", tests, at, NULL, NULL);
+  free(tests);
+  globfree(&found);
+  return failed;
+}
