@@ -39,7 +39,7 @@ static inline void fixture_free(fixture *f) { mvs_arena_free(f->arena); }
 
 /* An f32 type; extent 0 stands for the batch. */
 static inline mvs_type fixture_type(int rank, const int64_t *extents) {
-  mvs_dim dims[MVS_MAX_RANK];
+  mvs_dim dims[MVS_MAX_RANK] = {{0}};
   for (int i = 0; i < rank; i++) dims[i] = (mvs_dim){extents[i] ? extents[i] : 1, !extents[i]};
   return mvs_type_make(MVS_F32, rank, dims);
 }

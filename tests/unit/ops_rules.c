@@ -1,0 +1,182 @@
+/* ops_rules.c: residual rules that nobody foresaw, from the text of a model to gradients: all
+ * functions of the program against the reference, gradients against finite differences. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "compiler/ir/lower.h"
+#include "tests/unit/ops_suite.h"
+#include "tests/unit/ops_tests.h"
+
+/* An image of 2 x 3 patches and three tokens of text, in blocks of attention and SwiGLU. */
+static const char *const block_model =
+    "let width = 8\n"
+    "model m {\n"
+    "  input z : f32[2, 2, 3]\n"
+    "  input context : f32[3, 5]\n"
+    "  image = patch_embed(z, 1, width) as patch_embed\n"
+    "  text = project(context, width) as context_proj\n"
+    "  x = concat(image, text)\n"
+    "  residual rule as join\n"
+    "  stack 3 as blocks {\n"
+    "    x <- attention(x, 2, 1, rope = rope2d, qk_norm = rms(eps = 0.01)) as operator\n"
+    "    x <- swiglu(x, 7, bias = true) as ffn\n"
+    "  }\n"
+    "  output velocity : unpatchify(linear(x.image, 2, bias = true) as final_proj, 1)\n"
+    "}\n"
+    "sample { euler(steps = 2) }\n";
+
+/* The same with one cheap branch: attention takes long to compile. */
+static const char *const short_model =
+    "model m {\n"
+    "  input z : f32[2, 2, 3]\n"
+    "  input context : f32[3, 8]\n"
+    "  x = concat(image = patch_embed(z, 1, 8) as patch_embed, text = context)\n"
+    "  residual rule as join\n"
+    "  stack 3 as blocks { x <- mlp(x, 5) as ffn }\n"
+    "  output velocity : unpatchify(linear(x.image, 2) as final_proj, 1)\n"
+    "}\n";
+
+/* Two streams with a name each, one of them carried beside the rule. */
+static const char *const two_streams =
+    "model m {\n"
+    "  input z : f32[3, 4, 4]\n"
+    "  x = patch_embed(z, 2, 10) as patch_embed\n"
+    "  memory = 0 * x\n"
+    "  residual rule as join\n"
+    "  stack 4 as blocks {\n"
+    "    x <- mlp(x + memory, 9) as ffn\n"
+    "    memory = 0.5 * memory + center(x) / (1 + layer)\n"
+    "  }\n"
+    "  output velocity : unpatchify(linear(x - memory, 12) as final_proj, 2)\n"
+    "}\n";
+
+typedef struct user_rule {
+  const char *name, *text, *model, *precision;
+} user_rule;
+
+static const user_rule rules[] = {
+    {"weighted by features, with a mean",
+     "residual rule(a: gain = 0.3, b: scalar = 0.5, eps = 0.01) {\n"
+     "  y = a * x + (1 - a) * f(rmsnorm(x, eps = eps))\n"
+     "  rmsnorm(y + b * mean(y), eps = eps)\n"
+     "}\n",
+     block_model, "f32"},
+    {"fading with depth",
+     "residual rule(a: gain = 0.5) { x + a * f * exp(-layer / depth) - 0.1 * center(x) }\n",
+     short_model, "f32"},
+    {"gated by each token",
+     "residual rule(w: gain = 0.4) {\n"
+     "  g = sigmoid(sum_features(w * x))\n"
+     "  g * x + (1 - g) * f\n"
+     "}\n",
+     short_model, "f32"},
+    {"bounded, with a root and a logarithm",
+     "residual rule(c: scalar = 0.7) {\n"
+     "  tanh(x + c * f) + log(1 + exp(mean(f))) - sqrt(mean_features(x * x) + 0.1)\n"
+     "}\n",
+     short_model, "f32"},
+    {"softmax over the features, around the stack",
+     "residual rule(t: gain = 0.2) {\n"
+     "  entry { 2 * x }\n"
+     "  exit { rmsnorm(x, eps = 0.01) as last_norm }\n"
+     "  e = exp(t * x - max_features(t * x))\n"
+     "  x + e / sum_features(e) * f(rmsnorm(x, eps = 0.01))\n"
+     "}\n",
+     short_model, "f32"},
+    {"halves in exchange",
+     "residual rule(a: gain = 0.3) {\n"
+     "  u, v = halves(f)\n"
+     "  x + a * concat_features(0 - v, u) * rsqrt(mean_features(f * f) + 0.1)\n"
+     "}\n",
+     short_model, "f32"},
+    {"the smaller of two",
+     "residual rule(a: gain = 0.2) {\n"
+     "  rmsnorm(where(less(f, x), f, a * x) + abs(x - f) * a, eps = 0.01)\n"
+     "}\n",
+     short_model, "f32"},
+    {"beside a second stream",
+     "residual rule(a: gain = 0.2, b: gain = 1) {\n"
+     "  rmsnorm(b * x + a * center(f) + mean(f), eps = 0.01)\n"
+     "}\n",
+     two_streams, "f32"},
+    {"weighted by features, in bf16",
+     "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
+     "  rmsnorm(a * x + f + b * mean(f), eps = 0.1)\n"
+     "}\n",
+     block_model, "bf16"},
+};
+
+/* Writes the model to a file, since models are read from files, and lowers it. */
+static void lower(ops_suite *s, const user_rule *rule) {
+  char path[] = "/tmp/ops_rules_XXXXXX";
+  int file = mkstemp(path);
+  assert_true(file >= 0);
+  const char *text = mvs_arena_format(
+      s->arena, "%s%strain { optimizer adamw(lr = 1e-3) batch 4 precision %s }\n", rule->text,
+      rule->model, rule->precision);
+  assert_int_equal(write(file, text, strlen(text)), (ssize_t)strlen(text));
+  assert_int_equal(close(file), 0);
+  mvs_unit *unit;
+  mvs_status status = mvs_load_unit(s->arena, s->diag, path, NULL, 0, &unit);
+  assert_int_equal(unlink(path), 0);
+  ops_good(s, status, rule->name);
+  ops_good(s, mvs_lower(s->arena, s->diag, unit, &s->module), rule->name);
+  s->compilation.module = s->module;
+}
+
+/* Leaves only the functions that the rule has a part in. */
+static void drop_others(ops_suite *s) {
+  size_t kept = 0;
+  for (size_t i = 0; i < s->module->functions.count; i++) {
+    const mvs_function function = s->module->functions.items[i];
+    bool own = !strcmp(function.name, "forward") || !strcmp(function.name, "loss");
+    if (own) s->module->functions.items[kept++] = function;
+  }
+  s->module->functions.count = kept;
+}
+
+/* Moments are positive where the optimizer takes their root. */
+static void add_cases(ops_suite *s, const user_rule *rule) {
+  for (size_t i = 0; i < s->module->functions.count; i++) {
+    const mvs_function *function = &s->module->functions.items[i];
+    s->tolerance = (ops_tolerance){0, 1e-4, "a model of six blocks with norms down to 0.1"};
+    if (strcmp(rule->precision, "bf16") == 0)
+      s->tolerance = (ops_tolerance){0, 0.1, "six blocks of bf16 values, 2^-8 apart each"};
+    s->low = strcmp(function->name, "adamw") == 0 ? 0.1 : -1;
+    ops_add_case(s, function->name, function->graph);
+  }
+}
+
+static const mvs_graph *graph_of(ops_suite *s, const char *name) {
+  const mvs_function *function = mvs_module_function(s->module, name);
+  assert_non_null(function);
+  return function->graph;
+}
+
+static void try_rule(const user_rule *rule, const char *level) {
+  ops_suite *s = ops_suite_new();
+  s->level = level;
+  lower(s, rule);
+  if (rule != rules) drop_others(s);
+  add_cases(s, rule);
+  const mvs_graph *loss = graph_of(s, "loss");
+  ops_compile(s);
+  if (!level) ops_check_gradients(s, loss, 2, 2);
+  ops_check(s, 1);
+  if (!level) ops_check(s, 3);
+  if (s->failures) print_error("with the rule %s\n", rule->name);
+  ops_suite_end(s);
+}
+
+void ops_user_rules_agree(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) try_rule(&rules[i], NULL);
+}
+
+void ops_user_rules_agree_on_the_other_level(void **state) {
+  (void)state;
+  const char *level = ops_level_runs("x86-64-v4") ? "x86-64-v3" : "x86-64-v4";
+  try_rule(&rules[0], level);
+  try_rule(&rules[8], level);
+}
