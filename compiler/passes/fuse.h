@@ -113,6 +113,10 @@ bool mvs_fuse_meets(mvs_fuse *fuse, mvs_id id);
 bool mvs_fuse_is_loaded(const mvs_fuse *fuse, int kernel, mvs_id id);
 /* Finds what the kernel computes and loads, from its sinks down. */
 void mvs_fuse_cone(mvs_fuse *fuse, int kernel);
+/* Walks anew and stamps what the kernel takes at another index than its own, through a view. A
+ * kernel that computes such a value for itself as well would compute it twice, or reduce no
+ * whole rows. */
+void mvs_fuse_stamp_moved(mvs_fuse *fuse, const mvs_fuse_kernel *kernel);
 /* True when both could be one nest, levels aside. */
 bool mvs_fuse_same_nest(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b);
 /* True when both together have few enough operands for one kernel. */

@@ -66,6 +66,16 @@ void mvs_fuse_cone(mvs_fuse *fuse, int index) {
   sort_ids(&kernel->interior);
 }
 
+void mvs_fuse_stamp_moved(mvs_fuse *fuse, const mvs_fuse_kernel *kernel) {
+  mvs_fuse_walk(fuse);
+  for (size_t i = kernel->interior.count; i-- > 0;) {
+    mvs_id id = kernel->interior.items[i];
+    bool moved = fuse->stamps[id] == fuse->walk || fuse->values[id].kind == MVS_VALUE_VIEW;
+    const mvs_node *node = mvs_graph_node(fuse->graph, id);
+    for (int k = 0; moved && k < node->input_count; k++) mvs_fuse_meets(fuse, node->inputs[k]);
+  }
+}
+
 void mvs_fuse_producers(mvs_fuse *fuse, mvs_id id, mvs_fuse_visit *visit, void *context) {
   mvs_id root = fuse->values[id].root;
   const mvs_node *node = node_of(fuse, root);

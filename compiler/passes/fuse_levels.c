@@ -312,6 +312,10 @@ static void visit_row(levels *l, mvs_id id) {
   value->rows = mvs_graph_type(l->fuse->graph, operand);
   take_table(l, id, operand);
   value->grain = grain_of(l, id, true);
+  if (space_extent(l, id) / value->grain > MVS_MOST_PIECES) {
+    store_apart(l, operand);
+    value->grain = grain_of(l, id, false);
+  }
   value->level = take(l, id, operand);
 }
 
@@ -397,6 +401,15 @@ static void cut_slice(levels *l, mvs_id id) {
   value->grain = extent;
 }
 
+/* A pad along the last axis cuts the row at its borders. */
+static void cut_pad(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  if (node->attr.slice.axis != node->type.rank - 1) return;
+  int64_t grain = mvs_common_divisor(space_extent(l, id), node->attr.slice.length);
+  if (node->attr.slice.start) grain = mvs_common_divisor(grain, node->attr.slice.start);
+  value_of(l, id)->grain = grain;
+}
+
 /* A view whose space is not its input's: slice, pad, transpose, segments to tokens. */
 static void visit_view(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
@@ -418,6 +431,7 @@ static void visit_view(levels *l, mvs_id id) {
   if (to_tokens && l->counts[node->inputs[0]]) store_apart(l, node->inputs[0]);
   if (to_tokens) value->table = node->attr.segments.table;
   if (node->op == MVS_OP_slice) cut_slice(l, id);
+  if (node->op == MVS_OP_pad) cut_pad(l, id);
   if (!value->rows) {
     value->level = take_outside(l, node->inputs[0]);
   } else if (mvs_type_same_shape(value->rows, mvs_fuse_space(l->fuse, node->inputs[0]))) {

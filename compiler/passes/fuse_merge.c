@@ -41,10 +41,12 @@ static void record_use(void *context, int producer) {
 
 static void record_uses(merge *m, int user) {
   const mvs_fuse_kernel *kernel = kernel_of(m, user);
+  mvs_fuse_stamp_moved(m->fuse, kernel);
   for (size_t i = 0; i < kernel->leaves.count; i++) {
     mvs_id leaf = kernel->leaves.items[i];
     const mvs_value *value = &m->fuse->values[leaf];
-    bool direct = value->root == leaf && mvs_value_is_computed(value) && !value->apart;
+    bool direct = value->root == leaf && mvs_value_is_computed(value) && !value->apart &&
+                  m->fuse->stamps[leaf] != m->fuse->walk;
     use_record use = {m, user, direct};
     mvs_fuse_producers(m->fuse, leaf, record_use, &use);
     if (m->last_use[value->root] < kernel->level) m->last_use[value->root] = kernel->level;

@@ -122,6 +122,8 @@ static mvs_id find_best(share *s, int *best_home) {
     if (!is_open(s, id) || s->homes[id].count < 2) continue;
     int home = find_home(s, id);
     if (home < 0) continue;
+    mvs_fuse_stamp_moved(s->fuse, kernel_of(s, home));
+    if (s->fuse->stamps[id] == s->fuse->walk) continue;
     mvs_fuse_kernel more = {0};
     more.sinks.count = 1;
     if (!mvs_fuse_has_room(s->fuse, kernel_of(s, home), &more)) continue;
