@@ -108,13 +108,6 @@ static size_t intern_kernel(tables *t, mvs_kernel *kernel) {
 
 /* --- steps --- */
 
-static Mvs__Step *new_step(const tables *t, const mvs_group *group) {
-  Mvs__Step *step = MVS_NEW(t->arena, Mvs__Step);
-  mvs__step__init(step);
-  step->redo = group->redo;
-  return step;
-}
-
 /* A launch: the kernel, found or new, and where its operands are. */
 static mvs_status launch_step(tables *t, const mvs_schedule *schedule, const mvs_group *group,
                               Mvs__Step *step) {
@@ -143,6 +136,59 @@ static int32_t loop_of(const tables *t, const mvs_region *region) {
   return -1;
 }
 
+/* --- alternatives --- */
+
+static uint32_t *numbers(const tables *t, const uint32_t *items, size_t count) {
+  uint32_t *out = MVS_ARRAY(t->arena, count + 1, uint32_t);
+  if (count) memcpy(out, items, count * sizeof *out);
+  return out;
+}
+
+static char *what_of(const tables *t, const mvs_node *node) {
+  mvs_text words = mvs_text_new(t->arena);
+  mvs_type_text(&node->type, &words);
+  if (node->span.source) {
+    int line, column;
+    mvs_span_position(node->span, &line, &column);
+    mvs_text_addf(&words, " of %s:%d", node->span.source->name, line);
+  }
+  return text(t, mvs_text_string(&words));
+}
+
+/* Adds the cost of a step, or of all layers of a loop inside. */
+static void add_cost(const tables *t, const Mvs__Step *step, double times,
+                     Mvs__Alternative *out) {
+  if (step->kernel < 0) {
+    const Mvs__Loop *loop = t->loops.items[step->loop];
+    for (size_t i = 0; i < loop->n_steps; i++) {
+      add_cost(t, loop->steps[i], times * (double)loop->count, out);
+    }
+    return;
+  }
+  const Mvs__Kernel *kernel = t->records.items[step->kernel];
+  out->bytes_fixed += (int64_t)times * (kernel->read_fixed + kernel->write_fixed);
+  out->bytes_per_batch += (int64_t)times * (kernel->read_per_batch + kernel->write_per_batch);
+  out->flops_fixed += times * kernel->flops_fixed;
+  out->flops_per_batch += times * kernel->flops_per_batch;
+}
+
+static void add_alternatives(const tables *t, const mvs_schedule *body, Mvs__Loop *loop) {
+  loop->alternatives = MVS_ARRAY(t->arena, body->alternatives.count + 1, Mvs__Alternative *);
+  for (size_t i = 0; i < body->alternatives.count; i++) {
+    const mvs_alternative *from = &body->alternatives.items[i];
+    Mvs__Alternative *out = MVS_NEW(t->arena, Mvs__Alternative);
+    mvs__alternative__init(out);
+    out->buffer = from->buffer;
+    out->what = what_of(t, mvs_graph_node(body->graph, from->value));
+    out->steps = numbers(t, from->groups.items, from->groups.count);
+    out->n_steps = from->groups.count;
+    out->own_steps = numbers(t, from->own_groups.items, from->own_groups.count);
+    out->n_own_steps = from->own_groups.count;
+    for (size_t k = 0; k < out->n_steps; k++) add_cost(t, loop->steps[out->steps[k]], 1, out);
+    loop->alternatives[loop->n_alternatives++] = out;
+  }
+}
+
 /* A loop takes its number before those inside it, as regions have in the plan. */
 static mvs_status loop_step(tables *t, const mvs_schedule *body, const mvs_group *group,
                             Mvs__Step *step) {
@@ -160,6 +206,7 @@ static mvs_status loop_step(tables *t, const mvs_schedule *body, const mvs_group
   MVS_TRY(fill_steps(t, body, &steps));
   loop->steps = steps.items;
   loop->n_steps = steps.count;
+  add_alternatives(t, body, loop);
   return MVS_OK;
 }
 
@@ -167,7 +214,8 @@ static mvs_status fill_steps(tables *t, const mvs_schedule *schedule, step_list 
   size_t bodies = 0;
   for (size_t i = 0; i < schedule->groups.count; i++) {
     const mvs_group *group = &schedule->groups.items[i];
-    Mvs__Step *step = new_step(t, group);
+    Mvs__Step *step = MVS_NEW(t->arena, Mvs__Step);
+    mvs__step__init(step);
     if (group->group_class == MVS_GROUP_REGION) {
       MVS_TRY(loop_step(t, schedule->bodies.items[bodies++], group, step));
     } else {

@@ -101,6 +101,23 @@ static bool buffer_ok(const Mvs__Buffer *buffer, const Mvs__Function *function,
          buffer->zero_slots <= buffer->slots_kept;
 }
 
+static bool steps_listed(const uint32_t *steps, size_t count, const Mvs__Loop *loop) {
+  for (size_t i = 0; i < count; i++) {
+    if (steps[i] >= loop->n_steps) return false;
+  }
+  return true;
+}
+
+static bool alternatives_ok(const Mvs__Loop *loop, const Mvs__Function *function) {
+  for (size_t i = 0; i < loop->n_alternatives; i++) {
+    const Mvs__Alternative *each = loop->alternatives[i];
+    if (each->buffer >= function->n_buffers) return false;
+    if (!steps_listed(each->steps, each->n_steps, loop)) return false;
+    if (!steps_listed(each->own_steps, each->n_own_steps, loop)) return false;
+  }
+  return true;
+}
+
 /* A loop may hold later loops only, so that a malformed program cannot nest without end. */
 static bool loop_ok(const Mvs__Function *function, size_t index, const mvs_program *program) {
   const Mvs__Loop *loop = function->loops[index];
@@ -111,6 +128,7 @@ static bool loop_ok(const Mvs__Function *function, size_t index, const mvs_progr
   for (size_t i = 0; i < loop->n_steps; i++) {
     if (loop->steps[i]->kernel == -1 && loop->steps[i]->loop <= index) return false;
   }
+  if (!alternatives_ok(loop, function)) return false;
   return steps_ok(loop->steps, loop->n_steps, function, program);
 }
 

@@ -258,7 +258,7 @@ static mvs_status run(mvs_session *session) {
   printf("%s (%s), %d threads, batch %" PRId64 ", %" PRId64 " at a time, blocks %s\n",
          session->device->name, session->device->what,
          mvs_pool_threads(mvs_device_pool(session->device)), settings.batch,
-         settings.micro_batch, recompute == MVS_RECOMPUTE_NONE ? "kept" : "redone");
+         settings.micro_batch, mvs_recompute_text(session, &use, recompute));
   return measure(session, training,
                  mvs_option_integer(session->options, "steps", DEFAULT_STEPS),
                  settings.micro_batch);

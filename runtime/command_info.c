@@ -1,6 +1,7 @@
 /* command_info.c: what the program is, without taking the memory that it would need. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "runtime/commands.h"
 #include "runtime/memory.h"
@@ -71,6 +72,68 @@ static void print_work(mvs_session *session) {
          *program->cpu_level ? program->cpu_level : "this machine");
 }
 
+/* --- keep or redo --- */
+
+typedef struct redo_row {
+  const Mvs__Function *function;
+  const Mvs__Loop *loop;
+  const Mvs__Alternative *value;
+  int turn;
+} redo_row;
+
+static int by_turn(const void *left, const void *right) {
+  const redo_row *a = left, *b = right;
+  return a->turn - b->turn;
+}
+
+/* Kernels, bytes and operations of some steps of a block. */
+static void print_steps(mvs_session *session, const redo_row *row, const uint32_t *steps,
+                        size_t count, int64_t batch) {
+  double bytes = 0, flops = 0;
+  for (size_t at = 0; at < count; at++) {
+    const Mvs__Step *step = row->loop->steps[steps[at]];
+    if (step->kernel < 0) continue;
+    const Mvs__Kernel *kernel = session->program->kernels[step->kernel];
+    bytes += mvs_kernel_bytes(kernel, batch);
+    flops += mvs_kernel_flops(kernel, batch);
+  }
+  printf(" %7zu %10s %12s", count, mvs_bytes_text(session->arena, (int64_t)bytes),
+         flops_text(session->arena, flops));
+}
+
+static void print_redo_row(mvs_session *session, const redo_row *row, int64_t batch) {
+  const Mvs__Buffer *buffer = row->function->buffers[row->value->buffer];
+  int64_t bytes = buffer->fixed + buffer->per_batch * batch;
+  printf("  %10s", mvs_bytes_text(session->arena, bytes));
+  print_steps(session, row, row->value->own_steps, row->value->n_own_steps, batch);
+  print_steps(session, row, row->value->steps, row->value->n_steps, batch);
+  printf("  %s\n", row->value->what);
+}
+
+/* The values of a block that may be kept or redone, in the order in which --recompute auto
+ * redoes them when they do not fit. */
+static void print_alternatives(mvs_session *session, int64_t batch) {
+  const Mvs__Function *grad = mvs_program_function(session->program, "grad");
+  int most = mvs_redo_most(grad);
+  if (most == 0) return;
+  mvs_redo *redo =
+      mvs_redo_choose(session->arena, session->program, grad, batch, MVS_RECOMPUTE_BLOCK);
+  redo_row *list = MVS_ARRAY(session->arena, (size_t)most, redo_row);
+  size_t count = 0;
+  for (size_t at = 0; at < grad->n_loops; at++)
+    for (size_t each = 0; redo->steps[at] && each < grad->loops[at]->n_alternatives; each++) {
+      const Mvs__Alternative *value = grad->loops[at]->alternatives[each];
+      list[count++] = (redo_row){grad, grad->loops[at], value, redo->turns[value->buffer]};
+    }
+  qsort(list, count, sizeof *list, by_turn);
+  printf("values of a block for its backward, those redone first under --memory on top\n");
+  printf("  %10s %31s %31s\n", "kept", "redone: kernels, bytes, FLOP",
+         "from the block's input");
+  for (size_t at = 0; at < count; at++) print_redo_row(session, &list[at], batch);
+}
+
+/* --- memory --- */
+
 static void print_memory_row(mvs_session *session, const char *what, int64_t kept,
                              int64_t redone) {
   printf("  %-22s %12s %12s\n", what, mvs_bytes_text(session->arena, kept),
@@ -108,6 +171,7 @@ static mvs_status print_training_memory(mvs_session *session) {
   print_memory_row(session, "activations", kept.temporaries, redone.temporaries);
   print_memory_row(session, "inputs", kept.tensors, redone.tensors);
   print_memory_row(session, "total", kept.total, redone.total);
+  print_alternatives(session, settings.micro_batch);
   return MVS_OK;
 }
 

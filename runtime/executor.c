@@ -292,12 +292,12 @@ static void clear_slots(mvs_call *call, uint32_t loop, int64_t step) {
 /* A backward loop redoes each block just before its own body, where the plan says so. */
 static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step);
 
-/* With redo_only, the steps of a forward body that bring back what its backward needs. */
+/* With `again`, only the steps that it marks: those that bring back what the backward needs. */
 static mvs_status run_body(mvs_call *call, const Mvs__Loop *loop, int64_t layer,
-                           bool redo_only) {
+                           const bool *again) {
   for (size_t at = 0; at < loop->n_steps; at++) {
     const Mvs__Step *step = loop->steps[at];
-    if (redo_only && !step->redo) continue;
+    if (again && !again[at]) continue;
     MVS_TRY(step->kernel < 0 ? run_loop(call, step->loop, -1) : run_kernel(call, step, layer));
   }
   return MVS_OK;
@@ -305,12 +305,13 @@ static mvs_status run_body(mvs_call *call, const Mvs__Loop *loop, int64_t layer,
 
 static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step) {
   const Mvs__Loop *loop = call->function->loops[index];
-  bool redo = loop->forward >= 0 && call->placement->recompute == MVS_RECOMPUTE_BLOCK;
+  bool *const *steps = call->placement->redo->steps;
+  const bool *again = loop->forward >= 0 ? steps[loop->forward] : NULL;
   clear_slots(call, index, top_step);
   for (int64_t at = 0; at < loop->count; at++) {
     int64_t layer = loop->reverse ? loop->count - 1 - at : at;
-    if (redo) MVS_TRY(run_body(call, call->function->loops[loop->forward], layer, true));
-    MVS_TRY(run_body(call, loop, layer, false));
+    if (again) MVS_TRY(run_body(call, call->function->loops[loop->forward], layer, again));
+    MVS_TRY(run_body(call, loop, layer, NULL));
   }
   return MVS_OK;
 }

@@ -55,16 +55,32 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
 }
 
 /* False for functions without a backward loop: then both plans are the same. */
-static bool can_redo(const mvs_session *session, const mvs_memory_use *use) {
+/* The most values that any of the functions may redo. */
+static int most_redone(const mvs_session *session, const mvs_memory_use *use) {
+  int most = 0;
   for (const char *const *name = use->functions; *name; name++) {
     const Mvs__Function *function = mvs_program_function(session->program, *name);
-    if (function && mvs_function_can_redo(function)) return true;
+    int here = function ? mvs_redo_most(function) : 0;
+    if (here > most) most = here;
   }
-  return false;
+  return most;
 }
 
-/* When the state alone is too large no batch helps, and the sentence must not say that one
- * does. */
+/* The fewest values whose redoing makes the work fit; all of them where fewer do not. */
+static mvs_status fewest_redone(mvs_session *session, const mvs_memory_use *use, int most,
+                                mvs_recompute *out) {
+  int64_t budget = mvs_session_budget(session);
+  *out = MVS_RECOMPUTE_BLOCK;
+  for (mvs_recompute count = 1; count < most; count++) {
+    mvs_memory some;
+    MVS_TRY(mvs_memory_plan(session, use, count, &some));
+    if (some.total > budget) continue;
+    *out = count;
+    return MVS_OK;
+  }
+  return MVS_OK;
+}
+
 static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
                                const mvs_memory *redone, const char *what, const char *advice) {
   mvs_arena *arena = session->arena;
@@ -90,19 +106,29 @@ mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, co
                              const char *advice, mvs_recompute *out) {
   const char *asked = mvs_option_text(session->options, "recompute", "auto");
   int64_t budget = mvs_session_budget(session);
+  int most = most_redone(session, use);
   bool may_keep = strcmp(asked, "block") != 0;
-  bool may_redo = strcmp(asked, "none") != 0 && can_redo(session, use);
+  bool may_redo = strcmp(asked, "none") != 0 && most > 0;
   mvs_memory kept, redone;
   MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_NONE, &kept));
   MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_BLOCK, &redone));
   if (!may_redo) may_keep = true; /* nothing to redo: both choices are the same */
   bool keeps = may_keep && kept.total <= budget;
   if (!keeps && !(may_redo && redone.total <= budget)) {
-    if (!can_redo(session, use)) return does_not_fit(session, &kept, NULL, what, advice);
+    if (most == 0) return does_not_fit(session, &kept, NULL, what, advice);
     if (!may_redo) advice = mvs_arena_format(session->arena, "--recompute block or %s", advice);
     return does_not_fit(session, &kept, &redone, what, advice);
   }
   *out = keeps ? MVS_RECOMPUTE_NONE : MVS_RECOMPUTE_BLOCK;
+  if (!keeps && may_keep) MVS_TRY(fewest_redone(session, use, most, out));
   mvs_executor_set_recompute(session->executor, *out);
   return MVS_OK;
+}
+
+const char *mvs_recompute_text(const mvs_session *session, const mvs_memory_use *use,
+                               mvs_recompute recompute) {
+  int most = most_redone(session, use);
+  if (recompute == MVS_RECOMPUTE_NONE || most == 0) return "kept";
+  if (recompute >= most) return "redone";
+  return mvs_arena_format(session->arena, "kept but for %d of %d values", (int)recompute, most);
 }

@@ -25,12 +25,16 @@ typedef struct mvs_memory_use {
 /* Adds up the memory for a choice of recompute. errors : MVS_ERR_LIMIT */
 mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
                            mvs_recompute recompute, mvs_memory *out);
-/* Follows --recompute, or picks the cheapest choice within the budget (--memory, else what the
- * device has left), and tells the executor.
- * what   : the work, for the message ("training with 64 samples at a time")
- * advice : which option would help ("a smaller --micro-batch")
- * errors : MVS_ERR_MEMORY saying what is needed, what there is and what would help */
+/* Follows --recompute, or redoes as few values as fit the budget (--memory, else what the
+ * device has left), those first that save most for their cost, and tells the executor. what   :
+ * the work, for the message ("training with 64 samples at a time") advice : which option would
+ * help ("a smaller --micro-batch") errors : MVS_ERR_MEMORY saying what is needed, what there is
+ * and what would help */
 mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, const char *what,
                              const char *advice, mvs_recompute *out);
+
+/* What became of blocks, for people: "kept", "redone", "kept but for 3 of 14 values". */
+const char *mvs_recompute_text(const mvs_session *session, const mvs_memory_use *use,
+                               mvs_recompute recompute);
 
 #endif

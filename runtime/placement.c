@@ -41,16 +41,12 @@ const Mvs__Loop *mvs_step_loop(const Mvs__Function *function, const Mvs__Step *s
 }
 
 bool mvs_function_can_redo(const Mvs__Function *function) {
-  for (size_t at = 0; at < function->n_loops; at++)
-    if (function->loops[at]->forward >= 0) return true;
-  return false;
+  return mvs_redo_most(function) > 0;
 }
 
-/* Only what crosses from forward to backward is ever kept for all layers. A crossing buffer
- * that cannot shrink to one slot is a block's input, from which the block is redone. */
-static int64_t slots_of(const Mvs__Buffer *buffer, mvs_recompute recompute) {
+/* Only what crosses from forward to backward is ever kept for all layers. */
+static int64_t slots_of(const Mvs__Buffer *buffer, bool redone) {
   if (!buffer->crossing) return buffer->slots_least;
-  bool redone = recompute == MVS_RECOMPUTE_BLOCK && buffer->slots_least == 1;
   return redone ? 1 : buffer->slots_kept;
 }
 
@@ -64,7 +60,8 @@ static mvs_status size_buffers(mvs_placement *placement, mvs_diag *diag) {
     int64_t bytes, all;
     bool fits = mvs_mul(buffer->per_batch, placement->batch, &bytes) &&
                 mvs_add(bytes, buffer->fixed, &bytes);
-    placement->slots[at] = flat ? buffer->slots_kept : slots_of(buffer, placement->recompute);
+    placement->slots[at] =
+        flat ? buffer->slots_kept : slots_of(buffer, placement->redo->turns[at] > 0);
     placement->slot_bytes[at] = bytes;
     if (!fits || !mvs_mul(bytes, placement->slots[at], &all) || all > INT64_MAX / 4)
       return MVS_FAIL(diag, MVS_ERR_LIMIT, "a batch of %lld is too large for 64-bit sizes",
@@ -87,7 +84,7 @@ static void lay_out_ticks(timeline *line, mvs_arena *arena) {
   for (size_t at = 0; at < function->n_steps; at++) {
     line->first_tick[at] = now;
     const Mvs__Loop *loop = mvs_step_loop(function, function->steps[at]);
-    if (loop && loop->forward >= 0 && line->placement->recompute == MVS_RECOMPUTE_BLOCK) {
+    if (loop && loop->forward >= 0 && line->placement->redo->steps[loop->forward]) {
       line->redo_tick[loop->forward] = now;
       line->redo_step[loop->forward] = (int64_t)at;
       now += (int64_t)function->loops[loop->forward]->n_steps;
@@ -126,11 +123,12 @@ static void find_lives(timeline *line) {
 static void extend_redone(timeline *line, size_t forward) {
   const Mvs__Function *function = line->function;
   const Mvs__Loop *loop = function->loops[forward];
+  const bool *again = line->placement->redo->steps[forward];
   int64_t begin = line->redo_tick[forward];
   if (begin < 0) return;
   for (size_t at = 0; at < loop->n_steps; at++) {
     const Mvs__Step *step = loop->steps[at];
-    for (size_t each = 0; step->redo && each < step->n_operands; each++) {
+    for (size_t each = 0; again[at] && each < step->n_operands; each++) {
       const Mvs__Buffer *buffer = function->buffers[step->operands[each]->buffer];
       lifetime *life = &line->lives[step->operands[each]->buffer];
       bool local = buffer->home == (int64_t)forward && buffer->body_first >= 0;
@@ -220,7 +218,7 @@ mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program
   mvs_placement *placement = MVS_NEW(arena, mvs_placement);
   placement->function = function;
   placement->batch = batch;
-  placement->recompute = recompute;
+  placement->redo = mvs_redo_choose(arena, program, function, batch, recompute);
   placement->slots = MVS_ARRAY(arena, function->n_buffers, int64_t);
   placement->slot_bytes = MVS_ARRAY(arena, function->n_buffers, int64_t);
   placement->offsets = MVS_ARRAY(arena, function->n_buffers, int64_t);

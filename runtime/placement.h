@@ -7,19 +7,12 @@
 
 #include <stdbool.h>
 
-#include "codegen/program.h"
-
-/* What happens to values that the backward pass of a block needs. The bits are the same. */
-typedef enum mvs_recompute {
-  MVS_RECOMPUTE_NONE, /* kept for all layers */
-  MVS_RECOMPUTE_BLOCK /* only each block's input is kept; the block is redone before its
-                         backward */
-} mvs_recompute;
+#include "runtime/recompute.h"
 
 typedef struct mvs_placement {
   const Mvs__Function *function;
   int64_t batch;
-  mvs_recompute recompute;
+  const mvs_redo *redo;    /* the values and steps that are redone */
   int64_t *slots;          /* per buffer; see plan.h */
   int64_t *slot_bytes;     /* per buffer; slots lie behind one another without gaps */
   int64_t *offsets;        /* per buffer: of TEMP buffers, bytes from the start of the block */

@@ -12,7 +12,8 @@ static const mvs_option_row common_rows[] = {
     {"memory", MVS_OPTION_BYTES, "BYTES", 0, 0,
      "most memory to use, e.g. 8GiB (default: what is free)"},
     {"recompute", MVS_OPTION_CHOICE, "none|block|auto", 0, 0,
-     "keep values for the backward pass or redo each block (default auto)"},
+     "keep values for the backward pass or redo each block (default auto: redo what does not "
+     "fit)"},
 };
 
 void mvs_rows_add(mvs_arena *arena, mvs_option_rows *rows, const mvs_option_row *more,

@@ -278,6 +278,43 @@ static void show_summary(const explain *e) {
                 counts[MVS_GROUP_ROWS], counts[MVS_GROUP_COLUMNS], longest);
 }
 
+/* --- keep or redo --- */
+
+static void show_redo(const explain *e, const uint32_t *groups, size_t count) {
+  bytes moved = {0};
+  mvs_groups_bytes(e->schedule, groups, count, &moved.fixed, &moved.per_batch);
+  mvs_text_addf(e->out, "%zu kernel%s moving ", count, count == 1 ? "" : "s");
+  show_size(e, &moved);
+}
+
+/* What the backward pass needs of a block: bytes to keep it, work to have it again. */
+static void show_alternatives(const explain *e) {
+  if (e->schedule->alternatives.count == 0) return;
+  indent(e);
+  mvs_text_add(e->out,
+               "for the backward pass, bytes of a block kept; or redone from other such "
+               "values\n");
+  for (size_t i = 0; i < e->schedule->alternatives.count; i++) {
+    const mvs_alternative *each = &e->schedule->alternatives.items[i];
+    const mvs_node *node = node_of(e, each->value);
+    bytes kept = {0};
+    words lines = {0};
+    add_type(&kept, &node->type);
+    add_line(e, &lines, node->span);
+    indent(e);
+    mvs_text_add(e->out, "  ");
+    show_size(e, &kept);
+    mvs_text_add(e->out, " ");
+    mvs_type_text(&node->type, e->out);
+    if (lines.count) mvs_text_addf(e->out, " of %s", lines.items[0]);
+    mvs_text_add(e->out, ": ");
+    show_redo(e, each->own_groups.items, each->own_groups.count);
+    mvs_text_add(e->out, "; from its input ");
+    show_redo(e, each->groups.items, each->groups.count);
+    mvs_text_add(e->out, "\n");
+  }
+}
+
 static void show_schedule(const explain *outer, const mvs_schedule *schedule) {
   explain e = {schedule, outer->out, outer->depth + 1};
   size_t bodies = 0;
@@ -286,6 +323,7 @@ static void show_schedule(const explain *outer, const mvs_schedule *schedule) {
     show_group(&e, i);
     if (schedule->groups.items[i].region) show_schedule(&e, schedule->bodies.items[bodies++]);
   }
+  show_alternatives(&e);
 }
 
 void mvs_plan_explain(const mvs_plan *plan, mvs_text *out) {

@@ -133,7 +133,16 @@ void mvs_copies_insert(mvs_graph_layout *g);
 size_t mvs_first_reader(const mvs_graph_layout *g, mvs_id root);
 
 /* --- memory_live.c --- */
+/* Keeps a carried value for all layers: for the backward pass, or whole for others too. */
+void mvs_layout_keep_carried(const mvs_layout *layout, const mvs_region_layout *region,
+                             uint32_t index, bool whole);
 /* Decides slots, marks groups to redo and finds live ranges. */
 void mvs_layout_lives(mvs_layout *layout);
+
+/* --- memory_redo.c --- */
+/* Marks the groups that have to run again when blocks of the region are redone, and lists for
+ * every value that then is not kept which of them make it. Nothing where no region redoes it.
+ */
+void mvs_layout_redo(const mvs_layout *layout, const mvs_region_layout *region);
 
 #endif

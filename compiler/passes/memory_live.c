@@ -1,5 +1,4 @@
-/* memory_live.c: how many slots buffers need, which groups a block's redo runs again, and when
- * buffers are in use. */
+/* memory_live.c: how many slots buffers need and when they are in use. */
 #include "compiler/passes/memory.h"
 
 static mvs_buffer *buffer_at(const mvs_layout *layout, uint32_t index) {
@@ -74,11 +73,11 @@ static stack_use use_of_output(const mvs_region_layout *r, uint32_t output) {
   return use;
 }
 
-static void keep_carried(const mvs_layout *layout, const mvs_region_layout *r, uint32_t index,
-                         stack_use use) {
+void mvs_layout_keep_carried(const mvs_layout *layout, const mvs_region_layout *r,
+                             uint32_t index, bool whole) {
   mvs_buffer *buffer = buffer_at(layout, r->carried[index]);
   buffer->slots_kept = r->region->count + 1;
-  if (use == STACK_WHOLE) {
+  if (whole) {
     buffer->slots_least = buffer->slots_kept;
   } else {
     buffer->crossing = true;
@@ -110,99 +109,9 @@ static void set_slots(const mvs_layout *layout) {
         continue;
       }
       stack_use use = use_of_output(r, k);
-      if (use != STACK_UNUSED) keep_carried(layout, r, (uint32_t)r->shares[k], use);
+      if (use == STACK_UNUSED) continue;
+      mvs_layout_keep_carried(layout, r, (uint32_t)r->shares[k], use == STACK_WHOLE);
     }
-  }
-}
-
-/* --- redo --- */
-
-typedef struct redo {
-  const mvs_layout *layout;
-  const mvs_region_layout *region;
-  bool *wanted; /* per node of the body */
-} redo;
-
-static bool is_redone_place(const redo *at, const mvs_place *place) {
-  const mvs_buffer *buffer = buffer_at(at->layout, place->buffer);
-  return buffer->crossing && buffer->slots_least == 1;
-}
-
-/* Carried values: the block starts again from its argument, and its result is still there. */
-static bool keep_if_carried(const redo *at, uint32_t buffer) {
-  for (uint32_t i = 0; i < at->region->region->carried_count; i++) {
-    if (at->region->carried[i] != buffer) continue;
-    keep_carried(at->layout, at->region, i, STACK_CROSSES);
-    return true;
-  }
-  return false;
-}
-
-/* A read needs the values of other layers, which are not redone. */
-static bool keep_if_read(const redo *at, uint32_t index) {
-  for (uint32_t i = 0; i < at->region->region->output_count; i++) {
-    if (at->region->outputs[i].buffer != index || at->region->distances[i] == 0) continue;
-    mvs_buffer *buffer = buffer_at(at->layout, index);
-    buffer->slots_least = buffer->slots_kept;
-    buffer->crossing = true;
-    return true;
-  }
-  return false;
-}
-
-static void want(void *context, mvs_id root) {
-  redo *at = context;
-  const mvs_schedule *body = at->region->body;
-  const mvs_place *place = &body->places[root];
-  if (place->buffer == UINT32_MAX) return;
-  if (keep_if_carried(at, place->buffer) || keep_if_read(at, place->buffer)) return;
-  at->wanted[root] = true;
-}
-
-static bool writes_wanted(const redo *at, mvs_id id) {
-  const mvs_schedule *body = at->region->body;
-  if (at->wanted[id]) return true;
-  return body->places[id].buffer != UINT32_MAX && is_redone_place(at, &body->places[id]);
-}
-
-static bool heavy_writes_wanted(const redo *at, mvs_id heavy) {
-  const mvs_graph *graph = at->region->body->graph;
-  if (writes_wanted(at, heavy)) return true;
-  for (mvs_id id = heavy + 1; id < mvs_graph_size(graph); id++) {
-    const mvs_node *node = mvs_graph_node(graph, id);
-    if (node->op == MVS_OP_get && node->inputs[0] == heavy && writes_wanted(at, id))
-      return true;
-  }
-  return false;
-}
-
-static bool group_writes_wanted(const redo *at, const mvs_group *group) {
-  if (group->nests.count == 0) return heavy_writes_wanted(at, group->heavy);
-  for (size_t n = 0; n < group->nests.count; n++) {
-    const mvs_nest_plan *nest = &group->nests.items[n];
-    for (size_t i = 0; i < nest->outputs.count; i++) {
-      if (at->wanted[nest->outputs.items[i]]) return true;
-      if (is_redone_place(at, &nest->store_places.items[i])) return true;
-    }
-  }
-  return false;
-}
-
-/* True when some region may redo this one's blocks. */
-static bool may_be_redone(const mvs_layout *layout, const mvs_region_layout *r) {
-  for (size_t i = 0; i < layout->regions.count; i++) {
-    if (layout->regions.items[i]->region->forward == r->region) return true;
-  }
-  return false;
-}
-
-/* From the last group to the first: what a redone group loads has to be there again. */
-static void mark_redo(const mvs_layout *layout, const mvs_region_layout *r) {
-  redo at = {layout, r, MVS_ARRAY(layout->arena, mvs_graph_size(r->body->graph) + 1, bool)};
-  for (size_t i = r->body->groups.count; i-- > 0;) {
-    mvs_group *group = &r->body->groups.items[i];
-    group->redo = group_writes_wanted(&at, group);
-    if (group->redo) mvs_group_loads(r->body, group, want, &at);
   }
 }
 
@@ -300,8 +209,7 @@ void mvs_layout_lives(mvs_layout *layout) {
   bool *touched = MVS_ARRAY(layout->arena, layout->function->buffers.count + 1, bool);
   set_slots(layout);
   for (size_t i = 0; i < layout->regions.count; i++) {
-    const mvs_region_layout *r = layout->regions.items[i];
-    if (may_be_redone(layout, r)) mark_redo(layout, r);
+    mvs_layout_redo(layout, layout->regions.items[i]);
   }
   find_lives(layout, layout->function->top, UINT32_MAX, NULL, touched);
 }

@@ -240,3 +240,14 @@ void mvs_group_bytes(const mvs_schedule *schedule, const mvs_group *group, int64
     }
   }
 }
+
+void mvs_groups_bytes(const mvs_schedule *schedule, const uint32_t *groups, size_t count,
+                      int64_t *fixed, int64_t *per_batch) {
+  *fixed = *per_batch = 0;
+  for (size_t i = 0; i < count; i++) {
+    int64_t more, more_per_batch;
+    mvs_group_bytes(schedule, &schedule->groups.items[groups[i]], &more, &more_per_batch);
+    *fixed += more;
+    *per_batch += more_per_batch;
+  }
+}

@@ -92,6 +92,16 @@ typedef struct mvs_buffer {
   uint32_t home;            /* index of the region (in plan order) whose body it belongs to, or UINT32_MAX */
 } mvs_buffer;
 
+/* What may be done with a crossing value instead of keeping it for every layer: groups of its body
+ * run again, just before the backward of their layer. What the region carries is kept in any
+ * case. A set of values is redone by the union of their own groups, in order. */
+typedef struct mvs_alternative {
+  uint32_t buffer;               /* crossing, with slots_least 1 */
+  mvs_id value;                  /* that lies in it */
+  MVS_LIST(uint32_t) groups;     /* from nothing but carried values */
+  MVS_LIST(uint32_t) own_groups; /* from carried and other crossing values */
+} mvs_alternative;
+
 /* The schedule of one graph (a function or a region's body). */
 typedef struct mvs_schedule {
   const mvs_graph *graph;
@@ -102,6 +112,7 @@ typedef struct mvs_schedule {
   mvs_id *roots;                    /* per node: the value whose bytes it names (itself, or through
                                        reshape, get and slice another); MVS_NONE: not materialised */
   MVS_LIST(struct mvs_schedule *) bodies; /* one per REGION group, in order */
+  MVS_LIST(mvs_alternative) alternatives; /* of a body whose blocks may be redone */
 } mvs_schedule;
 
 typedef struct mvs_function_plan {
@@ -120,6 +131,9 @@ mvs_status mvs_plan_verify(mvs_arena *arena, const mvs_plan *plan, mvs_diag *dia
 /* Bytes that a group moves: inputs once, outputs once (fixed, and per batch element). */
 void mvs_group_bytes(const mvs_schedule *schedule, const mvs_group *group, int64_t *fixed,
                      int64_t *per_batch);
+/* The same for a list of its groups. */
+void mvs_groups_bytes(const mvs_schedule *schedule, const uint32_t *groups, size_t count,
+                      int64_t *fixed, int64_t *per_batch);
 /* Writes the plan as text, for --emit plan and golden dumps. */
 void mvs_plan_dump(const mvs_plan *plan, mvs_text *out);
 /* Writes per kernel: class, source lines, rules that fired, bytes moved and the least possible. */

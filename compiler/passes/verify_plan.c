@@ -272,6 +272,24 @@ static bool results_are_there(check *c) {
   return true;
 }
 
+/* All values redone are the block redone, and their own groups are enough for that. */
+static bool alternatives_make_the_block(check *c) {
+  size_t count = c->schedule->groups.count;
+  bool *whole = MVS_ARRAY(c->arena, count + 1, bool),
+       *own = MVS_ARRAY(c->arena, count + 1, bool);
+  for (size_t i = 0; i < c->schedule->alternatives.count; i++) {
+    const mvs_alternative *each = &c->schedule->alternatives.items[i];
+    for (size_t k = 0; k < each->groups.count; k++) whole[each->groups.items[k]] = true;
+    for (size_t k = 0; k < each->own_groups.count; k++) own[each->own_groups.items[k]] = true;
+    if (each->own_groups.count == 0) return fail_at(c, each->value);
+  }
+  for (size_t i = 0; i < count; i++) {
+    bool redo = c->schedule->groups.items[i].redo;
+    if (whole[i] != redo || own[i] != redo) return false;
+  }
+  return true;
+}
+
 /* --- the table --- */
 
 static const struct {
@@ -290,6 +308,7 @@ static const struct {
     {"copies lie in their buffers", true, copies_lie_in_their_buffers},
     {"values lie in their buffers", false, places_lie_in_their_buffers},
     {"results are there", false, results_are_there},
+    {"alternatives make the block", false, alternatives_make_the_block},
 };
 
 static mvs_status report(const check *c, const char *name) {

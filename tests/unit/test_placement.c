@@ -17,6 +17,8 @@ typedef struct model {
   Mvs__Step steps[4], *step_list[4], body_steps[8], *forward_list[4], *backward_list[4];
   Mvs__Operand operands[MOST], *operand_list[MOST];
   Mvs__Loop forward, backward, *loops[2];
+  Mvs__Alternative alternative, *alternatives[1];
+  uint32_t redone_step;
   Mvs__Kernel kernel, *kernels[1];
   mvs_program program;
 } model;
@@ -159,7 +161,11 @@ static void redone_blocks(void **state) {
     all.operands[at].buffer = read[at];
     all.operand_list[at] = &all.operands[at];
   }
-  all.body_steps[0].redo = 1;
+  mvs__alternative__init(&all.alternative);
+  all.alternatives[0] = &all.alternative;
+  all.alternative.steps = all.alternative.own_steps = &all.redone_step;
+  all.alternative.n_steps = all.alternative.n_own_steps = 1;
+  all.forward.alternatives = all.alternatives, all.forward.n_alternatives = 1;
   all.body_steps[0].operands = all.operand_list, all.body_steps[0].n_operands = 3;
   mvs_placement *kept = place(arena, &all, 1, MVS_RECOMPUTE_NONE);
   mvs_placement *redone = place(arena, &all, 1, MVS_RECOMPUTE_BLOCK);

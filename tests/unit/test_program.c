@@ -26,6 +26,10 @@ typedef struct sample {
   Mvs__Tensor tensor, *tensors[1];
   Mvs__Step step, *steps[1], inner, *inners[1];
   Mvs__Loop loop, *loops[1];
+  Mvs__Alternative alternative, *alternatives[1];
+  uint32_t again; /* the step that the alternative runs */
+  Mvs__ModelInput input, other_input, *inputs[1], *other_inputs[1];
+  Mvs__Specialisation specialisation, *specialisations[1];
   Mvs__Operand operand, *operands[1];
   Mvs__Kernel kernel, *kernels[1];
   Mvs__Stage stage, *stages[1];
@@ -79,6 +83,12 @@ static void fill_function(sample *s) {
   s->loop.forward = -1;
   s->loop.steps = s->inners;
   s->loop.n_steps = 1;
+  mvs__alternative__init(&s->alternative);
+  s->alternative.steps = s->alternative.own_steps = &s->again;
+  s->alternative.n_steps = s->alternative.n_own_steps = 1;
+  s->alternatives[0] = &s->alternative;
+  s->loop.alternatives = s->alternatives;
+  s->loop.n_alternatives = 1;
   s->loops[0] = &s->loop;
   mvs__step__init(&s->step);
   s->step.kernel = -1;
@@ -97,6 +107,21 @@ static void fill_function(sample *s) {
   s->functions[0] = &s->function;
 }
 
+static void fill_specialisation(sample *s) {
+  mvs__model_input__init(&s->input);
+  s->input.name = "z";
+  s->input.dtype = "f32";
+  s->other_input = s->input;
+  s->inputs[0] = &s->input;
+  s->other_inputs[0] = &s->other_input;
+  mvs__specialisation__init(&s->specialisation);
+  s->specialisation.value = "5";
+  s->specialisation.settings = &s->settings;
+  s->specialisation.inputs = s->other_inputs;
+  s->specialisation.n_inputs = 1;
+  s->specialisations[0] = &s->specialisation;
+}
+
 static void fill(sample *s) {
   *s = (sample){.shape = {8, 4}};
   mvs__settings__init(&s->settings);
@@ -110,7 +135,13 @@ static void fill(sample *s) {
   s->params[0] = &s->param;
   fill_function(s);
   fill_kernel(s);
+  fill_specialisation(s);
   mvs__program__init(&s->program);
+  s->program.inputs = s->inputs;
+  s->program.n_inputs = 1;
+  s->program.specialised = "tokens";
+  s->program.specialisations = s->specialisations;
+  s->program.n_specialisations = 1;
   s->program.model = "tiny";
   s->program.settings = &s->settings;
   s->program.params = s->params;
@@ -252,6 +283,16 @@ static void wrong_indices_are_refused(void **state) {
   BREAK(s.param.offset = 1000);
   BREAK(s.param.layers = INT64_MAX);
   BREAK(s.program.flat_elements = -1);
+  BREAK(s.alternative.buffer = 1);
+  BREAK(s.again = 1);
+  BREAK(s.alternative.n_own_steps = 0; s.again = 1);
+  BREAK(s.alternative.n_steps = 0; s.again = 1);
+  BREAK(s.specialisation.settings = NULL);
+  BREAK(s.specialisation.n_inputs = 0);
+  BREAK(s.other_input.name = "other");
+  BREAK(s.other_input.dtype = "f16");
+  BREAK(s.function.specialisation = 1);
+  BREAK(s.function.specialisation = -2);
 #undef BREAK
   mvs_arena_free(arena);
 }
