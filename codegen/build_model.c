@@ -122,7 +122,8 @@ static Mvs__Settings *model_settings(mvs_arena *arena, const mvs_settings *setti
   return out;
 }
 
-/* Tokens of the longest segment table: the one of the residual stream, which holds all others. */
+/* Tokens of the longest segment table: the one of the residual stream, which holds all others.
+ */
 static int64_t tokens_of(const mvs_module *module) {
   int64_t most = 0;
   for (size_t i = 0; i < module->segment_tables.count; i++) {
@@ -133,8 +134,7 @@ static int64_t tokens_of(const mvs_module *module) {
 }
 
 /* Lists the inputs; returns how many there are. */
-static size_t model_inputs(mvs_arena *arena, const mvs_module *module,
-                           Mvs__ModelInput ***out) {
+static size_t model_inputs(mvs_arena *arena, const mvs_module *module, Mvs__ModelInput ***out) {
   *out = MVS_ARRAY(arena, module->inputs.count + 1, Mvs__ModelInput *);
   for (size_t i = 0; i < module->inputs.count; i++) {
     (*out)[i] = model_input(arena, &module->inputs.items[i]);
