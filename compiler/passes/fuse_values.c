@@ -324,6 +324,28 @@ static mvs_status check_reductions(mvs_fuse *fuse) {
   return MVS_OK;
 }
 
+/* True for a window or a concat of layers of a stacked value: places before the batch axis
+ * would be offsets that grow with the batch. */
+static bool parts_layers(const mvs_node *node) {
+  bool window = node->op == MVS_OP_slice || node->op == MVS_OP_pad;
+  if (!window && node->op != MVS_OP_concat) return false;
+  int axis = window ? node->attr.slice.axis : node->attr.concat.axis;
+  for (int i = axis + 1; i < node->type.rank; i++) {
+    if (node->type.dims[i].per_batch) return true;
+  }
+  return false;
+}
+
+static mvs_status check_views(mvs_fuse *fuse) {
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    if (fuse->values[id].kind == MVS_VALUE_UNUSED || !parts_layers(node)) continue;
+    mvs_diag_error(fuse->diag, node->span, "fuse: %%%u takes a batched stack apart", id);
+    return MVS_ERR_INTERNAL;
+  }
+  return MVS_OK;
+}
+
 mvs_status mvs_fuse_values(mvs_fuse *fuse) {
   take_all_results(fuse->graph);
   fuse->size = mvs_graph_size(fuse->graph);
@@ -339,5 +361,6 @@ mvs_status mvs_fuse_values(mvs_fuse *fuse) {
   }
   find_kinds(fuse);
   store_what_must_be(fuse);
+  MVS_TRY(check_views(fuse));
   return check_reductions(fuse);
 }
