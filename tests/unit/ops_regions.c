@@ -334,6 +334,26 @@ void ops_regions_agree_on_the_other_level(void **state) {
   forward(true, ops_level_runs("x86-64-v4") ? "x86-64-v3" : "x86-64-v4");
 }
 
+/* Layers of a batched stack lie apart by strides that no kernel can know: refused, not wrong.
+ */
+void ops_batched_stacks_stay_whole(void **state) {
+  (void)state;
+  ops_suite *s = ops_suite_new();
+  s->shape = 3;
+  ops_function(s, "one_layer");
+  stack k = stack_new(s, "s", false);
+  mvs_id x = carried(&k, "a");
+  mvs_region_builder_next(k.builder, 0, bend(&k, x, gain(&k, "w")));
+  mvs_region_builder_output(k.builder, x);
+  mvs_id all = mvs_build_get(s->graph, finish(&k), 1, s->span);
+  ops_result(s, "y", ops_unary(s, MVS_OP_neg, ops_slice(s, all, 0, 1, 1)));
+  assert_int_equal(mvs_pipeline_run(&s->compilation, NULL), MVS_ERR_INTERNAL);
+  mvs_text words = mvs_text_new(s->arena);
+  mvs_diag_render(s->diag, &words);
+  assert_non_null(strstr(mvs_text_string(&words), "takes a batched stack apart"));
+  ops_suite_end(s);
+}
+
 /* Both directions in one loss: most of their kernels are the same. */
 void ops_region_gradients_agree(void **state) {
   (void)state;

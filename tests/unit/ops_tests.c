@@ -140,6 +140,40 @@ static void large_expressions_are_divided(void **state) {
   ops_suite_end(s);
 }
 
+/* Shapes that are divided over threads, along rows, tokens and columns. */
+static void large_shapes_are_divided(void **state) {
+  (void)state;
+  ops_suite *s = ops_suite_new();
+  s->tolerance = (ops_tolerance){0, 1e-4, "sums of 1000 terms"};
+  const int lengths[] = {100, 33, 0};
+  mvs_type type = ops_tokens(s, MVS_F32, lengths, 200);
+  ops_function(s, "large_block");
+  mvs_id x = ops_input(s, "x", type);
+  for (int i = 0; i < ops_composite_count; i++) {
+    if (strcmp(ops_composites[i].name, "attention_block") == 0) {
+      ops_result(s, "attention", ops_composites[i].build(s, x));
+    }
+  }
+  mvs_attr table = {.segments = {type.segments}};
+  mvs_id rows = ops_unary(s, MVS_OP_segment_mean, x);
+  mvs_id centred = ops_node(s, MVS_OP_segment_broadcast, &table, rows, MVS_NONE);
+  centred = ops_binary(s, MVS_OP_sub, ops_unary(s, MVS_OP_exp, x), centred);
+  ops_result(s, "centred", centred);
+  ops_result(s, "samples", ops_sum(s, centred, 1));
+  ops_result(s, "tokens", ops_sum(s, centred, 2));
+  ops_result(s, "features", ops_sum(s, centred, 4));
+  mvs_attr order = {.permutation = {3, {0, 2, 1}}};
+  ops_result(s, "turned", ops_node(s, MVS_OP_transpose, &order, centred, MVS_NONE));
+  mvs_id outer =
+      mvs_build_matmul(s->graph, MVS_MATMUL_TN, x, centred, MVS_NONE, MVS_F32, s->span);
+  ops_result(s, "outer", outer);
+  ops_result(s, "inner",
+             mvs_build_matmul(s->graph, MVS_MATMUL_NN, x, outer, MVS_NONE, MVS_F32, s->span));
+  ops_compile_raw(s);
+  ops_check(s, 5);
+  ops_suite_end(s);
+}
+
 /* Where a product is stored besides, it is surely rounded before it is added to. */
 static void products_are_not_contracted(void **state) {
   (void)state;
@@ -168,11 +202,13 @@ const ops_test ops_tests[] = {
     {"composites_agree_on_the_other_level", composites_agree_on_the_other_level},
     {"gradients_agree", gradients_agree},
     {"large_expressions_are_divided", large_expressions_are_divided},
+    {"large_shapes_are_divided", large_shapes_are_divided},
     {"products_are_not_contracted", products_are_not_contracted},
     {"regions_agree", ops_regions_agree},
     {"regions_agree_after_passes", ops_regions_agree_after_passes},
     {"regions_agree_on_the_other_level", ops_regions_agree_on_the_other_level},
     {"region_gradients_agree", ops_region_gradients_agree},
+    {"batched_stacks_stay_whole", ops_batched_stacks_stay_whole},
     {"user_rules_agree", ops_user_rules_agree},
     {"user_rules_agree_on_the_other_level", ops_user_rules_agree_on_the_other_level},
     {0},

@@ -12,6 +12,7 @@ void ops_regions_agree(void **state);
 void ops_regions_agree_after_passes(void **state);
 void ops_regions_agree_on_the_other_level(void **state);
 void ops_region_gradients_agree(void **state);
+void ops_batched_stacks_stay_whole(void **state);
 /* ops_rules.c */
 void ops_user_rules_agree(void **state);
 void ops_user_rules_agree_on_the_other_level(void **state);
