@@ -60,13 +60,23 @@ static bool same_shape(const mvs_file_tensor *tensor, int64_t count, int rank,
   return true;
 }
 
+static mvs_status wrong_dtype(const shards *all, const shard *each,
+                              const mvs_file_tensor *tensor, const char *wanted) {
+  return MVS_FAIL(all->session->diag, MVS_ERR_SHAPE,
+                  "'%s': tensor '%s' has dtype %s, the model needs %s", each->file->path,
+                  tensor->name, mvs_file_dtype_name(tensor->dtype), wanted);
+}
+
 /* Integers are looked at now: a value that does not fit must not appear at step 40,000. */
-static bool integers_fit(const mvs_file_tensor *tensor) {
+static mvs_status check_integers(const shards *all, const shard *each,
+                                 const mvs_file_tensor *tensor) {
   for (int64_t at = 0; at < tensor->elements; at++) {
     int32_t value;
-    if (!mvs_file_tensor_to_i32(tensor, at, 1, &value)) return false;
+    if (!mvs_file_tensor_to_i32(tensor, at, 1, &value))
+      return wrong_dtype(all, each, tensor, "32-bit integers");
+    MVS_TRY(mvs_inputs_check_labels(all->session, each->file, tensor, tensor->name, &value, 1));
   }
-  return true;
+  return MVS_OK;
 }
 
 static mvs_status check_shard(const shards *all, const shard *each, mvs_diag *diag,
@@ -77,16 +87,14 @@ static mvs_status check_shard(const shards *all, const shard *each, mvs_diag *di
   MVS_TRY(mvs_inputs_find(all->session, each->file, "", name, &tensor));
   if (!same_shape(tensor, each->count, rank, shape))
     return MVS_FAIL(diag, MVS_ERR_SHAPE,
-                    "'%s': tensor '%s' is %s, the model needs [%" PRId64 "] samples of %s",
+                    "'%s': tensor '%s' is %s, the model needs %" PRId64 " samples of %s",
                     each->file->path, name, mvs_shape_text(arena, tensor->rank, tensor->shape),
                     each->count, mvs_shape_text(arena, rank, shape));
   bool wants_integers = strcmp(dtype, "i32") == 0;
   bool integers = tensor->dtype == MVS_FILE_I32 || tensor->dtype == MVS_FILE_I64;
-  if (wants_integers != integers || (integers && !integers_fit(tensor)))
-    return MVS_FAIL(diag, MVS_ERR_SHAPE, "'%s': tensor '%s' has dtype %s, the model needs %s",
-                    each->file->path, name, mvs_file_dtype_name(tensor->dtype),
-                    wants_integers ? "32-bit integers" : "floats");
-  return MVS_OK;
+  if (wants_integers != integers)
+    return wrong_dtype(all, each, tensor, wants_integers ? "32-bit integers" : "floats");
+  return integers ? check_integers(all, each, tensor) : MVS_OK;
 }
 
 static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, const char *dtype,

@@ -75,6 +75,30 @@ static mvs_status check_shape(mvs_session *session, const mvs_safetensors *file,
                   mvs_shape_text(session->arena, rank, wanted));
 }
 
+int32_t mvs_input_last_label(const Mvs__ModelInput *input) {
+  bool single = strcmp(input->dtype, "i32") == 0;
+  for (size_t at = 0; at < input->n_shape; at++) single = single && input->shape[at] == 1;
+  bool labelled = single && input->unconditional >= 1 && input->unconditional < INT32_MAX;
+  return labelled ? (int32_t)input->unconditional : INT32_MAX;
+}
+
+mvs_status mvs_inputs_check_labels(mvs_session *session, const mvs_safetensors *file,
+                                   const mvs_file_tensor *tensor, const char *name,
+                                   const int32_t *values, int64_t count) {
+  int32_t last = INT32_MAX;
+  for (size_t at = 0; at < session->program->n_inputs; at++)
+    if (strcmp(session->program->inputs[at]->name, name) == 0)
+      last = mvs_input_last_label(session->program->inputs[at]);
+  for (int64_t at = 0; last < INT32_MAX && at < count; at++) {
+    if (values[at] >= 0 && values[at] <= last) continue;
+    return MVS_FAIL(session->diag, MVS_ERR_FORMAT,
+                    "'%s': tensor '%s' holds %" PRId32
+                    ", which is no label: the model has 0 to %" PRId32 ", the last for none",
+                    file->path, tensor->name, values[at], last);
+  }
+  return MVS_OK;
+}
+
 mvs_status mvs_inputs_upload(mvs_session *session, const mvs_safetensors *file,
                              const mvs_file_tensor *tensor, const Mvs__Tensor *input,
                              int64_t batch, void **out) {
@@ -89,11 +113,15 @@ mvs_status mvs_inputs_upload(mvs_session *session, const mvs_safetensors *file,
   bool fits = integers ? mvs_file_tensor_to_i32(tensor, 0, tensor->elements, host)
                        : mvs_file_tensor_to_f32(tensor, 0, tensor->elements, host);
   mvs_status status =
-      fits ? mvs_session_upload(session, host, bytes, out)
+      fits ? MVS_OK
            : MVS_FAIL(session->diag, MVS_ERR_SHAPE,
                       "'%s': tensor '%s' has dtype %s, input '%s' needs %s", file->path,
                       tensor->name, mvs_file_dtype_name(tensor->dtype), input->name,
                       integers ? "32-bit integers" : "floats");
+  if (status == MVS_OK && integers)
+    status =
+        mvs_inputs_check_labels(session, file, tensor, input->name, host, tensor->elements);
+  if (status == MVS_OK) status = mvs_session_upload(session, host, bytes, out);
   free(host);
   return status;
 }

@@ -18,6 +18,14 @@ mvs_status mvs_inputs_batch(mvs_session *session, const Mvs__Function *function,
 mvs_status mvs_inputs_upload(mvs_session *session, const mvs_safetensors *file,
                              const mvs_file_tensor *tensor, const Mvs__Tensor *input,
                              int64_t batch, void **out);
+/* Checks class numbers that a tensor of the file holds for the conditioning input `name`. An
+ * input of one integer a sample whose "no condition" is class n >= 1 has the classes 0 .. n;
+ * any other takes all values. errors : MVS_ERR_FORMAT, naming file, tensor and value */
+mvs_status mvs_inputs_check_labels(mvs_session *session, const mvs_safetensors *file,
+                                   const mvs_file_tensor *tensor, const char *name,
+                                   const int32_t *values, int64_t count);
+/* The last class of an input, or INT32_MAX when it is no label. */
+int32_t mvs_input_last_label(const Mvs__ModelInput *input);
 /* Uploads and binds every input of the call that the file has to give; `skip` (ended by NULL)
  * names inputs that the caller binds itself. */
 mvs_status mvs_inputs_bind(mvs_session *session, mvs_call *call, const mvs_safetensors *file,

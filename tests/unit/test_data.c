@@ -14,7 +14,8 @@
 #include "runtime/safetensors.h"
 
 static mvs_session new_session(void) {
-  mvs_session session = {.arena = mvs_arena_new()};
+  static const mvs_program no_inputs = MVS__PROGRAM__INIT;
+  mvs_session session = {.program = &no_inputs, .arena = mvs_arena_new()};
   session.diag = mvs_diag_new(session.arena);
   return session;
 }
