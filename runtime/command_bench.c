@@ -19,8 +19,9 @@
 #define COPY_ROUNDS       5
 
 static const mvs_option_row bench_rows[] = {
-    {"batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples a step (default: the model's)"},
-    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples at a time (default: the batch)"},
+    {"batch", MVS_OPTION_INTEGER, "N", 1, INT32_MAX, "samples a step (default: the model's)"},
+    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, INT32_MAX,
+     "samples at a time (default: the batch)"},
     {"steps", MVS_OPTION_INTEGER, "N", 1, 1e6, "timed steps, after one to warm up (default 3)"},
 };
 

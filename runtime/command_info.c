@@ -10,9 +10,10 @@
 #include "runtime/training.h"
 
 static const mvs_option_row info_rows[] = {
-    {"batch", MVS_OPTION_INTEGER, "N", 1, 1e15,
+    {"batch", MVS_OPTION_INTEGER, "N", 1, INT32_MAX,
      "plan memory for this batch (default: the model's)"},
-    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, 1e15, "samples at a time (default: the batch)"},
+    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, INT32_MAX,
+     "samples at a time (default: the batch)"},
     {"kernels", MVS_OPTION_FLAG, NULL, 0, 0, "list every kernel and what runs it"},
 };
 

@@ -24,7 +24,9 @@
 #define DEFAULT_SAVE_EVERY 1000
 #define DEFAULT_KEEP       3
 #define HUGE_COUNT         1e15
-#define MOST_OPTIONS       24
+/* Random numbers count steps and samples of a step in 32 bits. */
+#define MOST_COUNTED INT32_MAX
+#define MOST_OPTIONS 24
 
 static const mvs_option_row train_rows[] = {
     {"out", MVS_OPTION_TEXT, "DIR", 0, 0, "the run's folder: metrics, checkpoints (required)"},
@@ -33,9 +35,11 @@ static const mvs_option_row train_rows[] = {
     {"fixed-batch", MVS_OPTION_TEXT, "FILE", 0, 0,
      "train on x0, x1, t and conditioning of this file, the same every step"},
     {"inputs-prefix", MVS_OPTION_PREFIX, "PREFIX", 0, 0, "prefix of the fixed batch's tensors"},
-    {"steps", MVS_OPTION_INTEGER, "N", 0, HUGE_COUNT, "steps of the whole run (default 1000)"},
-    {"batch", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT, "samples a step (default: the model's)"},
-    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT,
+    {"steps", MVS_OPTION_INTEGER, "N", 0, MOST_COUNTED,
+     "steps of the whole run (default 1000)"},
+    {"batch", MVS_OPTION_INTEGER, "N", 1, MOST_COUNTED,
+     "samples a step (default: the model's)"},
+    {"micro-batch", MVS_OPTION_INTEGER, "N", 1, MOST_COUNTED,
      "samples at a time; gradients add up (default: the batch)"},
     {"lr", MVS_OPTION_NUMBER, "RATE", 0, 1e6, "learning rate (default: the model's)"},
     {"betas", MVS_OPTION_TEXT, "B1,B2", 0, 0, "AdamW's betas (default: the model's)"},
@@ -250,6 +254,23 @@ static mvs_status start_state(run_state *run) {
   return MVS_OK;
 }
 
+/* Steps once taken are not taken back: fewer than those can only be a mistake. */
+static mvs_status check_steps(const run_state *run) {
+  if (run->step <= run->steps) return MVS_OK;
+  return MVS_FAIL(run->session->diag, MVS_ERR_LIMIT,
+                  "--steps %" PRId64 " is fewer than the %" PRId64
+                  " that the run in '%s' has taken",
+                  run->steps, run->step, run->folder);
+}
+
+/* A resumed run is recorded anew, since --steps may have moved its end: should it be cut short,
+ * the next --resume goes that far too. */
+static mvs_status record(run_state *run) {
+  mvs_run_option options[MOST_OPTIONS];
+  size_t count = recorded_options(run, options);
+  return mvs_run_begin(run->session, run->folder, options, count);
+}
+
 /* The folder is made last: a run that cannot start leaves nothing behind. */
 static mvs_status prepare(run_state *run) {
   mvs_session *session = run->session;
@@ -260,11 +281,8 @@ static mvs_status prepare(run_state *run) {
   MVS_TRY(run->data ? mvs_training_use_data(run->training, run->data)
                     : mvs_training_use_fixed(run->training, run->fixed, prefix));
   MVS_TRY(start_state(run));
-  if (!mvs_option_given(session->options, "resume")) {
-    mvs_run_option options[MOST_OPTIONS];
-    size_t count = recorded_options(run, options);
-    MVS_TRY(mvs_run_begin(session, run->folder, options, count));
-  }
+  MVS_TRY(check_steps(run));
+  MVS_TRY(record(run));
   mvs_checkpoint_sweep(run->folder);
   return mvs_metrics_open(session->arena, session->diag,
                           mvs_arena_format(session->arena, "%s/metrics.jsonl", run->folder),
@@ -291,7 +309,8 @@ static mvs_status log_step(run_state *run, double seconds) {
                          .lr = mvs_optimizer_rate(optimizer, run->step - 1),
                          .seconds = seconds};
   bool due = run->step % run->log_every == 0 || run->step == run->steps;
-  if (due || !isfinite(run->loss)) MVS_TRY(mvs_metrics_add(&run->metrics, &row));
+  if (due || !isfinite(run->loss) || !isfinite(run->norm))
+    MVS_TRY(mvs_metrics_add(&run->metrics, &row));
   mvs_progress_show(&run->progress, run->step, run->loss, run->norm);
   return MVS_OK;
 }

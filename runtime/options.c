@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "compiler/base/checked.h"
 #include "runtime/fail.h"
@@ -104,9 +105,9 @@ static bool is_choice(const char *choices, const char *text) {
 static mvs_status out_of_range(const mvs_options *options, const mvs_option_row *row,
                                const char *text) {
   if (row->most >= 0x1p60)
-    return MVS_FAIL(options->diag, MVS_ERR_LIMIT, "--%s must be at least %.9g, not '%s'",
+    return MVS_FAIL(options->diag, MVS_ERR_LIMIT, "--%s must be at least %.15g, not '%s'",
                     row->name, row->least, text);
-  return MVS_FAIL(options->diag, MVS_ERR_LIMIT, "--%s must be within %.9g and %.9g, not '%s'",
+  return MVS_FAIL(options->diag, MVS_ERR_LIMIT, "--%s must be within %.15g and %.15g, not '%s'",
                   row->name, row->least, row->most, text);
 }
 
@@ -210,12 +211,29 @@ double mvs_option_number(const mvs_options *options, const char *name, double fa
   return value->text ? value->number : fallback;
 }
 
-void mvs_option_set(mvs_options *options, const char *name, const char *value) {
+mvs_status mvs_option_set(mvs_options *options, const char *name, const char *value) {
   size_t row = row_of(options, name);
   assert(row != SIZE_MAX);
-  mvs_status status = read_value(options, row, mvs_arena_string(options->arena, value));
-  assert(status == MVS_OK);
-  (void)status;
+  return read_value(options, row, mvs_arena_string(options->arena, value));
+}
+
+/* Two names of one file have the same device and number, whatever links lead there. */
+static bool is_same_file(const struct stat *file, const char *path) {
+  struct stat other;
+  return path && stat(path, &other) == 0 && other.st_dev == file->st_dev &&
+         other.st_ino == file->st_ino;
+}
+
+const char *mvs_options_naming(const mvs_options *options, const char *path,
+                               const char *except) {
+  struct stat facts;
+  if (stat(path, &facts) != 0) return NULL;
+  for (size_t at = 0; at < options->rows->count; at++) {
+    const mvs_option_row *row = &options->rows->items[at];
+    if (row->kind != MVS_OPTION_TEXT || strcmp(row->name, except) == 0) continue;
+    if (is_same_file(&facts, options->values[at].text)) return row->name;
+  }
+  return NULL;
 }
 
 void mvs_options_help(const mvs_option_rows *rows, mvs_text *out) {

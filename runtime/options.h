@@ -43,8 +43,12 @@ const char *mvs_option_text(const mvs_options *options, const char *name, const 
 int64_t mvs_option_integer(const mvs_options *options, const char *name, int64_t fallback);
 /* The same for numbers. */
 double mvs_option_number(const mvs_options *options, const char *name, double fallback);
-/* Sets a value as if it had been given (used by --resume). */
-void mvs_option_set(mvs_options *options, const char *name, const char *value);
+/* Sets a value as if it had been given (used by --resume). errors : as mvs_options_parse */
+mvs_status mvs_option_set(mvs_options *options, const char *name, const char *value);
+/* The name of an option other than `except` whose value names the file that stands at `path`,
+ * or NULL: what is written must not be what is read. */
+const char *mvs_options_naming(const mvs_options *options, const char *path,
+                               const char *except);
 /* Writes one line per row: the option, its placeholder and its help. */
 void mvs_options_help(const mvs_option_rows *rows, mvs_text *out);
 

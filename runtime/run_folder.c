@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "runtime/output_file.h"
 
@@ -28,13 +29,22 @@ static mvs_status has_entries(mvs_session *session, const char *folder, bool *ou
   return MVS_OK;
 }
 
-/* NULL also when the file is damaged: the folder then holds no run that could go on. */
-static json_t *read_record(mvs_session *session, const char *folder) {
+/* Reads run.json into *out; NULL when there is none. errors : MVS_ERR_FORMAT for a file that is
+ * not what mvs_run_begin writes */
+static mvs_status read_record(mvs_session *session, const char *folder, json_t **out) {
+  const char *path = file_of(session, folder);
   json_error_t error;
-  json_t *record = json_load_file(file_of(session, folder), JSON_REJECT_DUPLICATES, &error);
-  if (record && json_is_object(record)) return record;
+  *out = NULL;
+  if (access(path, F_OK) != 0) return MVS_OK;
+  json_t *record = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+  if (json_is_object(record) && json_is_object(json_object_get(record, "options"))) {
+    *out = record;
+    return MVS_OK;
+  }
+  mvs_status status = MVS_FAIL(session->diag, MVS_ERR_FORMAT, "'%s' is damaged: %s", path,
+                               record ? "it does not describe a run" : error.text);
   json_decref(record);
-  return NULL;
+  return status;
 }
 
 /* Values are equal as numbers where both are numbers: 1e-3 is 0.001. */
@@ -44,15 +54,26 @@ static bool same_value(const char *a, const char *b) {
   return strcmp(a, b) == 0;
 }
 
+/* A record that someone edited may hold anything: what the command line would refuse is refused
+ * here too, and the hint says where it came from. */
+static mvs_status take_recorded(mvs_session *session, const char *folder, const char *name,
+                                const json_t *recorded) {
+  const char *value = json_string_value(recorded);
+  if (!recorded) return MVS_OK;
+  mvs_status status =
+      value ? mvs_option_set(session->options, name, value)
+            : MVS_FAIL(session->diag, MVS_ERR_FORMAT, "the recorded --%s is no string", name);
+  if (status != MVS_OK)
+    mvs_diag_hint(session->diag, "it is recorded so in '%s'", file_of(session, folder));
+  return status;
+}
+
 /* Recorded values count; a given one must agree, unless it may change. */
 static mvs_status take_option(mvs_session *session, const char *folder,
                               const mvs_run_option *option, const json_t *recorded) {
   const char *was = json_string_value(recorded);
   bool given = mvs_option_given(session->options, option->name);
-  if (!given) {
-    if (was) mvs_option_set(session->options, option->name, was);
-    return MVS_OK;
-  }
+  if (!given) return take_recorded(session, folder, option->name, recorded);
   if (option->may_change || (was && same_value(was, option->value))) return MVS_OK;
   return MVS_FAIL(
       session->diag, MVS_ERR_NAME,
@@ -91,8 +112,9 @@ static mvs_status check_resumed(mvs_session *session, const char *folder, json_t
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
                          const mvs_run_option *options, size_t count) {
   bool used;
+  json_t *record = NULL;
   MVS_TRY(has_entries(session, folder, &used));
-  json_t *record = used ? read_record(session, folder) : NULL;
+  if (used) MVS_TRY(read_record(session, folder, &record));
   mvs_status status = MVS_OK;
   if (resume && !record) {
     status = MVS_FAIL(session->diag, MVS_ERR_IO,

@@ -18,7 +18,7 @@ typedef struct mvs_run_option {
  * MVS_ERR_FORMAT */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
                          const mvs_run_option *options, size_t count);
-/* Makes the folder and writes run.json. */
+/* Makes the folder where it is missing and writes run.json, over an older one if need be. */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
                          const mvs_run_option *options, size_t count);
 

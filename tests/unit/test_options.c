@@ -65,8 +65,9 @@ static void defaults(void **state) {
   assert_false(mvs_option_given(got.options, "resume"));
   assert_int_equal(mvs_option_integer(got.options, "steps", 5), 5);
   assert_string_equal(mvs_option_text(got.options, "out", "x"), "x");
-  mvs_option_set(got.options, "lr", "0.5");
+  assert_int_equal(mvs_option_set(got.options, "lr", "0.5"), MVS_OK);
   assert_true(mvs_option_number(got.options, "lr", 0) == 0.5);
+  assert_int_equal(mvs_option_set(got.options, "lr", "x"), MVS_ERR_FORMAT);
   mvs_arena_free(got.arena);
 }
 
