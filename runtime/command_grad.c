@@ -4,6 +4,7 @@
 #include "runtime/commands.h"
 #include "runtime/inputs.h"
 #include "runtime/memory.h"
+#include "runtime/output_option.h"
 #include "runtime/output_tensors.h"
 #include "runtime/specialise.h"
 #include "runtime/training.h"
@@ -91,7 +92,7 @@ static mvs_status run(mvs_session *session) {
   mvs_safetensors *file;
   MVS_TRY(mvs_session_require(session, "inputs", &inputs));
   MVS_TRY(mvs_session_require(session, "out", &out));
-  MVS_TRY(mvs_output_check(session->arena, session->diag, out));
+  MVS_TRY(mvs_output_option_check(session, out));
   MVS_TRY(mvs_session_open(session));
   MVS_TRY(mvs_safetensors_open(session->arena, session->diag, inputs, &file));
   mvs_status status = grad_open(session, file, out);

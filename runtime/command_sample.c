@@ -6,6 +6,7 @@
 #include "runtime/commands.h"
 #include "runtime/inputs.h"
 #include "runtime/memory.h"
+#include "runtime/output_option.h"
 #include "runtime/output_tensors.h"
 #include "runtime/png.h"
 #include "runtime/random.h"
@@ -108,6 +109,9 @@ static mvs_status read_samples(mvs_session *session, const char *path, const cha
     bool read = fits && *count > 0 &&
                 (integers ? mvs_file_tensor_to_i32(tensor, 0, tensor->elements, *out)
                           : mvs_file_tensor_to_f32(tensor, 0, tensor->elements, *out));
+    if (read && integers)
+      status =
+          mvs_inputs_check_labels(session, file, tensor, input->name, *out, tensor->elements);
     if (!read)
       status = MVS_FAIL(session->diag, MVS_ERR_SHAPE,
                         "'%s': tensor '%s' is %s %s, input '%s' needs %s samples of %s", path,
@@ -208,14 +212,17 @@ static int64_t classes_of(const Mvs__ModelInput *input) {
   return input->unconditional >= 1 ? (int64_t)input->unconditional : DEFAULT_CLASSES;
 }
 
-/* A label above the unconditional one picks no row of a table: the sample would be of nothing. */
+/* A label above the unconditional one picks no row of a table: the sample would be of nothing.
+ */
 static mvs_status check_labels(mvs_session *session, const Mvs__ModelInput *input,
                                const int32_t *labels, int64_t count) {
+  int32_t last = mvs_input_last_label(input);
   for (int64_t at = 0; at < count; at++) {
-    if (input->unconditional < 1 || labels[at] <= input->unconditional) continue;
+    if (labels[at] <= last) continue;
     return MVS_FAIL(session->diag, MVS_ERR_FORMAT,
-                    "--%s: %d is no label: the model has 0 to %d, the last for none",
-                    labels_option(session, input), labels[at], (int)input->unconditional);
+                    "--%s: %" PRId32 " is no label: the model has 0 to %" PRId32
+                    ", the last for none",
+                    labels_option(session, input), labels[at], last);
   }
   return MVS_OK;
 }
@@ -332,7 +339,14 @@ static mvs_status check_out(request *ask) {
                     " channels, a picture has 1 or 3; write them to a "
                     ".safetensors file",
                     state->shape[0]);
-  return mvs_output_check(session->arena, session->diag, ask->out);
+  return mvs_output_option_check(session, ask->out);
+}
+
+/* The count is settled after --out was looked at, but before the first sample is drawn. */
+static mvs_status check_grid(request *ask) {
+  const int64_t *shape = mvs_state_input(ask->session->program)->shape;
+  if (!ask->picture) return MVS_OK;
+  return mvs_png_check_grid(ask->session->diag, ask->sampling.count, shape[1], shape[2]);
 }
 
 /* `sample`, and beside it the labels that were asked for, by the input's name. */
@@ -432,6 +446,7 @@ static mvs_status run(mvs_session *session) {
   ask.sampling.batch = mvs_option_integer(session->options, "batch", DEFAULT_BATCH);
   MVS_TRY(settle_count(&ask));
   if (noise) MVS_TRY(read_noise(&ask, noise));
+  MVS_TRY(check_grid(&ask));
   MVS_TRY(set_conditions(&ask));
   if (!noise) draw_noise(&ask);
   MVS_TRY(mvs_session_open(session));

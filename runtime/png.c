@@ -82,6 +82,15 @@ static mvs_status encode(mvs_arena *arena, mvs_diag *diag, const char *path, con
   return mvs_output_write(arena, diag, path, file, (int64_t)size);
 }
 
+mvs_status mvs_png_check_grid(mvs_diag *diag, int64_t count, int64_t height, int64_t width) {
+  grid all = lay_out(NULL, count, 1, height, width);
+  if (all.out_width <= MOST_PIXELS && all.out_height <= MOST_PIXELS) return MVS_OK;
+  return MVS_FAIL(diag, MVS_ERR_LIMIT,
+                  "a grid of %lld images would have %lldx%lld pixels; write fewer, or a "
+                  ".safetensors file",
+                  (long long)count, (long long)all.out_width, (long long)all.out_height);
+}
+
 mvs_status mvs_png_write_grid(mvs_diag *diag, const char *path, const float *images,
                               int64_t count, int64_t channels, int64_t height, int64_t width) {
   if (channels != 1 && channels != 3)
@@ -89,12 +98,8 @@ mvs_status mvs_png_write_grid(mvs_diag *diag, const char *path, const float *ima
                     "samples have %lld channels, a picture has 1 or 3; write them to a "
                     ".safetensors file",
                     (long long)channels);
+  MVS_TRY(mvs_png_check_grid(diag, count, height, width));
   grid all = lay_out(images, count, channels, height, width);
-  if (all.out_width > MOST_PIXELS || all.out_height > MOST_PIXELS)
-    return MVS_FAIL(diag, MVS_ERR_LIMIT,
-                    "a grid of %lld images would have %lldx%lld pixels; write fewer, or a "
-                    ".safetensors file",
-                    (long long)count, (long long)all.out_width, (long long)all.out_height);
   size_t bytes = (size_t)(all.out_width * all.out_height * channels);
   mvs_arena *scratch = mvs_arena_new();
   if (!scratch) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");

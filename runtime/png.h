@@ -11,5 +11,8 @@
  * errors : MVS_ERR_SHAPE unless channels is 1 or 3, MVS_ERR_LIMIT, MVS_ERR_IO */
 mvs_status mvs_png_write_grid(mvs_diag *diag, const char *path, const float *images,
                               int64_t count, int64_t channels, int64_t height, int64_t width);
+/* Whether such a grid is small enough for a picture, asked before the images are made.
+ * errors : MVS_ERR_LIMIT */
+mvs_status mvs_png_check_grid(mvs_diag *diag, int64_t count, int64_t height, int64_t width);
 
 #endif

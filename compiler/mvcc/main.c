@@ -64,8 +64,22 @@ static mvs_status explain(mvs_driver *driver, FILE *stream) {
   return print(stream, &text) ? MVS_OK : io_error(driver, "standard output");
 }
 
+/* The output is renamed into its place: a model file that stands there would be gone. */
+static mvs_status check_output(const mvs_driver *driver) {
+  const mvs_command_line *options = driver->options;
+  struct stat input, output;
+  if (!options->output || stat(options->output, &output) != 0) return MVS_OK;
+  if (stat(options->input, &input) != 0 || input.st_dev != output.st_dev ||
+      input.st_ino != output.st_ino)
+    return MVS_OK;
+  mvs_diag_error(driver->diag, (mvs_span){0},
+                 "-o '%s' is the model file itself; choose another", options->output);
+  return MVS_ERR_NAME;
+}
+
 static mvs_status compile(mvs_driver *driver, int *code) {
   const mvs_command_line *options = driver->options;
+  MVS_TRY(check_output(driver));
   MVS_TRY(mvs_driver_load(driver));
   if (options->emit != MVS_EMIT_AST) MVS_TRY(mvs_driver_passes(driver));
   mvs_emit_stage stage = stage_of(driver);
