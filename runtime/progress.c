@@ -2,11 +2,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Often enough to look alive, seldom enough that the terminal costs nothing. */
 #define SECONDS_BETWEEN 0.1
+#define MOST_COLUMNS    160
 
 double mvs_seconds(void) {
   struct timespec now;
@@ -33,6 +35,13 @@ static void put_time(char *out, size_t size, double seconds) {
   }
 }
 
+/* Columns of the terminal; a line as wide would wrap and could not be written over. */
+static int columns(void) {
+  struct winsize size;
+  bool told = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return told ? size.ws_col - 1 : MOST_COLUMNS;
+}
+
 /* 1234567 as "1.23M". */
 static void put_rate(char *out, size_t size, double rate) {
   const char *units[] = {"", "k", "M", "G"};
@@ -51,10 +60,12 @@ void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double
   char rate[32], left[32];
   put_rate(rate, sizeof rate, done * (double)(progress->samples * unit) / passed);
   put_time(left, sizeof left, passed / done * (double)(progress->last - step));
-  fprintf(stderr,
-          "\rstep %" PRId64 "/%" PRId64 "  loss %.4f  grad norm %.3f  %s %s/s  %s left\033[K",
-          step, progress->last, loss, grad_norm, rate, progress->tokens ? "tokens" : "samples",
-          left);
+  char line[MOST_COLUMNS + 1];
+  snprintf(line, sizeof line,
+           "step %" PRId64 "/%" PRId64 "  loss %.4f  grad norm %.3f  %s %s/s  %s left", step,
+           progress->last, loss, grad_norm, rate, progress->tokens ? "tokens" : "samples",
+           left);
+  fprintf(stderr, "\r%.*s\033[K", columns(), line);
 }
 
 void mvs_progress_end(mvs_progress *progress) {

@@ -1,7 +1,9 @@
 #include "runtime/trainer.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "runtime/commands.h"
 #include "runtime/specialise.h"
@@ -103,7 +105,18 @@ static int dispatch(mvs_session *session, int argc, char **argv) {
   return unknown_command(session, argv[1]);
 }
 
+/* A program started with a standard stream closed would be given that number for the next file
+ * it opens, and messages would be written into it. Reading only: writes still fail as they
+ * should. */
+static void occupy_standard_streams(void) {
+  int descriptor = open("/dev/null", O_RDONLY);
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO)
+    descriptor = open("/dev/null", O_RDONLY);
+  if (descriptor >= 0) close(descriptor);
+}
+
 int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
+  occupy_standard_streams();
   const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
   mvs_arena *arena = mvs_arena_new();
   if (!arena) {
