@@ -8,9 +8,25 @@ cd "$work"
 "$MVCC" "$root/models/dit.mvs" --set depth=3 --set width=64 --set heads=2 --set kv_heads=2 --set ffn=160 --set channels=8 \
   --set patch=1 --set latent_h=4 --set latent_w=6 --set text_tokens=5 --set context_width=48 --residual mvsplit -o dit
 "$MVCC" "$root/models/digits.mvs" --set depth=1 --set width=16 --set heads=2 --set ffn=16 -o digits
-ln -s "$golden" g; ln -s "$other" plain; mkdir full; : >full/file
+cp "$root/models/digits.mvs" g.mvs; ln -s "$golden" g; ln -s "$other" plain; mkdir full; : >full/file
 head -c 5000 "$golden" >cut; printf 'not tensors at all' >text
 ./digits train --steps 1 --batch 2 --out run >/dev/null
+cp run/step-1.safetensors weights
+for value in 77 -5; do
+  /usr/bin/python3 - "labels$value" $value <<'EOT'
+import json, struct, sys
+data = bytes(256) + struct.pack("<i", int(sys.argv[2]))
+header = json.dumps({name: {"dtype": dtype, "shape": shape, "data_offsets": range} for name, dtype, shape, range in
+                     (("zt", "F32", [1, 1, 8, 8], [0, 256]), ("label", "I32", [1], [256, 260]))})
+shard = header.replace("zt", "x0")
+for name, text in ((sys.argv[1], header), (sys.argv[1] + ".shard", shard)):
+    open(name, "wb").write(struct.pack("<Q", len(text)) + text.encode() + data)
+EOT
+done
+# edited NAME OLD NEW: a copy of the run whose record was edited.
+edited() { cp -r run "$1"; sed -i "s/$2/$3/" "$1/run.json"; }
+edited word '"batch": "2"' '"batch": "x"'; edited number '"batch": "2"' '"batch": 2'; edited broken '{' '['
+edited other '"options"' '"choices"'
 # says CODE SENTENCE COMMAND...: the last line of stderr before any hint is "PROGRAM: error: SENTENCE".
 says() {
   code=$1 sentence=$2 got=0; shift 2
@@ -46,6 +62,19 @@ says 1 "'run' already holds a run; --resume continues it, or choose another --ou
 says 1 "there is no run to resume in 'new' (no run.json)" ./digits train --out new --resume
 says 1 "--batch 4 differs from what the run in 'run' was started with (2); leave it out to resume, or choose another --out" ./digits train --out run --resume --batch 4
 says 1 "'run' holds a run of another model: 'digits' with residual mvsplit, this program is 'dit' with residual mvsplit" ./dit train --out run --resume
+says 1 "--steps 0 is fewer than the 1 that the run in 'run' has taken" ./digits train --out run --resume --steps 0
+says 1 "--batch needs a whole number, not 'x'" ./digits train --out word --resume
+says 1 "the recorded --batch is no string" ./digits train --out number --resume
+says 1 "'broken/run.json' is damaged: ']' expected near ':'" ./digits train --out broken --resume
+says 1 "'other/run.json' is damaged: it does not describe a run" ./digits train --out other --resume
+says 2 "--batch must be within 1 and 2147483647, not '2147483648'" ./digits train --out new --batch 2147483648
+says 1 "'labels77': tensor 'label' holds 77, which is no label: the model has 0 to 10, the last for none" ./digits eval --weights run --inputs labels77 --out o
+says 1 "'labels-5.shard': tensor 'label' holds -5, which is no label: the model has 0 to 10, the last for none" ./digits train --out new --data labels-5.shard
+says 1 "--out 'weights' is the file that --weights reads; choose another --out" ./digits eval --weights weights --inputs labels77 --out weights
+says 1 "--out 'g' is the file that --weights reads; choose another --out" ./dit grad $w $i --out g
+says 1 "-o 'g.mvs' is the model file itself; choose another" "$MVCC" g.mvs -o g.mvs
+says 1 "-o './g.mvs' is the model file itself; choose another" "$MVCC" g.mvs --emit graph -o ./g.mvs
+says 1 "a grid of 10000000 images would have 164844x164064 pixels; write fewer, or a .safetensors file" ./digits sample --weights run --count 10000000 --out x.png
 says 1 "--data is missing: digits, or a folder of safetensors shards" ./dit train --out new
 says 1 "--data 'nothing' is neither digits nor a folder or file of safetensors shards" ./dit train --out new --data nothing
 says 1 "the folder 'full' holds no .safetensors files" ./dit train --out new --data full
@@ -78,3 +107,10 @@ $train --memory 3.2MiB --steps 1 >/dev/null && echo "ok the same budget with blo
 for command in info train sample eval grad bench; do
   ./dit $command --help | grep -q -- --device && echo "ok $command --help" || echo "not ok $command --help"
 done
+# A closed standard stream: its number must not go to a file, into which messages would be written.
+./digits train --steps 2 --batch 2 --out closed >&- 2>&- || true
+[ "$(grep -c '^{"step"' closed/metrics.jsonl)" = "$(grep -c . closed/metrics.jsonl)" ] && echo "ok closed streams" || echo "not ok closed streams"
+# A run that goes on further and is cut short goes that far when it is resumed.
+./digits train --steps 20000 --resume --out run >/dev/null & pid=$!
+while [ ! -f run/metrics.jsonl ] || [ "$(grep -c . run/metrics.jsonl)" -lt 5 ]; do sleep 0.01; done
+kill -INT $pid; wait $pid; grep -q '"steps": "20000"' run/run.json && echo "ok a longer run is recorded" || echo "not ok a longer run is recorded"
