@@ -7,6 +7,7 @@
 
 #include "runtime/device.h"
 #include "runtime/placement.h"
+#include "runtime/work.h"
 
 typedef struct mvs_executor mvs_executor;
 typedef struct mvs_call mvs_call;
@@ -56,16 +57,6 @@ mvs_status mvs_call_bind_input(mvs_call *call, const char *name, void *memory);
 mvs_status mvs_call_bind_output(mvs_call *call, const char *name, void *memory);
 /* Runs it. errors : MVS_ERR_INTERNAL when an input or output is not bound; MVS_ERR_MEMORY */
 mvs_status mvs_call_run(mvs_call *call);
-
-/* What a kernel reads and writes, and computes, at a batch. */
-double mvs_kernel_bytes(const Mvs__Kernel *kernel, int64_t batch);
-/* The operations that it computes. */
-double mvs_kernel_flops(const Mvs__Kernel *kernel, int64_t batch);
-/* Floating-point operations of a function at a batch, all layers included. */
-double mvs_function_flops(const mvs_program *program, const Mvs__Function *function,
-                          int64_t batch);
-/* Launches of a function, all layers included. */
-int64_t mvs_function_launches(const Mvs__Function *function);
 
 /* Elements of a tensor of a function's interface at a batch. */
 int64_t mvs_tensor_elements(const Mvs__Tensor *tensor, int64_t batch);

@@ -36,10 +36,6 @@ typedef struct candidate {
   int64_t bytes;
 } candidate;
 
-const Mvs__Loop *mvs_step_loop(const Mvs__Function *function, const Mvs__Step *step) {
-  return step->kernel < 0 ? function->loops[step->loop] : NULL;
-}
-
 bool mvs_function_can_redo(const Mvs__Function *function) {
   return mvs_redo_most(function) > 0;
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "runtime/recompute.h"
+#include "runtime/work.h"
 
 typedef struct mvs_placement {
   const Mvs__Function *function;
@@ -26,8 +27,6 @@ mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program
                              const Mvs__Function *function, int64_t batch,
                              mvs_recompute recompute, mvs_placement **out);
 
-/* The loop that top-level step runs, or NULL when it is a kernel. */
-const Mvs__Loop *mvs_step_loop(const Mvs__Function *function, const Mvs__Step *step);
 /* True when the function has a backward loop that may redo its forward blocks. */
 bool mvs_function_can_redo(const Mvs__Function *function);
 

@@ -2,7 +2,7 @@
  * anyway; these take other values that cross from where they are, kept or just redone. */
 #include "runtime/recompute.h"
 
-#include "runtime/executor.h"
+#include "runtime/work.h"
 
 /* Operations that take as long as moving a byte: about 10 on a processor's core, 300 on a GPU.
  * Only the order of values follows from it. */
