@@ -1,4 +1,11 @@
-/* arena.c: a list of zeroed chunks with a bump pointer in the newest. */
+/* arena.c: a list of zeroed chunks with a bump pointer in the newest. Nothing is freed alone
+ * and nothing moves, except a list that MVS_PUSH grows: it is extended where it stands as long
+ * as it is the newest allocation, so that a text built in one go costs its length once, and
+ * copied to a new place otherwise; the old place stays allocated. Lists double, so the waste is
+ * at most what is used. Chunks come from calloc: big ones are zero pages that cost nothing
+ * until they are touched. Running out is a longjmp, so no caller in the compiler tests for
+ * NULL; what must be released on the way (files, threads) is the business of whoever named the
+ * place. */
 #include "compiler/base/arena.h"
 
 #include <stdarg.h>
@@ -50,6 +57,7 @@ static _Noreturn void out_of_memory(mvs_arena *arena) {
   abort();
 }
 
+/* A zeroed chunk that holds `size` bytes; the caller links it in. */
 static chunk *chunk_new(mvs_arena *arena, size_t size) {
   if (size > SIZE_MAX - sizeof(chunk)) out_of_memory(arena);
   chunk *fresh = calloc(1, sizeof(chunk) + size);
@@ -76,6 +84,8 @@ static void *alloc_slow(mvs_arena *arena, size_t size) {
   return fresh->data;
 }
 
+/* Sizes are rounded up to the alignment, so the bump pointer stays aligned; 0 bytes become one
+ * unit, so that two allocations never share a place. */
 void *mvs_arena_alloc(mvs_arena *arena, size_t size) {
   if (size > SIZE_MAX - ALIGNMENT) out_of_memory(arena);
   size = (size + (size == 0) + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
@@ -136,6 +146,8 @@ static bool grow_in_place(mvs_arena *arena, void *items, size_t old, size_t fres
   return true;
 }
 
+/* A capacity of 0 starts at FIRST_CAPACITY, any other doubles; `old` is the bytes in use
+ * before, which are all that may be copied. */
 void *mvs_arena_grow(mvs_arena *arena, void *items, size_t item_size, size_t count,
                      size_t *capacity) {
   if (count < *capacity) return items;

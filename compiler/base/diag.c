@@ -1,3 +1,11 @@
+/* diag.c: errors, notes, hints and labels of a run, and their rendering in clang's manner.
+ * Entries are kept in the order reported: an error, then what belongs to it. Words are
+ * formatted when they are reported, since their arguments may be gone later; positions are
+ * worked out when they are rendered, since a span is two offsets and most spans are never
+ * shown. Beyond MVS_MAX_DIAGNOSTICS errors only the count goes on, and with an error that is
+ * not kept go its notes. Sources are arbitrary bytes: a caret line has one column for each
+ * character of UTF-8, a tab or control byte is one column, and a long line is cut around the
+ * span. */
 #include "compiler/base/diag.h"
 
 #include "compiler/base/checked.h"
@@ -28,6 +36,7 @@ mvs_diag *mvs_diag_new(mvs_arena *home) {
   return diag;
 }
 
+/* Appends an entry; whether it may be kept is for the caller to know. */
 static void add(mvs_diag *diag, diag_kind kind, mvs_span span, const char *message) {
   diag_entry entry = {.kind = kind, .span = span, .message = message};
   MVS_PUSH(diag->home, &diag->entries, entry);
@@ -75,14 +84,6 @@ void mvs_diag_label(mvs_diag *diag, const char *format, ...) {
 
 size_t mvs_diag_errors(const mvs_diag *diag) { return diag->errors; }
 
-mvs_span mvs_span_join(mvs_span a, mvs_span b) {
-  if (!a.source || (b.source && a.source != b.source)) return b.source ? b : a;
-  if (!b.source) return a;
-  a.begin = b.begin < a.begin ? b.begin : a.begin;
-  a.end = b.end > a.end ? b.end : a.end;
-  return a;
-}
-
 void mvs_span_position(mvs_span span, int *line, int *column) {
   *line = 1, *column = 1;
   if (!span.source) return;
@@ -105,6 +106,8 @@ typedef struct excerpt {
   bool cut_before, cut_after;  /* the line goes on outside */
 } excerpt;
 
+/* Finds the line of the span's begin and cuts it to SHOWN_COLUMNS around that byte. A span over
+ * several lines is marked to the end of the first; an empty one gets one column. */
 static excerpt excerpt_of(mvs_span span) {
   const char *text = span.source->text;
   size_t length = span.source->length;
@@ -125,6 +128,7 @@ static excerpt excerpt_of(mvs_span span) {
   return part;
 }
 
+/* False for the later bytes of a character in UTF-8, which take no column of their own. */
 static bool starts_character(char byte) { return ((unsigned char)byte & 0xC0) != 0x80; }
 
 /* Prints the line with each tab as one space and each control byte as '?', so that the caret
@@ -140,6 +144,7 @@ static void add_source_line(mvs_text *out, const char *text, excerpt part) {
   mvs_text_add(out, part.cut_after ? "...\n" : "\n");
 }
 
+/* The caret stands under the first character of the span, a tilde under each other. */
 static void add_caret_line(mvs_text *out, const char *text, excerpt part, const char *label) {
   mvs_text_add(out, part.cut_before ? "      |    " : "      | ");
   for (size_t at = part.begin; at < part.mark_begin; at++)
@@ -151,6 +156,7 @@ static void add_caret_line(mvs_text *out, const char *text, excerpt part, const 
   mvs_text_add(out, "\n");
 }
 
+/* An error or note without a place names the program instead, as a shell would. */
 static void add_entry(mvs_text *out, const diag_entry *entry) {
   if (entry->kind == DIAG_HINT) {
     mvs_text_addf(out, "      = hint: %s\n", entry->message);

@@ -47,8 +47,6 @@ size_t mvs_diag_errors(const mvs_diag *diag);
 void mvs_diag_render(const mvs_diag *diag, mvs_text *out);
 /* The 1-based line and column of a span's begin. */
 void mvs_span_position(mvs_span span, int *line, int *column);
-/* The smallest span that covers both (same source); either may have no place. */
-mvs_span mvs_span_join(mvs_span a, mvs_span b);
 /* The likeliest correct spelling of `name` among `count` candidates, or NULL when none is near.
  */
 const char *mvs_suggest(const char *name, const char *const *candidates, size_t count);

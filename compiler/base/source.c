@@ -1,3 +1,8 @@
+/* source.c: whole files in memory. A model file may be named by anyone, so nothing of it is
+ * trusted: only regular files are read, the size is checked before memory is asked for, and
+ * what was read decides the length when the file changes meanwhile. Texts end with a NUL beyond
+ * their length, which readers may look at; a NUL within is for the parser to refuse. Writing
+ * files is the command line's and the runtime's. */
 #include "compiler/base/source.h"
 
 #include <errno.h>
@@ -13,6 +18,7 @@ mvs_source *mvs_source_new(mvs_arena *home, const char *name, const char *text, 
   return source;
 }
 
+/* One sentence for all that the operating system refuses; `from` shows who asked. */
 static mvs_status io_error(mvs_diag *diag, mvs_span from, const char *path,
                            const char *reason) {
   mvs_diag_error(diag, from, "cannot read '%s': %s", path, reason);
@@ -32,6 +38,7 @@ static ssize_t read_all(int file, char *into, size_t size) {
   return (ssize_t)have;
 }
 
+/* Checks and reads a file that is open; closing it is the caller's, on every path. */
 static mvs_status read_open(mvs_arena *home, mvs_diag *diag, const char *path, int file,
                             size_t limit, mvs_span from, mvs_source **out) {
   struct stat facts;

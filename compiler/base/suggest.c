@@ -1,4 +1,8 @@
-/* suggest.c: the likeliest correct spelling of a name. */
+/* suggest.c: the likeliest correct spelling of a name, for hints. The nearest candidate by edit
+ * distance, where one insertion, deletion, change or swap of neighbours counts as one mistake.
+ * A hint is only worth printing when it is surely right, so the distance allowed grows slowly
+ * with the name and never reaches its whole length. Of equally near candidates the first wins:
+ * callers list the innermost scope first. */
 #include "compiler/base/diag.h"
 
 #define LONGEST_NAME 63

@@ -1,4 +1,8 @@
-/* table.c: open addressing with linear probing, at most half full. */
+/* table.c: open addressing with linear probing, at most half full. Entries are never removed,
+ * so a probe may stop at the first free slot. The table doubles when the next entry would fill
+ * more than half; the old slots stay in the arena, which costs as much again as the last table.
+ * A key whose value is NULL cannot be told from one that is not there: callers store pointers,
+ * or numbers from 1 on. */
 #include "compiler/base/table.h"
 
 #include <stdint.h>
@@ -40,6 +44,7 @@ static slot *find(const mvs_table *table, const char *key) {
 
 void *mvs_table_get(const mvs_table *table, const char *key) { return find(table, key)->value; }
 
+/* Doubles the slots and enters all again, since the place of a key depends on their number. */
 static void grow(mvs_table *table) {
   slot *old = table->slots;
   size_t old_count = table->slot_count;
@@ -49,6 +54,7 @@ static void grow(mvs_table *table) {
     if (old[at].key) *find(table, old[at].key) = old[at];
 }
 
+/* A new key may make the table grow, and then its place is another. */
 void *mvs_table_set(mvs_table *table, const char *key, void *value) {
   slot *place = find(table, key);
   void *before = place->value;

@@ -1,9 +1,13 @@
+/* text.c: strings that grow, on top of the arena's growing lists. The data is NUL-terminated
+ * after every call and the capacity is always above the length. Texts are values that may be
+ * copied, but only one copy may go on growing: the others keep the old place. */
 #include "compiler/base/text.h"
 
 #include <stdio.h>
 
 mvs_text mvs_text_new(mvs_arena *home) { return (mvs_text){.home = home}; }
 
+/* One byte more than the text is asked for, so that the NUL always has room. */
 void mvs_text_add_bytes(mvs_text *text, const char *bytes, size_t length) {
   text->data =
       mvs_arena_grow(text->home, text->data, 1, text->length + length, &text->capacity);
