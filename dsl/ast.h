@@ -23,6 +23,8 @@ typedef enum mvs_expr_kind {
   MVS_EXPR_IF      /* if c then a else b */
 } mvs_expr_kind;
 
+/* The operators of UNARY and BINARY expressions. What they mean for numbers and for tensors is
+ * lowering's; `and` and `or` look at their second side only when they must. */
 typedef enum mvs_operator {
   MVS_ADD,
   MVS_SUB,
@@ -42,12 +44,16 @@ typedef enum mvs_operator {
   MVS_NEG
 } mvs_operator;
 
+/* An argument of a call, an item of a tuple or list, or an override of a `use`. Arguments by
+ * position come before those by name: the parser has checked it, and that no name is twice. */
 typedef struct mvs_argument {
   const char *name; /* NULL when positional */
   mvs_expr *value;
   mvs_span span;
 } mvs_argument;
 
+/* An expression. `kind` says which of the fields below the places are set; the others are zero.
+ * Parentheses leave no trace: the tree is the grouping. */
 struct mvs_expr {
   mvs_expr_kind kind;
   mvs_span span;     /* the whole expression, label included */
@@ -73,6 +79,7 @@ typedef struct mvs_formal {
   mvs_span span;
 } mvs_formal;
 
+/* Statements of all blocks. Which may stand where is the table in check.c. */
 typedef enum mvs_stmt_kind {
   MVS_STMT_LET,      /* NAME [, NAME ...] = EXPR    (also `let NAME = EXPR` at file level) */
   MVS_STMT_UPDATE,   /* NAME <- EXPR [as LABEL] */
@@ -90,12 +97,14 @@ typedef enum mvs_stmt_kind {
   MVS_STMT_SETTING   /* train/sample bodies: NAME VALUE, e.g. clip 1.0, optimizer adamw(...) */
 } mvs_stmt_kind;
 
+/* A list of statements in the order written. `else if` is an IF alone in the orelse of another. */
 typedef struct mvs_stmt mvs_stmt;
 typedef struct mvs_block {
   mvs_stmt **items;
   size_t count, capacity;
 } mvs_block;
 
+/* A statement. `kind` says which fields are set, as noted beside each; the others are zero. */
 struct mvs_stmt {
   mvs_stmt_kind kind;
   mvs_span span;
@@ -131,7 +140,8 @@ typedef struct mvs_use {
   mvs_expr *residual; /* `residual EXPR` among the overrides, or NULL */
 } mvs_use;
 
-/* One file as written. */
+/* One file as written, before anything that it uses is looked at. Parts that a file lacks are
+ * empty lists; the order between lets and uses is that of their spans. */
 typedef struct mvs_file {
   const mvs_source *source;
   mvs_use *uses;

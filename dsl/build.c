@@ -1,4 +1,8 @@
-/* build.c: the tree's nodes, one call per rule of the grammar. */
+/* build.c: the tree's nodes, one call per rule of the grammar. What the grammar cannot say is
+ * checked where a node is made, when both places are at hand: numbers that a double cannot
+ * hold, arguments in the wrong order, labels on what is no call. After a report a node of the
+ * right kind is still returned, so that parsing goes on and finds further mistakes. Every node
+ * knows its height, and none is higher than MVS_MAX_HEIGHT: all walks over trees recurse. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,6 +12,7 @@
 /* The largest integer up to which every integer is a double of its own. */
 #define LARGEST_INTEGER 9007199254740992.0
 
+/* A node without children; `raise` accounts for each that is added. */
 static mvs_expr *expr_new(mvs_parser *parser, mvs_span span, mvs_expr_kind kind) {
   mvs_expr *expr = MVS_NEW(parser->session, mvs_expr);
   expr->kind = kind;
@@ -35,6 +40,7 @@ mvs_expr *mvs_build_zero(mvs_parser *parser, mvs_span span) {
   return expr;
 }
 
+/* A number that a double cannot hold is an error and not rounded to 0 or infinity. */
 mvs_expr *mvs_build_number(mvs_parser *parser, mvs_span span, const char *digits) {
   mvs_expr *expr = expr_new(parser, span, MVS_EXPR_NUMBER);
   expr->integer = strspn(digits, "0123456789") == strlen(digits);
@@ -51,6 +57,7 @@ mvs_expr *mvs_build_number(mvs_parser *parser, mvs_span span, const char *digits
   return expr;
 }
 
+/* The quotes and backslashes go, so `length` bytes always hold the text and its NUL. */
 const char *mvs_build_string(mvs_parser *parser, mvs_span span, const char *quoted,
                              size_t length) {
   char *text = mvs_arena_alloc(parser->session, length);
@@ -115,6 +122,8 @@ static void check_arguments(mvs_parser *parser, const mvs_arguments *all) {
   }
 }
 
+/* The arguments of a call that has too many are dropped, so that no quadratic check runs on
+ * them. */
 mvs_expr *mvs_build_call(mvs_parser *parser, mvs_span span, mvs_word callee,
                          mvs_arguments arguments) {
   if (arguments.count > MVS_MAX_HEIGHT) {
@@ -159,6 +168,7 @@ mvs_expr *mvs_build_if(mvs_parser *parser, mvs_span span, mvs_expr *condition, m
   return expr;
 }
 
+/* The span grows to hold the label: errors about the call underline both. */
 mvs_expr *mvs_build_label(mvs_parser *parser, mvs_span span, mvs_expr *expr, mvs_word label) {
   if (expr->kind != MVS_EXPR_CALL) {
     mvs_parser_error(parser, label.span, "only a call can carry a label");
@@ -210,6 +220,7 @@ mvs_stmt *mvs_build_let(mvs_parser *parser, mvs_span span, mvs_words names, mvs_
   return stmt;
 }
 
+/* `writer`, label and blocks are the grammar's to fill in. */
 mvs_stmt *mvs_build_named(mvs_parser *parser, mvs_span span, mvs_stmt_kind kind, mvs_word name,
                           mvs_expr *value) {
   mvs_words names = {.items = &name, .count = 1};

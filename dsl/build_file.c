@@ -1,4 +1,7 @@
-/* build_file.c: files the definitions, model and recipes of a file. */
+/* build_file.c: files the definitions, model and recipes of a file. The parts of a file come in
+ * any order and go into lists of their own, each in the order written; unit.c restores the
+ * order among lets and uses from their spans. A second model or recipe is reported and dropped,
+ * so that what follows is still checked once. */
 #include "dsl/parser.h"
 
 /* Reports two formals of one name. */
@@ -48,6 +51,7 @@ static bool repeated(mvs_parser *parser, mvs_span *first, mvs_span now, const ch
   return true;
 }
 
+/* The first model stays; the statements of a second are not checked. */
 void mvs_build_model(mvs_parser *parser, mvs_word name, mvs_block body) {
   if (repeated(parser, &parser->file->model_span, name.span, "model")) return;
   parser->file->model_name = name.text;
@@ -94,6 +98,7 @@ static void take_overrides(mvs_parser *parser, mvs_use *use, const mvs_arguments
   }
 }
 
+/* Paths are looked at by unit.c: parsing opens no files. */
 void mvs_build_use(mvs_parser *parser, mvs_span span, mvs_word path, mvs_arguments settings) {
   mvs_file *file = parser->file;
   mvs_use use = {.span = span, .path = path.text, .path_span = path.span};

@@ -1,4 +1,8 @@
-/* check.c: what the grammar leaves open: which statement may stand in which block. */
+/* check.c: what the grammar leaves open: which statement may stand in which block, whether a
+ * body has a value, names given twice in one file. The grammar has one kind of block, so that a
+ * misplaced statement is told as such and not as a syntax error. This runs on trees without
+ * gaps only: after a syntax error it would report the gaps. Names across files are unit.c's;
+ * the meaning of names is lowering's. */
 #include "compiler/base/table.h"
 #include "dsl/parser.h"
 
@@ -25,6 +29,7 @@ static const struct {
     [MVS_STMT_SETTING] = {"a setting", 0},
 };
 
+/* The words for a kind of block in a message. */
 static const char *place_text(place where) {
   switch (where) {
     case MODEL:
@@ -41,6 +46,7 @@ static const char *place_text(place where) {
   return "this block";
 }
 
+/* Says what cannot stand where, and where it could. */
 static void refuse(mvs_parser *parser, const mvs_stmt *stmt, place where) {
   mvs_parser_error(parser, stmt->span, "%s cannot stand in %s", rows[stmt->kind].name,
                    place_text(where));
@@ -54,6 +60,7 @@ static void refuse(mvs_parser *parser, const mvs_stmt *stmt, place where) {
 
 static void check_block(mvs_parser *parser, const mvs_block *block, place where);
 
+/* A statement and the blocks in it. `if` takes on the place it stands in. */
 static void check_stmt(mvs_parser *parser, const mvs_stmt *stmt, place where) {
   if (!(rows[stmt->kind].allowed & where)) {
     refuse(parser, stmt, where);
@@ -66,6 +73,8 @@ static void check_stmt(mvs_parser *parser, const mvs_stmt *stmt, place where) {
   check_block(parser, &stmt->orelse, inside);
 }
 
+/* Statements in order. A bare expression ends a body, so it must come last; in an `if` it ends
+ * the body too, which only lowering can know. */
 static void check_block(mvs_parser *parser, const mvs_block *block, place where) {
   for (size_t at = 0; at < block->count; at++) {
     const mvs_stmt *stmt = block->items[at];
@@ -86,16 +95,19 @@ static bool gives_value(const mvs_block *block) {
   return last->kind == MVS_STMT_IF && gives_value(&last->body) && gives_value(&last->orelse);
 }
 
-/* In a rule x and f are the stream and the branch: a formal of that name could never be read. */
+/* In a rule x and f are the stream and the branch: a formal of that name could never be read.
+ */
 static void check_rule_formals(mvs_parser *parser, const mvs_definition *rule) {
   for (size_t at = 0; at < rule->formal_count; at++) {
     const mvs_formal *each = &rule->formals[at];
     if (strcmp(each->name, "x") != 0 && strcmp(each->name, "f") != 0) continue;
-    mvs_parser_error(parser, each->span, "a rule's parameter cannot be called '%s'", each->name);
+    mvs_parser_error(parser, each->span, "a rule's parameter cannot be called '%s'",
+                     each->name);
     mvs_diag_hint(parser->diag, "in a rule x is the stream and f the branch");
   }
 }
 
+/* A layer or rule as a whole. */
 static void check_definition(mvs_parser *parser, const mvs_definition *definition) {
   if (definition->residual) check_rule_formals(parser, definition);
   check_block(parser, &definition->body, definition->residual ? RULE : LAYER);
@@ -119,6 +131,7 @@ static void check_duplicates(mvs_parser *parser, mvs_file *file) {
   }
 }
 
+/* Pairs are not statements: only their names can clash. */
 static void check_settings(mvs_parser *parser, const mvs_block *block) {
   mvs_table *seen = mvs_table_new(parser->session);
   for (size_t at = 0; at < block->count; at++) {
@@ -130,6 +143,7 @@ static void check_settings(mvs_parser *parser, const mvs_block *block) {
   }
 }
 
+/* All that can be wrong with one file alone; each check reports and goes on. */
 void mvs_check_file(mvs_parser *parser) {
   mvs_file *file = parser->file;
   for (size_t at = 0; at < file->definition_count; at++)

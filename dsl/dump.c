@@ -1,5 +1,9 @@
 /* dump.c: a unit as text for --emit ast: the language again, with overrides in place, blocks by
- * indentation, and of the definitions those that the model reaches. */
+ * indentation, and of the definitions those that the model reaches. Parentheses stand exactly
+ * where the grammar needs them to give the same tree, and numbers have the fewest digits that
+ * read back: two dumps are equal when the trees are. The library is printed like the user's own
+ * definitions; what the model cannot reach by name is left out, or every dump would hold all of
+ * it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,6 +28,7 @@ static const struct {
 
 static void add_expr(mvs_text *out, const mvs_expr *expr);
 
+/* How tightly an expression binds; a label binds loosest of all. */
 static int level_of(const mvs_expr *expr) {
   if (expr->label) return 0;
   switch (expr->kind) {
@@ -55,6 +60,7 @@ static void add_number(mvs_text *out, double value) {
   mvs_text_add(out, digits);
 }
 
+/* Quoted, with the two escapes that the language knows. */
 static void add_string(mvs_text *out, const char *text) {
   mvs_text_add(out, "\"");
   for (; *text; text++) {
@@ -64,6 +70,7 @@ static void add_string(mvs_text *out, const char *text) {
   mvs_text_add(out, "\"");
 }
 
+/* Arguments of a call, or the items of a tuple or list. */
 static void add_items(mvs_text *out, const mvs_expr *expr, const char *open,
                       const char *close) {
   mvs_text_add(out, open);
@@ -76,6 +83,8 @@ static void add_items(mvs_text *out, const mvs_expr *expr, const char *open,
   mvs_text_add(out, close);
 }
 
+/* Operands of the same level need parentheses on the side to which the operator does not
+ * group. */
 static void add_binary(mvs_text *out, const mvs_expr *expr) {
   int level = operators[expr->op].level;
   /* Powers group to the right, the rest to the left; comparisons do not chain. */
@@ -87,6 +96,7 @@ static void add_binary(mvs_text *out, const mvs_expr *expr) {
   add_operand(out, expr->b, right);
 }
 
+/* Its last part reaches as far as it can, so as an operand it stands in parentheses. */
 static void add_if(mvs_text *out, const mvs_expr *expr) {
   mvs_text_add(out, "if ");
   add_expr(out, expr->a);
@@ -96,6 +106,8 @@ static void add_if(mvs_text *out, const mvs_expr *expr) {
   add_expr(out, expr->c);
 }
 
+/* An expression with its label. An `if` with a label is a branch's: without parentheses the
+ * label would be its last part's. */
 static void add_expr(mvs_text *out, const mvs_expr *expr) {
   bool wrap = expr->label && level_of(expr) == 0 && expr->kind == MVS_EXPR_IF;
   if (wrap) mvs_text_add(out, "(");
@@ -141,18 +153,21 @@ static void add_expr(mvs_text *out, const mvs_expr *expr) {
   if (expr->label) mvs_text_addf(out, " as %s", expr->label);
 }
 
+/* Two blanks a level. */
 static void indent(mvs_text *out, int level) {
   for (int at = 0; at < level; at++) mvs_text_add(out, "  ");
 }
 
 static void add_block(mvs_text *out, const mvs_block *block, int level);
 
+/* A part that may be missing, with the words before it. */
 static void add_optional(mvs_text *out, const char *before, const mvs_expr *expr) {
   if (!expr) return;
   mvs_text_add(out, before);
   add_expr(out, expr);
 }
 
+/* "param weight : f32[out, features(x)] = fan_in(1) writer if writes" */
 static void add_typed(mvs_text *out, const mvs_stmt *stmt, const char *word) {
   mvs_text_addf(out, "%s %s : %s", word, stmt->names[0], stmt->dtype);
   add_expr(out, stmt->shape);
@@ -161,11 +176,13 @@ static void add_typed(mvs_text *out, const mvs_stmt *stmt, const char *word) {
   add_optional(out, " if ", stmt->writer_if);
 }
 
+/* "a, b" */
 static void add_names(mvs_text *out, const mvs_stmt *stmt) {
   for (size_t at = 0; at < stmt->name_count; at++)
     mvs_text_addf(out, at ? ", %s" : "%s", stmt->names[at]);
 }
 
+/* "clip 1.0", or the call alone. */
 static void add_setting(mvs_text *out, const mvs_stmt *stmt) {
   bool bare = stmt->value->kind == MVS_EXPR_CALL &&
               stmt->value->text_span.begin == stmt->name_spans[0].begin;
@@ -226,6 +243,7 @@ static void add_head(mvs_text *out, const mvs_stmt *stmt) {
   mvs_text_add(out, "\n");
 }
 
+/* One line a statement, its blocks one level deeper; an `else if` is an `if` in an `else`. */
 static void add_block(mvs_text *out, const mvs_block *block, int level) {
   for (size_t at = 0; at < block->count; at++) {
     const mvs_stmt *stmt = block->items[at];
@@ -239,6 +257,7 @@ static void add_block(mvs_text *out, const mvs_block *block, int level) {
   }
 }
 
+/* A layer or rule with its formals, as it is written. */
 static void add_definition(mvs_text *out, const mvs_definition *definition) {
   mvs_text_addf(out, "%s %s(", definition->residual ? "residual" : "layer", definition->name);
   for (size_t at = 0; at < definition->formal_count; at++) {
@@ -259,6 +278,8 @@ typedef struct reach {
   mvs_arena *home;
 } reach;
 
+/* Marks the definitions of that name. A formal or let of the same name marks them too: printing
+ * one too many does no harm. */
 static void mark_name(void *context, const char *name) {
   reach *state = context;
   for (int rule = 0; rule < 2; rule++) {
@@ -268,10 +289,12 @@ static void mark_name(void *context, const char *name) {
   }
 }
 
+/* Marks what an expression names. */
 static void mark_expr(reach *state, const mvs_expr *expr) {
   mvs_expr_names(expr, mark_name, state);
 }
 
+/* Marks what the statements of a block name, whichever side of an `if` they stand on. */
 static void mark_block(reach *state, const mvs_block *block) {
   for (size_t at = 0; at < block->count; at++) {
     const mvs_stmt *stmt = block->items[at];
@@ -283,6 +306,7 @@ static void mark_block(reach *state, const mvs_block *block) {
   }
 }
 
+/* Follows names from the model, the lets and the override until nothing new is found. */
 static reach reached(const mvs_unit *unit, mvs_arena *home) {
   reach state = {.home = home};
   for (int rule = 0; rule < 2; rule++) {

@@ -1,10 +1,16 @@
-/* errors.c: sentences for what the scanner and the grammar refuse. */
+/* errors.c: sentences for what the scanner and the grammar refuse. Bison gives the token found
+ * and the set of those expected there, up to dozens. A sentence names at most five things: what
+ * belongs together is summed up ("an expression", "a statement"), operators are named only
+ * where nothing else could follow, and labels only where they must stand. Notes show the
+ * bracket or statement left open, hints the slip behind it, one at most: equality written `=`,
+ * a reserved word as a name, chained comparisons, a misspelt statement word. */
 #include "dsl/parser.h"
 
 /* Longest piece of source repeated in a message. */
 #define SHOWN_LETTERS 40
 #define MAX_SHOWN     5
 
+/* The status of a run is that of its first error. */
 static void report(mvs_parser *parser, mvs_status status, mvs_span span, const char *message) {
   if (parser->status == MVS_OK) parser->status = status;
   mvs_diag_error(parser->diag, span, "%s", message);
@@ -26,6 +32,7 @@ void mvs_parser_limit(mvs_parser *parser, mvs_span span, const char *format, ...
   va_end(list);
 }
 
+/* Other languages' signs get the word that this one has for them. */
 void mvs_parser_stray(mvs_parser *parser, mvs_span span, char byte) {
   if (parser->recovering) return;
   if ((unsigned char)byte >= 0x80) {
@@ -42,6 +49,7 @@ void mvs_parser_stray(mvs_parser *parser, mvs_span span, char byte) {
   if (byte == '?') mvs_diag_hint(parser->diag, "a choice is written `if a then b else c`");
 }
 
+/* Whether a symbol, spelt as in the grammar, is in the list. */
 static bool has(const char *const *names, int count, const char *wanted) {
   for (int at = 0; at < count; at++)
     if (strcmp(names[at], wanted) == 0) return true;
@@ -62,6 +70,7 @@ static bool is_operator(const char *symbol) {
   return has(all, (int)(sizeof all / sizeof *all), symbol);
 }
 
+/* Symbols that "an expression" sums up. */
 static bool can_start_expression(const char *symbol) {
   static const char *const all[] = {"name",   "number", "string", "true",  "false", "not",
                                     "'('",    "'['",    "'-'",    "if",    "layer", "init",
@@ -69,6 +78,7 @@ static bool can_start_expression(const char *symbol) {
   return has(all, (int)(sizeof all / sizeof *all), symbol);
 }
 
+/* Operators that do not chain. */
 static bool is_comparison(const char *symbol) {
   static const char *const all[] = {"'<'", "'>'", "<=", ">=", "==", "!="};
   return has(all, (int)(sizeof all / sizeof *all), symbol);
@@ -80,10 +90,12 @@ typedef struct choices {
   int count;
 } choices;
 
+/* Adds to the list while there is room: a sentence with more choices helps nobody. */
 static void choose(choices *list, const char *text) {
   if (list->count < MAX_SHOWN) list->items[list->count++] = text;
 }
 
+/* Whether the innermost block is a recipe's, where pairs stand and no statements. */
 static bool in_settings(const mvs_parser *parser) {
   if (parser->depth == 0) return false;
   const char *head = parser->openers[parser->depth - 1].head;
@@ -132,6 +144,7 @@ static const char *symbol_text(mvs_parser *parser, const char *symbol, bool line
   return mvs_arena_format(parser->session, "'%s'", symbol);
 }
 
+/* The list of choices in words: summaries first, then what they do not cover. */
 static const char *expected_text(mvs_parser *parser, const char *const *expected, int count) {
   bool done[256] = {false};
   choices list = {0};
@@ -154,6 +167,7 @@ static const char *expected_text(mvs_parser *parser, const char *const *expected
   return mvs_text_string(&text);
 }
 
+/* What stands in the place, as the user wrote it. */
 static const char *found_text(mvs_parser *parser, mvs_span span, const char *found) {
   if (strcmp(found, "end of line") == 0) return "the end of the line";
   if (strcmp(found, "end of file") == 0) return "the end of the file";
@@ -199,6 +213,7 @@ static bool ran_over_line(const mvs_parser *parser, mvs_span span) {
   return memchr(begin, '\n', span.begin - parser->head.span.begin) != NULL;
 }
 
+/* At most one note or hint, the most certain first. */
 static void add_hints(mvs_parser *parser, mvs_span span, const char *found,
                       const char *const *expected, int count) {
   bool assigns = strcmp(found, "'='") == 0 || strcmp(found, "<-") == 0;
@@ -217,6 +232,8 @@ static void add_hints(mvs_parser *parser, mvs_span span, const char *found,
   }
 }
 
+/* Bison calls this once per error and then discards tokens; recovery is prepared here, so that
+ * what it discards is one statement. */
 void mvs_parser_syntax(mvs_parser *parser, mvs_span span, const char *found,
                        const char *const *expected, int count) {
   if (parser->stopped) return;

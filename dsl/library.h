@@ -9,7 +9,5 @@
 const mvs_source *mvs_library_find(mvs_arena *session, const char *name);
 /* The embedded file at `index` as a source, or NULL behind the last. */
 const mvs_source *mvs_library_at(mvs_arena *session, size_t index);
-/* True for sources that come from the library. */
-bool mvs_library_holds(const mvs_source *source);
 
 #endif

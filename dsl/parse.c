@@ -1,4 +1,6 @@
-/* parse.c: one source or one expression from text to tree. */
+/* parse.c: one source or one expression from text to tree. Both share the grammar; the first
+ * token that tokens.c hands out says which of the two it is. A tree is handed out only when
+ * nothing at all was reported: later stages need not expect gaps. */
 #include "dsl/parse.h"
 
 #include "dsl/parser.h"
@@ -19,6 +21,7 @@ static void check_text(mvs_parser *parser, const char *text, size_t length) {
   mvs_parser_error(parser, begin, "a NUL byte stands here: this is not a text file");
 }
 
+/* Parses from the start symbol; every way in which that can fail ends in parser->status. */
 static mvs_status run(mvs_parser *parser, int start) {
   check_text(parser, parser->source->text, parser->source->length);
   if (parser->status != MVS_OK) return parser->status;
@@ -30,6 +33,7 @@ static mvs_status run(mvs_parser *parser, int start) {
   return parser->status;
 }
 
+/* Names and places are only checked on a tree without gaps. */
 mvs_status mvs_parse(mvs_arena *session, mvs_diag *diag, const mvs_source *source,
                      mvs_file **out) {
   *out = NULL;
@@ -45,6 +49,7 @@ mvs_status mvs_parse(mvs_arena *session, mvs_diag *diag, const mvs_source *sourc
   return parser->status;
 }
 
+/* The text gets a source of its own under `name`, so that errors in it can show it. */
 mvs_status mvs_parse_expr(mvs_arena *session, mvs_diag *diag, const char *name,
                           const char *text, mvs_expr **out) {
   *out = NULL;

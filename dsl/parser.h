@@ -47,6 +47,8 @@ typedef struct mvs_token {
   uint32_t indent;  /* columns before it */
 } mvs_token;
 
+/* The state of one parse. The grammar's actions, the scanner and the messages all get it; there
+ * is no other state, so parses may nest and run beside each other. */
 typedef struct mvs_parser {
   mvs_arena *session;
   mvs_diag *diag;

@@ -1,7 +1,10 @@
-/* tokens.c: stands between scanner and grammar and decides which line ends are tokens.
- * A line end counts when the token before it can end a statement, the token after it cannot go
- * on with one, and no round or square bracket is open. So the grammar needs no semicolons, and
- * a long expression may be broken wherever it is visibly unfinished. */
+/* tokens.c: stands between scanner and grammar and decides which line ends are tokens. A line
+ * end counts when the token before it can end a statement, the token after it cannot go on with
+ * one, and no round or square bracket is open. So the grammar needs no semicolons, and a long
+ * expression may be broken wherever it is visibly unfinished. It also keeps the brackets that
+ * are open, for the rule above and for messages, and helps the grammar out of a broken
+ * statement: indentation, which means nothing in a right file, tells after an error where a
+ * forgotten bracket was meant to close. */
 #include "dsl/parser.h"
 #include "mvs.tab.h"
 
@@ -57,6 +60,7 @@ static bool continues(int kind) {
   }
 }
 
+/* Whether a token after `previous` is the first of a statement: errors name its word. */
 static bool starts_statement(int previous) {
   return previous == MVS_TOKEN_LINE || previous == MVS_TOKEN_START_FILE || previous == ';' ||
          previous == '{' || previous == '}';
@@ -83,6 +87,7 @@ static void read_ahead(mvs_parser *parser) {
   parser->has_next = true;
 }
 
+/* Notes an opened bracket and the statement that it belongs to, for messages and recovery. */
 static void open_bracket(mvs_parser *parser, const mvs_token *token) {
   if (parser->depth == MVS_MAX_NESTING) {
     mvs_parser_limit(parser, token->span, "brackets nest more than %d deep here",
@@ -99,10 +104,13 @@ static void open_bracket(mvs_parser *parser, const mvs_token *token) {
   opener->indent = parser->head.indent;
 }
 
+/* Whether line ends are blanks here: between round or square brackets, up to a brace. */
 static bool in_brackets(const mvs_parser *parser) {
   return parser->depth > 0 && parser->openers[parser->depth - 1].bracket != '{';
 }
 
+/* A '}' also closes what was left open within its block; any other wrong bracket is the
+ * grammar's to report. */
 static void close_bracket(mvs_parser *parser, int kind) {
   if (kind == '}')
     while (in_brackets(parser)) parser->depth--;
@@ -143,16 +151,21 @@ static bool outdented(const mvs_parser *parser, const mvs_token *token) {
          !strchr(")]", token->kind < 256 ? token->kind : 1);
 }
 
+/* Gives up the round and square brackets that are open. */
 static void drop_brackets(mvs_parser *parser) {
   while (in_brackets(parser)) parser->depth--;
 }
 
+/* Tokens up to the next line end are bison's to discard; a broken statement that ended already
+ * needs none. */
 void mvs_tokens_recover(mvs_parser *parser) {
   int kind = parser->last.kind;
   if (outdented(parser, &parser->last)) drop_brackets(parser);
   parser->recovering = kind != MVS_TOKEN_LINE && kind != ';' && kind != '}';
 }
 
+/* Moves on in a broken statement: its block is passed over whole, so that the statements in it
+ * give no errors of their own. */
 static void recover(mvs_parser *parser) {
   if (parser->last.kind == '{') {
     parser->depth--;
@@ -163,12 +176,15 @@ static void recover(mvs_parser *parser) {
   if (outdented(parser, &parser->next)) drop_brackets(parser);
 }
 
+/* The rule at the head of this file. */
 static bool line_ends(const mvs_parser *parser) {
   const mvs_token *next = &parser->next;
   return next->first && next->kind != 0 && !in_brackets(parser) &&
          !leaves_open(parser->last.kind) && !continues(next->kind);
 }
 
+/* Gives a token to the grammar, and notes which statement it belongs to and whether it ends
+ * one. */
 static int hand_out(mvs_parser *parser, const mvs_token *token, MVS_YYSTYPE *value,
                     mvs_span *span) {
   if (starts_statement(parser->last.kind)) {
@@ -188,6 +204,8 @@ static int hand_out(mvs_parser *parser, const mvs_token *token, MVS_YYSTYPE *val
   return token->kind;
 }
 
+/* The grammar's only source of tokens. One is read ahead, since whether a line end counts
+ * depends on what follows it. */
 int mvs_yylex(MVS_YYSTYPE *value, mvs_span *span, mvs_parser *parser) {
   if (!parser->last.kind) {
     mvs_span begin = {parser->source, 0, 0};

@@ -1,7 +1,10 @@
-/* unit.c: resolves a file and all that it uses into one unit.
- * Files are visited depth first, used ones before their users, each once. A `use ... with`
- * makes a frame that every file below it sees; of several overrides of one let the outermost
- * wins, and the command line wins over all. */
+/* unit.c: resolves a file and all that it uses into one unit. Files are visited depth first,
+ * used ones before their users, each once. A `use ... with` makes a frame that every file below
+ * it sees; of several overrides of one let the outermost wins, and the command line wins over
+ * all. Lets keep the order in which a reader who follows the uses meets them. Definitions are
+ * put in place by name, a later one over an earlier, the library's being the first: a user's
+ * layer then also serves the library's other layers. Errors are collected as long as they are
+ * about different things; a unit comes out only when there was none. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -37,6 +40,7 @@ typedef struct offer {
   mvs_expr *residual;   /* override by a `with`, or NULL */
 } offer;
 
+/* All that is known while files are visited; the unit is complete once the last one is. */
 typedef struct loader {
   mvs_arena *session;
   mvs_diag *diag;
@@ -53,6 +57,7 @@ typedef struct loader {
   mvs_unit *unit;
 } loader;
 
+/* Remembers that something was reported; the first status is the one returned. */
 static void fail(loader *load, mvs_status status) {
   if (load->status == MVS_OK) load->status = status;
 }
@@ -89,6 +94,7 @@ static void take_varied(loader *load, const mvs_stmt *let) {
   load->unit->varied = let;
 }
 
+/* Puts a let at the end of the order, with the value that overrides it if there is one. */
 static void place_let(loader *load, frame *frames, mvs_stmt *written) {
   const char *name = written->names[0];
   const mvs_stmt *first = mvs_table_get(load->lets, name);
@@ -120,6 +126,7 @@ static const char *suggest_let(loader *load, const char *name, size_t begin) {
   return mvs_suggest(name, names, lets->count - begin);
 }
 
+/* Overrides that no let below the `use` took, from `begin` on in the order of lets. */
 static void check_frame(loader *load, const frame *each, size_t begin) {
   const mvs_use *use = each->use;
   for (size_t at = 0; at < use->setting_count; at++) {
@@ -181,6 +188,7 @@ static void merge_settings(loader *load, mvs_block *into, const mvs_block *newer
   *into = merged;
 }
 
+/* Settings of a file over those of the files that it uses. */
 static void add_recipes(loader *load, const mvs_file *file) {
   if (file->has_train) merge_settings(load, &load->train, &file->train);
   if (file->has_sample) merge_settings(load, &load->sample, &file->sample);
@@ -223,8 +231,8 @@ static const char *path_from(loader *load, const mvs_file *user, const char *pat
 
 /* Finds a file on disk at `path` or, when there is none, in the library under the name that the
  * user of the file wrote; *key identifies it. */
-static mvs_status read_source(loader *load, const char *path, const char *written, mvs_span from,
-                              const mvs_source **source, const char **key) {
+static mvs_status read_source(loader *load, const char *path, const char *written,
+                              mvs_span from, const mvs_source **source, const char **key) {
   char resolved[PATH_MAX];
   if (!realpath(path, resolved)) {
     *key = written;
@@ -243,6 +251,7 @@ static mvs_status read_source(loader *load, const char *path, const char *writte
   return status;
 }
 
+/* Whether the file is being visited already, with the way around as notes. */
 static bool closes_cycle(loader *load, const visit *user, const char *key) {
   const visit *same = user;
   while (same && strcmp(same->key, key) != 0) same = same->user;
@@ -269,6 +278,7 @@ static void check_reuse(loader *load, const visit *user) {
   fail(load, MVS_ERR_NAME);
 }
 
+/* Visits the used file under a frame of this use's overrides, then asks what became of them. */
 static offer follow(loader *load, visit *user, const mvs_use *use) {
   user->use = use;
   frame *mine = MVS_NEW(load->session, frame);
@@ -298,6 +308,7 @@ static offer visit_parts(loader *load, visit *at) {
   return file->model_name ? own_model(file, at->frames) : best;
 }
 
+/* Finds, parses and visits one file. Gives back the model that it offers to its user. */
 static offer visit_file(loader *load, const visit *user, const char *path, mvs_span from,
                         frame *frames) {
   offer none = {0};
@@ -328,6 +339,8 @@ static offer visit_file(loader *load, const visit *user, const char *path, mvs_s
   return visit_parts(load, &here);
 }
 
+/* The library's definitions come first, so that any file may replace them. It has no lets and
+ * no model. */
 static void add_library(loader *load) {
   const mvs_source *source;
   for (size_t at = 0; (source = mvs_library_at(load->session, at)); at++) {
@@ -343,6 +356,7 @@ static void add_library(loader *load) {
 
 /* The unit as a whole. */
 
+/* Each --set must have found its let; a misspelt one would change nothing, unseen. */
 static void check_overrides(loader *load) {
   for (size_t at = 0; at < load->override_count; at++) {
     const char *name = load->overrides[at].name;
@@ -355,6 +369,7 @@ static void check_overrides(loader *load) {
   }
 }
 
+/* The rule that replaces the model's: the command line's, else the outermost `with`. */
 static void take_residual(loader *load, mvs_expr *from_files) {
   mvs_unit *unit = load->unit;
   unit->residual = from_files;
@@ -371,6 +386,7 @@ static void take_residual(loader *load, mvs_expr *from_files) {
   }
 }
 
+/* Completes the unit from the model that was found, or says that there is none. */
 static void take_model(loader *load, const char *path, offer found) {
   mvs_unit *unit = load->unit;
   if (!found.file) {
@@ -388,6 +404,8 @@ static void take_model(loader *load, const char *path, offer found) {
   take_residual(load, found.residual);
 }
 
+/* Errors of the model as a whole (none at all, overrides that nothing took) are only looked for
+ * when every file was read without one: they would mostly follow from it. */
 mvs_status mvs_load_unit(mvs_arena *session, mvs_diag *diag, const char *path,
                          const mvs_override *overrides, size_t override_count, mvs_unit **out) {
   *out = NULL;
