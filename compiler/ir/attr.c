@@ -1,4 +1,9 @@
-/* attr.c: attributes by named fields. */
+/* attr.c: attributes by named fields: hashing, comparing, and one spelling for each. An
+ * attribute is a union tagged by its op's row, so every function here is a switch over the
+ * kinds. Two nodes are one exactly when mvs_attr_equal says so (and op, inputs, type and pass
+ * agree); the hash may leave fields out, and does so for types, which the node's own type
+ * repeats. Floating-point fields count by their bits: interning must not merge 0 and -0, whose
+ * reciprocals differ, and must find a NaN again. */
 #include "compiler/ir/attr.h"
 
 uint64_t mvs_attr_mix(uint64_t hash, uint64_t word) {
@@ -16,12 +21,14 @@ uint64_t mvs_type_hash(uint64_t hash, const mvs_type *type) {
   return mvs_attr_mix(hash, (uintptr_t)type->segments);
 }
 
+/* The bits of a double: floating-point fields are hashed and compared by them. */
 static uint64_t bits_of(double value) {
   uint64_t bits;
   memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
+/* Names of inputs are not interned, so their letters count and not their place. */
 static uint64_t hash_name(uint64_t hash, const char *name) {
   for (; *name; name++) hash = mvs_attr_mix(hash, (unsigned char)*name);
   return hash;
@@ -74,6 +81,7 @@ uint64_t mvs_attr_hash(uint64_t hash, mvs_attr_kind kind, const mvs_attr *attr) 
   return hash;
 }
 
+/* Axes beyond the rank are not set and do not count. */
 static bool same_permutation(const mvs_attr *a, const mvs_attr *b) {
   if (a->permutation.rank != b->permutation.rank) return false;
   for (int i = 0; i < a->permutation.rank; i++) {
@@ -82,12 +90,14 @@ static bool same_permutation(const mvs_attr *a, const mvs_attr *b) {
   return true;
 }
 
+/* The total counts although the input's type repeats it for a slice: for a pad it does not. */
 static bool same_slice(const mvs_attr *a, const mvs_attr *b) {
   return a->slice.axis == b->slice.axis && a->slice.start == b->slice.start &&
          a->slice.length == b->slice.length && a->slice.total == b->slice.total &&
          a->slice.segments == b->slice.segments;
 }
 
+/* The kinds of ops without inputs, whose type stands in the attribute alone. */
 static bool same_source(mvs_attr_kind kind, const mvs_attr *a, const mvs_attr *b) {
   switch (kind) {
     case MVS_ATTR_input:
@@ -144,6 +154,8 @@ bool mvs_attr_equal(mvs_attr_kind kind, const mvs_attr *a, const mvs_attr *b) {
   }
 }
 
+/* Builders may leave out what the result's type says (the dtype of a shape, the segments of a
+ * slice); it is filled in from there. */
 void mvs_attr_canonical(mvs_attr_kind kind, const mvs_attr *attr, const mvs_type *result,
                         mvs_attr *out) {
   if (kind == MVS_ATTR_none) return;

@@ -1,4 +1,8 @@
-/* build.c: shorthands for the ops that builders use most. */
+/* build.c: shorthands for the ops that builders use most. Each fills in one attribute and calls
+ * mvs_graph_add, so the result is interned like any other node. They check nothing of their
+ * own: a misfit is a mistake of the compiler and stops it with the words of the op's shape
+ * rule. Code that lowers what a user wrote goes through lower_tensor.c, which asks the shape
+ * rule first and reports to the user. */
 #include "compiler/ir/graph.h"
 
 mvs_id mvs_build_constant(mvs_graph *graph, double value) {

@@ -1,4 +1,7 @@
-/* dot.c: one function as a Graphviz digraph; a region's body is a cluster. */
+/* dot.c: one function as a Graphviz digraph; a region's body is a cluster. Nodes are called
+ * n<graph>_<id>, graphs being numbered as they are met, so that names are unique over nested
+ * bodies. Edges follow the values. The arguments of a body are not tied to the inputs of their
+ * region one by one: the drawing is for reading, and dump.c has every detail. */
 #include <inttypes.h>
 
 #include "compiler/ir/dump.h"
@@ -8,6 +11,7 @@ typedef struct drawing {
   int clusters; /* numbers the graphs, so that node names are unique */
 } drawing;
 
+/* A quoted string of the dot language: quotes and backslashes get a backslash. */
 static void label_text(const char *label, mvs_text *out) {
   mvs_text_add(out, "\"");
   for (; *label; label++) {
@@ -17,6 +21,7 @@ static void label_text(const char *label, mvs_text *out) {
   mvs_text_add(out, "\"");
 }
 
+/* Number, op, what tells it apart from others of its op, and the type. */
 static const char *node_label(const mvs_graph *graph, mvs_id id, mvs_arena *home) {
   const mvs_node *node = mvs_graph_node(graph, id);
   mvs_text type = mvs_text_new(home);
@@ -52,6 +57,7 @@ static void body_text(drawing *dot, int outer, mvs_id id, const mvs_region *regi
   }
 }
 
+/* Draws a graph and the bodies in it; returns the number in its nodes' names. */
 static int graph_text(drawing *dot, const mvs_graph *graph) {
   int own = ++dot->clusters;
   for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
@@ -68,6 +74,7 @@ static int graph_text(drawing *dot, const mvs_graph *graph) {
   return own;
 }
 
+/* Results are plain words below the nodes that they name. */
 void mvs_graph_dot(const mvs_graph *graph, const char *name, mvs_text *out) {
   drawing dot = {out, 0};
   mvs_text_add(out, "digraph ");

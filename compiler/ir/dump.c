@@ -1,4 +1,9 @@
-/* dump.c: modules and graphs as text, see dump.h for the form. */
+/* dump.c: modules and graphs as text, see dump.h for the form. The text is complete: read.c
+ * makes an equal graph of it, which the tests hold every pass to. So everything that takes part
+ * in interning is written, exactly once, and what is not (source places, names of parameters
+ * behind their index) stands in comments. Dumps are also how a broken graph is shown, so a node
+ * may be printed that the verifier has refused: what is looked up through the module or the
+ * body is checked here before it is followed. */
 #include "compiler/ir/dump.h"
 
 #include <inttypes.h>
@@ -21,10 +26,12 @@ static void labelled_number(const char *label, double value, mvs_text *out) {
   number_text(value, out);
 }
 
+/* Two blanks a level, as in model files. */
 static void indent_text(int depth, mvs_text *out) {
   for (int i = 0; i < depth; i++) mvs_text_add(out, "  ");
 }
 
+/* "%1, %2" */
 static void ids_text(const mvs_id *ids, uint32_t count, mvs_text *out) {
   for (uint32_t i = 0; i < count; i++) mvs_text_addf(out, "%s%%%u", i ? ", " : "", ids[i]);
 }
@@ -39,6 +46,7 @@ static void group_text(const char *name, const mvs_id *ids, uint32_t count, mvs_
 
 /* --- attributes --- */
 
+/* " axes(1, 2)" from the bits of the mask. */
 static void axes_text(uint32_t mask, mvs_text *out) {
   const char *before = " axes(";
   for (int axis = 0; axis < 32; axis++) {
@@ -49,6 +57,7 @@ static void axes_text(uint32_t mask, mvs_text *out) {
   mvs_text_add(out, ")");
 }
 
+/* " order(0, 2, 1)": result axis i is input axis order[i]. */
 static void permutation_text(const mvs_attr *attr, mvs_text *out) {
   mvs_text_add(out, " order(");
   for (int i = 0; i < attr->permutation.rank; i++) {
@@ -148,6 +157,8 @@ static void region_head(const mvs_graph *graph, const mvs_node *node, mvs_text *
   if (forward != MVS_NONE) mvs_text_addf(out, " forward=%%%u", forward);
 }
 
+/* "results carried(%1) stacked(%2)". A body whose results do not match its counts is shown as
+ * far as they go. */
 static void body_results(const mvs_region *region, mvs_text *out) {
   const mvs_results *results = mvs_graph_result_list(region->body);
   mvs_id *ids = MVS_ARRAY(out->home, results->count + 1, mvs_id);
@@ -174,6 +185,7 @@ static bool has_result_types(const mvs_node *node) {
   return true;
 }
 
+/* " : T", or " : (T0, T1)" for an op of several results. */
 static void types_text(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   const mvs_node *node = mvs_graph_node(graph, id);
   mvs_text_add(out, " : ");
@@ -225,6 +237,7 @@ static void node_head(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   ids_text(node->inputs, node->input_count, out);
 }
 
+/* Also of nodes that broke a rule: a region's body is left out, its head is shown. */
 void mvs_node_dump(const mvs_graph *graph, mvs_id id, mvs_text *out) {
   node_head(graph, id, out);
   types_text(graph, id, out);
@@ -233,6 +246,7 @@ void mvs_node_dump(const mvs_graph *graph, mvs_id id, mvs_text *out) {
 
 static void nodes_text(const mvs_graph *graph, int depth, mvs_text *out);
 
+/* One line, or for a region its head, its body one level deeper, and a line with its types. */
 static void node_text(const mvs_graph *graph, mvs_id id, int depth, mvs_text *out) {
   const mvs_node *node = mvs_graph_node(graph, id);
   indent_text(depth, out);
@@ -250,10 +264,12 @@ static void node_text(const mvs_graph *graph, mvs_id id, int depth, mvs_text *ou
   mvs_text_add(out, "\n");
 }
 
+/* All nodes of a graph in the order of their ids, which the reader counts along. */
 static void nodes_text(const mvs_graph *graph, int depth, mvs_text *out) {
   for (mvs_id id = 0; id < mvs_graph_size(graph); id++) node_text(graph, id, depth, out);
 }
 
+/* A body alone ends with its own kind of results. */
 void mvs_graph_dump(const mvs_graph *graph, mvs_text *out) {
   nodes_text(graph, 0, out);
   if (mvs_graph_region(graph)) {
@@ -303,6 +319,7 @@ static void input_text(const mvs_model_input *input, mvs_text *out) {
   mvs_text_add(out, "\n");
 }
 
+/* A line of the module, left out when the name is unknown. */
 static void named_line(const char *keyword, const char *name, mvs_text *out) {
   if (!name) return;
   mvs_text_addf(out, "%s ", keyword);
@@ -310,6 +327,7 @@ static void named_line(const char *keyword, const char *name, mvs_text *out) {
   mvs_text_add(out, "\n");
 }
 
+/* Settings are not part of the text: no pass changes or reads them but lowering. */
 void mvs_module_dump(const mvs_module *module, mvs_text *out) {
   named_line("module", module->name, out);
   named_line("output", module->output_name, out);

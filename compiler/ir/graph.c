@@ -1,4 +1,9 @@
-/* graph.c: append-only storage of nodes, and interning. */
+/* graph.c: append-only storage of nodes, and interning. Adding a node works out its type by the
+ * op's shape rule, brings the attribute into its one spelling, and looks for an equal node;
+ * only when there is none the node is stored. Inputs have smaller ids than their users, so
+ * walking the ids upwards is a topological order and passes need no other. Nodes never change,
+ * which is what lets others keep pointers into the graph. What a pass no longer wants is simply
+ * not copied into the graph it makes; nothing is deleted here. */
 #include "compiler/ir/graph.h"
 
 #include <assert.h>
@@ -49,8 +54,10 @@ void mvs_graph_set_rule(mvs_graph *graph, const char *rule) { graph->rule = rule
 
 /* The chunk of a node: FIRST_CHUNK * (2^k - 1) is the first id of chunk k. */
 static int chunk_of(mvs_id id) { return 31 - __builtin_clz(id / FIRST_CHUNK + 1); }
+/* The id of a chunk's first node. */
 static mvs_id chunk_begin(int k) { return FIRST_CHUNK * ((1u << k) - 1); }
 
+/* The place of a node. Ids come from the graph itself, so one out of range is our mistake. */
 static mvs_node *node_at(const mvs_graph *graph, mvs_id id) {
   assert(id < graph->size);
   int k = chunk_of(id);
@@ -63,7 +70,8 @@ const mvs_type *mvs_graph_type(const mvs_graph *graph, mvs_id id) {
   return &node_at(graph, id)->type;
 }
 
-/* A hash of what same_key compares. */
+/* A hash of what same_key compares; pointers in it make it differ from run to run, which
+ * nothing depends on: ids follow the order of adding. */
 static uint64_t hash_key(const mvs_node *key) {
   uint64_t hash = mvs_attr_mix(0x9e3779b97f4a7c15u, (uint64_t)key->op << 8 | key->pass);
   for (int i = 0; i < key->input_count; i++) hash = mvs_attr_mix(hash, key->inputs[i]);
@@ -90,6 +98,7 @@ static uint32_t find_slot(const mvs_graph *graph, const mvs_node *key) {
   return slot;
 }
 
+/* An empty graph has no table yet. */
 mvs_id mvs_graph_find(const mvs_graph *graph, const mvs_node *key) {
   return graph->slot_count ? graph->slots[find_slot(graph, key)] : MVS_NONE;
 }
@@ -104,7 +113,7 @@ static void grow_slots(mvs_graph *graph) {
   }
 }
 
-/* Stores a copy of the node, its list of inputs included. */
+/* Stores a copy of the node, its list of inputs included. Chunks are added and never moved. */
 static mvs_id append(mvs_graph *graph, const mvs_node *node) {
   assert(graph->size < MVS_NONE);
   int k = chunk_of(graph->size);
@@ -135,6 +144,9 @@ static mvs_type infer_or_die(mvs_graph *graph, mvs_op op, const mvs_id *inputs, 
   abort();
 }
 
+/* The key is built on the stack and copied only when no equal node is found. `pass` and `rule`
+ * are those set last; the rule takes no part in interning, so the first to make a node names
+ * it. */
 mvs_id mvs_graph_add(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
                      const mvs_attr *attr, mvs_span span) {
   mvs_node node = {.op = op,

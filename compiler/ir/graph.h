@@ -1,5 +1,6 @@
-/* graph.h: the tensor graph. Append-only, topologically ordered (inputs have smaller ids), nodes
- * interned: the same op, inputs, attribute and pass give the same id. Nodes never move or change.
+/* graph.h: the tensor graph. Append-only, topologically ordered (inputs have smaller ids),
+ * nodes interned: the same op, inputs, attribute and pass give the same id. Nodes never move or
+ * change.
  * Owner: the arena given to mvs_graph_new.
  * Failure: mvs_graph_add asserts on its own callers' mistakes; the front end checks user shapes
  * first through mvs_graph_infer, which explains in the diag. */
@@ -32,7 +33,8 @@ const mvs_type *mvs_graph_type(const mvs_graph *graph, mvs_id id);
  * errors : MVS_ERR_SHAPE, explained at `span` in diag (which may be NULL: no words then) */
 mvs_status mvs_graph_infer(const mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
                            const mvs_attr *attr, mvs_span span, mvs_diag *diag, mvs_type *out);
-/* Adds a node, or finds the one interned. Asserts that its types fit. attr may be NULL for none. */
+/* Adds a node, or finds the one interned. Asserts that its types fit. attr may be NULL for
+ * none. */
 mvs_id mvs_graph_add(mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
                      const mvs_attr *attr, mvs_span span);
 /* The interned node with the op, inputs, attribute, type and pass of `key`, or MVS_NONE. */
@@ -41,7 +43,8 @@ mvs_id mvs_graph_find(const mvs_graph *graph, const mvs_node *key);
 void mvs_graph_set_pass(mvs_graph *graph, uint8_t pass);
 /* Sets the name of the rewrite that nodes added from now on carry. */
 void mvs_graph_set_rule(mvs_graph *graph, const char *rule);
-/* The type of result `index` of a HEAVY node with several results; index 0 of any other is its type. */
+/* The type of result `index` of a HEAVY node with several results; index 0 of any other is its
+ * type. */
 mvs_type mvs_node_result_type(const mvs_graph *graph, mvs_id id, uint32_t index);
 /* Number of results of a node (1 for all but attention, attention_grad and region). */
 uint32_t mvs_node_result_count(const mvs_graph *graph, mvs_id id);

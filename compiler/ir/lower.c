@@ -1,5 +1,10 @@
-/* lower.c: a unit is interpreted once for each function that holds the model: "forward" makes
- * the parameters, "loss" finds them again under the same names. */
+/* lower.c: the module of a unit: which functions there are and how the model enters them. A
+ * unit is interpreted once for each function that holds the model: "forward" makes the
+ * parameters and inputs of the module, "loss" finds them again under the same names and puts
+ * the blend of data and noise in place of the state. Both runs start from a fresh state, lets
+ * included, and go through the same statements, so they cannot disagree on the model. The
+ * settings are read before either, since the precision decides the dtypes of nodes. What the
+ * functions around the model compute is lower_flow.c's and steps.c's. */
 #include "compiler/ir/lower.h"
 
 #include "compiler/ir/lowering.h"
@@ -17,6 +22,7 @@ static bool is_reserved(const char *name) {
   return false;
 }
 
+/* Inputs stand in the order declared, and only the first f32 one is not conditioning. */
 const mvs_model_input *mvs_module_state(const mvs_module *module) {
   for (size_t i = 0; i < module->inputs.count; i++) {
     if (!module->inputs.items[i].conditioning) return &module->inputs.items[i];
@@ -44,6 +50,7 @@ static mvs_status declare_input(mvs_lowering *lo, mvs_scope *scope, const mvs_st
   return MVS_OK;
 }
 
+/* In LOSS the state is no input: its place is taken by the blend of x0 and x1. */
 mvs_status mvs_lower_input_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
   mvs_type type;
   MVS_TRY(mvs_lower_declared_type(lo, scope, stmt, true, &type));
@@ -59,6 +66,8 @@ mvs_status mvs_lower_input_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_st
   return MVS_OK;
 }
 
+/* The output is f32 whatever computed it: the loss, the sampler and the files that hold it
+ * are. */
 mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
   if (lo->output.kind != MVS_VALUE_ABSENT) {
     mvs_lower_error(lo, MVS_ERR_NAME, stmt->span, "a model has one output");
@@ -78,13 +87,15 @@ mvs_status mvs_lower_output_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_s
 /* --- the model --- */
 
 /* Lets become the outermost scope: definitions see them, and nothing else from outside. Each
- * run evaluates them anew, since a let may hold a tensor, which is a node of the run's graph. */
+ * run evaluates them anew, since a let may hold a tensor, which is a node of the run's graph.
+ */
 static mvs_status evaluate_lets(mvs_lowering *lo) {
   mvs_outcome outcome = {0};
   lo->globals = mvs_scope_new(lo, NULL);
   return mvs_lower_block(lo, lo->globals, &lo->unit->lets, &outcome);
 }
 
+/* Everything that a run may change is set here; what outlives it is in the module. */
 mvs_status mvs_lower_model(mvs_lowering *lo) {
   mvs_outcome outcome = {0};
   lo->prefix = "";
@@ -117,6 +128,8 @@ static mvs_status make_forward(mvs_lowering *lo) {
   return mvs_lower_settle_inits(lo);
 }
 
+/* On an error *out is left alone; the half-made module lies in the arena and is dropped with
+ * it. */
 mvs_status mvs_lower(mvs_arena *arena, mvs_diag *diag, const mvs_unit *unit, mvs_module **out) {
   mvs_lowering *lo = MVS_NEW(arena, mvs_lowering);
   lo->arena = arena;

@@ -1,4 +1,9 @@
-/* lower_arith.c: operators. Numbers fold here; tensors make nodes. */
+/* lower_arith.c: operators. Numbers fold here, in double; tensors make nodes. A number that
+ * meets a tensor becomes a constant of the graph. Folding refuses what is not finite: such a
+ * number would surface far from its place, as an extent or in a kernel. Comparisons of tensors
+ * give 1 and 0 in f32, so that they can be multiplied; the opposite of one is 1 minus it, as
+ * there are ops for `less` and `equal` only (and NaN compares as in the op). `and`, `or` and
+ * `not` are for truth values, which tensors are not. */
 #include <math.h>
 
 #include "compiler/ir/lowering.h"
@@ -9,7 +14,8 @@ static const char *const spelling[] = {
     [MVS_GT] = ">",    [MVS_GE] = ">=", [MVS_EQ] = "==",   [MVS_NE] = "!=",
     [MVS_AND] = "and", [MVS_OR] = "or", [MVS_NOT] = "not", [MVS_NEG] = "-"};
 
-/* A remainder with the sign of the divisor, so that layer % n counts 0 .. n-1. */
+/* A remainder with the sign of the divisor, so that layer % n counts 0 .. n-1 also below 0;
+ * `modulo` is the same for tensors. */
 static double remainder_of(double a, double b) { return a - b * floor(a / b); }
 
 /* An operator on two numbers. A result that no tensor could hold is an error here, where its
@@ -103,7 +109,8 @@ static mvs_status power_of_tensor(mvs_lowering *lo, mvs_value x, double n, mvs_s
   return mvs_lower_node1(lo, MVS_OP_exp, *out, span, out);
 }
 
-/* a ^ b with a tensor among them; a tensor exponent goes through exp and log. */
+/* a ^ b with a tensor among them; a tensor exponent goes through exp and log, so its base must
+ * be positive. A number's logarithm is taken here, in double. */
 static mvs_status power(mvs_lowering *lo, const mvs_expr *expr, mvs_value a, mvs_value b,
                         mvs_value *out) {
   if (b.kind == MVS_VALUE_NUMBER) return power_of_tensor(lo, a, b.number, expr->span, out);
@@ -197,6 +204,9 @@ static bool is_numeric(const mvs_value *value) {
   return value->kind == MVS_VALUE_NUMBER || value->kind == MVS_VALUE_TENSOR;
 }
 
+/* Numbers fold first, then tensors make nodes; what is left can only be compared for identity.
+ * A tensor never equals a value of another kind: `bias == none` is how optional tensors are
+ * tested. */
 mvs_status mvs_lower_binary(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
                             const mvs_value *b, mvs_value *out) {
   if (a->kind == MVS_VALUE_NUMBER && b->kind == MVS_VALUE_NUMBER) {
@@ -213,6 +223,7 @@ mvs_status mvs_lower_binary(mvs_lowering *lo, const mvs_expr *expr, const mvs_va
                          mvs_value_noun(first ? a : b));
 }
 
+/* `-` on numbers and tensors, `not` on truth values: neither on the other's. */
 mvs_status mvs_lower_unary(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
                            mvs_value *out) {
   if (expr->op == MVS_NEG && a->kind == MVS_VALUE_NUMBER) {

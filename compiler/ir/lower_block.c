@@ -1,8 +1,13 @@
 /* lower_block.c: statements. A block runs in its enclosing scope: `if` opens none, so that a
- * name given in a branch is known after it. */
+ * name given in a branch is known after it. A body's value is the first bare expression
+ * reached; it ends the body, and a statement after it is an error, whether or not the parser
+ * could see it coming. init, entry and exit are not run in their place: whoever runs the model
+ * or rule asks for them with mvs_lower_find, before or after the body. What a statement means
+ * is in the file of its subject; this one only tells them apart. */
 #include "compiler/ir/lowering.h"
 
-/* a, b = halves(x) */
+/* a, b = halves(x). The names are set in order, all from values that are evaluated already: `a,
+ * b = (b, a)` swaps. */
 static mvs_status unpack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                          const mvs_value *value) {
   if (value->kind != MVS_VALUE_TUPLE || value->count != stmt->name_count) {
@@ -20,7 +25,8 @@ static mvs_status unpack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stm
   return MVS_OK;
 }
 
-/* NAME = EXPR */
+/* NAME = EXPR. A name of an outer scope is not changed but hidden; stacks read off such names
+ * what they carry (lower_stack.c). */
 static mvs_status let_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
   mvs_value value;
   MVS_TRY(mvs_lower_expr(lo, scope, stmt->value, &value));
@@ -91,6 +97,8 @@ static bool holds(const mvs_block *block, mvs_stmt_kind kind) {
   return false;
 }
 
+/* Conditions are evaluated in `scope`, which holds what is known outside of the body: a name
+ * that only the body gives is unknown there. */
 mvs_status mvs_lower_find(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,
                           mvs_stmt_kind kind, mvs_stmts *out) {
   for (size_t i = 0; i < block->count; i++) {

@@ -1,12 +1,18 @@
 /* lower_builtin.c: the table of primitive functions, one row each, and the elementwise ones,
- * reductions over features and matrix products. docs/library.md describes each row. */
+ * reductions over features and matrix products. docs/library.md describes each row. A row names
+ * its formals and the function that computes it; rows of one shape share a function and differ
+ * in their op. Arguments are matched to the formals before it runs, so it sees values by
+ * position, ABSENT for those left out. Functions on tokens are in lower_tokens.c, those that
+ * move values in lower_views.c. Numbers fold as operators do, and with the same care: what is
+ * not finite is an error at the call. */
 #include <math.h>
 
 #include "compiler/ir/lowering.h"
 
 /* --- elementwise: numbers fold, tensors make a node of the row's op --- */
 
-/* The value for a number, by the row's op. */
+/* The value for a number, by the row's op. In double: what the user writes as numbers is exact
+ * where the formula is, and rounded once when it meets a tensor. */
 static double fold_one(mvs_op op, double a) {
   switch (op) {
     case MVS_OP_exp:
@@ -32,7 +38,7 @@ static double fold_one(mvs_op op, double a) {
   }
 }
 
-/* The same for two. */
+/* The same for two. A comparison gives the number 1 or 0, as it does for tensors. */
 static double fold_two(mvs_op op, double a, double b) {
   switch (op) {
     case MVS_OP_max:
@@ -112,7 +118,8 @@ static mvs_status cast(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value
 
 /* --- over the last axis, which stays with extent 1 --- */
 
-/* The feature axis of the first argument, which must have one. */
+/* The feature axis of the first argument, which must have one. Axis 0 of a batched tensor is
+ * the batch, over which no function of the language reduces. */
 static mvs_status last_axis(mvs_lowering *lo, const mvs_builtin_call *call, int *axis) {
   MVS_TRY(mvs_lower_need_tensor(lo, &call->values[0], call->builtin->name, call->spans[0]));
   const mvs_type *type = mvs_value_type(&call->values[0]);
@@ -132,7 +139,8 @@ static mvs_status over_features(mvs_lowering *lo, const mvs_builtin_call *call,
   return mvs_lower_node(lo, call->builtin->op, call->values, 1, &attr, call->span, out);
 }
 
-/* Sum times 1/n: exact for a power of two, and what the norm's rewrite looks for. */
+/* [..., D] -> [..., 1]: the sum times 1/D. Not a division: it is exact for a power of two, and
+ * what the norm's rewrite looks for. */
 static mvs_status mean_features(mvs_lowering *lo, const mvs_builtin_call *call,
                                 mvs_value *out) {
   MVS_TRY(over_features(lo, call, out));
@@ -142,7 +150,8 @@ static mvs_status mean_features(mvs_lowering *lo, const mvs_builtin_call *call,
 
 /* --- products --- */
 
-/* x w^T (+ bias) */
+/* x [..., K], w [N, K], bias [N] -> [..., N]: x w^T (+ bias). Weights lie as checkpoints have
+ * them. */
 static mvs_status matmul(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   const mvs_value *bias = call->values[2].kind == MVS_VALUE_ABSENT ? NULL : &call->values[2];
   for (int i = 0; i < (bias ? 3 : 2); i++) {
@@ -151,7 +160,8 @@ static mvs_status matmul(mvs_lowering *lo, const mvs_builtin_call *call, mvs_val
   return mvs_lower_matmul(lo, call->values[0], call->values[1], bias, call->span, out);
 }
 
-/* The scale is 1/sqrt(features of a head) unless given. */
+/* q [T, H, D], k, v [T, G, D] -> [T, H, D]. The scale is 1/sqrt(D) unless given; each of the G
+ * key heads serves H/G query heads. */
 static mvs_status sdpa(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   for (int i = 0; i < 3; i++) {
     MVS_TRY(mvs_lower_need_tensor(lo, &call->values[i], "sdpa", call->spans[i]));
@@ -169,7 +179,8 @@ static mvs_status sdpa(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value
 
 /* --- initial values --- */
 
-/* A value for `param` and `init`; its number is 1 when left out. */
+/* A value for `param` and `init`; its number is 1 when left out. It is settled against a shape
+ * later: fan_in divides by the root of the inputs of one output. */
 static mvs_status initial(mvs_lowering *lo, const mvs_builtin_call *call, mvs_init_kind kind,
                           bool fan_in, mvs_value *out) {
   const mvs_value *given = &call->values[0];
@@ -242,6 +253,7 @@ static const mvs_builtin table[] = {
 };
 #define ROWS (sizeof table / sizeof *table)
 
+/* A walk over some forty rows, once for each call as it is lowered. */
 const mvs_builtin *mvs_builtin_find(const char *name) {
   for (size_t i = 0; i < ROWS; i++) {
     if (strcmp(table[i].name, name) == 0) return &table[i];
@@ -276,6 +288,7 @@ static mvs_status match_formals(mvs_lowering *lo, const mvs_actual *actuals, siz
   return MVS_OK;
 }
 
+/* Functions of any number of arguments read `actuals` themselves, keywords included. */
 mvs_status mvs_builtin_apply(mvs_lowering *lo, const mvs_builtin *builtin,
                              const mvs_actual *actuals, size_t count, mvs_span span,
                              mvs_value *out) {

@@ -1,12 +1,17 @@
 /* lower_call.c: calls. A call finds what its name stands for (a function value or branch in
  * scope, a layer, a primitive), pairs arguments with formals and runs it. A call that leaves
- * out the first argument is a function value, to be applied later: rms(eps = 1e-6). */
+ * out the first argument is a function value, to be applied later: rms(eps = 1e-6). A layer
+ * runs in a scope of its own that sees its formals and the lets, and nothing of the caller: a
+ * function value therefore needs no captured scope, only its bound arguments. Recursion ends at
+ * MVS_MAX_NESTING calls. A label goes in front of the names of the parameters that the call
+ * declares; a call without one adds nothing. */
 #include <assert.h>
 
 #include "compiler/ir/lowering.h"
 
 #define CALLS_SHOWN 4 /* innermost calls around an error; the outermost is always shown */
 
+/* The unit has one visible definition per name and kind, so the first match is it. */
 const mvs_definition *mvs_lower_definition(const mvs_lowering *lo, const char *name,
                                            bool residual) {
   for (size_t i = 0; i < lo->unit->definition_count; i++) {
@@ -18,6 +23,8 @@ const mvs_definition *mvs_lower_definition(const mvs_lowering *lo, const char *n
   return NULL;
 }
 
+/* Values are evaluated once here, even those that no formal takes: a wrong argument is told
+ * before a wrong count. */
 mvs_status mvs_lower_actuals(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                              mvs_actual **out) {
   mvs_actual *actuals = MVS_ARRAY(lo->arena, expr->argument_count + 1, mvs_actual);
@@ -53,6 +60,9 @@ static mvs_status no_such_formal(mvs_lowering *lo, const char *kind, const char 
   return MVS_ERR_NAME;
 }
 
+/* Arguments by position fill formals from the first on; a keyword may name any that is still
+ * free. Missing ones are the caller's to judge: layers have defaults, primitives have optional
+ * ones. */
 mvs_status mvs_lower_match(mvs_lowering *lo, const char *kind, const char *name,
                            const char *const *formals, size_t formal_count,
                            const mvs_actual *actuals, size_t count,
@@ -81,6 +91,8 @@ const char *const *mvs_lower_formal_names(mvs_lowering *lo, const mvs_definition
   return names;
 }
 
+/* Not the caller's scope: a layer means the same wherever it is called. `layer` and `depth` are
+ * the exception, as the library's rules and layers may vary with depth. */
 mvs_scope *mvs_lower_definition_scope(mvs_lowering *lo) {
   mvs_scope *scope = mvs_scope_new(lo, lo->globals);
   if (lo->stack) {
@@ -92,7 +104,8 @@ mvs_scope *mvs_lower_definition_scope(mvs_lowering *lo) {
 
 /* --- layers --- */
 
-/* Gives each formal its argument or its default. A default sees the formals before it. */
+/* Gives each formal its argument or its default. A default is evaluated in the layer's scope,
+ * after the formals before it, so it may use them: heads in `kv_heads = heads`. */
 static mvs_status bind_formals(mvs_lowering *lo, const mvs_definition *definition,
                                const mvs_actual *const *matched, mvs_scope *scope,
                                mvs_span span) {
@@ -114,7 +127,9 @@ static mvs_status bind_formals(mvs_lowering *lo, const mvs_definition *definitio
   return MVS_OK;
 }
 
-/* Runs the body; an error inside is followed by notes on the calls that led there. */
+/* Runs the body; an error inside is followed by notes on the calls that led there, innermost
+ * first. A deep chain is shown by its CALLS_SHOWN innermost calls and the outermost, the user's
+ * own. */
 static mvs_status run_body(mvs_lowering *lo, const mvs_definition *definition, mvs_scope *scope,
                            mvs_span span, mvs_value *out) {
   mvs_outcome outcome = {0};
@@ -155,7 +170,8 @@ static mvs_status apply_layer(mvs_lowering *lo, const mvs_definition *definition
 
 /* --- function values --- */
 
-/* Whether a call of `function` lacks its first argument. */
+/* Whether a call of `function` lacks its first argument: nothing by position, nor its keyword.
+ * Functions whose first argument is optional or that take any number are always applied. */
 static bool lacks_input(const mvs_function_value *function, const mvs_actual *actuals,
                         size_t count) {
   const char *first = NULL;
@@ -172,7 +188,8 @@ static bool lacks_input(const mvs_function_value *function, const mvs_actual *ac
   return true;
 }
 
-/* The value of a call that leaves out the input: the rest of its arguments, kept. */
+/* The value of a call that leaves out the input: the rest of its arguments, kept. They are
+ * evaluated now, in the caller's scope, and matched again when the function is applied. */
 static mvs_status make_function(mvs_lowering *lo, const mvs_function_value *function,
                                 const mvs_actual *actuals, size_t count, const mvs_expr *expr,
                                 mvs_value *out) {
@@ -256,6 +273,9 @@ static const mvs_value *callable_in_scope(const mvs_scope *scope, const char *na
   return callable ? bound : NULL;
 }
 
+/* What a name stands for, in this order: a function value or branch in scope, a layer (the
+ * user's before the library's), a primitive. Arguments are evaluated after the callee is known,
+ * so that a misspelt callee is told first. */
 mvs_status mvs_lower_call(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                           mvs_value *out) {
   mvs_function_value named = {0};

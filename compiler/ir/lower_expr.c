@@ -1,4 +1,9 @@
-/* lower_expr.c: from an expression of the tree to a value. */
+/* lower_expr.c: from an expression of the tree to a value. Arguments and operands are evaluated
+ * from left to right, which also numbers the nodes. Names are looked up in the scope, then
+ * among layers and primitives (as function values), then among the few words that stand for
+ * themselves. Two names are more than a lookup: `f` applies the branch and `layer` adds an
+ * argument to the stack's body, both where they are read. The second half checks values for
+ * what statements and primitives want: a number, a whole number, a list of extents. */
 #include <inttypes.h>
 #include <math.h>
 
@@ -6,7 +11,8 @@
 
 typedef MVS_LIST(const char *) names;
 
-/* All names that may stand where a value is wanted. */
+/* All names that may stand where a value is wanted, the innermost scope first: of equally near
+ * spellings the nearest to the user is suggested. */
 static names visible(mvs_lowering *lo, const mvs_scope *scope) {
   names all = {0};
   for (; scope; scope = scope->parent) {
@@ -24,7 +30,8 @@ static names visible(mvs_lowering *lo, const mvs_scope *scope) {
   return all;
 }
 
-/* A layer or primitive named without a call: a function value. */
+/* A layer or primitive named without a call: a function value with nothing bound, such as `rope
+ * = identity`. */
 static bool as_function(mvs_lowering *lo, const char *name, mvs_value *out) {
   mvs_function_value *function = MVS_NEW(lo->arena, mvs_function_value);
   function->definition = mvs_lower_definition(lo, name, false);
@@ -34,7 +41,8 @@ static bool as_function(mvs_lowering *lo, const char *name, mvs_value *out) {
   return true;
 }
 
-/* Words that mean something where nothing else has their name. */
+/* Words that mean something where nothing else has their name. They are not reserved: a let
+ * called `pi` is that let. */
 static bool as_word(const char *name, mvs_value *out) {
   mvs_dtype dtype;
   if (strcmp(name, "none") == 0)
@@ -63,17 +71,18 @@ static mvs_status unknown_name(mvs_lowering *lo, mvs_scope *scope, const char *n
   return MVS_ERR_NAME;
 }
 
-mvs_status mvs_lower_name(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_span span,
-                          mvs_value *out) {
+/* The value of a name as a reader sees it: `f` applied, `layer` as a tensor. */
+static mvs_status read_name(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_span span,
+                            mvs_value *out) {
   const mvs_value *bound = mvs_scope_find(scope, name);
   if (bound && bound->kind == MVS_VALUE_LAYER) return mvs_lower_layer(lo, span, out);
   if (bound && bound->kind == MVS_VALUE_BRANCH) {
     return mvs_lower_branch(lo, bound->branch, NULL, span, out);
   }
   if (bound && bound->kind == MVS_VALUE_ABSENT) {
-    return mvs_lower_error(lo, MVS_ERR_NAME, span,
-                           "'%s' differs from layer to layer: entry, exit and init cannot use it",
-                           name);
+    return mvs_lower_error(
+        lo, MVS_ERR_NAME, span,
+        "'%s' differs from layer to layer: entry, exit and init cannot use it", name);
   }
   if (bound) {
     *out = *bound;
@@ -94,7 +103,8 @@ static mvs_status list_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *
   return MVS_OK;
 }
 
-/* `and` and `or` look at their second side only when the first leaves it open. */
+/* `and` and `or` look at their second side only when the first leaves it open, so a test may
+ * guard what follows it. */
 static mvs_status logic_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                              mvs_value *out) {
   bool truth;
@@ -130,7 +140,8 @@ static mvs_status member_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr
   return mvs_lower_member(lo, expr, &of, out);
 }
 
-/* Only the chosen side is evaluated. */
+/* Only the chosen side is evaluated: the other makes no nodes and no parameters, and may even
+ * be wrong for this choice. */
 static mvs_status if_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                           mvs_value *out) {
   bool truth;
@@ -138,6 +149,8 @@ static mvs_status if_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *ex
   return mvs_lower_expr(lo, scope, truth ? expr->b : expr->c, out);
 }
 
+/* Trees are at most MVS_MAX_HEIGHT high and calls nest at most MVS_MAX_NESTING deep, which
+ * bounds the recursion by their product. */
 mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                           mvs_value *out) {
   switch (expr->kind) {
@@ -151,7 +164,7 @@ mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *ex
       *out = mvs_value_string(expr->text);
       return MVS_OK;
     case MVS_EXPR_NAME:
-      return mvs_lower_name(lo, scope, expr->text, expr->span, out);
+      return read_name(lo, scope, expr->text, expr->span, out);
     case MVS_EXPR_CALL:
       return mvs_lower_call(lo, scope, expr, out);
     case MVS_EXPR_UNARY:
@@ -171,6 +184,7 @@ mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *ex
 
 /* --- values of a wanted kind --- */
 
+/* For what must be known while lowering: defaults of inputs, constants. */
 mvs_status mvs_lower_number(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                             double *out) {
   mvs_value value;
@@ -183,6 +197,7 @@ mvs_status mvs_lower_number(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *
   return MVS_OK;
 }
 
+/* Conditions choose what is lowered, so no tensor can be one. */
 mvs_status mvs_lower_truth(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                            bool *out) {
   mvs_value value;
@@ -199,6 +214,8 @@ mvs_status mvs_lower_truth(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *e
   return MVS_OK;
 }
 
+/* Numbers are doubles, so 6 / 2 is whole and 7 / 2 is not. Both bounds are below 2^53, where
+ * every whole number is exact. */
 mvs_status mvs_lower_whole(mvs_lowering *lo, const mvs_value *value, int64_t least,
                            int64_t most, const char *what, mvs_span span, int64_t *out) {
   if (value->kind != MVS_VALUE_NUMBER) {
@@ -219,6 +236,7 @@ mvs_status mvs_lower_whole(mvs_lowering *lo, const mvs_value *value, int64_t lea
   return MVS_OK;
 }
 
+/* One axis is left for the batch, which is never written. */
 mvs_status mvs_lower_extents(mvs_lowering *lo, const mvs_value *value, int64_t least,
                              mvs_span span, int64_t *extents, int *count) {
   if (value->kind != MVS_VALUE_TUPLE) {

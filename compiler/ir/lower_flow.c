@@ -1,5 +1,9 @@
 /* lower_flow.c: rectified flow around the model. With the state z_t = (1-t) x0 + t x1, the
- * output is trained towards x0 - x1 (arXiv 2605.06169). */
+ * output is trained towards x0 - x1 (arXiv 2605.06169). "loss" is a pure function of x0, x1, t
+ * and the conditions; everything random is in "draw", so the one can be checked against a
+ * reference with given noise and the other against its counters. Both are made only when the
+ * output has the state's shape. Squares are summed in f64: a sum over all elements of a batch
+ * in f32 would lose what one micro-batch adds. */
 #include "compiler/ir/lowering.h"
 #include "compiler/ir/steps.h"
 
@@ -29,7 +33,9 @@ static mvs_type per_sample(mvs_dtype dtype, int rank) {
 
 /* --- loss --- */
 
-/* The mean over a sample's elements, then the sum over samples, times inverse_batch; in f64. */
+/* The mean over a sample's elements, then the sum over samples, times inverse_batch; in f64.
+ * Two sums in a fixed order: features and tokens of a sample first, samples last, whatever the
+ * micro-batch. */
 static mvs_id mean_square(mvs_lowering *lo, mvs_id error, mvs_id inverse_batch) {
   mvs_graph *graph = lo->top;
   mvs_span span = lo->output_span;
@@ -65,6 +71,8 @@ static mvs_status make_loss(mvs_lowering *lo, const mvs_type *state) {
 
 /* --- draw --- */
 
+/* What a random number depends on besides its stream and its place in the sample: nodes of
+ * "draw". */
 typedef struct counter {
   mvs_id seed, step, sample; /* sample i32[B] */
 } counter;
@@ -95,7 +103,8 @@ static mvs_id shifted(mvs_graph *graph, mvs_id t, double shift) {
   return mvs_build_binary(graph, MVS_OP_div, over, under, none);
 }
 
-/* The conditioning, replaced where this sample's coin fell below the dropout. */
+/* The conditioning, replaced where this sample's coin fell below the dropout. A select and not
+ * a product: what is dropped leaves no trace, a NaN in it included. */
 static mvs_id dropped(mvs_lowering *lo, mvs_id value, mvs_id coin,
                       const mvs_model_input *which) {
   mvs_graph *graph = lo->top;
@@ -135,6 +144,8 @@ static void make_draw(mvs_lowering *lo, const mvs_type *state) {
 
 /* --- */
 
+/* A model whose output is no velocity can still be run: "forward" alone is made then. That
+ * becomes an error only when the file asks for the objective. */
 mvs_status mvs_lower_flow(mvs_lowering *lo) {
   const mvs_model_input *state = mvs_module_state(lo->module);
   bool fits = state && mvs_type_same_shape(&state->type, mvs_value_type(&lo->output));

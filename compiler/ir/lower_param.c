@@ -1,5 +1,10 @@
 /* lower_param.c: parameters, constants and how they start. Names follow from the labels in
- * force; a parameter declared inside a stack is one entry for all layers. */
+ * force; a parameter declared inside a stack is one entry for all layers, with "{i}" for the
+ * layer in its name, and one stacked tensor outside of the body. The first run of the model
+ * makes the entries, a second finds them by name; within a run a name may be declared once. How
+ * a parameter starts is settled at the end of the first run, because `init` lines of the model
+ * may follow the declaration: till then it has its own start, and a note of its family. The
+ * order of precedence is model, rule, own. */
 #include <inttypes.h>
 #include <math.h>
 
@@ -7,6 +12,7 @@
 
 /* --- declared types --- */
 
+/* Extents are expressions; parameters and constants are f32, inputs f32 or i32. */
 mvs_status mvs_lower_declared_type(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                                    bool batched, mvs_type *out) {
   mvs_value list;
@@ -51,7 +57,8 @@ mvs_status mvs_lower_init_value(mvs_lowering *lo, const mvs_value *value, mvs_sp
   return MVS_ERR_SHAPE;
 }
 
-/* Inputs that one output element sums over: all axes but the first. */
+/* Inputs that one output element sums over: all axes but the first. For a patch convolution
+ * [out, C, p, p] these are C p p; for a vector there is one. */
 static double inputs_of(const mvs_type *type) {
   double count = 1;
   for (int i = 1; i < type->rank; i++) count *= (double)type->dims[i].size;
@@ -87,6 +94,7 @@ static mvs_status init_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *
   return MVS_OK;
 }
 
+/* In the order written: a later line for the same family wins. */
 mvs_status mvs_lower_inits(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
                            const char *who, mvs_family_inits *list) {
   mvs_stmts lines = {0};
@@ -106,6 +114,8 @@ static const mvs_family_init *last_for(const mvs_family_inits *list, const char 
   return found;
 }
 
+/* A parameter outside of every stack follows the rule of the last stack, so that `init weights`
+ * of a rule also reaches embeddings and the final projection. */
 mvs_status mvs_lower_settle_inits(mvs_lowering *lo) {
   for (size_t i = 0; i < lo->pending.count; i++) {
     const mvs_pending_init *pending = &lo->pending.items[i];
@@ -128,7 +138,8 @@ static size_t find_param(const mvs_module *module, const char *name) {
   return SIZE_MAX;
 }
 
-/* Whether this run has declared it: a second time is an error, a second run is not. */
+/* Whether this run has declared it: a second time is an error, a second run is not. Compared by
+ * name, since the list of the module outlives the run. */
 static bool seen_in_run(const mvs_lowering *lo, const char *name) {
   for (size_t i = 0; i < lo->seen.count; i++) {
     if (strcmp(lo->seen.items[i], name) == 0) return true;
@@ -168,7 +179,9 @@ static mvs_status declare(mvs_lowering *lo, mvs_param *param, size_t *index) {
   return MVS_OK;
 }
 
-/* The tensor of a parameter: inside a stack this layer's slice of all of them. */
+/* The tensor of a parameter: inside a stack this layer's slice of all of them. Each declaration
+ * adds one stacked input, in the order of the statements, which is the order of the region's
+ * inputs. */
 static mvs_value param_tensor(mvs_lowering *lo, size_t index, const mvs_type *type,
                               mvs_span span) {
   mvs_attr attr = {.param = {(uint32_t)index, *type}};
@@ -191,6 +204,8 @@ static mvs_param describe(mvs_lowering *lo, const char *name, const mvs_type *ty
                      .span = span};
 }
 
+/* In a second run `settled` is computed again and dropped: the entry of the first run stays as
+ * it is. */
 mvs_status mvs_lower_param(mvs_lowering *lo, const char *name, const mvs_type *type,
                            bool writer, const mvs_init_value *init, const char *origin,
                            mvs_span span, mvs_value *out) {

@@ -1,5 +1,10 @@
 /* lower_rule.c: residual rules. `x <- E as L` makes the branch f(u) = E with x replaced by u;
- * the rule in force says what the new x is. */
+ * the rule in force says what the new x is. The branch is a closure over the stack's scope and
+ * the labels at the update. It is run when the rule first reads f, and at most once: the
+ * gradient of an update is then one gradient of E, and the parameters of E are declared once.
+ * Parameters of the rule itself (gains, norms) are named by the rule's label and the number of
+ * the update within the block. entry, exit and init of the rule run around the stack, where no
+ * layer's value exists. Carrying x through the layers is lower_stack.c's. */
 #include <inttypes.h>
 
 #include "compiler/ir/lowering.h"
@@ -35,7 +40,8 @@ static mvs_status unknown_rule(mvs_lowering *lo, const mvs_expr *expr) {
   return MVS_ERR_NAME;
 }
 
-/* Makes `expr` the rule in force. */
+/* Makes `expr` the rule in force. A choice by `if` is made here, once per residual line; the
+ * arguments of the rule are evaluated later, where the stack stands. */
 static mvs_status choose(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                          const char *label, const char *origin) {
   while (expr->kind == MVS_EXPR_IF) {
@@ -55,6 +61,8 @@ static mvs_status choose(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *exp
   return MVS_OK;
 }
 
+/* An override takes the place of each residual line of the model, and keeps its label, which is
+ * in the names of parameters. */
 mvs_status mvs_lower_residual_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
   const mvs_expr *override = lo->unit->residual;
   if (!override) {
@@ -64,6 +72,8 @@ mvs_status mvs_lower_residual_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs
   return choose(lo, scope, override, label, lo->unit->residual_origin);
 }
 
+/* A later residual line of the model replaces this again, by the same rule under its own
+ * label. */
 mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope) {
   if (!lo->unit->residual) return MVS_OK;
   return choose(lo, scope, lo->unit->residual, NULL, lo->unit->residual_origin);
@@ -71,13 +81,16 @@ mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope) {
 
 /* --- the rule's own scope --- */
 
+/* A use of the rule in force: its arguments paired with its formals, and the scope in which its
+ * defaults and body are evaluated. */
 typedef struct rule_call {
   mvs_scope *scope;           /* of the rule's body */
   const mvs_actual **matched; /* one for each formal */
   const mvs_definition *definition;
 } rule_call;
 
-/* Evaluates the arguments of the residual line where the stack stands. */
+/* Evaluates the arguments of the residual line where the stack stands: they see the model's
+ * names and `depth`. The rule's own scope sees its formals, the lets, `layer` and `depth`. */
 static mvs_status open_rule(mvs_lowering *lo, mvs_scope *outside, int64_t depth,
                             rule_call *out) {
   const mvs_rule *rule = &lo->rule;
@@ -113,7 +126,8 @@ static mvs_status formal_value(mvs_lowering *lo, const rule_call *call, size_t i
   return MVS_ERR_NAME;
 }
 
-/* `alpha: gain` is a parameter as wide as x, `alpha: scalar` one of a single element. */
+/* `alpha: gain` is a parameter as wide as x, `alpha: scalar` one of a single element; both are
+ * f32 and start where the line or the rule says. Each update has its own. */
 static mvs_status bind_gain(mvs_lowering *lo, const rule_call *call, size_t index,
                             int64_t width, mvs_value *out) {
   const mvs_formal *formal = &call->definition->formals[index];
@@ -155,6 +169,7 @@ typedef struct layer_search {
   bool found;
 } layer_search;
 
+/* Notes a name that is `layer`, or bound to nothing because it depends on it. */
 static void look_for_layer(void *context, const char *name) {
   layer_search *search = context;
   const mvs_value *bound = mvs_scope_find(search->scope, name);
@@ -189,7 +204,8 @@ static mvs_status second_application(mvs_lowering *lo, const mvs_branch *branch,
   return MVS_ERR_NAME;
 }
 
-/* Evaluates the update's expression with its name standing for the argument. */
+/* Evaluates the update's expression with its name standing for the argument. A label goes with
+ * the call, as anywhere; on another expression it covers all the calls in it. */
 static mvs_status run_branch(mvs_lowering *lo, mvs_branch *branch, mvs_value *out) {
   const mvs_expr *expr = branch->stmt->value;
   mvs_scope *scope = mvs_scope_new(lo, branch->scope);
@@ -206,6 +222,8 @@ static mvs_status run_branch(mvs_lowering *lo, mvs_branch *branch, mvs_value *ou
   return status;
 }
 
+/* `argument` NULL is the bare f, applied to x. The result is kept: naming f twice costs
+ * nothing. */
 mvs_status mvs_lower_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_value *argument,
                             mvs_span span, mvs_value *out) {
   mvs_value value = argument ? *argument : branch->x;
@@ -241,7 +259,8 @@ static mvs_status run_rule(mvs_lowering *lo, mvs_branch *branch, mvs_value *out)
   return MVS_ERR_NAME;
 }
 
-/* The new x must fit where the old one stood. */
+/* The new x must fit where the old one stood, segments included: the next update, or the next
+ * layer, starts from it. */
 static mvs_status check_new(mvs_lowering *lo, const mvs_branch *branch, const mvs_value *new) {
   const mvs_type *was = mvs_value_type(&branch->x), *is = mvs_value_type(new);
   if (mvs_type_equal(was, is)) return MVS_OK;
@@ -253,6 +272,8 @@ static mvs_status check_new(mvs_lowering *lo, const mvs_branch *branch, const mv
   return MVS_ERR_SHAPE;
 }
 
+/* The rule's labels are in force while it runs, the block's own while the branch does. An error
+ * in the branch is the user's own expression and needs no note on the rule. */
 mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
   const mvs_value *x = mvs_scope_find(scope, stmt->names[0]);
   mvs_branch branch = {.scope = scope, .stmt = stmt, .prefix = lo->prefix, .x = *x};
@@ -300,6 +321,8 @@ static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind s
   return mvs_lower_need_tensor(lo, x, "x", stmt->span);
 }
 
+/* Label: the stack's, so that a final norm is "blocks.final_norm" whatever the rule's own
+ * label. */
 mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
                             const char *label, int64_t depth, mvs_value *x) {
   /* entry and exit stand outside: their parameters belong to no layer */
@@ -313,6 +336,7 @@ mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind si
   return status;
 }
 
+/* Read once per stack, where the rule in force is known; gains have no part in it. */
 mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
                                 mvs_family_inits *list) {
   const mvs_definition *rule = lo->rule.definition;

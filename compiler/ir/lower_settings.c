@@ -1,4 +1,9 @@
-/* lower_settings.c: what `train { }` and `sample { }` say, one row for each number. */
+/* lower_settings.c: what `train { }` and `sample { }` say, one row for each number. A row holds
+ * where the number goes in mvs_settings and what it may be. The rows of one setting stand
+ * together, in the order in which its method takes arguments by position. Two settings are
+ * words and not numbers, `precision` and `data`; they have rows for the sake of suggestions and
+ * are read apart. Values may use lets. Settings that a file leaves out have the defaults below;
+ * what the command line overrides is not known here. */
 #include <inttypes.h>
 
 #include "compiler/ir/lowering.h"
@@ -37,6 +42,7 @@ static const row sample_rows[] = {
 };
 #define MOST_ROWS 16 /* more than either table has */
 
+/* The settings of one block, and its word for messages. */
 typedef struct table {
   const row *rows;
   size_t count;
@@ -61,7 +67,8 @@ static const mvs_settings defaults = {.lr = 1e-3,
                                       .cfg = 2,
                                       .sample_shift = 1};
 
-/* Checks a number against its row. */
+/* Checks a number against its row, whose bounds are those beyond which the formulas make no
+ * sense. */
 static mvs_status in_range(mvs_lowering *lo, const row *field, double number, mvs_span span) {
   if (number >= field->least && number <= field->most) return MVS_OK;
   return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "%s must lie between %.15g and %.15g",
@@ -69,7 +76,8 @@ static mvs_status in_range(mvs_lowering *lo, const row *field, double number, mv
                          field->most);
 }
 
-/* Puts a number where its row says. */
+/* Puts a number where its row says. WHOLE fields are int64_t in mvs_settings, all others
+ * double. */
 static mvs_status store_number(mvs_lowering *lo, const row *field, const mvs_value *value,
                                mvs_span span, size_t offset) {
   const char *name = field->argument ? field->argument : field->setting;
@@ -99,7 +107,8 @@ static mvs_status store(mvs_lowering *lo, const row *field, const mvs_value *val
   return store_number(lo, field, &value->items[1], span, field->offset + sizeof(double));
 }
 
-/* The arguments of `optimizer adamw(...)`. */
+/* The arguments of `optimizer adamw(...)`, matched like those of a call; without parentheses
+ * all keep their defaults. */
 static mvs_status read_method(mvs_lowering *lo, const row *fields, size_t count,
                               const mvs_expr *expr) {
   const char *names[MOST_ROWS];
@@ -174,6 +183,7 @@ static mvs_status read_setting(mvs_lowering *lo, const table *known, const mvs_s
   return read_method(lo, fields, count, expr);
 }
 
+/* Later settings of one name cannot occur: the parser and unit.c leave one of each. */
 mvs_status mvs_lower_settings(mvs_lowering *lo) {
   lo->module->settings = defaults;
   const mvs_block *blocks[] = {lo->unit->train, lo->unit->sample};

@@ -1,11 +1,16 @@
 /* lower_stack.c: a stack becomes one region. What its statements update is carried from layer
  * to layer; what they read from outside becomes an invariant; parameters become stacked inputs.
- */
+ * The block is lowered once, whatever the depth. So what is carried must be known before: it is
+ * read off the statements (find_carried). While lo->stack is set, lower_tensor.c places nodes
+ * in the body or outside of it and notes what crosses. At the end each carried value must have
+ * the type it came in with, since the body is to run again on it, and the region node is added
+ * with its inputs in the order of region.h. */
 #include <inttypes.h>
 
 #include "compiler/ir/lowering.h"
 #include "dsl/walk.h"
 
+/* A name whose tensor goes from layer to layer. */
 typedef struct carried {
   const char *name;
   mvs_span span;     /* of the first statement that sets it */
@@ -16,7 +21,9 @@ typedef MVS_LIST(carried) carried_list;
 
 /* --- which values are carried --- */
 
-/* Enters a name once; any `<-` on it makes it updated. */
+/* Enters a name once; any `<-` on it makes it updated. A name that holds no tensor outside
+ * belongs to one layer alone, and is none of the stack's business, unless it is updated: then
+ * check_initial tells what is missing. */
 static void note_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_stmt *stmt,
                          size_t index, carried_list *list) {
   const char *name = stmt->names[index];
@@ -54,6 +61,7 @@ static bool sets(const mvs_block *block, const char *name) {
   return false;
 }
 
+/* Notes a name whose value is not known before the block is lowered. */
 static void look_for_own(void *context, const char *name) {
   own_search *search = context;
   search->found |= strcmp(name, "layer") == 0 || sets(search->block, name);
@@ -67,9 +75,9 @@ typedef struct carried_search {
   carried_list *list;
 } carried_search;
 
-/* Collects the names that a block sets and that hold a tensor outside, in order. Of an `if` only
- * the chosen side counts, else a name that nothing updates would pass the rule's entry and exit.
- * A condition on names of the block's own is not known yet: then both sides count. */
+/* Collects the names that a block sets and that hold a tensor outside, in order. Of an `if`
+ * only the chosen side counts, else a name that nothing updates would pass the rule's entry and
+ * exit. A condition on names of the block's own is not known yet: then both sides count. */
 static mvs_status find_carried(const carried_search *search, const mvs_block *block) {
   for (size_t i = 0; i < block->count; i++) {
     const mvs_stmt *stmt = block->items[i];
@@ -109,7 +117,8 @@ static int updated_count(const carried_list *list) {
   return count;
 }
 
-/* Labels of the rule's entry and exit: the stack's, and the name when several are updated. */
+/* Labels of the rule's entry and exit: the stack's, and the name as well when several are
+ * updated, or their parameters would have one name. */
 static const char *border_label(mvs_lowering *lo, const mvs_stmt *stmt,
                                 const carried_list *list, const carried *item) {
   if (updated_count(list) == 1) return stmt->label;
@@ -118,7 +127,8 @@ static const char *border_label(mvs_lowering *lo, const mvs_stmt *stmt,
 
 /* --- into and out of the body --- */
 
-/* Features have a float type and an axis to hold them. */
+/* Features have a float type and an axis to hold them: rules add, scale and normalise along
+ * it. */
 static mvs_status check_features(mvs_lowering *lo, const carried *item) {
   const mvs_type *type = mvs_value_type(&item->initial);
   if (type->dtype != MVS_I32 && type->rank > 0) return MVS_OK;
@@ -143,7 +153,8 @@ static mvs_status prepare(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *st
                         &item->initial);
 }
 
-/* The scope of the block: carried names stand for arguments of the body. */
+/* The scope of the block: carried names stand for arguments of the body. Other outer names are
+ * still seen through it; reading one makes an invariant of it (lower_tensor.c). */
 static mvs_scope *body_scope(mvs_lowering *lo, mvs_scope *outside, const carried_list *list) {
   mvs_region *region = lo->stack->region;
   mvs_scope *scope = mvs_scope_new(lo, outside);
@@ -234,7 +245,8 @@ static mvs_status run_body(mvs_lowering *lo, mvs_scope *outside, const mvs_stmt 
   return MVS_OK;
 }
 
-/* Binds the final values outside, after the rule's exit. */
+/* Binds the final values outside, after the rule's exit. Names that the block set for itself
+ * alone are not seen after it. */
 static mvs_status bind_results(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
                                const carried_list *list, mvs_id region, int64_t depth) {
   for (size_t i = 0; i < list->count; i++) {
@@ -286,6 +298,9 @@ static mvs_status inside(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stm
   return add_region(lo, list, stmt->span, region);
 }
 
+/* lo->stack is set while entry, initial values and the block are lowered, and cleared before
+ * exit: nodes go where it says. After an error it is cleared too, as notes may still be
+ * made. */
 mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
   int64_t depth;
   mvs_id region;
@@ -305,6 +320,8 @@ mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
   return bind_results(lo, scope, stmt, &list, region, depth);
 }
 
+/* The argument is interned: all reads of `layer` in a body are one node, i32, widened since the
+ * language computes in f32. */
 mvs_status mvs_lower_layer(mvs_lowering *lo, mvs_span span, mvs_value *out) {
   mvs_region *region = lo->stack->region;
   mvs_id layer = mvs_region_argument(region, MVS_ARG_LAYER, 0, NULL, span);

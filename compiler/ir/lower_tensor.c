@@ -1,8 +1,15 @@
-/* lower_tensor.c: where a node goes, and the dtypes that the precision asks for. */
+/* lower_tensor.c: where a node goes, and the dtypes that the precision asks for. A node goes
+ * into the outermost graph that holds all its inputs. In a stack this moves what depends on
+ * nothing of the stack out of it, without a pass: tables of angles are computed once. A tensor
+ * from outside that meets one of the body comes in as an invariant, each once. Before a node is
+ * added its shape rule is asked, so that a user's mistake is told and not asserted. Precision
+ * bf16 touches matmuls, attention and what a stack carries (see lower.h); everything else
+ * computes in f32. */
 #include "compiler/ir/lowering.h"
 
 /* Brings a tensor of the outer graph into the body as an invariant, once. Lone constants are
- * made anew: a number needs no argument. */
+ * made anew: a number needs
+ * no argument. */
 static mvs_id import(mvs_lowering *lo, const mvs_value *value, mvs_span span) {
   mvs_stack_state *stack = lo->stack;
   const mvs_node *node = mvs_graph_node(value->graph, value->id);
@@ -21,6 +28,8 @@ static mvs_id import(mvs_lowering *lo, const mvs_value *value, mvs_span span) {
   return inner;
 }
 
+/* Numbers become constants of that graph. A tensor of the body never goes outwards: home_of
+ * chose the body if any input lies in it. */
 mvs_id mvs_lower_place_in(mvs_lowering *lo, mvs_graph *graph, const mvs_value *value,
                           mvs_span span) {
   if (value->kind == MVS_VALUE_NUMBER) return mvs_build_constant(graph, value->number);
@@ -28,7 +37,8 @@ mvs_id mvs_lower_place_in(mvs_lowering *lo, mvs_graph *graph, const mvs_value *v
   return import(lo, value, span);
 }
 
-/* The outermost graph that can hold a node of these inputs. */
+/* The outermost graph that can hold a node of these inputs: the body when any input lies in it,
+ * else the function's. Regions do not nest here, so there are these two. */
 static mvs_graph *home_of(mvs_lowering *lo, const mvs_value *inputs, int count) {
   for (int i = 0; i < count; i++) {
     if (inputs[i].kind == MVS_VALUE_TENSOR && inputs[i].graph != lo->top)
@@ -37,10 +47,13 @@ static mvs_graph *home_of(mvs_lowering *lo, const mvs_value *inputs, int count) 
   return lo->top;
 }
 
+/* The segment table of a tensor; numbers have none and fit any. */
 static const mvs_segments *table_of(const mvs_value *value) {
   return value->kind == MVS_VALUE_TENSOR ? mvs_value_type(value)->segments : NULL;
 }
 
+/* Names of lone segments are only a manner of speaking: image + x.image is meant to work. With
+ * several segments a difference of names is more likely a mistake. */
 mvs_status mvs_lower_renamed(mvs_lowering *lo, mvs_value value, const mvs_segments *table,
                              mvs_span span, mvs_value *out) {
   *out = value;
@@ -65,6 +78,7 @@ static mvs_status agree(mvs_lowering *lo, mvs_op op, mvs_value *inputs, int coun
   return MVS_OK;
 }
 
+/* The inputs are copied, since renaming may replace them; the caller's stay. */
 mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *given, int count,
                           const mvs_attr *attr, mvs_span span, mvs_value *out) {
   mvs_value *inputs = MVS_ARRAY(lo->arena, count ? (size_t)count : 1, mvs_value);
@@ -89,6 +103,7 @@ mvs_status mvs_lower_node2(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_value b
   return mvs_lower_node(lo, op, (mvs_value[]){a, b}, 2, NULL, span, out);
 }
 
+/* A number has no dtype of its own, so it gets a node even for f32. */
 mvs_status mvs_lower_cast(mvs_lowering *lo, mvs_value a, mvs_dtype dtype, mvs_span span,
                           mvs_value *out) {
   *out = a;
@@ -97,6 +112,7 @@ mvs_status mvs_lower_cast(mvs_lowering *lo, mvs_value a, mvs_dtype dtype, mvs_sp
   return mvs_lower_node(lo, MVS_OP_cast, &a, 1, &attr, span, out);
 }
 
+/* A concat moves bits and cannot widen: its parts need one dtype. */
 mvs_status mvs_lower_same_dtype(mvs_lowering *lo, mvs_value *values, size_t count,
                                 mvs_span span) {
   bool same = true;
@@ -108,6 +124,8 @@ mvs_status mvs_lower_same_dtype(mvs_lowering *lo, mvs_value *values, size_t coun
   return MVS_OK;
 }
 
+/* Looks through one reshape below, so that a table of segments which is put on and taken off
+ * again leaves no trace. */
 mvs_status mvs_lower_reshape(mvs_lowering *lo, mvs_value a, const mvs_type *type, mvs_span span,
                              mvs_value *out) {
   const mvs_node *node = mvs_graph_node(a.graph, a.id);
@@ -119,15 +137,11 @@ mvs_status mvs_lower_reshape(mvs_lowering *lo, mvs_value a, const mvs_type *type
   return mvs_lower_node(lo, MVS_OP_reshape, &a, 1, &attr, span, out);
 }
 
-mvs_status mvs_lower_sum(mvs_lowering *lo, mvs_value a, int axis, mvs_span span,
-                         mvs_value *out) {
-  mvs_attr attr = {.axes = {UINT32_C(1) << axis}};
-  return mvs_lower_node(lo, MVS_OP_sum, &a, 1, &attr, span, out);
-}
-
 /* The dtype in which matmuls and attention read and write. */
 static mvs_dtype storage(const mvs_lowering *lo) { return lo->module->settings.precision; }
 
+/* x [..., K], w [N, K], bias [N] -> [..., N]. The bias stays f32: it is added to the f32 sum
+ * before the result is rounded. */
 mvs_status mvs_lower_matmul(mvs_lowering *lo, mvs_value x, mvs_value w, const mvs_value *bias,
                             mvs_span span, mvs_value *out) {
   mvs_value inputs[3] = {x, w};
@@ -139,6 +153,8 @@ mvs_status mvs_lower_matmul(mvs_lowering *lo, mvs_value x, mvs_value w, const mv
   return mvs_lower_node(lo, MVS_OP_matmul, inputs, bias ? 3 : 2, &attr, span, out);
 }
 
+/* q [B, T, H, D], k, v [B, T, G, D] -> [B, T, H, D]. The other result, the log-sums, is for the
+ * gradient alone. */
 mvs_status mvs_lower_attention(mvs_lowering *lo, const mvs_value qkv[3], double scale,
                                mvs_span span, mvs_value *out) {
   mvs_value inputs[3], both;

@@ -1,5 +1,9 @@
 /* lower_tokens.c: primitive functions on tokens. Axis 1 of a batched tensor of rank 3 or more
- * holds tokens; its segments say which are image, text, ... and which of them lie on a grid. */
+ * holds tokens; its segments say which are image, text, ... and which of them lie on a grid. A
+ * tensor without a table counts as one segment, which gets a table where a function needs one:
+ * that is a reshape, which moves nothing. Names of segments come from concat. Since tables are
+ * part of a type, two tensors whose segments have other names do not meet in an operation,
+ * except single segments of one length and grid, which lower_tensor.c renames. */
 #include <inttypes.h>
 
 #include "compiler/ir/lowering.h"
@@ -16,7 +20,8 @@ static mvs_status need_tokens(mvs_lowering *lo, const mvs_value *value, const ch
                          what, mvs_lower_type_text(lo, type));
 }
 
-/* The segments of tokens, a single one without grid when nothing said more. */
+/* The segments of tokens, a single one without grid when nothing said more. A copy: the caller
+ * may change it and intern what comes out. */
 static mvs_segments segments_of(const mvs_value *value) {
   const mvs_type *type = mvs_value_type(value);
   if (type->segments) return *type->segments;
@@ -39,6 +44,8 @@ mvs_status mvs_lower_segmented(mvs_lowering *lo, const mvs_value *value, mvs_spa
   return with_segments(lo, value, &table, span, out);
 }
 
+/* tokens [T, ...] -> the same with one segment of rows x columns = T on a grid. Earlier
+ * segments are given up: what had parts is now one picture. */
 mvs_status mvs_builtin_grid(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_tokens(lo, &call->values[0], "grid", call->spans[0]));
   int64_t length = mvs_value_type(&call->values[0])->dims[1].size, rows, columns;
@@ -56,6 +63,8 @@ mvs_status mvs_builtin_grid(mvs_lowering *lo, const mvs_builtin_call *call, mvs_
 
 /* --- means over tokens --- */
 
+/* [T, ...] -> [T, ...], f32: each token gets the mean of its segment, per sample. Two ops, so
+ * that rewrites can move the mean through what follows. */
 mvs_status mvs_builtin_mean(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_tokens(lo, &call->values[0], call->builtin->name, call->spans[0]));
   mvs_value tokens;
@@ -65,6 +74,7 @@ mvs_status mvs_builtin_mean(mvs_lowering *lo, const mvs_builtin_call *call, mvs_
   return mvs_lower_node(lo, MVS_OP_segment_broadcast, out, 1, &attr, call->span, out);
 }
 
+/* [T, ...] -> [T, ...]: x - mean(x). The mean is the node that `mean` makes, by interning. */
 mvs_status mvs_builtin_center(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   mvs_value mean;
   MVS_TRY(mvs_builtin_mean(lo, call, &mean));
@@ -98,7 +108,8 @@ static mvs_status add_segment(mvs_lowering *lo, const mvs_segment *segment,
   return MVS_OK;
 }
 
-/* Adds the segments of one part. Several keep the names they have. */
+/* Adds the segments of one part. A single segment takes the argument's name; several keep the
+ * names they have, which then must differ from those before. */
 static mvs_status add_part(mvs_lowering *lo, const mvs_actual *actual, mvs_segments *table) {
   mvs_segments own = segments_of(actual->value);
   if (own.count == 1) {
@@ -114,6 +125,8 @@ static mvs_status add_part(mvs_lowering *lo, const mvs_actual *actual, mvs_segme
   return MVS_OK;
 }
 
+/* [T_1, ...], [T_2, ...] -> [T_1 + T_2, ...]. A part of one segment is named by its argument, a
+ * part of several keeps its names. */
 mvs_status mvs_builtin_concat(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   if (call->count == 0) {
     return mvs_lower_error(lo, MVS_ERR_NAME, call->span, "concat needs tokens to join");
@@ -143,6 +156,8 @@ static mvs_status no_segment(mvs_lowering *lo, const mvs_expr *expr,
   return MVS_ERR_NAME;
 }
 
+/* x.NAME: [T, ...] -> the tokens of that segment, with its grid; x itself when it is all of
+ * x. */
 mvs_status mvs_lower_member(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *of,
                             mvs_value *out) {
   MVS_TRY(mvs_lower_need_tensor(lo, of, "a segment", expr->a->span));
@@ -170,6 +185,7 @@ mvs_status mvs_lower_member(mvs_lowering *lo, const mvs_expr *expr, const mvs_va
 
 /* --- extents and positions --- */
 
+/* The extent of the token axis as a number. */
 mvs_status mvs_builtin_tokens(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_tokens(lo, &call->values[0], "tokens", call->spans[0]));
   *out = mvs_value_number((double)mvs_value_type(&call->values[0])->dims[1].size);
@@ -186,6 +202,7 @@ static mvs_status grid_of(mvs_lowering *lo, const mvs_builtin_call *call, mvs_se
                          mvs_lower_type_text(lo, mvs_value_type(&call->values[0])));
 }
 
+/* Rows of the one grid on which all tokens lie. */
 mvs_status mvs_builtin_rows(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   mvs_segment segment;
   MVS_TRY(grid_of(lo, call, &segment));
@@ -193,6 +210,7 @@ mvs_status mvs_builtin_rows(mvs_lowering *lo, const mvs_builtin_call *call, mvs_
   return MVS_OK;
 }
 
+/* Columns of the same. */
 mvs_status mvs_builtin_columns(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   mvs_segment segment;
   MVS_TRY(grid_of(lo, call, &segment));
@@ -200,8 +218,8 @@ mvs_status mvs_builtin_columns(mvs_lowering *lo, const mvs_builtin_call *call, m
   return MVS_OK;
 }
 
-/* The positions of one segment along an axis of its grid, f32[length, 1, ...]; zeros without.
- */
+/* The positions of one segment along an axis of its grid, f32[length, 1, ...]; zeros without a
+ * grid, so that a rotation by them leaves text as it is. */
 static mvs_status segment_positions(mvs_lowering *lo, const mvs_segment *segment, int axis,
                                     int rank, mvs_span span, mvs_value *out) {
   mvs_type flat = {.dtype = MVS_F32, .rank = (uint8_t)rank};
@@ -234,11 +252,14 @@ static mvs_status positions(mvs_lowering *lo, const mvs_builtin_call *call, int 
   return mvs_lower_node(lo, MVS_OP_concat, parts, table.count, &attr, call->span, out);
 }
 
+/* Constants of the model: they depend on shapes only, stand outside of every stack, and meet x
+ * by broadcasting over the batch. */
 mvs_status mvs_builtin_row_index(mvs_lowering *lo, const mvs_builtin_call *call,
                                  mvs_value *out) {
   return positions(lo, call, 0, out);
 }
 
+/* As mvs_builtin_row_index, along the other axis of the grid. */
 mvs_status mvs_builtin_column_index(mvs_lowering *lo, const mvs_builtin_call *call,
                                     mvs_value *out) {
   return positions(lo, call, 1, out);

@@ -1,4 +1,8 @@
-/* lower_value.c: the values of the language, scopes, and how lowering speaks to the user. */
+/* lower_value.c: the values of the language, scopes, and how lowering speaks to the user.
+ * Values are small structs that are copied; what they point to lives as long as the arena.
+ * Scopes are lists searched from the newest scope outwards: they hold a few names each. A name
+ * set again in its own scope gets the new value, which later statements see. Nothing is removed
+ * from a scope; a scope is simply left. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -22,6 +26,7 @@ mvs_value mvs_value_tensor(mvs_graph *graph, mvs_id id) {
   return (mvs_value){.kind = MVS_VALUE_TENSOR, .graph = graph, .id = id};
 }
 
+/* A name for what the user wrote, never for our own kinds: `layer` reads as a tensor. */
 const char *mvs_value_noun(const mvs_value *value) {
   static const char *const nouns[] = {
       [MVS_VALUE_ABSENT] = "nothing",        [MVS_VALUE_NONE] = "none",
@@ -38,6 +43,7 @@ const mvs_type *mvs_value_type(const mvs_value *value) {
   return mvs_graph_type(value->graph, value->id);
 }
 
+/* A tensor with no axis but the batch holds one number per sample. */
 int64_t mvs_value_features(const mvs_value *value) {
   const mvs_type *type = mvs_value_type(value);
   if (type->rank == 0 || type->dims[type->rank - 1].per_batch) return 1;
@@ -50,6 +56,7 @@ mvs_scope *mvs_scope_new(mvs_lowering *lo, mvs_scope *parent) {
   return scope;
 }
 
+/* Linear in the names of this scope, of which a body has a few. */
 void mvs_scope_set(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_value value) {
   for (size_t i = 0; i < scope->names.count; i++) {
     if (strcmp(scope->names.items[i].name, name) == 0) {
@@ -61,6 +68,7 @@ void mvs_scope_set(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_val
   MVS_PUSH(lo->arena, &scope->names, binding);
 }
 
+/* The nearest scope wins: formals hide lets. */
 const mvs_value *mvs_scope_find(const mvs_scope *scope, const char *name) {
   for (; scope; scope = scope->parent) {
     for (size_t i = 0; i < scope->names.count; i++) {
@@ -70,6 +78,8 @@ const mvs_value *mvs_scope_find(const mvs_scope *scope, const char *name) {
   return NULL;
 }
 
+/* Words go through a buffer because names may be as long as a file; the place shows the
+ * rest. */
 mvs_status mvs_lower_error(mvs_lowering *lo, mvs_status status, mvs_span span,
                            const char *format, ...) {
   char words[WORDS];
@@ -87,6 +97,7 @@ void mvs_lower_suggest(mvs_lowering *lo, const char *name, const char *const *ca
   if (near) mvs_diag_hint(lo->diag, "did you mean '%s'?", near);
 }
 
+/* Without the column: it is for origins in --explain and in dumps. */
 const char *mvs_lower_place(mvs_lowering *lo, mvs_span span) {
   if (!span.source) return "";
   int line, column;
@@ -94,6 +105,7 @@ const char *mvs_lower_place(mvs_lowering *lo, mvs_span span) {
   return mvs_arena_format(lo->arena, "%s:%d", span.source->name, line);
 }
 
+/* As written, line ends included. */
 const char *mvs_lower_words(mvs_lowering *lo, mvs_span span) {
   if (!span.source) return "";
   return mvs_arena_copy(lo->arena, span.source->text + span.begin, span.end - span.begin);

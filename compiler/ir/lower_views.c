@@ -1,5 +1,9 @@
-/* lower_views.c: primitive functions that move values without changing them, and extents.
- * The batch is never written: shapes, axes and permutations speak of the other axes. */
+/* lower_views.c: primitive functions that move values without changing them, and extents. The
+ * batch is never written: shapes, axes and permutations speak of the other axes, and are
+ * shifted by one here when axis 0 is the batch. Segments belong to the token axis, so a view
+ * keeps the table exactly when that axis stays in its place with its extent. Views cost nothing
+ * later: a permutation that moves only axes of one element becomes a reshape here, so that no
+ * pass has to see through it. */
 #include <inttypes.h>
 
 #include "compiler/ir/lowering.h"
@@ -14,6 +18,8 @@ static int batch_axes(const mvs_type *type) {
   return type->rank > 0 && type->dims[0].per_batch;
 }
 
+/* x of n elements a sample, shape [a, b, ...] of as many -> the same elements in row-major
+ * order. An extent that is no whole number, such as features(x) / 3 of 8, is an error here. */
 mvs_status mvs_builtin_reshape(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_tensor(lo, call));
   int64_t extents[MVS_MAX_RANK];
@@ -35,7 +41,8 @@ mvs_status mvs_builtin_reshape(mvs_lowering *lo, const mvs_builtin_call *call, m
   return mvs_lower_reshape(lo, call->values[0], &to, call->span, out);
 }
 
-/* A permutation that keeps the order of all axes longer than 1 moves nothing: a reshape. */
+/* A permutation that keeps the order of all axes longer than 1 moves nothing: a reshape. Tokens
+ * of one head, or a grid of one row, are such cases. */
 static bool moves_nothing(const mvs_type *type, const int64_t *axes, int count) {
   int64_t last = -1;
   int batch = batch_axes(type);
@@ -47,7 +54,8 @@ static bool moves_nothing(const mvs_type *type, const int64_t *axes, int count) 
   return true;
 }
 
-/* Reads the axes of a transpose, each of which must stand there once. */
+/* Reads the axes of a transpose, each of which must stand there once. Axes are numbers from 0
+ * and do not count the batch. */
 static mvs_status read_permutation(mvs_lowering *lo, const mvs_builtin_call *call,
                                    int64_t *axes, int *count) {
   const mvs_type *type = mvs_value_type(&call->values[0]);
@@ -65,6 +73,7 @@ static mvs_status read_permutation(mvs_lowering *lo, const mvs_builtin_call *cal
   return MVS_ERR_SHAPE;
 }
 
+/* x [d_0, d_1, ...], axes a permutation -> [d_axes[0], d_axes[1], ...] */
 mvs_status mvs_builtin_transpose(mvs_lowering *lo, const mvs_builtin_call *call,
                                  mvs_value *out) {
   MVS_TRY(need_tensor(lo, call));
@@ -87,6 +96,7 @@ mvs_status mvs_builtin_transpose(mvs_lowering *lo, const mvs_builtin_call *call,
   return mvs_lower_node(lo, MVS_OP_transpose, call->values, 1, &attr, call->span, out);
 }
 
+/* x [..., total] -> [..., length]: features start to start + length - 1 */
 mvs_status mvs_builtin_slice_features(mvs_lowering *lo, const mvs_builtin_call *call,
                                       mvs_value *out) {
   MVS_TRY(need_tensor(lo, call));
@@ -106,6 +116,8 @@ mvs_status mvs_builtin_slice_features(mvs_lowering *lo, const mvs_builtin_call *
   return mvs_lower_node(lo, MVS_OP_slice, call->values, 1, &attr, call->span, out);
 }
 
+/* [..., n_1], [..., n_2], ... -> [..., n_1 + n_2 + ...]; parts of several dtypes widen to
+ * f32. */
 mvs_status mvs_builtin_concat_features(mvs_lowering *lo, const mvs_builtin_call *call,
                                        mvs_value *out) {
   mvs_value *parts = MVS_ARRAY(lo->arena, call->count + 1, mvs_value);
@@ -141,6 +153,7 @@ mvs_status mvs_builtin_index(mvs_lowering *lo, const mvs_builtin_call *call, mvs
   return mvs_lower_node(lo, MVS_OP_iota, NULL, 0, &attr, call->span, out);
 }
 
+/* The extent of the last axis as a number; 1 where there is none but the batch. */
 mvs_status mvs_builtin_features(mvs_lowering *lo, const mvs_builtin_call *call,
                                 mvs_value *out) {
   MVS_TRY(need_tensor(lo, call));
@@ -148,6 +161,7 @@ mvs_status mvs_builtin_features(mvs_lowering *lo, const mvs_builtin_call *call,
   return MVS_OK;
 }
 
+/* The extent of an axis as a number, the batch not counted. */
 mvs_status mvs_builtin_extent(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
   MVS_TRY(need_tensor(lo, call));
   const mvs_type *type = mvs_value_type(&call->values[0]);

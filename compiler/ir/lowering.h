@@ -31,8 +31,9 @@ typedef struct mvs_branch mvs_branch;
 
 /* --- values --- */
 
+/* What an expression can be. All but tensors are known while lowering and leave no node. */
 typedef enum mvs_value_kind {
-  MVS_VALUE_ABSENT, /* an optional argument that was not given */
+  MVS_VALUE_ABSENT, /* an optional argument that was not given; a formal without a value here */
   MVS_VALUE_NONE,   /* `none` */
   MVS_VALUE_NUMBER,
   MVS_VALUE_BOOL,
@@ -68,6 +69,7 @@ typedef struct mvs_function_value {
   size_t bound_count;
 } mvs_function_value;
 
+/* A value; `kind` says which fields are set. Copied freely: it owns nothing. */
 struct mvs_value {
   mvs_value_kind kind;
   double number;
@@ -99,11 +101,14 @@ int64_t mvs_value_features(const mvs_value *value);
 
 /* --- scopes --- */
 
+/* A name and what it stands for. */
 typedef struct mvs_binding {
   const char *name;
   mvs_value value;
 } mvs_binding;
 
+/* Names of a body, in the order first set. A tensor in it may be of the function's graph or of
+ * the stack's body: its value says which. */
 typedef struct mvs_scope {
   struct mvs_scope *parent;
   MVS_LIST(mvs_binding) names;
@@ -159,6 +164,8 @@ typedef struct mvs_pending_init {
 /* What the run stands for. The model is lowered once for each. */
 typedef enum mvs_run { MVS_RUN_FORWARD, MVS_RUN_LOSS } mvs_run;
 
+/* Everything that lowering knows, passed to every call. What is set per run, per stack or per
+ * call is put back by whoever set it. */
 struct mvs_lowering {
   mvs_arena *arena;
   mvs_diag *diag;
@@ -196,9 +203,6 @@ const char *mvs_lower_type_text(mvs_lowering *lo, const mvs_type *type);
 
 /* Evaluates an expression: a value, or nodes added where their inputs are. */
 mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
-                          mvs_value *out);
-/* The value of a name as a reader sees it: `f` applied, `layer` as a tensor. */
-mvs_status mvs_lower_name(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_span span,
                           mvs_value *out);
 /* -a and not a. */
 mvs_status mvs_lower_unary(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
@@ -335,9 +339,6 @@ mvs_status mvs_lower_reshape(mvs_lowering *lo, mvs_value a, const mvs_type *type
  * and differ in its name alone; else the value itself. */
 mvs_status mvs_lower_renamed(mvs_lowering *lo, mvs_value value, const mvs_segments *table,
                              mvs_span span, mvs_value *out);
-/* Sum over one axis, which stays with extent 1. */
-mvs_status mvs_lower_sum(mvs_lowering *lo, mvs_value a, int axis, mvs_span span,
-                         mvs_value *out);
 /* x w^T (+ bias): operands and result in the storage type of the precision. */
 mvs_status mvs_lower_matmul(mvs_lowering *lo, mvs_value x, mvs_value w, const mvs_value *bias,
                             mvs_span span, mvs_value *out);
@@ -364,7 +365,8 @@ mvs_status mvs_lower_declared_type(mvs_lowering *lo, mvs_scope *scope, const mvs
 /* An initial value: a number or normal(...), uniform(...), fan_in(...). */
 mvs_status mvs_lower_init_value(mvs_lowering *lo, const mvs_value *value, mvs_span span,
                                 mvs_init_value *out);
-/* Reads the `init FAMILY = VALUE` lines of a body into a list; `who` is "model" or "rule NAME". */
+/* Reads the `init FAMILY = VALUE` lines of a body into a list; `who` is "model" or "rule NAME",
+ * for --explain. */
 mvs_status mvs_lower_inits(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
                            const char *who, mvs_family_inits *list);
 /* Lets the `init` lines decide over the layers' own initial values. */

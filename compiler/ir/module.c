@@ -1,4 +1,7 @@
-/* module.c: a model's functions, parameters and segment tables. */
+/* module.c: a model's functions, parameters and segment tables. Functions and tables are found
+ * by walking their lists: there are a dozen of each. Tables are interned, with names copied
+ * into the module's arena, so that types compare them by pointer and a module outlives the text
+ * it was read from. */
 #include "compiler/ir/module.h"
 
 mvs_module *mvs_module_new(mvs_arena *arena, const char *name) {
@@ -15,12 +18,14 @@ mvs_function *mvs_module_function(mvs_module *module, const char *name) {
   return NULL;
 }
 
+/* The list may move when it grows, so callers keep the graph and not the entry. */
 mvs_function *mvs_module_add_function(mvs_module *module, const char *name) {
   mvs_function function = {name, mvs_graph_new(module->arena, module, NULL)};
   MVS_PUSH(module->arena, &module->functions, function);
   return &module->functions.items[module->functions.count - 1];
 }
 
+/* The copy owns its names: those given may lie in a source that is read again. */
 const mvs_segments *mvs_module_segments(mvs_module *module, const mvs_segments *table) {
   for (size_t i = 0; i < module->segment_tables.count; i++) {
     const mvs_segments *known = module->segment_tables.items[i];
@@ -35,6 +40,7 @@ const mvs_segments *mvs_module_segments(mvs_module *module, const mvs_segments *
   return copy;
 }
 
+/* Stacked parameters count once per layer. */
 int64_t mvs_module_trained_elements(const mvs_module *module) {
   int64_t total = 0;
   for (size_t i = 0; i < module->params.count; i++) {

@@ -6,11 +6,17 @@
 #include "compiler/ir/region.h"
 
 /* How a parameter starts. NORMAL draws N(0, (value)^2); CONSTANT fills. */
-typedef enum mvs_init_kind { MVS_INIT_CONSTANT, MVS_INIT_NORMAL, MVS_INIT_UNIFORM } mvs_init_kind;
+typedef enum mvs_init_kind {
+  MVS_INIT_CONSTANT,
+  MVS_INIT_NORMAL,
+  MVS_INIT_UNIFORM
+} mvs_init_kind;
+
+/* The start of one parameter, settled by lowering. */
 typedef struct mvs_init {
   mvs_init_kind kind;
   double value;       /* the constant, the standard deviation, or the half-width */
-  const char *origin; /* which line decided: "rule", "model", "default", for --explain */
+  const char *origin; /* which line decided, for --explain: "model, FILE:LINE", "constant" */
 } mvs_init;
 
 /* A parameter. Stacked ones belong to `stack` and have `layers` > 0; their checkpoint names are
@@ -49,6 +55,7 @@ typedef struct mvs_settings {
   const char *data;           /* default data source ("digits") or NULL */
 } mvs_settings;
 
+/* A module: what lowering makes, every pass takes and gives, and the reader of dumps rebuilds. */
 typedef struct mvs_module {
   mvs_arena *arena;
   const char *name;           /* the model's */

@@ -7,6 +7,7 @@
 
 #define MVS_MAX_INPUTS 512
 
+/* The ops, in the order of their rows. */
 typedef enum mvs_op {
 #define MVS_OP(id, least, most, class, attribute) MVS_OP_##id,
 #include "compiler/ir/ops.def"
@@ -14,11 +15,14 @@ typedef enum mvs_op {
   MVS_OP_COUNT
 } mvs_op;
 
+/* What passes ask of an op without knowing it; see the head of ops.def for what each means. */
 typedef enum mvs_op_class {
   MVS_CLASS_SOURCE, MVS_CLASS_ELEMENT, MVS_CLASS_REDUCE, MVS_CLASS_SEGMENT, MVS_CLASS_VIEW,
   MVS_CLASS_HEAVY
 } mvs_op_class;
 
+/* Which member of mvs_attr an op carries. The names are the members', so a row of ops.def gives
+ * both. */
 typedef enum mvs_attr_kind {
   MVS_ATTR_none, MVS_ATTR_input, MVS_ATTR_param, MVS_ATTR_argument, MVS_ATTR_constant,
   MVS_ATTR_iota, MVS_ATTR_cast, MVS_ATTR_random, MVS_ATTR_shape, MVS_ATTR_axes,
@@ -43,6 +47,7 @@ bool mvs_op_parse(const char *name, mvs_op *out);
 typedef uint32_t mvs_id; /* a node of one graph */
 #define MVS_NONE UINT32_MAX
 
+/* The parts of a region that its body sees. */
 typedef enum mvs_argument_kind {
   MVS_ARG_CARRIED,   /* the value carried from layer to layer, index among the carried */
   MVS_ARG_INVARIANT, /* the same for all layers */
@@ -57,6 +62,7 @@ typedef enum mvs_argument_kind {
  *   TN: A[..., M] x B[..., N] -> [M, N]         dW = dY^T X, contracts all leading axes */
 typedef enum mvs_matmul_form { MVS_MATMUL_NT, MVS_MATMUL_NN, MVS_MATMUL_TN } mvs_matmul_form;
 
+/* Numbers in [0, 1), or from N(0, 1). */
 typedef enum mvs_random_kind { MVS_RANDOM_UNIFORM, MVS_RANDOM_NORMAL } mvs_random_kind;
 
 struct mvs_region;
@@ -87,6 +93,7 @@ typedef union mvs_attr {
   struct { struct mvs_region *body; } region;
 } mvs_attr;
 
+/* A node. Values only: a node has no identity but its id, and two equal ones are the same. */
 typedef struct mvs_node {
   mvs_op op;
   /* 0 in the forward pass; k > 0 marks a value recomputed in pass k. Part of interning, so that

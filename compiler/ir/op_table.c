@@ -1,4 +1,7 @@
-/* ops.c: the op table, printed from ops.def. */
+/* op_table.c: the op table, printed from ops.def. One row of ops.def is one entry here, its
+ * name being the spelling in dumps and in error messages. What an op does is not here but in
+ * tables built from the same rows: shape rules in shapes.c, gradients, references and kernels
+ * to the right of this folder. */
 #include "compiler/ir/node.h"
 
 const mvs_op_info mvs_ops[MVS_OP_COUNT] = {

@@ -1,22 +1,29 @@
 /* read.c: a module from its dump. The text is hostile: every id, count and type is checked by
- * the shape rules before a node is added, and nesting has a limit. */
+ * the shape rules before a node is added, and nesting has a limit. It is a recursive descent
+ * without lookahead but for single marks, on top of read_text.c. A node is first a draft,
+ * because its attribute stands before its inputs and part of it in its type, which comes last.
+ * The type written must be the type inferred: dumps of other versions are refused, not
+ * reinterpreted. What passes here may still break rules of the verifier; callers run it. */
 #include "compiler/ir/dump.h"
 #include "compiler/ir/read_text.h"
 
 /* --- attributes: what the text says before the inputs --- */
 
+/* "label=12"; what range makes sense is for the shape rule to say. */
 static mvs_status labelled_integer(mvs_reader *reader, const char *label, int64_t *out) {
   MVS_TRY(mvs_read_expect(reader, label));
   MVS_TRY(mvs_read_expect(reader, "="));
   return mvs_read_integer(reader, INT64_MIN + 1, INT64_MAX, out);
 }
 
+/* "label=0.5" */
 static mvs_status labelled_number(mvs_reader *reader, const char *label, double *out) {
   MVS_TRY(mvs_read_expect(reader, label));
   MVS_TRY(mvs_read_expect(reader, "="));
   return mvs_read_number(reader, out);
 }
 
+/* "axis=2". One above the highest axis may pass here: the shape rule knows the rank. */
 static mvs_status read_axis(mvs_reader *reader, int *out) {
   int64_t axis;
   MVS_TRY(mvs_read_expect(reader, "axis"));
@@ -26,6 +33,7 @@ static mvs_status read_axis(mvs_reader *reader, int *out) {
   return MVS_OK;
 }
 
+/* "axes(1, 2)" into the bits of the mask. */
 static mvs_status read_axes(mvs_reader *reader, mvs_attr *attr) {
   MVS_TRY(mvs_read_expect(reader, "axes"));
   MVS_TRY(mvs_read_expect(reader, "("));
@@ -37,6 +45,7 @@ static mvs_status read_axes(mvs_reader *reader, mvs_attr *attr) {
   return mvs_read_expect(reader, ")");
 }
 
+/* "order(0, 2, 1)"; "order()" permutes a tensor of rank 0. */
 static mvs_status read_permutation(mvs_reader *reader, mvs_attr *attr) {
   MVS_TRY(mvs_read_expect(reader, "order"));
   MVS_TRY(mvs_read_expect(reader, "("));
@@ -50,6 +59,7 @@ static mvs_status read_permutation(mvs_reader *reader, mvs_attr *attr) {
   return mvs_read_expect(reader, ")");
 }
 
+/* "axis=1 start=0 length=4 total=9", for pads too. */
 static mvs_status read_slice(mvs_reader *reader, mvs_attr *attr) {
   MVS_TRY(read_axis(reader, &attr->slice.axis));
   MVS_TRY(labelled_integer(reader, "start", &attr->slice.start));
@@ -67,6 +77,7 @@ static mvs_status one_of(mvs_reader *reader, const char *const *words, int count
   return mvs_read_error(reader, "expected one of '%s' to '%s'", words[0], words[count - 1]);
 }
 
+/* "stacked 3". The index may lie beyond the region's counts: its shape rule refuses it. */
 static mvs_status read_argument(mvs_reader *reader, mvs_attr *attr) {
   static const char *const kinds[] = {"carried", "invariant", "stacked", "read", "layer"};
   int kind = 0;
@@ -75,6 +86,8 @@ static mvs_status read_argument(mvs_reader *reader, mvs_attr *attr) {
   return mvs_read_index(reader, &attr->argument.index);
 }
 
+/* "normal stream=4". The module's next stream is kept above all that were read, so that a pass
+ * that draws anew repeats none. */
 static mvs_status read_random(mvs_reader *reader, mvs_attr *attr) {
   static const char *const kinds[] = {"uniform", "normal"};
   int kind = 0;
@@ -89,6 +102,7 @@ static mvs_status read_random(mvs_reader *reader, mvs_attr *attr) {
   return MVS_OK;
 }
 
+/* The part of an attribute that stands between the op's name and its inputs. */
 static mvs_status read_attr(mvs_reader *reader, mvs_attr_kind kind, mvs_attr *attr) {
   static const char *const forms[] = {"NT", "NN", "TN"};
   int form = 0;
@@ -190,6 +204,7 @@ typedef struct draft {
   type_list types;
 } draft;
 
+/* "%1, %2", at least one. Whether the nodes exist is for the shape rule. */
 static mvs_status read_ids(mvs_reader *reader, id_list *ids) {
   do {
     mvs_id id;
@@ -260,6 +275,8 @@ static mvs_status read_body(mvs_reader *reader, mvs_region *region) {
   return mvs_read_expect(reader, "}");
 }
 
+/* From the label to the closing brace. The region is made first, since its body's graph and the
+ * counts of its groups belong to it. */
 static mvs_status read_region(mvs_reader *reader, mvs_graph *graph, draft *node) {
   const char *label;
   int64_t count;
@@ -349,6 +366,8 @@ static mvs_status add_node(mvs_reader *reader, mvs_graph *graph, const draft *no
   return MVS_OK;
 }
 
+/* One node and its number, which must be the next one of the graph: so ids in the text are ids
+ * in the graph. */
 static mvs_status read_node(mvs_reader *reader, mvs_graph *graph) {
   draft node;
   memset(&node, 0, sizeof node); /* all members of the union start at zero */
@@ -379,6 +398,8 @@ static mvs_status read_node(mvs_reader *reader, mvs_graph *graph) {
   return add_node(reader, graph, &node, mvs_read_span(reader, begin));
 }
 
+/* All nodes up to the results. Marks are cleared behind them, so that passes which add to this
+ * graph start unmarked. */
 static mvs_status read_nodes(mvs_reader *reader, mvs_graph *graph) {
   while (mvs_read_accept(reader, "%")) {
     reader->at--;
@@ -415,6 +436,7 @@ static mvs_status read_results(mvs_reader *reader, mvs_graph *graph) {
   return MVS_OK;
 }
 
+/* "function NAME", its nodes and its results. */
 static mvs_status read_function(mvs_reader *reader) {
   const char *name;
   MVS_TRY(mvs_read_name(reader, &name));
@@ -426,6 +448,7 @@ static mvs_status read_function(mvs_reader *reader) {
   return read_results(reader, graph);
 }
 
+/* "init=normal(0.02) by ORIGIN" */
 static mvs_status read_init(mvs_reader *reader, mvs_init *init) {
   static const char *const kinds[] = {"constant", "normal", "uniform"};
   int kind = 0;
@@ -439,6 +462,7 @@ static mvs_status read_init(mvs_reader *reader, mvs_init *init) {
   return mvs_read_accept(reader, "by") ? mvs_read_name(reader, &init->origin) : MVS_OK;
 }
 
+/* A line of the parameter list; the indices must run from 0, as nodes name them. */
 static mvs_status read_param(mvs_reader *reader) {
   mvs_param param = {0};
   uint32_t index;
@@ -460,6 +484,7 @@ static mvs_status read_param(mvs_reader *reader) {
   return MVS_OK;
 }
 
+/* A line of the model's inputs. */
 static mvs_status read_input(mvs_reader *reader) {
   mvs_model_input input = {0};
   MVS_TRY(mvs_read_name(reader, &input.name));
@@ -486,6 +511,8 @@ static mvs_status read_line(mvs_reader *reader) {
   return mvs_read_error(reader, "expected a module, param, input or function");
 }
 
+/* Spans are offsets of 32 bits, so a longer text is refused. Segment tables and the numbers of
+ * streams are rebuilt on the way; settings keep their zeros. */
 mvs_status mvs_module_read(mvs_arena *arena, mvs_diag *diag, const mvs_source *source,
                            mvs_module **out) {
   mvs_reader reader = {.arena = arena, .diag = diag, .source = source};

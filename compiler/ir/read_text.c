@@ -1,4 +1,8 @@
-/* read_text.c: words, numbers, names and types of a dump. */
+/* read_text.c: words, numbers, names and types of a dump. Every call skips blanks and comments
+ * first, so callers never do. `at` only moves over what was taken; after an error it stands at
+ * the byte that the error is about. Bytes are read through peek, which ends at the length and
+ * not at a NUL: the text may hold any byte. Numbers are bounded as they are read, so no count
+ * or extent from here overflows what uses it. */
 #include "compiler/ir/read_text.h"
 
 #include <ctype.h>
@@ -6,11 +10,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+/* The byte `ahead` of the next one, -1 at the end of the text. */
 static int peek(const mvs_reader *reader, size_t ahead) {
   size_t at = reader->at + ahead;
   return at < reader->source->length ? (unsigned char)reader->source->text[at] : -1;
 }
 
+/* Letters of bare names and of numbers: a dot is one, as in labels. */
 static bool in_word(int letter) {
   return letter >= 0 && (isalnum(letter) || letter == '_' || letter == '.');
 }
@@ -29,6 +35,7 @@ mvs_status mvs_read_error(mvs_reader *reader, const char *format, ...) {
   return MVS_ERR_SYNTAX;
 }
 
+/* A comment ends with its line. */
 bool mvs_read_end(mvs_reader *reader) {
   for (;;) {
     int letter = peek(reader, 0);
@@ -43,6 +50,7 @@ bool mvs_read_end(mvs_reader *reader) {
   }
 }
 
+/* "pass" does not take the beginning of "passes". */
 bool mvs_read_accept(mvs_reader *reader, const char *mark) {
   mvs_read_end(reader);
   size_t length = strlen(mark);
@@ -58,6 +66,7 @@ mvs_status mvs_read_expect(mvs_reader *reader, const char *mark) {
   return mvs_read_error(reader, "expected '%s'", mark);
 }
 
+/* A digit as dumps write them, in lower case; -1 for any other byte. */
 static int hex_value(int letter) {
   if (letter >= '0' && letter <= '9') return letter - '0';
   if (letter >= 'a' && letter <= 'f') return letter - 'a' + 10;
@@ -105,6 +114,8 @@ mvs_status mvs_read_name(mvs_reader *reader, const char **out) {
 
 /* --- numbers --- */
 
+/* Digits beyond int64_t are taken too and count as the largest value, so that the range check
+ * refuses them in one place. */
 mvs_status mvs_read_integer(mvs_reader *reader, int64_t least, int64_t most, int64_t *out) {
   mvs_read_end(reader);
   size_t begin = reader->at;
@@ -133,6 +144,7 @@ mvs_status mvs_read_index(mvs_reader *reader, uint32_t *out) {
   return MVS_OK;
 }
 
+/* strtod gets a copy: the text need not end where the number does. */
 mvs_status mvs_read_number(mvs_reader *reader, double *out) {
   char digits[64];
   size_t length = 0;
@@ -158,6 +170,7 @@ mvs_status mvs_read_id(mvs_reader *reader, mvs_id *out) {
 
 /* --- types --- */
 
+/* "image:64(8x8)" or "text:16". That the grid fills the segment is a rule of the verifier. */
 static mvs_status read_segment(mvs_reader *reader, mvs_segment *out) {
   MVS_TRY(mvs_read_name(reader, &out->name));
   MVS_TRY(mvs_read_expect(reader, ":"));
@@ -187,6 +200,7 @@ static mvs_status read_segments(mvs_reader *reader, const mvs_segments **out) {
   return MVS_OK;
 }
 
+/* "4", "B" or "29*B". */
 static mvs_status read_dim(mvs_reader *reader, mvs_dim *out) {
   *out = (mvs_dim){1, true};
   if (mvs_read_accept(reader, "B")) return MVS_OK;
@@ -195,6 +209,7 @@ static mvs_status read_dim(mvs_reader *reader, mvs_dim *out) {
   return out->per_batch ? mvs_read_expect(reader, "B") : MVS_OK;
 }
 
+/* The extents up to the bracket; segments stand behind axis 1, the token axis. */
 static mvs_status read_dims(mvs_reader *reader, mvs_type *type) {
   do {
     if (type->rank == MVS_MAX_RANK) {
@@ -209,6 +224,7 @@ static mvs_status read_dims(mvs_reader *reader, mvs_type *type) {
   return mvs_read_expect(reader, "]");
 }
 
+/* Reads what mvs_type_text writes. */
 mvs_status mvs_read_type(mvs_reader *reader, mvs_type *out) {
   const char *name;
   mvs_type type = {0};

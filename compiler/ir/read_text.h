@@ -4,6 +4,7 @@
 
 #include "compiler/ir/module.h"
 
+/* A text being read, and the module that grows from it. */
 typedef struct mvs_reader {
   mvs_arena *arena;
   mvs_diag *diag;

@@ -1,4 +1,9 @@
-/* shapes.c: how a shape rule is reached, and what all of them share. */
+/* shapes.c: how a shape rule is reached, and what all of them share. A rule gives the type of
+ * result 0 of an op, or says why the inputs do not fit. Before it runs, the number of inputs
+ * and their existence are checked, so it may index freely; after it ran, the type is checked
+ * for what holds for all (limits, one batch axis, segments that fill the token axis). The same
+ * rules serve the user's mistakes (with a diag: words and a caret), the reader of dumps and the
+ * compiler's own assertion (without: the status alone, no text is made). */
 #include "compiler/ir/shapes.h"
 
 #include <inttypes.h>
@@ -26,6 +31,7 @@ const char *mvs_shape_dim(const mvs_shape_call *call, mvs_dim dim) {
   return dim.size == 1 ? "B" : mvs_arena_format(home, "%" PRId64 "*B", dim.size);
 }
 
+/* Messages start with the op: "matmul: inner sizes differ, ...". */
 static const char *op_name(const mvs_shape_call *call) { return mvs_ops[call->op].name; }
 
 mvs_status mvs_shape_error(const mvs_shape_call *call, const char *format, ...) {
@@ -54,6 +60,8 @@ static void show_inputs(const mvs_shape_call *call) {
   }
 }
 
+/* The caret is at the call; the last operand is labelled there, the others are noted where they
+ * were made, which is often where the mistake is. */
 mvs_status mvs_shape_mismatch(const mvs_shape_call *call, const char *format, ...) {
   if (!call->diag) return MVS_ERR_SHAPE;
   va_list list;
@@ -103,6 +111,8 @@ static mvs_status check_segments(const mvs_shape_call *call, const mvs_type *typ
                          length, type->dims[1].size);
 }
 
+/* Dims are looked at after the rank and dtype are known to be sound: types of a dump or of a
+ * damaged graph come here too. */
 mvs_status mvs_shape_check_type(const mvs_shape_call *call, const mvs_type *type) {
   if (type->rank > MVS_MAX_RANK) {
     return mvs_shape_error(call, "rank %d is above the limit of %d", type->rank, MVS_MAX_RANK);
@@ -140,6 +150,7 @@ static mvs_status check_inputs(const mvs_shape_call *call) {
   return MVS_OK;
 }
 
+/* `out` is written last and only on success; `call` borrows everything given. */
 mvs_status mvs_graph_infer(const mvs_graph *graph, mvs_op op, const mvs_id *inputs, int count,
                            const mvs_attr *attr, mvs_span span, mvs_diag *diag, mvs_type *out) {
   mvs_shape_call call = {graph, op, inputs, count, attr, span, diag};

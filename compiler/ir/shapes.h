@@ -6,6 +6,7 @@
 
 #include "compiler/ir/module.h"
 
+/* An op that is about to be added, or is asked about. */
 typedef struct mvs_shape_call {
   const mvs_graph *graph;
   mvs_op op;
@@ -16,6 +17,8 @@ typedef struct mvs_shape_call {
   mvs_diag *diag; /* may be NULL */
 } mvs_shape_call;
 
+/* Writes the type of result 0 to *out. The number of inputs fits the op's row, all of them are
+ * single values of the graph, and attr is set where the row has an attribute. */
 typedef mvs_status mvs_shape_rule(const mvs_shape_call *call, mvs_type *out);
 
 #define MVS_OP(id, least, most, class, attribute) mvs_shape_rule mvs_shape_of_##id;

@@ -1,16 +1,22 @@
-/* shapes_element.c: shape rules of sources and elementwise ops. */
+/* shapes_element.c: shape rules of sources and elementwise ops. Sources say their type in the
+ * attribute. Elementwise ops broadcast aligned at the right and compute in f32 unless an
+ * operand is f64 or all are i32; a bf16 operand widens. The result is never bf16 but by `cast`,
+ * which keeps each rounding visible as a node (see docs/numerics.md). */
 #include <inttypes.h>
 
 #include "compiler/ir/shapes.h"
 
 /* --- sources --- */
 
+/* Types of inputs are what the model or builder declares. */
 mvs_status mvs_shape_of_input(const mvs_shape_call *call, mvs_type *out) {
   if (!call->attr->input.name) return mvs_shape_error(call, "has no name");
   *out = call->attr->input.type;
   return MVS_OK;
 }
 
+/* The attribute has the type in this graph, with the layer in front for stacked ones; that it
+ * fits the module's entry is a rule of the verifier. */
 mvs_status mvs_shape_of_param(const mvs_shape_call *call, mvs_type *out) {
   size_t count = mvs_graph_module(call->graph)->params.count;
   uint32_t index = call->attr->param.index;
@@ -21,6 +27,8 @@ mvs_status mvs_shape_of_param(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* Only in a region's body; what stands on the other side of the border is compared by the
+ * region's own rule. */
 mvs_status mvs_shape_of_argument(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *type = &call->attr->argument.type;
   if ((unsigned)call->attr->argument.kind > MVS_ARG_LAYER) {
@@ -35,6 +43,7 @@ mvs_status mvs_shape_of_argument(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* -> rank 0, so that it meets every shape */
 mvs_status mvs_shape_of_constant(const mvs_shape_call *call, mvs_type *out) {
   *out = (mvs_type){.dtype = call->attr->constant.dtype};
   return MVS_OK;
@@ -56,7 +65,8 @@ mvs_status mvs_shape_of_iota(const mvs_shape_call *call, mvs_type *out) {
 
 /* --- elements --- */
 
-/* The type elements are computed in: f64 when any input is, i32 when all are, else f32. */
+/* The type elements are computed in: f64 when any input is, i32 when all are, else f32. bf16
+ * alone gives f32: an op never rounds. */
 static mvs_dtype computed_dtype(const mvs_shape_call *call, int from) {
   bool integers = true;
   for (int i = from; i < call->count; i++) {
@@ -82,7 +92,8 @@ static mvs_status broadcast_failed(const mvs_shape_call *call, const mvs_type *a
                             mvs_shape_type_text(call, b));
 }
 
-/* The common shape of all inputs; the dtype is left to the caller. */
+/* The common shape of all inputs, two at a time from the left; the dtype is left to the
+ * caller. */
 static mvs_status broadcast_inputs(const mvs_shape_call *call, mvs_type *out) {
   mvs_type type = *mvs_shape_input(call, 0);
   for (int i = 1; i < call->count; i++) {
@@ -139,6 +150,8 @@ SAME_AS(comparison, equal)
 SAME_AS(element, fma)
 #undef SAME_AS
 
+/* x of any shape -> the same in the attribute's dtype; f32 to bf16 rounds to nearest, ties to
+ * even */
 mvs_status mvs_shape_of_cast(const mvs_shape_call *call, mvs_type *out) {
   *out = *mvs_shape_input(call, 0);
   out->dtype = call->attr->cast.dtype;
@@ -153,7 +166,8 @@ mvs_status mvs_shape_of_select(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
-/* Fails unless `from` stretches to exactly the shape of `to`. */
+/* Fails unless `from` stretches to exactly the shape of `to`: extents of 1 may grow, none may
+ * shrink. */
 static mvs_status check_stretch(const mvs_shape_call *call, const mvs_type *from,
                                 const mvs_type *to) {
   mvs_type common;

@@ -1,4 +1,8 @@
-/* shapes_heavy.c: shape rules of matmul, attention and region. */
+/* shapes_heavy.c: shape rules of matmul, attention and region. Letters: B batch, T tokens, H
+ * query heads, G key heads, D features of a head, M, N, K the extents of a product. Matmul and
+ * attention name the dtype of their result, because what they round to is part of the op; sums
+ * inside are f32 whatever is stored. The rule of a region compares both sides of its border,
+ * argument by argument, and trusts that the body's nodes were checked when added. */
 #include <inttypes.h>
 
 #include "compiler/ir/shapes.h"
@@ -57,6 +61,8 @@ static mvs_status matmul_leading(const mvs_shape_call *call, mvs_type *out) {
   return bias_fits(call, dims[1]);
 }
 
+/* NT: [..., K], [N, K] -> [..., N]; NN: [..., K], [K, N] -> [..., N]; TN: [..., M], [..., N] ->
+ * [M, N]. The dtype of the result is the attribute's, whatever that of the operands. */
 mvs_status mvs_shape_of_matmul(const mvs_shape_call *call, mvs_type *out) {
   for (int i = 0; i < 2; i++) {
     MVS_TRY(mvs_shape_needs_float(call, i));
@@ -203,6 +209,8 @@ static mvs_status check_results(const mvs_shape_call *call, const mvs_region *re
   return MVS_OK;
 }
 
+/* Reads name a stacked output of this region and go back by at least one layer: a read of the
+ * same layer would be a cycle. */
 static mvs_status check_reads(const mvs_shape_call *call, const mvs_region *region) {
   if (region->read_count > MVS_MAX_READS) {
     return mvs_shape_error(call, "%s has more than %d reads", region->label, MVS_MAX_READS);

@@ -1,4 +1,8 @@
-/* shapes_reduce.c: shape rules of reductions, segment ops and views. */
+/* shapes_reduce.c: shape rules of reductions, segment ops and views. A reduced axis stays with
+ * extent 1, so that the result still broadcasts against the input; reducing the batch axis
+ * makes a plain one of it. Reductions of bf16 give f32. Segment ops exchange the T tokens of
+ * axis 1 for S rows, one for each segment, and back. Views keep the dtype; their segments are
+ * those of the attribute along the token axis and those of the input along any other. */
 #include <inttypes.h>
 
 #include "compiler/ir/shapes.h"
@@ -25,10 +29,13 @@ static mvs_status reduce(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* x [..., n, ...] -> [..., 1, ...] for each axis of the mask */
 mvs_status mvs_shape_of_sum(const mvs_shape_call *call, mvs_type *out) {
   return reduce(call, out);
 }
 
+/* x [..., n, ...] -> [..., 1, ...] for each axis of the mask; no rounding, but bf16 widens all
+ * the same */
 mvs_status mvs_shape_of_max_over(const mvs_shape_call *call, mvs_type *out) {
   return reduce(call, out);
 }
@@ -62,10 +69,12 @@ static mvs_status segment_reduce(const mvs_shape_call *call, mvs_type *out) {
   return MVS_OK;
 }
 
+/* x [B, T, ...] -> f32[B, S, ...] */
 mvs_status mvs_shape_of_segment_sum(const mvs_shape_call *call, mvs_type *out) {
   return segment_reduce(call, out);
 }
 
+/* x [B, T, ...] -> f32[B, S, ...]: the sums over the lengths of their segments */
 mvs_status mvs_shape_of_segment_mean(const mvs_shape_call *call, mvs_type *out) {
   return segment_reduce(call, out);
 }
@@ -191,10 +200,12 @@ static mvs_status window(const mvs_shape_call *call, int64_t from, int64_t to, m
   return view_segments(call, axis, call->attr->slice.segments, out);
 }
 
+/* x [..., total, ...] -> [..., length, ...] from `start` on */
 mvs_status mvs_shape_of_slice(const mvs_shape_call *call, mvs_type *out) {
   return window(call, call->attr->slice.total, call->attr->slice.length, out);
 }
 
+/* x [..., length, ...] -> [..., total, ...], zeros before `start` and behind the end */
 mvs_status mvs_shape_of_pad(const mvs_shape_call *call, mvs_type *out) {
   return window(call, call->attr->slice.length, call->attr->slice.total, out);
 }
@@ -218,6 +229,8 @@ static mvs_status append_part(const mvs_shape_call *call, int index, mvs_type *o
   return view_segments(call, axis, part->segments, out);
 }
 
+/* parts [..., n_i, ...] of one dtype -> [..., sum of n_i, ...]; along tokens the attribute has
+ * the table */
 mvs_status mvs_shape_of_concat(const mvs_shape_call *call, mvs_type *out) {
   int axis = call->attr->concat.axis;
   *out = *mvs_shape_input(call, 0);

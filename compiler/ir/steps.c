@@ -1,4 +1,8 @@
-/* steps.c: the functions around the model, as graphs over flat rows. */
+/* steps.c: the functions around the model, as graphs over flat rows. What steps.h states as
+ * formulas is built here op by op, in the order in which it is rounded. Every product and sum
+ * is a node of its own and no fma is used: all back ends then give the same bits, and so do
+ * runs with other numbers of threads. Scalars are inputs, not constants, as they change each
+ * step and one kernel is to serve all of them. */
 #include "compiler/ir/steps.h"
 
 /* A graph under construction, so that formulas read like formulas. */
@@ -6,30 +10,46 @@ typedef struct maker {
   mvs_graph *graph;
 } maker;
 
+/* A tensor given at each call, by name. */
 static mvs_id input(maker at, const char *name, mvs_type type) {
   mvs_attr attr = {.input = {name, type}};
   return mvs_graph_add(at.graph, MVS_OP_input, NULL, 0, &attr, (mvs_span){0});
 }
+
+/* A buffer of parameters or their like, f32[B, MVS_FLAT_ROW]; the batch counts rows. */
 static mvs_id flat(maker at, const char *name) {
   mvs_dim dims[] = {{1, true}, {MVS_FLAT_ROW, false}};
   return input(at, name, mvs_type_make(MVS_F32, 2, dims));
 }
+
+/* A number given at each call, f32[]. */
 static mvs_id scalar(maker at, const char *name) {
   return input(at, name, mvs_type_make(MVS_F32, 0, NULL));
 }
+
+/* The constant 1; interned, so all uses are one node. */
 static mvs_id one(maker at) { return mvs_build_constant(at.graph, 1); }
+/* a + b */
 static mvs_id add(maker at, mvs_id a, mvs_id b) {
   return mvs_build_binary(at.graph, MVS_OP_add, a, b, (mvs_span){0});
 }
+
+/* a - b */
 static mvs_id sub(maker at, mvs_id a, mvs_id b) {
   return mvs_build_binary(at.graph, MVS_OP_sub, a, b, (mvs_span){0});
 }
+
+/* a b */
 static mvs_id mul(maker at, mvs_id a, mvs_id b) {
   return mvs_build_binary(at.graph, MVS_OP_mul, a, b, (mvs_span){0});
 }
+
+/* a / b */
 static mvs_id divide(maker at, mvs_id a, mvs_id b) {
   return mvs_build_binary(at.graph, MVS_OP_div, a, b, (mvs_span){0});
 }
+
+/* The square root of each element. */
 static mvs_id root(maker at, mvs_id a) {
   return mvs_build_unary(at.graph, MVS_OP_sqrt, a, (mvs_span){0});
 }

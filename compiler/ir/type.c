@@ -1,4 +1,7 @@
-/* type.c: dtypes, extents and tensor types as values. */
+/* type.c: dtypes, extents and tensor types as values. Types are compared field by field,
+ * segment tables by pointer, so tables must be interned in one module (module.c). Unused dims
+ * are not looked at and may hold anything. Extents are kept within MVS_MAX_EXTENT by the shape
+ * rules; sums and products here rely on it and do not check. */
 #include "compiler/ir/type.h"
 
 #include <ctype.h>
@@ -26,6 +29,7 @@ bool mvs_dtype_parse(const char *name, mvs_dtype *out) {
   return false;
 }
 
+/* No segments: whoever has tokens sets the table. */
 mvs_type mvs_type_make(mvs_dtype dtype, int rank, const mvs_dim *dims) {
   mvs_type type = {.dtype = dtype, .rank = (uint8_t)rank};
   for (int i = 0; i < rank; i++) type.dims[i] = dims[i];
@@ -36,6 +40,7 @@ bool mvs_dim_equal(mvs_dim a, mvs_dim b) {
   return a.size == b.size && a.per_batch == b.per_batch;
 }
 
+/* The batch axis counts as an extent: B and 1 differ. */
 bool mvs_type_same_shape(const mvs_type *a, const mvs_type *b) {
   if (a->rank != b->rank) return false;
   for (int i = 0; i < a->rank; i++) {
@@ -44,10 +49,12 @@ bool mvs_type_same_shape(const mvs_type *a, const mvs_type *b) {
   return true;
 }
 
+/* Segments are compared as pointers, being interned. */
 bool mvs_type_equal(const mvs_type *a, const mvs_type *b) {
   return a->dtype == b->dtype && a->segments == b->segments && mvs_type_same_shape(a, b);
 }
 
+/* Within the limits that the shape rules hold the product cannot overflow. */
 int64_t mvs_type_elements(const mvs_type *type, bool *per_batch) {
   int64_t total = 1;
   bool batched = false;
@@ -59,6 +66,7 @@ int64_t mvs_type_elements(const mvs_type *type, bool *per_batch) {
   return total;
 }
 
+/* For a batch known at run time. */
 int64_t mvs_type_count(const mvs_type *type, int64_t batch) {
   bool per_batch;
   int64_t elements = mvs_type_elements(type, &per_batch);
@@ -71,6 +79,7 @@ int64_t mvs_segments_length(const mvs_segments *table) {
   return total;
 }
 
+/* By value, for interning; everywhere else tables are compared as pointers. */
 bool mvs_segments_equal(const mvs_segments *a, const mvs_segments *b) {
   if (a->count != b->count) return false;
   for (int i = 0; i < a->count; i++) {
@@ -82,6 +91,7 @@ bool mvs_segments_equal(const mvs_segments *a, const mvs_segments *b) {
   return true;
 }
 
+/* Whether a name can stand in a dump without quotes and be read back as one word. */
 static bool plain_name(const char *name) {
   if (!isalpha((unsigned char)*name) && *name != '_') return false;
   for (; *name; name++) {
@@ -90,6 +100,7 @@ static bool plain_name(const char *name) {
   return true;
 }
 
+/* What is quoted here read_text.c reads back byte by byte. */
 void mvs_name_text(const char *name, mvs_text *out) {
   if (plain_name(name)) {
     mvs_text_add(out, name);
@@ -121,6 +132,7 @@ void mvs_segments_text(const mvs_segments *table, mvs_text *out) {
   mvs_text_add(out, "}");
 }
 
+/* "64", "B", or "29*B" where a reshape joined tokens and batch. */
 static void dim_text(mvs_dim dim, mvs_text *out) {
   if (!dim.per_batch) {
     mvs_text_addf(out, "%" PRId64, dim.size);
@@ -131,6 +143,7 @@ static void dim_text(mvs_dim dim, mvs_text *out) {
   }
 }
 
+/* The form that read_text.c reads. */
 void mvs_type_text(const mvs_type *type, mvs_text *out) {
   mvs_text_add(out, mvs_dtype_name(type->dtype));
   if (type->rank == 0) return;
@@ -150,6 +163,7 @@ static mvs_dim aligned_dim(const mvs_type *type, int rank, int axis) {
   return own < 0 ? (mvs_dim){1, false} : type->dims[own];
 }
 
+/* Stretches in broadcasting. An extent of 1*B does not: it is the batch. */
 static bool is_one(mvs_dim dim) { return dim.size == 1 && !dim.per_batch; }
 
 /* The segments an operand contributes to a result of rank `rank`: only when the axis they
@@ -158,6 +172,8 @@ static const mvs_segments *aligned_segments(const mvs_type *type, int rank) {
   return type->rank == rank ? type->segments : NULL;
 }
 
+/* An axis of B meets B or 1, never a number. Segments of the result are those of an operand of
+ * full rank: in one of lower rank axis 1 is another axis. */
 bool mvs_type_broadcast(const mvs_type *a, const mvs_type *b, mvs_type *out) {
   mvs_type result = {.dtype = a->dtype, .rank = a->rank > b->rank ? a->rank : b->rank};
   int batch_axes = 0;

@@ -1,4 +1,9 @@
-/* verify.c: runs the table of rules over a module, and says which one broke where. */
+/* verify.c: runs the table of rules over a module, and says which one broke where. Rules are
+ * sorted into levels, each of which may trust the ones before: first what makes a node safe to
+ * look at, then what its fields mean, then types, then the graph as a whole. A region's body is
+ * verified between the node that holds it and that node's type. The first broken rule ends the
+ * run: what follows would mostly be its consequences, and could not be trusted to be safe.
+ * Rules only read; their text is printed in a scratch arena of this call. */
 #include "compiler/ir/verify.h"
 
 #include "compiler/ir/dump.h"
@@ -26,6 +31,7 @@ static const struct rule {
 
 size_t mvs_verify_rule_count(void) { return RULES; }
 
+/* For the tests, which break each rule once and look for its sentence. */
 const char *mvs_verify_rule_name(size_t index) { return rules[index].name; }
 
 /* A verification under way. */
@@ -55,6 +61,7 @@ static mvs_status broken(const verification *run, const struct rule *rule) {
   return MVS_ERR_INTERNAL;
 }
 
+/* Runs the rules of one level on what the check points at; the first that breaks reports. */
 static mvs_status run_level(const verification *run, level at) {
   for (size_t i = 0; i < RULES; i++) {
     if (rules[i].at == at && !rules[i].holds(&run->check)) return broken(run, &rules[i]);
@@ -76,6 +83,8 @@ static mvs_status verify_node(const verification *run) {
   return run_level(run, LEVEL_TYPE);
 }
 
+/* Nodes in the order of their ids, so a rule may trust all inputs of its node; the rules of the
+ * whole graph last. */
 static mvs_status verify_graph(const verification *outer, const mvs_graph *graph, int nesting) {
   verification run = *outer;
   run.check.graph = graph;
@@ -88,6 +97,7 @@ static mvs_status verify_graph(const verification *outer, const mvs_graph *graph
   return run_level(&run, LEVEL_GRAPH);
 }
 
+/* Tables and parameters first: nodes refer to them. */
 static mvs_status verify_module(verification *run) {
   MVS_TRY(run_level(run, LEVEL_MODULE));
   const mvs_module *module = run->check.module;
@@ -98,6 +108,7 @@ static mvs_status verify_module(verification *run) {
   return MVS_OK;
 }
 
+/* Runs after every pass, so its memory is its own and freed at once. */
 mvs_status mvs_module_verify(const mvs_module *module, const char *after, mvs_diag *diag) {
   verification run = {.after = after, .diag = diag, .scratch = mvs_arena_new()};
   if (!run.scratch) return MVS_ERR_MEMORY;

@@ -1,10 +1,14 @@
-/* verify_module.c: rules of parameters, functions and segment tables, and of whole graphs. */
+/* verify_module.c: rules of parameters, functions and segment tables, and of whole graphs. Each
+ * function is one row of verify_rules.def, where its sentence stands; the comments here say
+ * what would go wrong without it. Pairs are compared with two loops: there are tens of
+ * parameters and functions, and the rules over pairs of nodes look at one op that is rare. */
 #include <math.h>
 
 #include "compiler/ir/verify_rules.h"
 
 /* --- parameters --- */
 
+/* Checkpoints store parameters under their names. */
 bool mvs_rule_param_names_differ(const mvs_check *check) {
   const mvs_module *module = check->module;
   for (size_t i = 0; i < module->params.count; i++) {
@@ -15,6 +19,7 @@ bool mvs_rule_param_names_differ(const mvs_check *check) {
   return true;
 }
 
+/* A parameter has one value for all samples, and segments describe tokens. */
 bool mvs_rule_params_are_plain(const mvs_check *check) {
   for (size_t i = 0; i < check->module->params.count; i++) {
     const mvs_type *type = &check->module->params.items[i].type;
@@ -25,6 +30,7 @@ bool mvs_rule_params_are_plain(const mvs_check *check) {
   return true;
 }
 
+/* Layers are the leading extent of the stacked tensor outside. */
 bool mvs_rule_param_layers_fit(const mvs_check *check) {
   for (size_t i = 0; i < check->module->params.count; i++) {
     int64_t layers = check->module->params.items[i].layers;
@@ -33,6 +39,8 @@ bool mvs_rule_param_layers_fit(const mvs_check *check) {
   return true;
 }
 
+/* "{i}" is where a checkpoint's key gets the layer; without it all layers would have one
+ * key. */
 bool mvs_rule_stacked_names_have_layer(const mvs_check *check) {
   for (size_t i = 0; i < check->module->params.count; i++) {
     const mvs_param *param = &check->module->params.items[i];
@@ -41,6 +49,7 @@ bool mvs_rule_stacked_names_have_layer(const mvs_check *check) {
   return true;
 }
 
+/* What is not trained is not stored as data but as its one number. */
 bool mvs_rule_constants_are_constant(const mvs_check *check) {
   for (size_t i = 0; i < check->module->params.count; i++) {
     const mvs_param *param = &check->module->params.items[i];
@@ -49,6 +58,7 @@ bool mvs_rule_constants_are_constant(const mvs_check *check) {
   return true;
 }
 
+/* An infinite start would be found after the first step, as a loss that is none. */
 bool mvs_rule_inits_are_finite(const mvs_check *check) {
   for (size_t i = 0; i < check->module->params.count; i++) {
     if (!isfinite(check->module->params.items[i].init.value)) return false;
@@ -58,6 +68,7 @@ bool mvs_rule_inits_are_finite(const mvs_check *check) {
 
 /* --- functions and model inputs --- */
 
+/* The executor and the passes find functions by name. */
 bool mvs_rule_function_names_differ(const mvs_check *check) {
   const mvs_module *module = check->module;
   for (size_t i = 0; i < module->functions.count; i++) {
@@ -69,6 +80,7 @@ bool mvs_rule_function_names_differ(const mvs_check *check) {
   return true;
 }
 
+/* Nodes name parameters and tables of their own module by index and pointer. */
 bool mvs_rule_functions_belong_here(const mvs_check *check) {
   for (size_t i = 0; i < check->module->functions.count; i++) {
     const mvs_graph *graph = check->module->functions.items[i].graph;
@@ -78,6 +90,7 @@ bool mvs_rule_functions_belong_here(const mvs_check *check) {
   return true;
 }
 
+/* Data and command line give inputs by name. */
 bool mvs_rule_model_input_names_differ(const mvs_check *check) {
   const mvs_module *module = check->module;
   for (size_t i = 0; i < module->inputs.count; i++) {
@@ -90,6 +103,7 @@ bool mvs_rule_model_input_names_differ(const mvs_check *check) {
 
 /* --- segment tables --- */
 
+/* Types compare tables by pointer: an equal second one would split them. */
 bool mvs_rule_segment_tables_differ(const mvs_check *check) {
   const mvs_module *module = check->module;
   for (size_t i = 0; i < module->segment_tables.count; i++) {
@@ -101,6 +115,7 @@ bool mvs_rule_segment_tables_differ(const mvs_check *check) {
   return true;
 }
 
+/* Means divide by the length of a segment. */
 bool mvs_rule_segments_have_tokens(const mvs_check *check) {
   for (size_t i = 0; i < check->module->segment_tables.count; i++) {
     const mvs_segments *table = check->module->segment_tables.items[i];
@@ -112,6 +127,7 @@ bool mvs_rule_segments_have_tokens(const mvs_check *check) {
   return true;
 }
 
+/* Rows and columns are both 0 without a grid; else their cells are the tokens. */
 static bool grid_fills(const mvs_segment *segment) {
   int64_t cells;
   if (segment->rows == 0 && segment->columns == 0) return true;
@@ -119,6 +135,7 @@ static bool grid_fills(const mvs_segment *segment) {
          cells == segment->length;
 }
 
+/* Rotations take a token's row and column from its place in the segment. */
 bool mvs_rule_grids_fill_segments(const mvs_check *check) {
   for (size_t i = 0; i < check->module->segment_tables.count; i++) {
     const mvs_segments *table = check->module->segment_tables.items[i];
@@ -131,10 +148,13 @@ bool mvs_rule_grids_fill_segments(const mvs_check *check) {
 
 /* --- whole graphs --- */
 
+/* A function without results computes nothing; its schedule would be empty. A body's results
+ * are counted with its region. */
 bool mvs_rule_function_has_results(const mvs_check *check) {
   return mvs_graph_region(check->graph) || mvs_graph_result_list(check->graph)->count > 0;
 }
 
+/* Everything to the right starts from the results and indexes nodes by them. */
 bool mvs_rule_results_exist(const mvs_check *check) {
   const mvs_results *results = mvs_graph_result_list(check->graph);
   for (size_t i = 0; i < results->count; i++) {
@@ -143,6 +163,7 @@ bool mvs_rule_results_exist(const mvs_check *check) {
   return true;
 }
 
+/* A result is one tensor with one address; several are taken with get. */
 bool mvs_rule_results_are_single(const mvs_check *check) {
   const mvs_results *results = mvs_graph_result_list(check->graph);
   for (size_t i = 0; i < results->count; i++) {
@@ -151,6 +172,7 @@ bool mvs_rule_results_are_single(const mvs_check *check) {
   return true;
 }
 
+/* Callers find the results of a function by name; those of a body go by order. */
 bool mvs_rule_results_are_named(const mvs_check *check) {
   const mvs_results *results = mvs_graph_result_list(check->graph);
   if (mvs_graph_region(check->graph)) return true;
@@ -160,6 +182,7 @@ bool mvs_rule_results_are_named(const mvs_check *check) {
   return true;
 }
 
+/* Two results of one name would write to one buffer. */
 bool mvs_rule_result_names_differ(const mvs_check *check) {
   const mvs_results *results = mvs_graph_result_list(check->graph);
   if (mvs_graph_region(check->graph)) return true;
@@ -185,37 +208,45 @@ static bool all_pairs(const mvs_graph *graph, mvs_op op,
   return true;
 }
 
+/* Inputs of one name are one buffer. */
 static bool inputs_agree(const mvs_node *a, const mvs_node *b) {
   return strcmp(a->attr.input.name, b->attr.input.name) != 0 ||
          mvs_type_equal(&a->type, &b->type);
 }
 
+/* Interning makes equal inputs one node, so two of one name differ in type. */
 bool mvs_rule_inputs_have_one_type(const mvs_check *check) {
   return all_pairs(check->graph, MVS_OP_input, inputs_agree);
 }
 
+/* Arguments of one kind and index are one value. */
 static bool arguments_agree(const mvs_node *a, const mvs_node *b) {
   return a->attr.argument.kind != b->attr.argument.kind ||
          a->attr.argument.index != b->attr.argument.index || mvs_type_equal(&a->type, &b->type);
 }
 
+/* As for inputs; segments that only one of them has are such a difference. */
 bool mvs_rule_arguments_have_one_type(const mvs_check *check) {
   return all_pairs(check->graph, MVS_OP_argument, arguments_agree);
 }
 
+/* Draws from one stream give the same numbers, so they must be meant as one. */
 static bool draws_agree(const mvs_node *a, const mvs_node *b) {
   return a->attr.random.stream != b->attr.random.stream ||
          (a->attr.random.kind == b->attr.random.kind && mvs_type_equal(&a->type, &b->type));
 }
 
+/* Two tensors of one stream would be correlated, which nobody would see. */
 bool mvs_rule_streams_draw_one_tensor(const mvs_check *check) {
   return all_pairs(check->graph, MVS_OP_random, draws_agree);
 }
 
+/* True for two nodes with bodies of their own. */
 static bool bodies_differ(const mvs_node *a, const mvs_node *b) {
   return a->attr.region.body != b->attr.region.body;
 }
 
+/* Buffers of a body are planned once, for the node that holds it. */
 bool mvs_rule_regions_have_one_node(const mvs_check *check) {
   return all_pairs(check->graph, MVS_OP_region, bodies_differ);
 }

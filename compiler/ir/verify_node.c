@@ -1,4 +1,8 @@
-/* verify_node.c: rules of single nodes. */
+/* verify_node.c: rules of single nodes. Each function is one row of verify_rules.def, where its
+ * sentence stands; the comments here say what would go wrong without it. A rule that does not
+ * concern the op holds. Rules of the SHAPE level may follow no pointer and use no enumeration
+ * as an index before it is checked; those of later levels may. Much of this is also in the
+ * shape rules: they guard what is added, these what is stored. */
 #include <math.h>
 
 #include "compiler/ir/attr.h"
@@ -8,20 +12,24 @@ const mvs_type *mvs_check_input(const mvs_check *check, int index) {
   return mvs_graph_type(check->graph, check->node->inputs[index]);
 }
 
+/* The member of the attribute's union that may be read. */
 static mvs_attr_kind attr_kind(const mvs_node *node) { return mvs_ops[node->op].attribute; }
 
 /* --- before the node is trusted --- */
 
+/* The op indexes every table of rules. */
 bool mvs_rule_op_is_known(const mvs_check *check) {
   return (unsigned)check->node->op < MVS_OP_COUNT;
 }
 
+/* Rules index inputs without looking at their number. */
 bool mvs_rule_arity_fits(const mvs_check *check) {
   const mvs_op_info *info = &mvs_ops[check->node->op];
   int count = check->node->input_count;
   return count >= info->least_inputs && count <= info->most_inputs;
 }
 
+/* The order of ids is the order of execution. */
 bool mvs_rule_inputs_come_first(const mvs_check *check) {
   for (int i = 0; i < check->node->input_count; i++) {
     if (check->node->inputs[i] >= check->id) return false;
@@ -29,6 +37,7 @@ bool mvs_rule_inputs_come_first(const mvs_check *check) {
   return true;
 }
 
+/* Later rules follow these pointers. */
 bool mvs_rule_pointers_are_set(const mvs_check *check) {
   const mvs_attr *attr = &check->node->attr;
   switch (attr_kind(check->node)) {
@@ -43,6 +52,7 @@ bool mvs_rule_pointers_are_set(const mvs_check *check) {
   }
 }
 
+/* Later rules switch over these and index names by them. */
 bool mvs_rule_enums_are_known(const mvs_check *check) {
   const mvs_attr *attr = &check->node->attr;
   if ((unsigned)check->node->type.dtype >= MVS_DTYPE_COUNT) return false;
@@ -63,6 +73,7 @@ bool mvs_rule_enums_are_known(const mvs_check *check) {
   }
 }
 
+/* Loops over dims run to the rank. */
 bool mvs_rule_rank_fits(const mvs_check *check) {
   const mvs_attr *attr = &check->node->attr;
   if (check->node->type.rank > MVS_MAX_RANK) return false;
@@ -72,6 +83,7 @@ bool mvs_rule_rank_fits(const mvs_check *check) {
 
 /* --- results of ops with several --- */
 
+/* The node of an op with several results stands for result 0 only in its type. */
 bool mvs_rule_tuples_are_taken_apart(const mvs_check *check) {
   const mvs_node *node = check->node;
   for (int i = 0; node->op != MVS_OP_get && i < node->input_count; i++) {
@@ -80,12 +92,14 @@ bool mvs_rule_tuples_are_taken_apart(const mvs_check *check) {
   return true;
 }
 
+/* get of a plain value would be a second name for it, which interning cannot see. */
 bool mvs_rule_get_has_a_tuple(const mvs_check *check) {
   const mvs_node *node = check->node;
   if (node->op != MVS_OP_get) return true;
   return mvs_op_is_tuple(mvs_graph_node(check->graph, node->inputs[0])->op);
 }
 
+/* The result's type is looked up by this index. */
 bool mvs_rule_get_is_in_range(const mvs_check *check) {
   const mvs_node *node = check->node;
   if (node->op != MVS_OP_get) return true;
@@ -94,11 +108,13 @@ bool mvs_rule_get_is_in_range(const mvs_check *check) {
 
 /* --- sources --- */
 
+/* The index goes into the module's list. */
 bool mvs_rule_param_exists(const mvs_check *check) {
   const mvs_node *node = check->node;
   return node->op != MVS_OP_param || node->attr.param.index < check->module->params.count;
 }
 
+/* Storage is laid out by the list's entry, kernels by the node's type. */
 bool mvs_rule_param_type_fits(const mvs_check *check) {
   const mvs_node *node = check->node;
   if (node->op != MVS_OP_param) return true;
@@ -112,15 +128,19 @@ bool mvs_rule_param_type_fits(const mvs_check *check) {
   return mvs_type_equal(&type, &param->type);
 }
 
+/* An argument is the border of a region; a function's own are inputs. */
 bool mvs_rule_arguments_stay_inside(const mvs_check *check) {
   return check->node->op != MVS_OP_argument || mvs_graph_region(check->graph);
 }
 
+/* A body sees only what its region passes in: that is what can be scheduled and
+ * differentiated. */
 bool mvs_rule_inputs_stay_outside(const mvs_check *check) {
   bool outer = check->node->op == MVS_OP_input || check->node->op == MVS_OP_param;
   return !outer || !mvs_graph_region(check->graph);
 }
 
+/* The index names a part of the region, whose buffer it reads. */
 bool mvs_rule_argument_exists(const mvs_check *check) {
   if (check->node->op != MVS_OP_argument) return true;
   const mvs_region *region = mvs_graph_region(check->graph);
@@ -140,6 +160,7 @@ bool mvs_rule_argument_exists(const mvs_check *check) {
   return false;
 }
 
+/* A NaN written into a kernel would poison it silently; an i32 has no fractions. */
 bool mvs_rule_constant_is_a_number(const mvs_check *check) {
   const mvs_attr *attr = &check->node->attr;
   if (check->node->op != MVS_OP_constant) return true;
@@ -151,17 +172,20 @@ bool mvs_rule_constant_is_a_number(const mvs_check *check) {
 
 /* --- attributes --- */
 
+/* A negative one could make the root's argument negative. */
 bool mvs_rule_epsilon_is_finite(const mvs_check *check) {
   if (attr_kind(check->node) != MVS_ATTR_epsilon) return true;
   double value = check->node->attr.epsilon.value;
   return isfinite(value) && value >= 0;
 }
 
+/* It multiplies every score. */
 bool mvs_rule_scale_is_finite(const mvs_check *check) {
   return attr_kind(check->node) != MVS_ATTR_attention ||
          isfinite(check->node->attr.attention.scale);
 }
 
+/* Slices and concats move the result's extent along it. */
 bool mvs_rule_axis_exists(const mvs_check *check) {
   const mvs_attr *attr = &check->node->attr;
   int axis = 0;
@@ -181,12 +205,14 @@ bool mvs_rule_axis_exists(const mvs_check *check) {
   return axis >= 0 && axis < check->node->type.rank;
 }
 
+/* A reduction over no axis or one too many has no meaning. */
 bool mvs_rule_mask_names_axes(const mvs_check *check) {
   if (attr_kind(check->node) != MVS_ATTR_axes) return true;
   uint32_t mask = check->node->attr.axes.mask;
   return mask != 0 && mask >> mvs_check_input(check, 0)->rank == 0;
 }
 
+/* A window beyond its axis would read other data. */
 bool mvs_rule_window_fits(const mvs_check *check) {
   const mvs_attr *attr = &check->node->attr;
   int64_t end;
@@ -195,6 +221,7 @@ bool mvs_rule_window_fits(const mvs_check *check) {
          mvs_add(attr->slice.start, attr->slice.length, &end) && end <= attr->slice.total;
 }
 
+/* An axis named twice would repeat data and lose another. */
 bool mvs_rule_order_is_a_permutation(const mvs_check *check) {
   const mvs_attr *attr = &check->node->attr;
   if (attr_kind(check->node) != MVS_ATTR_permutation) return true;
@@ -206,6 +233,7 @@ bool mvs_rule_order_is_a_permutation(const mvs_check *check) {
   return rank == mvs_check_input(check, 0)->rank && seen == (1u << rank) - 1;
 }
 
+/* Only x W^T occurs with a bias, so only that form's kernels add one. */
 bool mvs_rule_bias_has_its_form(const mvs_check *check) {
   const mvs_node *node = check->node;
   return node->op != MVS_OP_matmul || node->input_count < 3 ||
@@ -230,12 +258,14 @@ bool mvs_rule_normalize_has_its_rms(const mvs_check *check) {
   }
 }
 
+/* Whether the extents depend on the batch. */
 static bool has_batch(const mvs_type *type) {
   bool per_batch;
   mvs_type_elements(type, &per_batch);
   return per_batch;
 }
 
+/* Otherwise all samples of a batch would get the same noise. */
 bool mvs_rule_draws_see_the_sample(const mvs_check *check) {
   const mvs_node *node = check->node;
   return node->op != MVS_OP_random || !has_batch(&node->type) ||
@@ -254,12 +284,14 @@ bool mvs_rule_passes_do_not_go_back(const mvs_check *check) {
 
 /* --- types --- */
 
+/* Element counts are a factor times B, or none: two batch axes would be B squared. */
 bool mvs_rule_batch_is_one_axis(const mvs_check *check) {
   int axes = 0;
   for (int i = 0; i < check->node->type.rank; i++) axes += check->node->type.dims[i].per_batch;
   return axes <= 1;
 }
 
+/* Sizes in bytes are computed later without overflow checks. */
 bool mvs_rule_extents_fit(const mvs_check *check) {
   int64_t total = 1;
   for (int i = 0; i < check->node->type.rank; i++) {
@@ -269,6 +301,7 @@ bool mvs_rule_extents_fit(const mvs_check *check) {
   return true;
 }
 
+/* A table from elsewhere would make equal types differ. */
 bool mvs_rule_segments_are_interned(const mvs_check *check) {
   const mvs_segments *table = check->node->type.segments;
   if (!table) return true;
@@ -278,6 +311,7 @@ bool mvs_rule_segments_are_interned(const mvs_check *check) {
   return false;
 }
 
+/* Kernels derive a token's segment from its index. */
 bool mvs_rule_segments_fill_tokens(const mvs_check *check) {
   const mvs_type *type = &check->node->type;
   if (!type->segments) return true;
@@ -294,6 +328,7 @@ bool mvs_rule_rounding_is_explicit(const mvs_check *check) {
   return node->type.dtype != MVS_BF16;
 }
 
+/* A pass that writes a type of its own is caught here. */
 bool mvs_rule_type_is_inferred(const mvs_check *check) {
   const mvs_node *node = check->node;
   mvs_type type;
@@ -302,6 +337,7 @@ bool mvs_rule_type_is_inferred(const mvs_check *check) {
          mvs_type_equal(&type, &node->type);
 }
 
+/* Two spellings of one attribute would be two nodes. */
 bool mvs_rule_attribute_is_canonical(const mvs_check *check) {
   const mvs_node *node = check->node;
   mvs_attr wanted = node->attr;
@@ -309,6 +345,7 @@ bool mvs_rule_attribute_is_canonical(const mvs_check *check) {
   return mvs_attr_equal(attr_kind(node), &node->attr, &wanted);
 }
 
+/* Equal nodes under two ids cost twice and hide rewrites. */
 bool mvs_rule_node_is_interned(const mvs_check *check) {
   return mvs_graph_find(check->graph, check->node) == check->id;
 }

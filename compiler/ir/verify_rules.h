@@ -13,6 +13,7 @@ typedef struct mvs_check {
   const mvs_node *node;
 } mvs_check;
 
+/* Whether the rule holds; it changes nothing and reports nothing. */
 typedef bool mvs_rule_function(const mvs_check *check);
 
 #define MVS_RULE(level, function, name) mvs_rule_function mvs_rule_##function;
