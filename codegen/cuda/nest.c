@@ -358,9 +358,16 @@ static void print_kept_loads(writer *w) {
   }
 }
 
+/* Loads in flight. A small body on single elements is a long sum by few threads (of the loss, of a
+ * norm), which waits for memory: 32 loads of it hide that and fit the registers. */
+static int unroll_of(const writer *w) {
+  return w->map.vector == 1 && w->nest->instrs.count <= 8 ? 32 : 4;
+}
+
 static void print_columns_body(const writer *w) {
   print_accumulators(w, 0);
-  mvs_text_add(w->out, "#pragma unroll 4\n  for (i64 s = s_begin; s < s_end; ++s) {\n");
+  mvs_text_addf(w->out, "#pragma unroll %d\n  for (i64 s = s_begin; s < s_end; ++s) {\n",
+                unroll_of(w));
   print_vector(w, 0);
   mvs_text_add(w->out, "  }\n  {\n");
   print_vector(w, 1);
