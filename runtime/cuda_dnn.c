@@ -116,10 +116,13 @@ static void find_calls(void *library, mvs_dnn *out, int (**create)(void **),
 
 bool mvs_dnn_load(const mvs_cuda_place *place, mvs_dnn *out, char *why) {
   static const char *const names[] = {"libcudnn.so.9", NULL};
+  static const char *const compiler[] = {"libnvrtc.so.13", "libnvrtc.so.12", NULL};
   const char *missing;
   int (*create)(void **), (*stream)(void *, void *);
   size_t (*version)(void);
   *out = (mvs_dnn){0};
+  /* cuDNN's fused engines look for NVRTC by its name alone: one that is loaded is found. */
+  mvs_cuda_library(compiler, "cu13");
   void *library = mvs_cuda_library(names, "cudnn");
   if (!library) {
     snprintf(why, MVS_CUDA_WORDS, "libcudnn.so.9 was not found");
