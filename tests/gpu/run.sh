@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything that is tested on a GPU: each kernel against the host's, then whole models.
+# Everything that is tested on a GPU: each kernel against the host's, whole models, sanitizers.
 # usage: tests/gpu/run.sh GPU_CHECK FOLDER      programs made by tests/gpu/compile.sh
 # The last line is "N passed, N failed"; 77 where there is no GPU.
 set -u
@@ -22,6 +22,7 @@ for libraries in on off; do
 done
 export MVCC_GPU_LIBRARIES=on
 "$here/models.sh" "$folder" >>"$log" 2>&1
+"$here/sanitize.sh" "$folder" >>"$log" 2>&1
 cat "$log"
 passed=$(grep -c '^ok ' "$log"); failed=$(grep -c '^not ok ' "$log")
 echo "$passed passed, $failed failed"
