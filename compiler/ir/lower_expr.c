@@ -62,8 +62,8 @@ static bool as_word(const char *name, mvs_value *out) {
 static mvs_status unknown_name(mvs_lowering *lo, mvs_scope *scope, const char *name,
                                mvs_span span) {
   mvs_lower_error(lo, MVS_ERR_NAME, span, "unknown name '%s'", name);
-  if (strcmp(name, "layer") == 0) {
-    mvs_diag_hint(lo->diag, "'layer' is known inside a stack only");
+  if (strcmp(name, "layer") == 0 || strcmp(name, "depth") == 0) {
+    mvs_diag_hint(lo->diag, "'%s' is known inside a stack only", name);
     return MVS_ERR_NAME;
   }
   names all = visible(lo, scope);
