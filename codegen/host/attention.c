@@ -1,4 +1,11 @@
-/* attention.c: softmax(scale q k^T) v and the logarithm of the softmax's sum. */
+/* attention.c: softmax(scale q k^T) v and the logarithm of the softmax's sum.
+ *
+ * A unit copies the keys and values of its head to scratch as f32, then takes blocks of 32
+ * queries: logits of all keys, their maximum, weights e^(logit - maximum) and sums, the
+ * weighted values, at last the division. Logits of all keys are held at once, so no running
+ * maximum has to be corrected; scratch grows with the tokens for it. Every sum goes upwards
+ * in the key for each query by itself, so how queries are divided into units changes no
+ * bits. Several query heads may share one key-value head; each copies it anew. */
 #include "codegen/host/attention.h"
 
 #include "codegen/host/math.h"
@@ -11,6 +18,7 @@ enum { Q, K, V, O, LSE };
 
 /* --- shared with the gradient --- */
 
+/* The function's prologue, and the constants of the shape that all of it uses. */
 void mvs_heads_open(mvs_heads *h, const char *symbol) {
   mvs_emit *e = h->e;
   h->entry = mvs_emit_entry(e, symbol);
@@ -37,6 +45,8 @@ LLVMValueRef mvs_heads_matrix(mvs_heads *h, int operand, LLVMValueRef sample, LL
   return mvs_emit_at(e, mvs_emit_storage(e, h->shape->dtype), base, at);
 }
 
+/* Rows of a head lie heads * head_dim apart; in scratch they are neighbours, with zeros up
+ * to whole vectors. */
 void mvs_heads_keys(mvs_heads *h, LLVMValueRef matrix, LLVMValueRef to) {
   mvs_pack_call copy = {.type = h->shape->dtype,
                         .source = matrix,
@@ -53,6 +63,7 @@ LLVMValueRef mvs_heads_rows(mvs_heads *h, LLVMValueRef matrix) {
   return mvs_emit_at(h->e, mvs_emit_storage(h->e, h->shape->dtype), matrix, at);
 }
 
+/* The scale is applied here, once per element of q, rather than to every logit. */
 void mvs_heads_panel(mvs_heads *h, LLVMValueRef matrix, double scale, LLVMValueRef to) {
   mvs_pack_call transpose = {.type = h->shape->dtype,
                              .source = mvs_heads_rows(h, matrix),
@@ -65,6 +76,8 @@ void mvs_heads_panel(mvs_heads *h, LLVMValueRef matrix, double scale, LLVMValueR
   mvs_pack_transpose(h->e, &transpose);
 }
 
+/* Lanes beyond the last query are zeros in the panel, so their logits are 0: harmless, and
+ * never stored. */
 void mvs_heads_logits(mvs_heads *h, LLVMValueRef keys, LLVMValueRef panel, LLVMValueRef to) {
   mvs_tile_call tile = {.a = keys,
                         .a_stride = mvs_emit_i64(h->e, h->depth),
@@ -77,6 +90,7 @@ void mvs_heads_logits(mvs_heads *h, LLVMValueRef keys, LLVMValueRef panel, LLVMV
   mvs_tile(h->e, MVS_TILE_BY_ROWS, MVS_F32, &tile);
 }
 
+/* The sum runs over keys: a product whose left side is read by columns. */
 void mvs_heads_weighted(mvs_heads *h, LLVMValueRef values, LLVMValueRef weights,
                         LLVMValueRef to) {
   mvs_tile_call tile = {.a = values,
@@ -90,6 +104,7 @@ void mvs_heads_weighted(mvs_heads *h, LLVMValueRef values, LLVMValueRef weights,
   mvs_tile(h->e, MVS_TILE_BY_COLUMNS, MVS_F32, &tile);
 }
 
+/* Back from one query a lane to one query a row; only the queries that exist are written. */
 void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, LLVMValueRef matrix) {
   mvs_pack_call restore = {.type = h->shape->dtype,
                            .source = from,
@@ -117,6 +132,8 @@ void mvs_heads_store(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row, LLVMVal
   mvs_emit_store(h->e, MVS_F32, mvs_heads_at(h, panel, row, column), value, NULL, false);
 }
 
+/* The last block of a head may have fewer than 32 queries; its lanes are rounded up to a
+ * vector. */
 void mvs_heads_block(mvs_heads *h, LLVMValueRef first) {
   mvs_emit *e = h->e;
   h->first = first;
@@ -137,6 +154,7 @@ LLVMValueRef mvs_heads_lse(mvs_heads *h, LLVMValueRef sample, LLVMValueRef head,
 
 /* --- forward --- */
 
+/* What the emitted function holds at each moment, as IR values. */
 typedef struct forward {
   mvs_heads heads;
   LLVMValueRef sample, head;
@@ -200,6 +218,7 @@ static void softmax(forward *f, LLVMValueRef totals) {
   mvs_emit_loop_end(e, &lanes);
 }
 
+/* One block of queries from q to o. `totals` is a row of scratch: the sums of weights. */
 static void block(forward *f, LLVMValueRef totals) {
   mvs_heads *h = &f->heads;
   mvs_emit *e = h->e;
@@ -239,6 +258,8 @@ static void unit(forward *f, const mvs_division *division, LLVMValueRef number) 
   mvs_emit_loop_end(e, &blocks);
 }
 
+/* Units are (sample, head, chunk of queries): one a head for short sequences, several for long.
+ */
 mvs_status mvs_host_print_attention(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out) {
   forward f = {.heads = {.e = e, .shape = &kernel->attention}};
   mvs_heads *h = &f.heads;

@@ -1,7 +1,14 @@
-/* attention_grad.c: gradients of attention to q, k and v. A unit is one key-value head of one
- * sample: it takes the queries of all its heads in order, so dk and dv add up in a fixed order.
+/* attention_grad.c: gradients of attention to q, k and v. A unit is one key-value head of
+ * one sample: it takes the queries of all its heads in order, so dk and dv add up in a fixed
+ * order.
+ *
  *   P = e^(scale q k^T - lse)     dV = P^T dO     dP = dO v^T     delta = rows of sum(dO * O)
- *   dS = scale P * (dP - delta)   dQ = dS k       dK = dS^T q */
+ *   dS = scale P * (dP - delta)   dQ = dS k       dK = dS^T q
+ *
+ * P is computed again from the saved logarithm: keeping it would take tokens^2 of memory for
+ * every head of every layer. dk and dv stay in scratch as f32 until the unit's last query,
+ * then round once to their storage. Nothing is divided below a key-value head, since two
+ * units would have to add into one dk. */
 #include "codegen/host/attention.h"
 #include "codegen/host/math.h"
 
@@ -20,6 +27,7 @@ typedef struct backward {
   LLVMValueRef dq_panel;        /* [depth][32] */
 } backward;
 
+/* The index 0, by far the most used constant. */
 static LLVMValueRef zero(backward *g) { return mvs_emit_i64(g->heads.e, 0); }
 
 /* Divides the scratch. */
@@ -37,6 +45,8 @@ static void rooms(backward *g) {
   g->slopes = mvs_heads_room(h, tokens, MVS_PANEL);
 }
 
+/* Sets a [tokens][depth] matrix of scratch to zeros, its padding too: add_products reads
+ * whole vectors of it. */
 static void clear(backward *g, LLVMValueRef matrix) {
   mvs_heads *h = &g->heads;
   mvs_emit *e = h->e;
@@ -47,11 +57,13 @@ static void clear(backward *g, LLVMValueRef matrix) {
   mvs_emit_loop_end(e, &loop);
 }
 
+/* Columns of head_dim in the panel: 32, or what is left for the last one. */
 static LLVMValueRef panel_width(backward *g, int64_t panel) {
   int64_t left = g->heads.shape->head_dim - panel * MVS_PANEL;
   return mvs_emit_i64(g->heads.e, left < MVS_PANEL ? left : MVS_PANEL);
 }
 
+/* Panels lie behind one another, 32 rows of 32 each, whatever the block holds. */
 static LLVMValueRef panel_of(backward *g, LLVMValueRef rows, int64_t panel) {
   mvs_emit *e = g->heads.e;
   return mvs_emit_at(e, e->f32, rows, mvs_emit_i64(e, panel * MVS_PANEL * MVS_PANEL));
@@ -165,6 +177,7 @@ static void head(backward *g) {
   mvs_emit_loop_end(h->e, &blocks);
 }
 
+/* The f32 sums of a key-value head to dk or dv, rounded where their storage is bf16. */
 static void write_sums(backward *g, int operand, LLVMValueRef sums) {
   mvs_heads *h = &g->heads;
   LLVMValueRef to = mvs_heads_matrix(h, operand, g->sample, g->kv_head, h->shape->kv_heads);
@@ -178,6 +191,7 @@ static void write_sums(backward *g, int operand, LLVMValueRef sums) {
   mvs_pack_round(h->e, &round);
 }
 
+/* Query heads `kv_head * group ..` share this key-value head and come in order. */
 static void unit(backward *g, LLVMValueRef number) {
   mvs_heads *h = &g->heads;
   mvs_emit *e = h->e;
@@ -200,6 +214,7 @@ static void unit(backward *g, LLVMValueRef number) {
   write_sums(g, DV, g->dv);
 }
 
+/* As many units as samples times key-value heads. */
 mvs_status mvs_host_print_attention_grad(mvs_emit *e, const mvs_kernel *kernel,
                                          mvs_printed *out) {
   backward g = {.heads = {.e = e, .shape = &kernel->attention}};

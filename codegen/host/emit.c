@@ -1,4 +1,11 @@
-/* emit.c: types, constants, functions, control and the calling convention. */
+/* emit.c: types, constants, functions, control and the calling convention.
+ *
+ * Thin words over the LLVM C API. Two conventions hold everywhere: a loop's body and a
+ * branch stand in blocks placed behind one another in source order, so that dumps read from
+ * top to bottom; and a variable is a stack slot in the entry block, which LLVM's sroa turns
+ * into registers, so that no file here has to build phi nodes except the loop counter's.
+ * Signed arithmetic on indices carries NSW: sizes were checked against 64 bits before any
+ * kernel runs. */
 #include "codegen/host/emit.h"
 
 #include "codegen/program.h"
@@ -22,6 +29,7 @@ LLVMTypeRef mvs_emit_like(LLVMTypeRef scalar, LLVMTypeRef type) {
   return mvs_is_vector(type) ? mvs_emit_vector(scalar) : scalar;
 }
 
+/* A constant for `type`: the scalar itself, or a vector of MVS_LANES copies. */
 static LLVMValueRef in_all_lanes(LLVMTypeRef type, LLVMValueRef one) {
   if (!mvs_is_vector(type)) return one;
   LLVMValueRef lanes[MVS_LANES];
@@ -29,6 +37,7 @@ static LLVMValueRef in_all_lanes(LLVMTypeRef type, LLVMValueRef one) {
   return LLVMConstVector(lanes, MVS_LANES);
 }
 
+/* The element type of a vector, or the type itself. */
 static LLVMTypeRef scalar_of(LLVMTypeRef type) {
   return mvs_is_vector(type) ? LLVMGetElementType(type) : type;
 }
@@ -47,6 +56,7 @@ LLVMValueRef mvs_emit_i64(const mvs_emit *e, int64_t value) {
 
 /* --- functions --- */
 
+/* LLVM keeps target settings as pairs of strings on each function. */
 static void add_text_attribute(mvs_emit *e, LLVMValueRef function, const char *key,
                                const char *value) {
   LLVMAttributeRef attribute = LLVMCreateStringAttribute(e->context, key, (unsigned)strlen(key),
@@ -54,6 +64,7 @@ static void add_text_attribute(mvs_emit *e, LLVMValueRef function, const char *k
   LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, attribute);
 }
 
+/* Attributes that LLVM knows by number; 0 is their (unused) value. */
 static void add_flag_attribute(mvs_emit *e, LLVMValueRef function, const char *name) {
   unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
   LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
@@ -79,6 +90,8 @@ LLVMTypeRef mvs_emit_signature(const mvs_emit *e, LLVMTypeRef *parameters, int c
   return LLVMFunctionType(none, parameters, (unsigned)count, false);
 }
 
+/* The builder is moved into the new function, so the caller's place must be kept and
+ * restored. */
 bool mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type, LLVMValueRef *out,
                      mvs_place_kept *place) {
   *out = LLVMGetNamedFunction(e->module, name);
@@ -95,11 +108,14 @@ void mvs_emit_shared_end(mvs_emit *e, const mvs_place_kept *place) {
   if (place->block) LLVMPositionBuilderAtEnd(e->builder, place->block);
 }
 
+/* Functions of this module have no result: they write through their pointers. */
 void mvs_emit_call(mvs_emit *e, LLVMValueRef function, LLVMValueRef *arguments, int count) {
   LLVMTypeRef type = LLVMGlobalGetValueType(function);
   LLVMBuildCall2(e->builder, type, function, arguments, (unsigned)count, "");
 }
 
+/* `types` are those that the intrinsic's name is overloaded on; a name that LLVM does not know
+ * is our own mistake. */
 static LLVMValueRef call_intrinsic(mvs_emit *e, const char *name, LLVMTypeRef *types,
                                    size_t overloads, LLVMValueRef *arguments, int count) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -128,6 +144,8 @@ LLVMValueRef mvs_emit_fma(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValue
 
 /* --- control --- */
 
+/* Slots belong at the head of the entry block: inside a loop each turn would take more of
+ * the stack. */
 LLVMValueRef mvs_emit_variable(mvs_emit *e, LLVMTypeRef type) {
   LLVMBasicBlockRef here = LLVMGetInsertBlock(e->builder);
   LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(e->function);
@@ -146,14 +164,18 @@ LLVMValueRef mvs_emit_get(mvs_emit *e, LLVMValueRef variable) {
   return LLVMBuildLoad2(e->builder, LLVMGetAllocatedType(variable), variable, "");
 }
 
+/* No volatility and no alias: after sroa nothing is stored. */
 void mvs_emit_set(mvs_emit *e, LLVMValueRef variable, LLVMValueRef value) {
   LLVMBuildStore(e->builder, value, variable);
 }
 
+/* Appended to the function being written; its place is settled when it is closed. */
 static LLVMBasicBlockRef new_block(mvs_emit *e, const char *name) {
   return LLVMAppendBasicBlockInContext(e->context, e->function, name);
 }
 
+/* Tested before the first turn, so an empty range runs no body. The exit block is placed by
+ * mvs_emit_loop_end. */
 mvs_loop mvs_emit_loop(mvs_emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step) {
   mvs_loop loop = {.to = to, .step = mvs_emit_i64(e, step)};
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->builder);
@@ -167,6 +189,7 @@ mvs_loop mvs_emit_loop(mvs_emit *e, LLVMValueRef from, LLVMValueRef to, int64_t 
   return loop;
 }
 
+/* Closes the innermost open loop: the caller keeps loops properly nested. */
 void mvs_emit_loop_end(mvs_emit *e, mvs_loop *loop) {
   LLVMValueRef next = LLVMBuildNSWAdd(e->builder, loop->index, loop->step, "");
   LLVMBasicBlockRef last = LLVMGetInsertBlock(e->builder);
@@ -177,6 +200,7 @@ void mvs_emit_loop_end(mvs_emit *e, mvs_loop *loop) {
   LLVMPositionBuilderAtEnd(e->builder, loop->exit);
 }
 
+/* There is no else: both sides of a choice of values are cheaper as a select. */
 mvs_branch mvs_emit_if(mvs_emit *e, LLVMValueRef condition) {
   LLVMBasicBlockRef then = new_block(e, "then");
   mvs_branch branch = {new_block(e, "after")};
@@ -185,6 +209,7 @@ mvs_branch mvs_emit_if(mvs_emit *e, LLVMValueRef condition) {
   return branch;
 }
 
+/* What was computed inside is used outside only through variables. */
 void mvs_emit_if_end(mvs_emit *e, mvs_branch *branch) {
   LLVMMoveBasicBlockAfter(branch->exit, LLVMGetInsertBlock(e->builder));
   LLVMBuildBr(e->builder, branch->exit);
@@ -220,6 +245,8 @@ LLVMValueRef mvs_emit_ceil_div(mvs_emit *e, LLVMValueRef a, int64_t b) {
 
 /* --- the calling convention --- */
 
+/* A field of mvs_host_call: the offset comes from the C struct, so the two cannot drift
+ * apart. */
 static LLVMValueRef load_field(mvs_emit *e, LLVMTypeRef type, LLVMValueRef call,
                                size_t offset) {
   LLVMValueRef at = mvs_emit_i64(e, (int64_t)offset);
@@ -228,6 +255,8 @@ static LLVMValueRef load_field(mvs_emit *e, LLVMTypeRef type, LLVMValueRef call,
   return LLVMBuildLoad2(e->builder, type, place, "");
 }
 
+/* All fields are read once at the start; the pointers behind `operands` only by those who
+ * use them. */
 mvs_entry mvs_emit_entry(mvs_emit *e, const char *symbol) {
   LLVMTypeRef parameters[3] = {e->ptr, e->i64, e->i64};
   LLVMTypeRef type = mvs_emit_signature(e, parameters, 3);

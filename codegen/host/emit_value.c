@@ -1,4 +1,10 @@
-/* emit_value.c: lanes, bf16 rounding, folds and memory accesses. */
+/* emit_value.c: lanes, bf16 rounding, folds and memory accesses.
+ *
+ * bf16 is stored as i16 and computed as f32. Widening shifts the bits up and is exact;
+ * narrowing rounds to nearest, ties to even, and keeps NaN, as docs/numerics.md has it.
+ * Masks are always "the first n lanes": that is all
+ * that the rest of a row needs, and AVX2, which has no masked access of 16 bits, can then
+ * copy them in a loop. */
 #include "codegen/host/emit.h"
 
 /* --- lanes --- */
@@ -31,6 +37,8 @@ LLVMValueRef mvs_emit_bitcast(mvs_emit *e, LLVMValueRef value, LLVMTypeRef scala
   return LLVMBuildBitCast(e->builder, value, mvs_emit_like(scalar, LLVMTypeOf(value)), "");
 }
 
+/* a > b for floats and signed integers. Ordered, so that a NaN compares false, as maxps
+ * does. */
 static LLVMValueRef is_above(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
   LLVMTypeRef type = LLVMTypeOf(a);
   if (mvs_is_vector(type)) type = LLVMGetElementType(type);
@@ -111,6 +119,7 @@ static LLVMValueRef widen_bf16(mvs_emit *e, LLVMValueRef bits) {
   return mvs_emit_bitcast(e, moved, e->f32);
 }
 
+/* f32 to the bits of a bf16: the upper half, once rounding has left zeros in the lower. */
 static LLVMValueRef narrow_bf16(mvs_emit *e, LLVMValueRef value, bool rounded) {
   LLVMValueRef kept = rounded ? value : mvs_emit_round_bf16(e, value);
   LLVMValueRef word = mvs_emit_bitcast(e, kept, e->i32);
@@ -126,6 +135,7 @@ LLVMValueRef mvs_emit_at(mvs_emit *e, LLVMTypeRef element, LLVMValueRef base,
   return LLVMBuildInBoundsGEP2(e->builder, element, base, &index, 1, "");
 }
 
+/* Aligned to the element only: rows of odd length start anywhere. */
 static LLVMValueRef plain_load(mvs_emit *e, mvs_dtype dtype, LLVMTypeRef type,
                                LLVMValueRef address) {
   LLVMValueRef value = LLVMBuildLoad2(e->builder, type, address, "");
@@ -159,6 +169,7 @@ static void copy_prefix(mvs_emit *e, LLVMValueRef from, LLVMValueRef to, LLVMVal
   mvs_emit_call(e, function, (LLVMValueRef[]){from, to, count}, 3);
 }
 
+/* Lanes that are off read no memory and are 0. */
 static LLVMValueRef load_prefix(mvs_emit *e, LLVMTypeRef type, LLVMValueRef address,
                                 LLVMValueRef mask) {
   LLVMValueRef slot = mvs_emit_variable(e, type);
@@ -167,6 +178,7 @@ static LLVMValueRef load_prefix(mvs_emit *e, LLVMTypeRef type, LLVMValueRef addr
   return mvs_emit_get(e, slot);
 }
 
+/* Lanes that are off touch no memory: another thread may own what lies there. */
 static void store_prefix(mvs_emit *e, LLVMValueRef value, LLVMValueRef address,
                          LLVMValueRef mask) {
   LLVMValueRef slot = mvs_emit_variable(e, LLVMTypeOf(value));
@@ -196,6 +208,7 @@ static LLVMValueRef spread_pointers(mvs_emit *e, LLVMTypeRef element, LLVMValueR
   return LLVMBuildGEP2(e->builder, element, address, &offsets, 1, "");
 }
 
+/* Gather and scatter insist on a mask, a whole vector too. */
 static LLVMValueRef all_lanes(const mvs_emit *e, LLVMValueRef mask) {
   return mask ? mask : mvs_emit_first_lanes(e, MVS_LANES);
 }
@@ -212,6 +225,8 @@ LLVMValueRef mvs_emit_gather(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address,
   return dtype == MVS_BF16 ? widen_bf16(e, value) : value;
 }
 
+/* What goes to memory for a computed value. `rounded`: the f32 is a bf16 already, so cutting
+ * the low half off is exact. */
 static LLVMValueRef stored_form(mvs_emit *e, mvs_dtype dtype, LLVMValueRef value,
                                 bool rounded) {
   return dtype == MVS_BF16 ? narrow_bf16(e, value, rounded) : value;

@@ -1,6 +1,16 @@
-/* gemm.c: matmuls in two stages: B is packed into panels in the workspace, then blocks of C are
- * computed in any order. NT and NN read A where it lies (bf16 is widened into scratch first);
- * TN copies a stretch of A at a time, because its rows are far apart in k. */
+/* gemm.c: matmuls in two stages: B is packed into panels in the workspace, then blocks of C
+ * are computed in any order. NT and NN read A where it lies (bf16 is widened into scratch
+ * first); TN copies a stretch of A at a time, because its rows are far apart in k.
+ *
+ *   form   C[i][j] = sum over k of     A, B in memory      used for
+ *   NT     A[i][k] * B[j][k]           rows of k, both     the forward pass: x W^T
+ *   NN     A[i][k] * B[k][j]           rows of k, of n     the gradient of x
+ *   TN     A[k][i] * B[k][j]           rows of m, of n     the gradient of W, k is the tokens
+ *
+ * Each element of C is one chain of fma upwards in k, whatever the packing, the blocks and
+ * the instruction set: that is what docs/numerics.md promises, and why k is never split
+ * between units. A unit of stage 1 fills part of a panel, a unit of stage 2 makes one block
+ * of C, so no two write the same memory. Choices of size here move time, never bits. */
 #include "codegen/host/pack.h"
 #include "codegen/host/printed.h"
 #include "codegen/host/tile.h"
@@ -30,6 +40,7 @@ typedef struct gemm {
   LLVMValueRef a, b, c, bias, workspace;
 } gemm;
 
+/* The next multiple of `to`. */
 static int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 static bool is_tn(const gemm *g) { return g->shape->form == MVS_MATMUL_TN; }
@@ -58,6 +69,8 @@ static LLVMValueRef offset(gemm *g, mvs_dtype dtype, LLVMValueRef base, LLVMValu
   return mvs_emit_at(g->e, mvs_emit_storage(g->e, dtype), base, index);
 }
 
+/* Operands are a, b, c, then the bias and the workspace where there are any: build.h's
+ * order. */
 static void open_kernel(gemm *g, const char *symbol) {
   mvs_emit *e = g->e;
   g->entry = mvs_emit_entry(e, symbol);
@@ -72,6 +85,7 @@ static void open_kernel(gemm *g, const char *symbol) {
   g->panel_stride = mvs_emit_times(e, steps, MVS_PANEL);
 }
 
+/* a - b of indices, which never overflow. */
 static LLVMValueRef sub(gemm *g, LLVMValueRef a, LLVMValueRef b) {
   return LLVMBuildNSWSub(g->e->builder, a, b, "");
 }
@@ -81,6 +95,7 @@ static LLVMValueRef chunk_at(gemm *g, LLVMValueRef from, LLVMValueRef total, int
   return mvs_emit_smaller(g->e, sub(g, total, from), mvs_emit_i64(g->e, chunk));
 }
 
+/* Unit numbers count along the inner axis first: neighbours share rows of A. */
 static void split_unit(gemm *g, LLVMValueRef unit, LLVMValueRef inner, LLVMValueRef *row,
                        LLVMValueRef *column) {
   mvs_emit *e = g->e;
@@ -164,6 +179,7 @@ static void each_panel(gemm *g, const unit_range *r, mvs_tile_layout layout, mvs
   mvs_emit_loop_end(e, &loop);
 }
 
+/* The first element of this unit's block of C. */
 static LLVMValueRef c_of(gemm *g, const unit_range *r) {
   mvs_emit *e = g->e;
   LLVMValueRef at = mvs_emit_add(e, mvs_emit_times(e, r->row, g->shape->n), r->column);
@@ -241,6 +257,7 @@ static void unit_by_columns(gemm *g, const unit_range *r, int64_t *scratch) {
   *scratch = K_CHUNK * width * 4 + (rounds ? g->division.row_chunk * stride * 4 : 0);
 }
 
+/* Every form ends in tiles; they differ in where A comes from. */
 static void block_unit(gemm *g, LLVMValueRef unit, int64_t *scratch) {
   mvs_emit *e = g->e;
   LLVMValueRef n = mvs_emit_i64(e, g->shape->n);
@@ -259,6 +276,7 @@ static void block_unit(gemm *g, LLVMValueRef unit, int64_t *scratch) {
 
 /* --- division and stages --- */
 
+/* Chunks that cover `a`, the last one perhaps short. */
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* Largest blocks that still give LEAST_BLOCKS: first narrower, then lower. */
@@ -281,6 +299,7 @@ static void choose_chunks(gemm *g) {
   }
 }
 
+/* Stage 1 as a function of its own: the next stage starts only when all panels are packed. */
 static void print_pack(gemm *g, const char *symbol) {
   g->division = (mvs_division){{g->shape->n, false}, g->shape->k, MVS_PANEL, K_CHUNK};
   open_kernel(g, symbol);
@@ -290,6 +309,7 @@ static void print_pack(gemm *g, const char *symbol) {
   LLVMBuildRetVoid(g->e->builder);
 }
 
+/* Stage 2; *scratch is set to what a thread needs for its copy of A. */
 static void print_blocks(gemm *g, const char *symbol, int64_t *scratch) {
   g->division =
       (mvs_division){g->shape->m, {g->shape->n, false}, g->row_chunk, g->column_chunk};
@@ -300,6 +320,7 @@ static void print_blocks(gemm *g, const char *symbol, int64_t *scratch) {
   LLVMBuildRetVoid(g->e->builder);
 }
 
+/* The workspace is sized for whole panels, so that tiles may read full vectors at the edge. */
 mvs_status mvs_host_print_matmul(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out) {
   gemm g = {.e = e, .shape = &kernel->matmul};
   if (is_tn(&g) && g.shape->bias) {

@@ -1,5 +1,12 @@
-/* host.c: all kernels of a program as native code. Kernels are divided between two parts that
- * compile on a thread each; the parts' objects become one block, or go to the JIT. */
+/* host.c: all kernels of a program as native code. Kernels are divided between two parts
+ * that compile on a thread each; the parts' objects become one block, or go to the JIT.
+ *
+ * Two parts halve the time of a compilation, most of which is LLVM's. Each has its own
+ * context, module and arena, since none of those may be shared between threads; kernels meet
+ * again as symbols. Which part a kernel is in changes its address and nothing else, so
+ * programs are the same from run to run. After delivery the program's tables hold, for each
+ * kernel, its stages, its nests' addresses and divisions, and what scratch and workspace a
+ * launch needs. */
 #include "codegen/host/host.h"
 
 #include <pthread.h>
@@ -45,6 +52,7 @@ mvs_status mvs_host_print_nests(mvs_emit *e, const mvs_kernel *kernel, mvs_print
   return MVS_OK;
 }
 
+/* Matmuls and attention have printers of their own; every other kernel is a list of nests. */
 static mvs_status print_kernel(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out) {
   switch (kernel->kernel_class) {
     case MVS_KERNEL_MATMUL:
@@ -72,6 +80,8 @@ static mvs_status print_part(job *j) {
   return MVS_OK;
 }
 
+/* A thread's main: prints and compiles one part. Failures are kept in the job, since
+ * diagnostics belong to the thread that started this. */
 static void *run_job(void *argument) {
   job *j = argument;
   j->status = print_part(j);
@@ -82,6 +92,7 @@ static void *run_job(void *argument) {
 
 /* --- division into parts --- */
 
+/* The cost of compiling a kernel, in instructions: rough, for balance only. */
 static size_t weight(const mvs_kernel *kernel) {
   size_t instrs = 0;
   for (size_t i = 0; i < kernel->nests.count; ++i)
@@ -107,6 +118,7 @@ static void divide(const mvs_build *build, uint8_t *owner) {
 
 /* --- jobs --- */
 
+/* The caller closes the job whether this succeeds or not. */
 static mvs_status open_job(job *j, mvs_diag *diag, const mvs_build *build,
                            const mvs_host_options *options) {
   j->arena = mvs_arena_new();
@@ -120,6 +132,7 @@ static mvs_status open_job(job *j, mvs_diag *diag, const mvs_build *build,
   return MVS_ERR_DEVICE;
 }
 
+/* Frees the part before the arena that its strings are in. */
 static void close_job(job *j) {
   mvs_part_close(&j->part);
   mvs_arena_free(j->arena);
@@ -145,6 +158,7 @@ static mvs_status run_jobs(job *jobs, mvs_diag *diag) {
 
 /* --- the program's tables --- */
 
+/* A dimension in the program's form. */
 static Mvs__Extent *extent(mvs_arena *arena, mvs_dim dim) {
   Mvs__Extent *out = MVS_NEW(arena, Mvs__Extent);
   mvs__extent__init(out);
@@ -164,6 +178,7 @@ static mvs_status find_symbol(mvs_diag *diag, const mvs_symbols *symbols, Mvs__N
   return MVS_ERR_INTERNAL;
 }
 
+/* A row of the program for one function; the address is found by name afterwards. */
 static Mvs__Nest *fill_nest(mvs_arena *arena, const mvs_printed_nest *from) {
   Mvs__Nest *nest = MVS_NEW(arena, Mvs__Nest);
   mvs__nest__init(nest);
@@ -198,6 +213,7 @@ static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printe
   return MVS_OK;
 }
 
+/* Kernels of the build and of the program stand in the same order. */
 static mvs_status fill_program(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                                const mvs_printed *printed, const mvs_symbols *symbols) {
   for (size_t i = 0; i < build->kernels.count; ++i) {
@@ -208,6 +224,8 @@ static mvs_status fill_program(mvs_arena *arena, mvs_diag *diag, mvs_build *buil
 
 /* --- the two ways to deliver --- */
 
+/* For an executable: one block of bytes that runs wherever it is copied; addresses are
+ * offsets into it. */
 static mvs_status deliver_block(mvs_arena *arena, mvs_diag *diag, mvs_build *build, job *jobs,
                                 const mvs_printed *printed) {
   mvs_text block = mvs_text_new(arena);
@@ -222,6 +240,7 @@ static mvs_status deliver_block(mvs_arena *arena, mvs_diag *diag, mvs_build *bui
   return fill_program(arena, diag, build, printed, &symbols);
 }
 
+/* For `mvcc run`: the JIT takes each object over, and addresses are absolute. */
 static mvs_status deliver_loaded(mvs_arena *arena, mvs_diag *diag, mvs_build *build, job *jobs,
                                  const mvs_printed *printed) {
   mvs_symbols symbols = {NULL, 0, 0};
@@ -236,6 +255,7 @@ static mvs_status deliver_loaded(mvs_arena *arena, mvs_diag *diag, mvs_build *bu
 typedef mvs_status deliver(mvs_arena *arena, mvs_diag *diag, mvs_build *build, job *jobs,
                            const mvs_printed *printed);
 
+/* The shared way of both deliveries. Jobs are closed on every path out. */
 static mvs_status compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                           const mvs_host_options *given, deliver *deliver_to) {
   mvs_host_options options = given ? *given : (mvs_host_options){NULL, NULL};

@@ -1,10 +1,13 @@
-/* jit.c: an object into this process. */
+/* jit.c: an object into this process, for `mvcc run`. LLJIT does the linking and the memory;
+ * what it would resolve from this process (memcpy, libm) must not be needed, and that is
+ * checked first with the same code that lays out executables. */
 #include "codegen/host/jit.h"
 
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
 #include <pthread.h>
 
+/* Takes the error over, as LLVM wants it. */
 static mvs_status check(mvs_diag *diag, const char *call, LLVMErrorRef error) {
   if (!error) return MVS_OK;
   char *words = LLVMGetErrorMessage(error);
@@ -25,6 +28,8 @@ static void keep(LLVMOrcLLJITRef jit) {
   pthread_mutex_unlock(&lock);
 }
 
+/* Takes `object` over in every case; addresses are added to those that `symbols` already
+ * holds. */
 mvs_status mvs_jit_load(mvs_arena *arena, mvs_diag *diag, LLVMMemoryBufferRef object,
                         mvs_symbols *symbols) {
   /* Placing the object first lists its functions and proves that it needs nothing from outside:

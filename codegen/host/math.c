@@ -1,5 +1,10 @@
 /* math.c: exp, log, sin, cos, tanh and sigmoid. Argument reduction by Cody and Waite, then a
- * minimax polynomial (coefficients after Cephes, S. Moshier, single precision). */
+ * minimax polynomial (coefficients after Cephes, S. Moshier, single precision).
+ *
+ * Written in IR so that the code calls no libm, whose bits would differ from machine to
+ * machine. All forms are branch-free and use fma, never a division where a product does;
+ * each is within 2 ulp (tests/unit/test_host_math.c goes through the range). NaN comes out
+ * as NaN, infinities as their limits, and subnormal results are right. */
 #include "codegen/host/math.h"
 
 #include <math.h>
@@ -8,14 +13,17 @@
  * bits of the sum hold that integer, with no conversion that NaN would make undefined. */
 #define ROUNDER 12582912.0
 
+/* A constant in the shape of `like`. */
 static LLVMValueRef real(LLVMValueRef like, double value) {
   return mvs_emit_real(LLVMTypeOf(like), value);
 }
 
+/* a + b, rounded once. */
 static LLVMValueRef add(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
   return LLVMBuildFAdd(e->builder, a, b, "");
 }
 
+/* a * b, rounded once. */
 static LLVMValueRef mul(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
   return LLVMBuildFMul(e->builder, a, b, "");
 }
@@ -44,6 +52,8 @@ static LLVMValueRef power_of_two(mvs_emit *e, LLVMValueRef n) {
                           e->f32);
 }
 
+/* e^x = 2^n e^r with |r| <= ln(2)/2. Clamping first keeps n in range; beyond the clamps the
+ * result is 0 or infinity anyway, and NaN passes both. */
 LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x) {
   static const double terms[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
                                  4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
@@ -80,6 +90,8 @@ static LLVMValueRef split(mvs_emit *e, LLVMValueRef x, LLVMValueRef *exponent) {
   return mvs_emit_bitcast(e, LLVMBuildSub(b, bits, field, ""), e->f32);
 }
 
+/* ln x = n ln 2 + ln m; ln m by a polynomial in m - 1. Below zero NaN, at zero minus
+ * infinity. */
 LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x) {
   static const double terms[] = {7.0376836292e-2,  -1.1514610310e-1, 1.1676998740e-1,
                                  -1.2420140846e-1, 1.4249322787e-1,  -1.6668057665e-1,
@@ -129,17 +141,22 @@ static LLVMValueRef sine_in(mvs_emit *e, LLVMValueRef rest, LLVMValueRef quadran
   return mvs_emit_bitcast(e, LLVMBuildXor(b, bits, sign, ""), e->f32);
 }
 
+/* Good for |x| up to 1e4 (docs/numerics.md): beyond that the three-part pi/2 runs out of
+ * bits. */
 LLVMValueRef mvs_emit_sin(mvs_emit *e, LLVMValueRef x) {
   LLVMValueRef quadrant, rest = reduce_angle(e, x, &quadrant);
   return sine_in(e, rest, quadrant);
 }
 
+/* The sine a quadrant on. */
 LLVMValueRef mvs_emit_cos(mvs_emit *e, LLVMValueRef x) {
   LLVMValueRef quadrant, rest = reduce_angle(e, x, &quadrant);
   LLVMValueRef one = mvs_emit_int(LLVMTypeOf(quadrant), 1);
   return sine_in(e, rest, LLVMBuildAdd(e->builder, quadrant, one, ""));
 }
 
+/* Odd polynomial near 0, where the exponential form would cancel; 1 - 2 / (e^2x + 1)
+ * elsewhere. */
 LLVMValueRef mvs_emit_tanh(mvs_emit *e, LLVMValueRef x) {
   static const double terms[] = {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2,
                                  1.33314422036e-1, -3.33332819422e-1};
@@ -156,6 +173,7 @@ LLVMValueRef mvs_emit_tanh(mvs_emit *e, LLVMValueRef x) {
   return mvs_emit_select(e, small, near, far);
 }
 
+/* Computed from e^-|x|, which cannot overflow. */
 LLVMValueRef mvs_emit_sigmoid(mvs_emit *e, LLVMValueRef x) {
   LLVMBuilderRef b = e->builder;
   LLVMValueRef one = real(x, 1.0);

@@ -1,12 +1,20 @@
-/* nest_arith.c: one ARITH or RANDOM instruction as IR, on scalars or vectors. */
+/* nest_arith.c: one ARITH or RANDOM instruction as IR, on scalars or vectors.
+ *
+ * A function per group of ops; each returns NULL for an op that is not its own, and the next
+ * is asked. Arguments may mix scalars with vectors and dtypes with one another: they are
+ * first brought to one shape and to the dtype that the op computes in, the result is
+ * converted to the instruction's. An op that no group knows is reported through e->error,
+ * since the caller has no use for half a kernel. */
 #include "codegen/host/math.h"
 #include "codegen/host/nest.h"
 
+/* The type of one lane. */
 static LLVMTypeRef scalar_type(LLVMValueRef value) {
   LLVMTypeRef type = LLVMTypeOf(value);
   return mvs_is_vector(type) ? LLVMGetElementType(type) : type;
 }
 
+/* bf16 is no dtype of a value here: rounding to it is an instruction of its own (cast). */
 LLVMValueRef mvs_nest_convert(mvs_emit *e, LLVMValueRef value, mvs_dtype to) {
   LLVMTypeRef from = scalar_type(value), want = mvs_emit_type(e, to);
   LLVMTypeRef type = mvs_emit_like(want, LLVMTypeOf(value));
@@ -19,6 +27,7 @@ LLVMValueRef mvs_nest_convert(mvs_emit *e, LLVMValueRef value, mvs_dtype to) {
                         : LLVMBuildFPTrunc(e->builder, value, type, "");
 }
 
+/* 1 or 0 in the wanted dtype: comparisons have number results in the kernel form. */
 static LLVMValueRef truth(mvs_emit *e, LLVMValueRef condition, mvs_dtype dtype) {
   LLVMTypeRef type = mvs_emit_like(mvs_emit_type(e, dtype), LLVMTypeOf(condition));
   if (dtype == MVS_I32) return LLVMBuildZExt(e->builder, condition, type, "");
@@ -33,6 +42,7 @@ static LLVMValueRef integer_division(mvs_emit *e, LLVMValueRef a, LLVMValueRef b
   return mvs_nest_convert(e, quotient, MVS_I32);
 }
 
+/* Wraps around like two's complement; nothing traps. */
 static LLVMValueRef integer_op(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a) {
   LLVMBuilderRef b = e->builder;
   switch (instr->op) {
@@ -64,6 +74,8 @@ static LLVMValueRef integer_op(mvs_emit *e, const mvs_instr *instr, LLVMValueRef
   }
 }
 
+/* f32 and f64. max and min are what maxps and minps do: the second argument where either is
+ * NaN. */
 static LLVMValueRef real_op(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a) {
   LLVMBuilderRef b = e->builder;
   switch (instr->op) {
@@ -118,6 +130,7 @@ static LLVMValueRef transcendental(mvs_emit *e, const mvs_instr *instr, LLVMValu
   }
 }
 
+/* Ordered: anything against NaN is false. */
 static LLVMValueRef compare(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a) {
   bool less = instr->op == MVS_OP_less;
   LLVMValueRef condition =
@@ -127,6 +140,7 @@ static LLVMValueRef compare(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a
   return truth(e, condition, instr->dtype);
 }
 
+/* Everything but zero counts as true, NaN too. */
 static LLVMValueRef choose(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a) {
   LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(a[0]));
   LLVMValueRef condition = scalar_type(a[0]) == e->i32
@@ -136,6 +150,7 @@ static LLVMValueRef choose(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a)
                          mvs_nest_convert(e, a[2], instr->dtype));
 }
 
+/* To bf16 the value stays an f32 that is exact in bf16; the store knows and cuts it off. */
 static LLVMValueRef cast(mvs_emit *e, const mvs_instr *instr, LLVMValueRef a) {
   if (instr->to != MVS_BF16) return mvs_nest_convert(e, a, instr->to);
   return mvs_emit_round_bf16(e, mvs_nest_convert(e, a, MVS_F32));
@@ -153,12 +168,14 @@ static mvs_dtype computes_in(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *
   return instr->dtype == MVS_F64 && !truth_value ? MVS_F64 : MVS_F32;
 }
 
+/* Scalars become vectors as soon as one argument is a vector. */
 static void same_shape(mvs_emit *e, LLVMValueRef *a, int count) {
   bool vector = false;
   for (int i = 0; i < count; ++i) vector |= mvs_is_vector(LLVMTypeOf(a[i]));
   for (int i = 0; vector && i < count; ++i) a[i] = mvs_emit_widen(e, a[i]);
 }
 
+/* NULL when no group has the op. */
 static LLVMValueRef element_op(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a,
                                int count) {
   if (instr->op == MVS_OP_cast) return cast(e, instr, a[0]);

@@ -1,10 +1,17 @@
 /* nest_columns.c: COLUMNS nests: a few vectors of the inner axis at a time, each with one
- * accumulator per element that goes upwards through the sequential axis. */
+ * accumulator per element that goes upwards through the sequential axis.
+ *
+ * This is the form of sums over tokens, samples and layers: neighbours in memory are
+ * different sums, so there is no operation across lanes and no tree, and the order is that
+ * of the index. Two phases: within the sequential loop (0) and behind it (1), where the sums
+ * are plain values. Several vectors stand side by side because one addition must wait for
+ * the one before it. */
 #include "codegen/host/nest.h"
 
 /* Most vectors side by side: enough independent sums to cover the latency of an addition. */
 #define SIDE_BY_SIDE 4
 
+/* The vectors that one turn of the inner loop takes. */
 typedef struct block {
   int vectors;
   LLVMValueRef *values[SIDE_BY_SIDE]; /* computed values of each vector */
@@ -12,6 +19,7 @@ typedef struct block {
   LLVMValueRef *lanes[SIDE_BY_SIDE]; /* accumulators (variables), per REDUCE */
 } block;
 
+/* The instruction with that number. */
 static const mvs_instr *instr_at(const mvs_nest_print *p, size_t index) {
   return &p->nest->instrs.items[index];
 }
@@ -97,6 +105,7 @@ static void finish(mvs_nest_print *p, block *b) {
   }
 }
 
+/* All of one block: bounds, accumulators, the loop, the stores. */
 static void print_block(mvs_nest_print *p, int vectors, LLVMValueRef base) {
   block b = {.vectors = vectors};
   LLVMValueRef from, to;
@@ -106,6 +115,7 @@ static void print_block(mvs_nest_print *p, int vectors, LLVMValueRef base) {
   finish(p, &b);
 }
 
+/* Whole blocks first, then single masked vectors for the rest of the range. */
 void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to) {
   mvs_emit *e = p->e;
   mvs_dim inner = p->nest->inner;

@@ -1,8 +1,14 @@
-/* nest_rows.c: one row of a ROWS nest. Element i of a reduction goes to lane i mod 16 in order
- * of i, then halves fold: the same bits on every instruction set and at every division into
- * units. */
+/* nest_rows.c: one row of a ROWS nest. Element i of a reduction goes to lane i mod 16 in
+ * order of i, then halves fold: the same bits on every instruction set and at every division
+ * into units.
+ *
+ * A row goes through its phases in order; a reduction of one phase is a scalar in the next.
+ * Up to MVS_UNROLLED_CHUNKS vectors the row is printed without a loop and its values stay in
+ * registers from phase to phase; longer rows loop once a phase and compute values again, or
+ * read those that were staged in scratch because they are dear (mvs_nest_analyse decides). */
 #include "codegen/host/nest.h"
 
+/* Whether the instruction is a reduction that ends in this phase. */
 static bool is_reduce(const mvs_nest_print *p, size_t index, int phase) {
   const mvs_instr *instr = &p->nest->instrs.items[index];
   return instr->kind == MVS_INSTR_REDUCE && instr->phase == phase;
@@ -18,6 +24,7 @@ static bool has_element_work(const mvs_nest_print *p, int phase) {
   return false;
 }
 
+/* The 16 lanes of a reduction become the scalar that later phases use. */
 static void fold(mvs_nest_print *p, size_t index, LLVMValueRef lanes) {
   bool maximum = p->nest->instrs.items[index].op == MVS_OP_max_over;
   p->scalars[index] = mvs_emit_fold(p->e, lanes, maximum);
@@ -25,6 +32,8 @@ static void fold(mvs_nest_print *p, size_t index, LLVMValueRef lanes) {
 
 /* --- short rows: no loop, every value computed once --- */
 
+/* `all` keeps the values of every chunk, so that a later phase finds what an earlier one
+ * computed. */
 static void short_row(mvs_nest_print *p) {
   int64_t size = p->nest->inner.size;
   int chunks = (int)((size + MVS_LANES - 1) / MVS_LANES);
@@ -83,6 +92,8 @@ static void chunks(mvs_nest_print *p, int phase, LLVMValueRef from, LLVMValueRef
   p->mask = NULL;
 }
 
+/* What a phase computed and staged is ready for the next one: stage_ready is set behind its
+ * loop. */
 static void long_row(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to,
                      LLVMValueRef *lanes) {
   memset(p->stage_ready, 0, p->count * sizeof *p->stage_ready);
@@ -100,6 +111,7 @@ static void long_row(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to,
   }
 }
 
+/* Accumulators of long rows are variables made once for the function, not per row. */
 void mvs_nest_row(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to) {
   mvs_dim inner = p->nest->inner;
   if (!inner.per_batch && inner.size <= MVS_UNROLLED_CHUNKS * MVS_LANES) {

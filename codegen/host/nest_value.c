@@ -1,8 +1,15 @@
-/* nest_value.c: what values depend on, and their computation for a row or a chunk of 16. */
+/* nest_value.c: what values depend on, and their computation for a row or a chunk of 16.
+ *
+ * Values are computed on demand: a store or a reduction asks for its argument, which asks
+ * for its own, and each is kept (per row when it is the same for all elements, per chunk
+ * else) until the row or chunk ends. So nothing is computed that no one needs in a phase,
+ * and nothing twice within one. Addresses are split the same way: the row's part once, the
+ * inner index per chunk. */
 #include <math.h>
 
 #include "codegen/host/nest.h"
 
+/* The instruction with that number; its number is also its value's. */
 static const mvs_instr *instr_at(const mvs_nest_print *p, size_t index) {
   return &p->nest->instrs.items[index];
 }
@@ -23,21 +30,26 @@ int mvs_instr_arguments(const mvs_instr *instr) {
 
 /* --- analysis --- */
 
+/* Whether the instruction has an access. */
 static bool in_memory(const mvs_instr *instr) {
   return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
 }
 
+/* Depends on the inner index, arguments aside. A column's reduction has a value per inner
+ * index. */
 static bool varies_by_itself(const mvs_nest *nest, const mvs_instr *instr) {
   if (in_memory(instr)) return instr->access.inner != 0;
   if (instr->kind == MVS_INSTR_INDEX) return instr->axis == MVS_INNER;
   return instr->kind == MVS_INSTR_REDUCE && nest->nest_class == MVS_KERNEL_COLUMNS;
 }
 
+/* Depends on the sequential index, arguments aside. */
 static bool moves_by_itself(const mvs_instr *instr) {
   if (in_memory(instr)) return instr->access.sequential != 0;
   return instr->kind == MVS_INSTR_INDEX && instr->axis == MVS_SEQUENTIAL;
 }
 
+/* Such a value needs no rounding when it is stored as bf16 or cast to it again. */
 static bool is_rounded(const mvs_nest_print *p, const mvs_instr *instr) {
   if (instr->kind == MVS_INSTR_LOAD) {
     return p->kernel->operands[instr->access.operand] == MVS_BF16;
@@ -78,6 +90,7 @@ static void stage(mvs_nest_print *p) {
   }
 }
 
+/* Fills every table of the print but those of the current row and chunk. */
 void mvs_nest_analyse(mvs_nest_print *p) {
   mvs_arena *arena = p->e->arena;
   p->count = p->nest->instrs.count;
@@ -96,10 +109,12 @@ void mvs_nest_analyse(mvs_nest_print *p) {
   stage(p);
 }
 
+/* Ranges start at multiples of 16, so the extent alone decides. */
 bool mvs_nest_whole_vectors(const mvs_nest *nest) { return nest->inner.size % MVS_LANES == 0; }
 
 /* --- addresses --- */
 
+/* index * stride, in elements. */
 static LLVMValueRef scaled(mvs_emit *e, LLVMValueRef index, int64_t stride) {
   return stride == 1 ? index : LLVMBuildNSWMul(e->builder, index, mvs_emit_i64(e, stride), "");
 }
@@ -112,6 +127,7 @@ static LLVMValueRef advance(mvs_nest_print *p, const mvs_instr *instr, LLVMValue
   return mvs_emit_at(p->e, element, base, scaled(p->e, index, stride));
 }
 
+/* The part of each address that is the same along the row: outer axes and segment. */
 void mvs_nest_addresses(mvs_nest_print *p) {
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = instr_at(p, i);
@@ -130,6 +146,7 @@ void mvs_nest_addresses(mvs_nest_print *p) {
   }
 }
 
+/* The rest: sequential and inner index, where the access has them. */
 static LLVMValueRef address(mvs_nest_print *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
   LLVMValueRef at = p->bases[index];
@@ -140,6 +157,7 @@ static LLVMValueRef address(mvs_nest_print *p, size_t index) {
 
 /* --- values --- */
 
+/* A scalar, 16 neighbours or 16 elements a stride apart, as the access has it. */
 static LLVMValueRef load(mvs_nest_print *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
   mvs_dtype dtype = p->kernel->operands[instr->access.operand];
@@ -154,6 +172,7 @@ static LLVMValueRef load(mvs_nest_print *p, size_t index) {
   return mvs_nest_convert(p->e, value, instr->dtype);
 }
 
+/* The number of the element, row or step as i32; at the inner axis a vector that counts up. */
 static LLVMValueRef index_value(mvs_nest_print *p, const mvs_instr *instr) {
   mvs_emit *e = p->e;
   if (instr->axis == MVS_SEQUENTIAL)
@@ -163,6 +182,7 @@ static LLVMValueRef index_value(mvs_nest_print *p, const mvs_instr *instr) {
   return LLVMBuildAdd(e->builder, mvs_emit_splat(e, first), mvs_emit_lanes(e->i32), "");
 }
 
+/* A scalar: it widens where it meets a vector. */
 static LLVMValueRef constant(mvs_emit *e, const mvs_instr *instr) {
   if (instr->dtype == MVS_I32) return mvs_emit_int(e->i32, (int64_t)instr->value);
   return mvs_emit_real(mvs_emit_type(e, instr->dtype), instr->value);
@@ -194,6 +214,7 @@ static LLVMValueRef compute(mvs_nest_print *p, size_t index) {
   return mvs_nest_arith(e, instr, arguments, count);
 }
 
+/* A staged value has one element per inner index, so the chunk's number is its place. */
 static LLVMValueRef stage_address(mvs_nest_print *p, size_t index) {
   LLVMValueRef row = mvs_emit_scratch(p->e, &p->entry, p->stage_at[index]);
   return mvs_emit_at(p->e, mvs_emit_type(p->e, instr_at(p, index)->dtype), row, p->inner);
@@ -219,12 +240,14 @@ LLVMValueRef mvs_nest_value(mvs_nest_print *p, size_t index) {
   return value;
 }
 
+/* Per-row scalars stay. */
 void mvs_nest_next_chunk(mvs_nest_print *p) {
   memset(p->values, 0, p->count * sizeof *p->values);
 }
 
 /* --- stores and row values --- */
 
+/* One store, as wide as its access and its value allow. */
 static void store(mvs_nest_print *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
   mvs_dtype dtype = p->kernel->operands[instr->access.operand];
@@ -259,6 +282,8 @@ void mvs_nest_scalars(mvs_nest_print *p, int phase, bool moving) {
   }
 }
 
+/* Stores that differ from element to element; those of a row's scalars happen with its scalars.
+ */
 void mvs_nest_stores(mvs_nest_print *p, int phase, bool moving) {
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = instr_at(p, i);

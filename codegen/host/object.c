@@ -1,5 +1,11 @@
-/* object.c: lays out an ELF object. The bytes come from LLVM in this process; sizes are checked
- * all the same, so that a surprise is an error and never a wild read. */
+/* object.c: lays out an ELF object. The bytes come from LLVM in this process; sizes are
+ * checked all the same, so that a surprise is an error and never a wild read.
+ *
+ * This is the whole linker that a program needs. Code and constants are copied behind one
+ * another with their alignment; then each relocation, which can only be a distance between
+ * two places in the block, is written. Anything else (an outside symbol, an absolute
+ * address, writable data) would tie the block to a place or a library and is refused. What
+ * remains runs wherever it is mapped. */
 #include "codegen/host/object.h"
 
 #include <elf.h>
@@ -17,12 +23,15 @@ typedef struct object {
   mvs_text *block;
 } object;
 
+/* Every refusal is ours, not the user's: "host code:" says which part of the compiler to
+ * look at. */
 static mvs_status fail(const object *o, const char *what, const char *name) {
   mvs_diag_error(o->diag, (mvs_span){NULL, 0, 0}, "host code: %s%s%s", what, name ? " " : "",
                  name ? name : "");
   return MVS_ERR_INTERNAL;
 }
 
+/* Whether the section's bytes lie in the object; NOBITS has none. */
 static bool inside(const object *o, const Elf64_Shdr *section) {
   return section->sh_type == SHT_NOBITS ||
          (section->sh_offset <= o->size && section->sh_size <= o->size - section->sh_offset);
@@ -52,6 +61,7 @@ static mvs_status read_sections(object *o) {
   return o->symbols ? MVS_OK : fail(o, "no symbol table", NULL);
 }
 
+/* Fills with zeros up to the alignment, a power of two of at most MVS_BLOCK_ALIGNMENT. */
 static void pad(mvs_text *block, uint64_t alignment) {
   static const char zeros[MVS_BLOCK_ALIGNMENT];
   uint64_t over = block->length % alignment;
@@ -107,6 +117,7 @@ static mvs_status relocate(object *o, uint64_t base, uint64_t section_size,
   return MVS_OK;
 }
 
+/* Goes through the relocation sections of everything that was placed. */
 static mvs_status relocate_all(object *o) {
   for (size_t i = 0; i < o->count; ++i) {
     const Elf64_Shdr *section = &o->sections[i];
@@ -135,6 +146,8 @@ static void list_symbols(const object *o, mvs_symbols *symbols) {
   }
 }
 
+/* Appends to a block that may hold other objects already: offsets count from the block's
+ * start. */
 mvs_status mvs_object_place(mvs_diag *diag, const void *bytes, size_t size, mvs_text *block,
                             mvs_symbols *symbols) {
   object o = {.diag = diag, .bytes = bytes, .size = size, .block = block};

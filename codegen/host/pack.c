@@ -1,4 +1,10 @@
-/* pack.c: copies and transpositions in blocks of 16 by 16. */
+/* pack.c: copies and transpositions in blocks of 16 by 16.
+ *
+ * A copy widens rows to f32 and fills the last vector with zeros; `round` is the way back
+ * and writes only what exists. A transposition moves 16 x 16 elements through registers:
+ * four rounds of shuffles at distances 8, 4, 2, 1 exchange what lies off the diagonal, so
+ * memory is touched in whole rows on both sides. Values are only moved, converted or scaled
+ * by one factor: nothing here adds. */
 #include "codegen/host/pack.h"
 
 enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, SCALE, PARAMETERS };
@@ -10,6 +16,7 @@ typedef struct pack {
   LLVMValueRef parameters[PARAMETERS];
 } pack;
 
+/* The shared functions take every field as a number; an absent scale is 1. */
 static void call(mvs_emit *e, LLVMValueRef function, const mvs_pack_call *c) {
   LLVMValueRef arguments[PARAMETERS] = {c->source,
                                         c->source_stride,
@@ -21,6 +28,8 @@ static void call(mvs_emit *e, LLVMValueRef function, const mvs_pack_call *c) {
   mvs_emit_call(e, function, arguments, PARAMETERS);
 }
 
+/* Opens the shared function of that name and dtype pair; false when the module has it
+ * already. */
 static bool open(pack *p, const char *what, LLVMValueRef *function, mvs_place_kept *place) {
   mvs_emit *e = p->e;
   LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64, e->f32};
@@ -45,6 +54,7 @@ static LLVMValueRef element(pack *p, int matrix, mvs_dtype dtype, LLVMValueRef r
 
 /* --- copy --- */
 
+/* Padding is written (as zeros) unless the copy must be exact. */
 static void copy_vector(pack *p, LLVMValueRef row, LLVMValueRef column, LLVMValueRef mask) {
   mvs_emit *e = p->e;
   LLVMValueRef from = element(p, SOURCE, p->from, row, column);
@@ -53,6 +63,7 @@ static void copy_vector(pack *p, LLVMValueRef row, LLVMValueRef column, LLVMValu
   mvs_emit_store(e, p->to, to, value, p->exact ? mask : NULL, false);
 }
 
+/* Row by row: whole vectors, then one masked rest. */
 static void copy_rows(pack *p) {
   mvs_emit *e = p->e;
   LLVMValueRef columns = p->parameters[COLUMNS];
@@ -69,6 +80,7 @@ static void copy_rows(pack *p) {
   mvs_emit_loop_end(e, &rows);
 }
 
+/* Writes the function where it is missing, then calls it. */
 static void copy(pack *p, const char *name, const mvs_pack_call *c) {
   LLVMValueRef function;
   mvs_place_kept place;
@@ -115,6 +127,7 @@ static void transpose_vectors(mvs_emit *e, LLVMValueRef *v) {
   }
 }
 
+/* index + a constant. */
 static LLVMValueRef plus(pack *p, LLVMValueRef index, int more) {
   return mvs_emit_add(p->e, index, mvs_emit_i64(p->e, more));
 }
@@ -127,6 +140,7 @@ static LLVMValueRef row_mask(pack *p, LLVMValueRef row, LLVMValueRef rows, LLVMV
   return mvs_emit_mask(e, column, end);
 }
 
+/* 16 rows of 16; what lies outside the matrix becomes zero. */
 static void load_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole,
                        LLVMValueRef *v) {
   mvs_emit *e = p->e;
@@ -138,6 +152,7 @@ static void load_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whol
   }
 }
 
+/* 16 columns as rows of the target. */
 static void store_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole,
                         LLVMValueRef *v) {
   mvs_emit *e = p->e;
@@ -171,6 +186,7 @@ static void each_block(pack *p, block_body *body) {
   mvs_emit_loop_end(e, &rows);
 }
 
+/* One block, with masks only where it may reach over an edge. */
 static void transpose_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole) {
   mvs_emit *e = p->e;
   LLVMValueRef v[MVS_LANES], scale = mvs_emit_splat(e, p->parameters[SCALE]);
@@ -180,6 +196,7 @@ static void transpose_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool
   store_block(p, row, column, true, v); /* the target has room for whole blocks */
 }
 
+/* The same for the way back, which must not write outside the target. */
 static void restore_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole) {
   LLVMValueRef v[MVS_LANES];
   load_block(p, row, column, whole, v);

@@ -1,4 +1,7 @@
-/* philox.c: Philox-4x32-10 (Salmon et al., 2011), 16 counters at a time. */
+/* philox.c: Philox-4x32-10 (Salmon et al., 2011), 16 counters at a time: a lane is an
+ * element, so its number depends on the counter alone and never on how the nest is divided.
+ * runtime/random.c is the scalar twin for initial values and sampling noise;
+ * docs/numerics.md#random-numbers is the contract of both. */
 #include "codegen/host/math.h"
 
 #define ROUNDS 10
@@ -14,10 +17,12 @@ static void wide_multiply(mvs_emit *e, LLVMValueRef a, uint32_t factor, LLVMValu
   *high = LLVMBuildTrunc(e->builder, upper, narrow, "");
 }
 
+/* a ^ b ^ c. */
 static LLVMValueRef xor3(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
   return LLVMBuildXor(e->builder, LLVMBuildXor(e->builder, a, b, ""), c, "");
 }
 
+/* Ten rounds in place: counter becomes the four random words, key is used up. */
 static void philox(mvs_emit *e, LLVMValueRef counter[4], LLVMValueRef key[2]) {
   LLVMTypeRef type = LLVMTypeOf(counter[0]);
   for (int round = 0; round < ROUNDS; ++round) {

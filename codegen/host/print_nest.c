@@ -1,5 +1,11 @@
-/* print_nest.c: a nest as one function over units: how it is divided, and the walk through the
- * units, their rows and the indices of the parallel axes. */
+/* print_nest.c: a nest as one function over units: how it is divided, and the walk through
+ * the units, their rows and the indices of the parallel axes.
+ *
+ * A unit is a chunk of rows by a chunk of the inner axis; the runtime hands ranges of units
+ * to threads and knows only the two chunk sizes (mvs_nest_units). Division follows a rough
+ * count of cycles, so that a unit is worth handing out and there are enough for all threads;
+ * no choice made here changes a bit. Within a unit the row's indices advance like an
+ * odometer. */
 #include "codegen/host/nest.h"
 
 /* A unit should take a few microseconds: long enough to hide handing it out. Counted in vector
@@ -47,12 +53,14 @@ static int64_t instr_cost(const mvs_instr *instr) {
   }
 }
 
+/* Cycles for 16 elements through all instructions. */
 static int64_t chunk_cost(const mvs_nest *nest) {
   int64_t cost = 1;
   for (size_t i = 0; i < nest->instrs.count; ++i) cost += instr_cost(&nest->instrs.items[i]);
   return cost;
 }
 
+/* The product of the parallel axes; the batch is one of them, if any. */
 static mvs_dim row_count(const mvs_nest *nest) {
   mvs_dim rows = {1, false};
   for (int axis = 0; axis < nest->outer_count; ++axis) {
@@ -62,6 +70,7 @@ static mvs_dim row_count(const mvs_nest *nest) {
   return rows;
 }
 
+/* The greater of the two. */
 static int64_t at_least(int64_t value, int64_t least) { return value < least ? least : value; }
 
 /* A row that is divided would store its scalars once per unit. */
@@ -72,11 +81,13 @@ static bool has_row_store(const mvs_nest_print *p) {
   return false;
 }
 
+/* Steps of the sequential loop, guessed where they depend on the batch or segment. */
 static int64_t sequential_length(const mvs_nest *nest) {
   if (nest->segment_axis >= 0) return nest->segments->items[0].length;
   return at_least(nest->sequential, nest->sequential_batch ? 256 : 1);
 }
 
+/* Halved while there would be too few units, down to one vector. */
 static int64_t column_chunk(const mvs_nest *nest, mvs_dim rows) {
   int64_t chunk = COLUMN_CHUNK;
   if (rows.per_batch || nest->inner.per_batch) return chunk;
@@ -142,6 +153,8 @@ static void next_row(mvs_nest_print *p, LLVMValueRef *variables) {
   }
 }
 
+/* ROWS: the segment that the token lies in, by comparing with every end but the last.
+ * COLUMNS: the axis counts segments itself. */
 static void find_segment(mvs_nest_print *p) {
   mvs_emit *e = p->e;
   const mvs_nest *nest = p->nest;
@@ -161,6 +174,7 @@ static void find_segment(mvs_nest_print *p) {
   }
 }
 
+/* The indices are read into plain values first, so that the row's code does not reload them. */
 static void print_row(mvs_nest_print *p, LLVMValueRef *variables, LLVMValueRef from,
                       LLVMValueRef to) {
   for (int axis = 0; axis < p->nest->outer_count; ++axis) {
@@ -191,6 +205,7 @@ static void range(mvs_emit *e, LLVMValueRef number, int64_t chunk, LLVMValueRef 
   *to = mvs_emit_smaller(e, LLVMBuildNSWAdd(e->builder, *from, size, ""), extent);
 }
 
+/* The body of the loop over units. */
 static void print_unit(mvs_nest_print *p, const mvs_division *division, LLVMValueRef unit,
                        LLVMValueRef *variables) {
   mvs_emit *e = p->e;
@@ -211,6 +226,7 @@ static void print_unit(mvs_nest_print *p, const mvs_division *division, LLVMValu
   mvs_emit_loop_end(e, &loop);
 }
 
+/* Base pointers, once per function; operands of other nests of the kernel are not touched. */
 static void load_operands(mvs_nest_print *p) {
   p->operands = MVS_ARRAY(p->e->arena, (size_t)p->kernel->operand_count, LLVMValueRef);
   for (size_t i = 0; i < p->count; ++i) {
@@ -223,6 +239,7 @@ static void load_operands(mvs_nest_print *p) {
   }
 }
 
+/* The analysis comes before the division, which needs to know what a row stores. */
 mvs_status mvs_host_print_nest(mvs_emit *e, const mvs_kernel *kernel, const mvs_nest *nest,
                                const char *symbol, mvs_division *division, int64_t *scratch) {
   mvs_nest_print p = {.e = e, .kernel = kernel, .nest = nest};

@@ -1,4 +1,10 @@
-/* target.c: the x86-64 target, the optimiser's passes and the object file. */
+/* target.c: LLVM's target, context and pass pipeline for one part of a program.
+ *
+ * Instruction sets are levels of the x86-64 psABI rather than a list of flags, so that
+ * "compiled for x86-64-v3" means the same here, in the program's table and in the check when
+ * it starts. Vectors are 16 lanes in the IR at every level; at v3 LLVM splits them in two,
+ * which changes no bits. Contraction and fast-math stay off: an fma stands where the kernel
+ * form has one. */
 #include "codegen/host/target.h"
 
 #include <llvm-c/Analysis.h>
@@ -16,6 +22,7 @@
   "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,loop-mssa(licm)," \
   "simplifycfg)"
 
+/* LLVM's registries are global and may be filled only once, whichever thread is first. */
 static void start_llvm(void) {
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
@@ -23,6 +30,8 @@ static void start_llvm(void) {
   LLVMInitializeX86AsmPrinter();
 }
 
+/* The best level that this very processor runs; NULL below v3, for which there is no
+ * printer. */
 const char *mvs_best_cpu_level(void) {
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
@@ -72,12 +81,15 @@ bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, const char
   return true;
 }
 
+/* Makes LLVM's words the reason and frees them; false, so that it can be returned. */
 static bool told(mvs_part *part, const char *call, char *message, const char **reason) {
   *reason = mvs_arena_format(part->emit.arena, "%s: %s", call, message ? message : "failed");
   if (message) LLVMDisposeMessage(message);
   return false;
 }
 
+/* Verifies, optimises and emits the part; `text` is taken after optimising, as --emit llvm
+ * shows it. */
 bool mvs_part_compile(mvs_part *part, const char **reason) {
   LLVMModuleRef module = part->emit.module;
   char *message = NULL;
@@ -107,6 +119,7 @@ bool mvs_part_compile(mvs_part *part, const char **reason) {
   return true;
 }
 
+/* Harmless on a part that was opened half. */
 void mvs_part_close(mvs_part *part) {
   mvs_emit *e = &part->emit;
   if (part->object) LLVMDisposeMemoryBuffer(part->object);

@@ -1,5 +1,12 @@
-/* tile.c: micro-kernels: sums in registers, B loaded, A broadcast, one step of k a turn: 28 fma
- * hide the loop's own instructions, and more steps would only cost registers for addresses. */
+/* tile.c: micro-kernels: sums in registers, B loaded, A broadcast, one step of k a turn: 28
+ * fma hide the loop's own instructions, and more steps would only cost registers for
+ * addresses.
+ *
+ * A tile of 14 x 32 (AVX-512) or 6 x 16 (AVX2) keeps every sum in a register through all of
+ * k. Around it a function per layout and dtype of C walks any number of rows with ever lower
+ * tiles, so no row is computed twice and none outside C is touched. Columns beyond `width`
+ * are computed from the zeros of the panel and not stored. Functions are shared by all
+ * matmuls and attentions of a module. */
 #include "codegen/host/tile.h"
 
 #define MAX_VECTORS 2
@@ -38,6 +45,7 @@ typedef struct tile {
 static const int heights_avx512[] = {14, 8, 4, 2, 1, 0};
 static const int heights_avx2[] = {6, 4, 2, 1, 0};
 
+/* Pointers for the matrices, i64 for the rest; nothing is returned. */
 static LLVMTypeRef signature(const mvs_emit *e) {
   LLVMTypeRef types[PARAMETERS];
   for (int i = 0; i < PARAMETERS; ++i) types[i] = e->i64;
@@ -45,14 +53,18 @@ static LLVMTypeRef signature(const mvs_emit *e) {
   return mvs_emit_signature(e, types, PARAMETERS);
 }
 
+/* The address of an f32, `index` elements on. */
 static LLVMValueRef f32_at(mvs_emit *e, LLVMValueRef base, LLVMValueRef index) {
   return mvs_emit_at(e, e->f32, base, index);
 }
 
+/* Whether A's elements of one row are neighbours. */
 static bool by_rows(const tile *t) { return t->layout == MVS_TILE_BY_ROWS; }
 
 /* --- before and after the loop --- */
 
+/* Optional pointers are null when absent, tested at run time: one function serves both
+ * cases. */
 static LLVMValueRef is_given(mvs_emit *e, LLVMValueRef pointer) {
   return LLVMBuildIsNotNull(e->builder, pointer, "");
 }
@@ -81,6 +93,7 @@ static void begin_sums(tile *t) {
   mvs_emit_if_end(e, &given);
 }
 
+/* After the last step of k: the bias is added to the finished sum, once. */
 static void add_bias(tile *t) {
   mvs_emit *e = t->e;
   mvs_branch given = mvs_emit_if(e, is_given(e, t->parameters[BIAS]));
@@ -95,6 +108,7 @@ static void add_bias(tile *t) {
   mvs_emit_if_end(e, &given);
 }
 
+/* C's edge is masked by the width; a bf16 C is rounded here and nowhere before. */
 static void store_sums(tile *t) {
   mvs_emit *e = t->e;
   LLVMTypeRef element = mvs_emit_storage(e, t->c_type);
@@ -114,6 +128,7 @@ static void store_sums(tile *t) {
  * stride times 1 and 2, which x86 addresses: 14 pointers would not fit its 16 registers. */
 static int pointers(const tile *t) { return by_rows(t) ? (t->rows + 2) / 3 : 1; }
 
+/* The pointers that move with k: to rows of A, and to B. */
 static void begin_pointers(tile *t) {
   mvs_emit *e = t->e;
   for (int i = 0; i < pointers(t); ++i) {
@@ -125,10 +140,12 @@ static void begin_pointers(tile *t) {
   mvs_emit_set(e, t->b, t->parameters[B]);
 }
 
+/* Moves a pointer variable by a number of f32. */
 static void advance(mvs_emit *e, LLVMValueRef variable, LLVMValueRef elements) {
   mvs_emit_set(e, variable, f32_at(e, mvs_emit_get(e, variable), elements));
 }
 
+/* Where A holds this step's element of a row of the tile. */
 static LLVMValueRef a_address(tile *t, int row) {
   mvs_emit *e = t->e;
   if (!by_rows(t)) return f32_at(e, mvs_emit_get(e, t->bases[0]), mvs_emit_i64(e, row));
@@ -136,6 +153,7 @@ static LLVMValueRef a_address(tile *t, int row) {
   return row % 3 ? f32_at(e, base, mvs_emit_times(e, t->parameters[A_STRIDE], row % 3)) : base;
 }
 
+/* One step of k: each vector of B is loaded once and meets every row's broadcast element. */
 static void multiply(tile *t) {
   mvs_emit *e = t->e;
   LLVMValueRef b[MAX_VECTORS];
@@ -152,6 +170,7 @@ static void multiply(tile *t) {
   }
 }
 
+/* k may be 0, as in a stretch that is empty: the sums are then what they started from. */
 static void loop_over_k(tile *t) {
   mvs_emit *e = t->e;
   LLVMValueRef step = by_rows(t) ? mvs_emit_i64(e, 1) : t->parameters[A_STRIDE];
@@ -162,6 +181,7 @@ static void loop_over_k(tile *t) {
   mvs_emit_loop_end(e, &loop);
 }
 
+/* The tile of that height and width, written when first asked for. */
 static LLVMValueRef micro_kernel(mvs_emit *e, int rows, int vectors, mvs_tile_layout layout,
                                  mvs_dtype c_type) {
   tile t = {.e = e, .rows = rows, .vectors = vectors, .layout = layout, .c_type = c_type};
@@ -199,6 +219,7 @@ static LLVMValueRef moved(mvs_emit *e, LLVMTypeRef element, LLVMValueRef pointer
   return mvs_emit_select(e, given, there, pointer);
 }
 
+/* Moves every pointer to the rows that are next, then counts them as done. */
 static void call_tile(block *b, int height) {
   mvs_emit *e = b->e;
   LLVMValueRef arguments[PARAMETERS], row = mvs_emit_get(e, b->row);
@@ -260,6 +281,7 @@ static void by_width(block *b) {
   mvs_emit_if_end(e, &one);
 }
 
+/* The function around the tiles: any number of rows, up to 32 columns. */
 static LLVMValueRef block_function(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type) {
   block b = {.e = e, .layout = layout, .c_type = c_type};
   const char *name =
