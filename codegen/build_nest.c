@@ -19,31 +19,30 @@ typedef struct nest_builder {
   const char *reason;
 } nest_builder;
 
-static bool reduces_rows(mvs_op op) {
-  return op == MVS_OP_sum || op == MVS_OP_max_over || op == MVS_OP_inv_rms;
+/* The length of the row that a node reduces; 1 when it reduces none. */
+static int64_t reduced_row(const mvs_schedule *schedule, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(schedule->graph, id);
+  if (node->op != MVS_OP_sum && node->op != MVS_OP_max_over && node->op != MVS_OP_inv_rms) {
+    return 1;
+  }
+  const mvs_type *type = mvs_graph_type(schedule->graph, node->inputs[0]);
+  if (type->rank == 0 || type->dims[type->rank - 1].per_batch) return 1;
+  bool last = node->op == MVS_OP_inv_rms || node->attr.axes.mask >> (type->rank - 1) & 1;
+  return last ? type->dims[type->rank - 1].size : 1;
 }
 
-/* The row that is reduced when the outputs themselves are scalars of rows. */
+/* The longest row that is reduced: the space itself may be of scalars of rows. */
 static int64_t row_length(const mvs_schedule *schedule, const mvs_nest_plan *plan) {
   int64_t length = 1;
   for (size_t i = 0; i < plan->interior.count; i++) {
-    const mvs_node *node = mvs_graph_node(schedule->graph, plan->interior.items[i]);
-    if (!reduces_rows(node->op)) continue;
-    const mvs_type *type = mvs_graph_type(schedule->graph, node->inputs[0]);
-    mvs_dim row = type->rank ? type->dims[type->rank - 1] : (mvs_dim){1, false};
-    if (!row.per_batch && row.size > length) length = row.size;
+    int64_t row = reduced_row(schedule, plan->interior.items[i]);
+    if (row > length) length = row;
   }
   return length;
 }
 
 static bool reduces_in_rows(const nest_builder *b) {
-  if (b->nest_class != MVS_KERNEL_ROWS) return false;
-  for (size_t i = 0; i < b->plan->interior.count; i++) {
-    if (reduces_rows(mvs_graph_node(b->schedule->graph, b->plan->interior.items[i])->op)) {
-      return true;
-    }
-  }
-  return false;
+  return b->nest_class == MVS_KERNEL_ROWS && row_length(b->schedule, b->plan) > 1;
 }
 
 static mvs_status tell(const nest_builder *b) {

@@ -294,7 +294,7 @@ static void random_graphs_agree(void **state) {
   (void)state;
   const char *one = getenv("MVS_SEED"), *many = getenv("MVS_SEEDS");
   uint64_t first = one ? strtoull(one, NULL, 10) : 1;
-  uint64_t count = one ? 1 : many ? strtoull(many, NULL, 10) : 12;
+  uint64_t count = one ? 1 : many ? strtoull(many, NULL, 10) : 30;
   int failures = 0;
   for (uint64_t seed = first; seed < first + count; seed++) {
     if (getenv("MVS_VERBOSE")) print_message("seed %llu\n", (unsigned long long)seed);
