@@ -75,8 +75,8 @@ typedef struct mvs_fuse {
 } mvs_fuse;
 
 /* Works out kinds, uses, roots and what must be stored. The graph may get `get` nodes for
- * results of attention that nobody takes, because the kernel writes them all the same. errors :
- * MVS_ERR_INTERNAL for a sum over several axes */
+ * results of attention that nobody takes, because the kernel writes them all the same.
+ * errors : MVS_ERR_INTERNAL for a sum over several axes */
 mvs_status mvs_fuse_values(mvs_fuse *fuse);
 /* Works out levels, row spaces and segment tables; stores what has to be stored for that. */
 void mvs_fuse_levels(mvs_fuse *fuse);
@@ -92,7 +92,8 @@ void mvs_fuse_gather(mvs_fuse *fuse);
 /* Parts into which a kernel may cut the last axis of its space: each is unrolled in it. */
 #define MVS_MOST_PIECES 8
 
-/* Helpers over values. */
+/* --- helpers over values and kernels --- */
+
 /* The greatest common divisor of two positive numbers. */
 int64_t mvs_common_divisor(int64_t a, int64_t b);
 /* Elements of the last axis; 1 for rank 0 and a batch axis. */
@@ -123,8 +124,9 @@ bool mvs_fuse_same_nest(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b);
 bool mvs_fuse_has_room(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b);
 /* Moves the sinks of one kernel into another. */
 void mvs_fuse_join(mvs_fuse *fuse, int from, int into);
-/* Calls `visit` with every kernel that must have run before the value can be loaded. */
+/* What mvs_fuse_producers calls: `producer` is the index of a kernel. */
 typedef void mvs_fuse_visit(void *context, int producer);
+/* Calls `visit` with every kernel that must have run before the value can be loaded. */
 void mvs_fuse_producers(mvs_fuse *fuse, mvs_id id, mvs_fuse_visit *visit, void *context);
 /* Bytes of a value at the batch that choices are made for. */
 int64_t mvs_fuse_bytes(const mvs_fuse *fuse, mvs_id id);
@@ -136,6 +138,7 @@ typedef enum mvs_row_fit {
   MVS_ROW_PART,  /* the last axis is a piece of the row */
   MVS_ROW_SCALAR /* one per row: the last axis has extent 1 */
 } mvs_row_fit;
+/* The best fit: an axis of extent 1 in both counts as FULL. */
 mvs_row_fit mvs_type_row_fit(const mvs_type *rows, const mvs_type *type);
 
 #endif

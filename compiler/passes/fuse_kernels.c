@@ -1,4 +1,9 @@
-/* fuse_kernels.c: stored values to kernels, and what each kernel computes and loads. */
+/* fuse_kernels.c: stored values to kernels, and what each kernel computes and loads.
+ *
+ * Stored values of one level and one space are one kernel: none of them can wait for another
+ * kernel of its own level, so that together they cannot wait in a circle. What a kernel
+ * computes (its cone) follows from its sinks: everything below them down to values of lower
+ * levels. */
 #include <stdlib.h>
 
 #include "compiler/passes/fuse.h"
@@ -117,6 +122,7 @@ static int add_kernel(mvs_fuse *fuse, const mvs_fuse_kernel *kernel) {
   return index;
 }
 
+/* A heavy op is a kernel by itself; its level is one below that of its value. */
 static void add_heavy(mvs_fuse *fuse, mvs_id id) {
   const mvs_node *node = node_of(fuse, id);
   mvs_fuse_kernel kernel = {.group_class = class_of_heavy(node->op),
@@ -159,6 +165,7 @@ static bool same_tables(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   return !a->table || !b->table || a->table == b->table;
 }
 
+/* Rows cut in different ways by the two are cut in both ways in one nest. */
 static bool same_pieces(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   int64_t grain = mvs_common_divisor(a->grain, b->grain);
   return mvs_type_last_extent(a->space) / grain <= MVS_MOST_PIECES;
@@ -201,6 +208,8 @@ void mvs_fuse_join(mvs_fuse *fuse, int from, int into) {
 /* Kernels by level, so that a value looks only among those it may join. */
 typedef MVS_LIST(int) level_list;
 
+/* Puts a stored value into the first kernel of its level that has its space and room, else into
+ * one of its own. */
 static void assign(mvs_fuse *fuse, level_list *by_level, mvs_id id) {
   mvs_fuse_kernel alone = describe(fuse, id);
   MVS_PUSH(fuse->arena, &alone.sinks, id);

@@ -3,8 +3,15 @@
  * A value is computed inside every kernel that takes it unless it is stored. That fails where
  *   - it depends on a reduction over rows of another shape than the kernel's space,
  *   - it depends on segment views that the kernel cannot number its tokens for,
+ *   - inner concats and pieces of rows cut the kernel's rows into too many parts,
  *   - it loads more values than a kernel may have operands.
- * There something on the way is stored: see `settle`. */
+ * There something on the way is stored. For row reductions `settle` looks for the cheapest cut;
+ * in the other cases it is the value itself, and it is kept apart: its users load it even where
+ * one kernel could hold both.
+ *
+ * Nodes are visited in order, so that inputs are settled before their users. Storing a value
+ * later on changes what its users may load, but never their own levels: a kernel of level n
+ * computes again what other kernels of level n store. */
 #include "compiler/passes/fuse.h"
 
 /* Operands of a kernel are at most 64; stores and merged siblings need room as well. */
@@ -29,6 +36,7 @@ static int most(int a, int b) { return a > b ? a : b; }
 
 /* --- leaves --- */
 
+/* The union of two sets in id order. */
 static void merge_leaves(levels *l, mvs_id_list *into, const mvs_id_list *other) {
   mvs_id_list merged = {0};
   size_t a = 0, b = 0;
@@ -77,6 +85,8 @@ static int full_leaves(const levels *l, mvs_id id) {
 
 /* --- storing --- */
 
+/* Works out what follows for users from whether the node is stored: `outside`, leaves, whether
+ * taking it still means reducing rows or counting. Called again when that changes. */
 static void find_outside(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id);
   const mvs_node *node = node_of(l, id);
@@ -107,6 +117,8 @@ static void drop_piece(levels *l, mvs_id id) {
   value->level = value->outside;
 }
 
+/* Gives a value a place, in a kernel of its own level and space. A reshape names the bytes of
+ * its input, so that one is stored. */
 static void store(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id);
   if (!mvs_value_is_computed(value)) return;
@@ -138,6 +150,7 @@ static bool should_store(const levels *l, mvs_id id) {
   return full_leaves(l, id) > (value->uses > 1 ? 1 : 2);
 }
 
+/* Looks for the cut further down, along inputs that still reduce rows. */
 static void descend(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   for (int i = 0; i < node->input_count; i++) {
@@ -146,6 +159,7 @@ static void descend(levels *l, mvs_id id) {
   }
 }
 
+/* By insertion: a walk meets few nodes, nearly in order. */
 static void sort_ids(mvs_id_list *list) {
   for (size_t i = 1; i < list->count; i++) {
     mvs_id id = list->items[i];
@@ -294,6 +308,7 @@ static void take_whole(levels *l, mvs_id input) {
   if (is_cut(l, input) && !value_of(l, input)->stored) store_apart(l, input);
 }
 
+/* Element nodes and inner concats: in one kernel with every input of their space. */
 static void visit_element(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   mvs_value *value = value_of(l, id);
@@ -306,6 +321,8 @@ static void visit_element(levels *l, mvs_id id) {
   value->level = most(value->level, limit_leaves(l, id));
 }
 
+/* A row reduction is done where its operand is, and makes the operand's shape the space of all
+ * that depends on it. */
 static void visit_row(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id);
   mvs_id operand = node_of(l, id)->inputs[0];
@@ -319,6 +336,8 @@ static void visit_row(levels *l, mvs_id id) {
   value->level = take(l, id, operand);
 }
 
+/* A reduction of another axis: a kernel of its own kind, so its operand is taken from outside.
+ * Such kernels run over the tokens of one segment or over all, never over segments in turn. */
 static void visit_column(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   mvs_value *value = value_of(l, id), *operand = value_of(l, node->inputs[0]);
@@ -357,6 +376,7 @@ static const mvs_type *slice_rows(levels *l, mvs_id id) {
   return rows;
 }
 
+/* Rows of a transpose, when rows stay rows. */
 static const mvs_type *transpose_rows(levels *l, const mvs_node *node) {
   const mvs_value *input = value_of(l, node->inputs[0]);
   int last = node->type.rank - 1;

@@ -1,4 +1,10 @@
-/* fuse_merge.c: kernels that may run later join others of their space; nests share launches. */
+/* fuse_merge.c: kernels that may run later join others of their space; nests share launches.
+ *
+ * Kernels stand at the lowest level where they can run. Moving one up to just below its first
+ * user keeps the order right, so it may join any kernel of its space on the way: the mean of x,
+ * known from the start, joins the mean of f; a value that only the next norm wants is computed
+ * there. Kernels are visited from the last level down, because a user that moved up leaves its
+ * producers more room. */
 #include <limits.h>
 
 #include "compiler/passes/fuse.h"
@@ -27,6 +33,7 @@ typedef struct use_record {
   bool direct;
 } use_record;
 
+/* Notes the user with the producer of something it loads. */
 static void record_use(void *context, int producer) {
   use_record *use = context;
   wait *w = &use->merge->waits[producer];
@@ -53,6 +60,7 @@ static void record_uses(merge *m, int user) {
   }
 }
 
+/* True when both load some value: fused, it is loaded once. */
 static bool shares_leaf(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   mvs_fuse_walk(fuse);
   for (size_t i = 0; i < a->leaves.count; i++) {
@@ -200,6 +208,8 @@ static void drop_untaken(mvs_fuse *fuse, int index) {
   kernel->sinks.count = kept;
 }
 
+/* Moves a kernel into the reduction whose results it works on. Its values are there no later
+ * than before, so that nothing else changes. */
 static void follow_reduction(merge *m, int index) {
   int home = find_reduction(m, index);
   if (home < 0) return;
@@ -252,6 +262,7 @@ void mvs_fuse_merge(mvs_fuse *fuse) {
 
 /* --- nests of one launch --- */
 
+/* Makes the groups of two kernels one, when they are alike and of one level. */
 static void gather(mvs_fuse *fuse, int a, int b) {
   mvs_fuse_kernel *left = &fuse->kernels.items[a], *right = &fuse->kernels.items[b];
   if (left->group == right->group || left->level != right->level ||
@@ -286,6 +297,7 @@ static void add_feeder(void *context, int producer) {
   MVS_PUSH(f->fuse->arena, &f->found, producer);
 }
 
+/* Gathers the kernels of a list level by level and kind by kind. */
 static void gather_all(mvs_fuse *fuse, const kernel_list *list) {
   for (size_t i = 0; i < list->count; i++) {
     for (size_t j = 0; j < i; j++) {
@@ -299,6 +311,7 @@ static void gather_all(mvs_fuse *fuse, const kernel_list *list) {
   }
 }
 
+/* Reductions that load the same values: by segment and over all tokens, say. */
 static void gather_reductions(mvs_fuse *fuse) {
   for (size_t i = 0; i < fuse->kernels.count; i++) {
     const mvs_fuse_kernel *a = &fuse->kernels.items[i];

@@ -28,6 +28,7 @@ static const mvs_fuse_kernel *kernel_of(const share *s, int index) {
   return &s->fuse->kernels.items[index];
 }
 
+/* Lists for every node the kernels that compute it. */
 static void find_homes(share *s) {
   for (mvs_id id = 0; id < s->fuse->size; id++) s->homes[id].count = 0;
   for (size_t k = 0; k < s->fuse->kernels.count; k++) {
@@ -39,6 +40,7 @@ static void find_homes(share *s) {
   }
 }
 
+/* True for what may still get a place. Numbers and indices are cheaper computed than loaded. */
 static bool is_open(const share *s, mvs_id id) {
   const mvs_value *value = &s->fuse->values[id];
   if (node_of(s, id)->op == MVS_OP_reshape) return false;
@@ -105,6 +107,8 @@ static int find_home(const share *s, mvs_id id) {
   return best;
 }
 
+/* Bytes that storing the value at home saves over all later kernels that compute it. Kernels of
+ * the same level cannot wait for it and gain nothing. */
 static int64_t gain_of(share *s, mvs_id id, int home) {
   int64_t bytes = mvs_fuse_bytes(s->fuse, id), gain = -bytes;
   for (size_t i = 0; i < s->homes[id].count; i++) {
@@ -115,6 +119,7 @@ static int64_t gain_of(share *s, mvs_id id, int home) {
   return gain;
 }
 
+/* The value that gains most, or MVS_NONE. */
 static mvs_id find_best(share *s, int *best_home) {
   mvs_id best = MVS_NONE;
   int64_t best_gain = 0;

@@ -54,6 +54,7 @@ mvs_place mvs_place_slot(uint32_t buffer, const mvs_type *type, int64_t shift) {
 
 /* --- what groups load --- */
 
+/* The root of a loaded value, then the parts of a concat, which are read with it. */
 static void visit_root(const mvs_schedule *schedule, mvs_id id, mvs_load_visit *visit,
                        void *context) {
   mvs_id root = schedule->roots[id];
@@ -83,6 +84,7 @@ void mvs_group_loads(const mvs_schedule *schedule, const mvs_group *group,
 
 /* --- facts about values --- */
 
+/* Finds the group that stores each value; a concat that several kernels fill has none. */
 static void find_writers(mvs_graph_layout *g) {
   for (mvs_id id = 0; id < g->size; id++) g->writer[id] = -1;
   for (size_t i = 0; i < g->schedule->groups.count; i++) {
@@ -141,6 +143,7 @@ static void find_needs(mvs_graph_layout *g) {
 
 /* --- targets --- */
 
+/* Asks for a copy: memory_copy.c finds a nest to make it, or adds a group. */
 static void copy_to(mvs_graph_layout *g, mvs_id id, const mvs_target *target) {
   mvs_copy copy = {id, *target};
   MVS_PUSH(g->layout->arena, &g->copies, copy);
@@ -179,6 +182,7 @@ static int best_target(const mvs_graph_layout *g, mvs_id id) {
   return -1;
 }
 
+/* A buffer of its own. In a body it lives within one layer. */
 static mvs_place temporary(mvs_graph_layout *g, mvs_id id) {
   const mvs_type *type = mvs_graph_type(g->graph, id);
   uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, 1);
@@ -238,6 +242,7 @@ static mvs_place place_of_param(mvs_graph_layout *g, mvs_id id) {
   return mvs_place_whole(buffer, &node->type);
 }
 
+/* Places one value whose users have said where they want it. */
 static mvs_status place_root(mvs_graph_layout *g, mvs_id id) {
   const mvs_node *node = node_of(g, id);
   switch (node->op) {
@@ -294,6 +299,8 @@ static int64_t stacked_slots(const mvs_graph_layout *g, mvs_id id) {
   return node->attr.index.value < region->carried_count ? 1 : region->count;
 }
 
+/* The buffer of a function's result: among the gradients or given by the caller. Stacked ones
+ * have a slot per layer, so that regions store into them directly. */
 static mvs_place place_of_output(mvs_graph_layout *g, const mvs_result *result) {
   const mvs_type *type = mvs_graph_type(g->graph, result->id);
   uint32_t index = 0;
@@ -326,6 +333,8 @@ static void want_results(mvs_graph_layout *g) {
   }
 }
 
+/* Aliases come after what they name, so that one sweep does. A reshape of contiguous bytes is
+ * row-major again; a slice keeps the strides. */
 static void place_aliases(mvs_graph_layout *g) {
   for (mvs_id id = 0; id < g->size; id++) {
     const mvs_node *node = node_of(g, id);

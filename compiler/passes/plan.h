@@ -35,7 +35,9 @@ typedef struct mvs_place {
  * ROWS: the space is the common shape of the outputs (row scalars [.., 1] may be outputs too);
  * all nodes needed are computed per element from leaves; reductions over the last axis are
  * phases. COLUMNS: `space` is the shape of the reduced operand, `reduced_axes` its reduced axes;
- * outputs are results of reduce/segment nodes of the same space. No last-axis reduction inside. */
+ * outputs are results of reduce/segment nodes of the same space, or elements computed from such
+ * results (and other values of the result's shape). No last-axis reduction inside.
+ * A value may be computed in several nests; it is stored by one. */
 typedef struct mvs_nest_plan {
   mvs_type space;
   uint32_t reduced_axes;           /* COLUMNS: mask over space; segments: axis 1 with by_segment */
@@ -72,11 +74,15 @@ typedef enum mvs_buffer_kind {
 
 /* A buffer holds `slots` equal slots. Inside a region an access at layer l uses slot
  * (l + shift) mod slots. The runtime chooses between slots_kept and slots_least:
- *   carried value:    kept count+1 (backward reads it), least 2 (ping-pong)
+ *   carried value:    kept count+1 and crossing where the backward reads it or starts from it,
+ *                     else 2; least 2 (ping-pong)
  *   crossing value:   kept count, least 1 (block redone before its backward)
  *   value in a body:  1, 1;   value outside regions: 1, 1
- *   output read at distance d: count + d, least d + 1, first d slots (last d when reverse) zeroed
- *   stacked result used outside the region: count, count */
+ *   output read at distance d: count + d, least d + 1 (all when reverse), first d slots (last d
+ *                     when reverse) zeroed
+ *   stacked result used outside the region: count, count; its slots lie behind one another, so
+ *                     the whole is row-major from slot `shift` on
+ * memory.h has the arithmetic of slots. */
 typedef struct mvs_buffer {
   mvs_buffer_kind kind;
   const char *name;         /* INPUT, OUTPUT; NULL else */

@@ -1,6 +1,8 @@
 /* schedule.c: the order of groups. A list schedule: among the groups whose inputs are there,
  * first one that frees at least as much memory as it takes, else the one whose nodes the model
- * names first. Bodies are scheduled alike. */
+ * names first. So gradients of weights come before the products that free what both read, and
+ * casts of weights stay near their matmuls. Bodies are scheduled alike. Time is quadratic in the
+ * groups of one graph, to which depth adds none. */
 #include "compiler/passes/pass.h"
 #include "compiler/passes/plan.h"
 
@@ -27,6 +29,8 @@ static const mvs_node *node_of(const scheduler *s, mvs_id id) {
 
 /* --- what groups read and write --- */
 
+/* Finds the group that stores each value, and the first node of each group, which orders
+ * equals. */
 static void find_writers(scheduler *s) {
   mvs_id size = mvs_graph_size(s->schedule->graph);
   for (mvs_id id = 0; id < size; id++) s->writer[id] = -1;
@@ -52,6 +56,7 @@ static void find_writers(scheduler *s) {
   }
 }
 
+/* Lets a group wait for another, once. */
 static void add_wait(scheduler *s, int group, int before) {
   if (before == group) return;
   for (size_t i = 0; i < s->followers[before].count; i++) {
@@ -108,6 +113,7 @@ static int64_t bytes_of(const scheduler *s, mvs_id id) {
   return mvs_type_count(type, NOMINAL_BATCH) * mvs_dtype_size(type->dtype);
 }
 
+/* Bytes of what a group stores. Tuples count nothing: all their results are wanted at once. */
 static int64_t bytes_taken(const scheduler *s, const mvs_group *group) {
   int64_t taken = 0;
   if (group->group_class == MVS_GROUP_MATMUL) return bytes_of(s, group->heavy);
@@ -131,6 +137,7 @@ static int64_t bytes_of_results(const scheduler *s, int group) {
   return bytes;
 }
 
+/* Bytes of the values that nothing reads after this group. */
 static int64_t bytes_freed(const scheduler *s, int group) {
   int64_t freed = 0;
   for (size_t i = 0; i < s->loads[group].count; i++) {
@@ -140,6 +147,7 @@ static int64_t bytes_freed(const scheduler *s, int group) {
   return freed;
 }
 
+/* The group to run next, or -1 when all that is left waits. */
 static int choose(const scheduler *s, const bool *done) {
   int best = -1;
   bool best_frees = false;
