@@ -189,32 +189,6 @@ static bool operands_fit_a_kernel(check *c) {
   return count <= MOST_OPERANDS;
 }
 
-/* The layers of a stacked value lie further apart the larger the batch, which no stride says:
- * kernels take one layer at a time. */
-static bool batch_is_slowest(const mvs_type *type) {
-  bool moved = false;
-  for (int i = 0; i < type->rank; i++) {
-    if (type->dims[i].per_batch && moved) return false;
-    moved = moved || type->dims[i].size > 1;
-  }
-  return true;
-}
-
-static bool takes_no_whole_stacks(check *c) {
-  for (size_t n = 0; n < c->group->nests.count; n++) {
-    const mvs_nest_plan *nest = &c->group->nests.items[n];
-    for (size_t i = 0; i < nest->leaves.count; i++) {
-      mvs_id id = nest->leaves.items[i];
-      if (!batch_is_slowest(mvs_graph_type(c->graph, id))) return fail_at(c, id);
-    }
-    for (size_t i = 0; i < nest->outputs.count; i++) {
-      mvs_id id = nest->outputs.items[i];
-      if (!batch_is_slowest(mvs_graph_type(c->graph, id))) return fail_at(c, id);
-    }
-  }
-  return true;
-}
-
 /* --- places --- */
 
 static bool is_whole(const mvs_place *place, const mvs_type *type) {
@@ -330,7 +304,6 @@ static const struct {
     {"outputs fit the space", true, outputs_fit_the_space},
     {"reduces along the kernel's axes", true, reduces_as_it_should},
     {"operands fit a kernel", true, operands_fit_a_kernel},
-    {"takes one layer of a batched stack", true, takes_no_whole_stacks},
     {"operands of heavy ops lie whole", true, heavy_operands_lie_whole},
     {"copies lie in their buffers", true, copies_lie_in_their_buffers},
     {"values lie in their buffers", false, places_lie_in_their_buffers},
