@@ -122,11 +122,10 @@ static void print_sequential_bounds(const writer *w) {
   if (nest->nest_class != MVS_KERNEL_COLUMNS) return;
   if (nest->segment_axis < 0) {
     mvs_text_add(w->out, "  const i64 s_begin = 0, s_end = ");
-    if (nest->sequential_batch) {
-      mvs_text_add(w->out, "batch;\n");
-    } else {
-      mvs_text_addf(w->out, "%lld;\n", (long long)nest->sequential);
-    }
+    /* 0 with the batch: the batch alone; more: the collapsed pair (batch, that many). */
+    int64_t size = nest->sequential_batch && nest->sequential == 0 ? 1 : nest->sequential;
+    mvs_cuda_print_dim((mvs_dim){size, nest->sequential_batch}, w->out);
+    mvs_text_add(w->out, ";\n");
     return;
   }
   mvs_text_add(w->out, "  i64 s_begin = 0, s_end = 0;\n");
