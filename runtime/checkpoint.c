@@ -1,4 +1,10 @@
-/* checkpoint.c: the training state to a file and back. */
+/* checkpoint.c: the training state to a file and back.
+ *
+ * One safetensors file holds all of it: weights under the released names with constants, the
+ * average under ema/, AdamW's moments under adam_m/ and adam_v/, and the step in the
+ * metadata. Data order, noise and times follow from the step and the seed, so nothing else
+ * is needed to go on bit for bit. Values are float32 as in memory: a round trip changes no
+ * bit. The older checkpoints go only when the new one has its name. */
 #include "runtime/checkpoint.h"
 
 #include <inttypes.h>
@@ -62,6 +68,7 @@ static mvs_status read_state(mvs_session *session, const mvs_safetensors *file,
   return mvs_weights_read(session, file, params, "ema/", optimizer->average);
 }
 
+/* The buffers may be half overwritten when this fails: the caller then ends the run. */
 mvs_status mvs_checkpoint_load(mvs_session *session, mvs_optimizer *optimizer, const char *path,
                                int64_t *step) {
   mvs_safetensors *file;

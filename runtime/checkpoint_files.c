@@ -1,4 +1,8 @@
-/* checkpoint_files.c: names of checkpoints in a folder. */
+/* checkpoint_files.c: names of checkpoints in a folder.
+ *
+ * Files are found by listing, never by a pointer file that could be out of step with them:
+ * `latest` is the newest step-N.safetensors that reads as a whole tensor file. What is
+ * called otherwise is the user's and is not touched; removal goes by name and number alone. */
 #include "runtime/checkpoint_files.h"
 
 #include <dirent.h>
@@ -27,6 +31,7 @@ static bool step_of(const char *name, int64_t *step) {
   return !errno && strcmp(end, SUFFIX) == 0;
 }
 
+/* For qsort; steps are never negative, but their difference may not fit an int. */
 static int newest_first(const void *left, const void *right) {
   int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
   return a == b ? 0 : a < b ? 1 : -1;
@@ -46,6 +51,7 @@ static step_list list_steps(mvs_arena *arena, const char *folder) {
   return steps;
 }
 
+/* The number has no leading zeros: names are compared as numbers, never as text. */
 const char *mvs_checkpoint_path(mvs_arena *arena, const char *folder, int64_t step) {
   return mvs_arena_format(arena, "%s/" PREFIX "%" PRId64 SUFFIX, folder, step);
 }
@@ -59,6 +65,7 @@ static bool is_complete(mvs_arena *arena, const char *path) {
   return marked;
 }
 
+/* Damaged ones are passed over in silence: the run that resumes will write new ones. */
 const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step) {
   step_list steps = list_steps(arena, folder);
   for (size_t at = 0; at < steps.count; at++) {
@@ -70,6 +77,7 @@ const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t 
   return NULL;
 }
 
+/* Links are followed: RUN may be one. */
 static bool is_folder(const char *path) {
   struct stat facts;
   return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
@@ -86,6 +94,7 @@ static const char *folder_of_latest(mvs_arena *arena, const char *path) {
   return mvs_arena_copy(arena, path, length - tail - (length - tail > 1));
 }
 
+/* A file that is really called `latest` is taken as a file. */
 mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *path,
                                   const char **out) {
   const char *folder = is_folder(path) ? path : NULL;
@@ -103,6 +112,7 @@ mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *
                   folder);
 }
 
+/* Failures to remove are no failures to save, and are let pass. */
 void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t saved,
                                int64_t keep) {
   step_list steps = list_steps(arena, folder);
@@ -112,6 +122,7 @@ void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t sav
       unlink(mvs_checkpoint_path(arena, folder, steps.items[at]));
 }
 
+/* Only names that mvs_output_begin makes for checkpoints: another program's files stay. */
 void mvs_checkpoint_sweep(const char *folder) {
   static const char start[] = "." PREFIX, end[] = ".tmp";
   DIR *open = opendir(folder);

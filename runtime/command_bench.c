@@ -1,4 +1,9 @@
-/* command_bench.c: where a training step's time goes, kernel by kernel. */
+/* command_bench.c: where a training step's time goes, kernel by kernel.
+ *
+ * Steps run as in training, on made-up data, with a clock around every launch. Waiting for
+ * each costs time of its own, so the sum of the kernels and the whole step are both printed.
+ * Each kernel is held against the speed at which this machine copies memory and against the
+ * bytes and operations that the compiler counted for it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +30,7 @@ static const mvs_option_row bench_rows[] = {
     {"steps", MVS_OPTION_INTEGER, "N", 1, 1e6, "timed steps, after one to warm up (default 3)"},
 };
 
+/* The options of this command alone; those of every command follow. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, bench_rows, sizeof bench_rows / sizeof *bench_rows);
 }
@@ -41,6 +47,7 @@ typedef struct made_up {
   float normals[NORMALS];
 } made_up;
 
+/* Lives in the session's arena, as large as it is. */
 static made_up *new_data(const mvs_session *session, const mvs_data *source) {
   made_up *made = MVS_NEW(session->arena, made_up);
   const mvs_random_key key = {.stream = DATA_STREAM};
@@ -87,10 +94,12 @@ static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, cons
   return MVS_OK;
 }
 
+/* Nothing was opened. */
 static void close_data(mvs_data *data) { (void)data; }
 
 /* --- the machine's own speed --- */
 
+/* The unit is 4 KiB, so threads never share a cache line. */
 static void copy_part(void *user, int thread, int64_t begin, int64_t end) {
   char *memory = user;
   (void)thread;
@@ -136,12 +145,14 @@ static double copy_rate(mvs_session *session) {
 
 /* --- the table --- */
 
+/* A kernel with what was measured of it. */
 typedef struct bench_row {
   const Mvs__Kernel *kernel;
   const char *how; /* "generated", or the library that ran it */
   mvs_kernel_time time;
 } bench_row;
 
+/* By name among equals, so that two runs print the same order. */
 static int slowest_first(const void *left, const void *right) {
   const bench_row *a = left, *b = right;
   if (a->time.seconds != b->time.seconds) return a->time.seconds < b->time.seconds ? 1 : -1;
@@ -159,6 +170,7 @@ static void print_row(const bench_row *row, double steps, double total, double c
          *row->kernel->why ? row->kernel->why : row->kernel->name, row->how);
 }
 
+/* Kernels that did not run in a training step (the sampler's) have no row. */
 static void print_table(mvs_session *session, const mvs_kernel_time *times, double steps,
                         double wall, int64_t batch) {
   const mvs_program *program = session->program;
@@ -185,6 +197,7 @@ static void print_table(mvs_session *session, const mvs_kernel_time *times, doub
 
 /* --- running --- */
 
+/* The same two calls as `train`, without a file or a log. */
 static mvs_status one_step(mvs_training *training, int64_t step) {
   double loss, norm;
   MVS_TRY(mvs_training_gradients(training, step, &loss, &norm));
@@ -220,6 +233,7 @@ static mvs_status measure(mvs_session *session, mvs_training *training, int64_t 
   return MVS_OK;
 }
 
+/* The model's own settings: times do not depend on them, but which kernels run does. */
 static mvs_training_settings settings_of(const mvs_session *session) {
   const Mvs__Settings *model = session->program->settings;
   mvs_training_settings settings = {
@@ -235,6 +249,7 @@ static mvs_training_settings settings_of(const mvs_session *session) {
   return settings;
 }
 
+/* The model's own batch unless one is given. */
 static mvs_status run(mvs_session *session) {
   mvs_training_settings settings = settings_of(session);
   mvs_memory_use use = {.functions = mvs_training_functions,

@@ -1,4 +1,4 @@
-/* command_eval.c: the model's output for given inputs. */
+/* command_eval.c: the model's output for given inputs, at the batch that the file holds. */
 #include "runtime/commands.h"
 #include "runtime/inputs.h"
 #include "runtime/memory.h"
@@ -11,6 +11,7 @@ static const mvs_option_row eval_rows[] = {
     {"out", MVS_OPTION_TEXT, "FILE", 0, 0, "the output, by its name: a safetensors file"},
 };
 
+/* Shared rows come first, as in every command's help. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_weights_rows(session->arena, list);
   mvs_weights_ema_row(session->arena, list);
@@ -46,6 +47,7 @@ static mvs_status eval_open(mvs_session *session, const mvs_safetensors *file,
   return mvs_outputs_write(session, call, places, out);
 }
 
+/* All that can be wrong with names and places is found before the device is opened. */
 static mvs_status run(mvs_session *session) {
   const char *inputs, *out;
   mvs_safetensors *file;

@@ -1,4 +1,8 @@
-/* command_grad.c: the loss and every parameter's gradient for given inputs. */
+/* command_grad.c: the loss and every parameter's gradient for given inputs.
+ *
+ * One batch, no micro-batches, no dropout and no drawing: x0, x1, t and the conditioning are
+ * the file's, which makes this the command to compare with another implementation. The loss
+ * is the mean over the batch in float64; gradients are those before clipping. */
 #include <math.h>
 
 #include "runtime/commands.h"
@@ -15,6 +19,7 @@ static const mvs_option_row grad_rows[] = {
      "loss, grad_norm and g/NAME of every parameter: a safetensors file"},
 };
 
+/* Shared rows come first, as in every command's help. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_weights_rows(session->arena, list);
   mvs_weights_ema_row(session->arena, list);
@@ -87,6 +92,7 @@ static mvs_status grad_open(mvs_session *session, const mvs_safetensors *file,
   return compute(session, file, prefix, use.batch, out);
 }
 
+/* All that can be wrong with names and places is found before the device is opened. */
 static mvs_status run(mvs_session *session) {
   const char *inputs, *out;
   mvs_safetensors *file;

@@ -1,4 +1,9 @@
-/* command_info.c: what the program is, without taking the memory that it would need. */
+/* command_info.c: what the program is, without taking the memory that it would need.
+ *
+ * Everything printed is worked out from the program's tables: sizes of plans at a batch,
+ * operations of a sample, what redoing a value costs and saves. So it runs for a model of
+ * any size on any machine, with no device opened but where --kernels asks what would run
+ * each of them. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,10 +22,12 @@ static const mvs_option_row info_rows[] = {
     {"kernels", MVS_OPTION_FLAG, NULL, 0, 0, "list every kernel and what runs it"},
 };
 
+/* The options of this command alone; those of every command follow. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, info_rows, sizeof info_rows / sizeof *info_rows);
 }
 
+/* As the language writes it: "zt f32[1, 8, 8]". */
 static void print_input(const Mvs__ModelInput *input) {
   printf("  %-10s %s[", input->name, input->dtype);
   for (size_t at = 0; at < input->n_shape; at++)
@@ -28,6 +35,7 @@ static void print_input(const Mvs__ModelInput *input) {
   printf("]%s\n", input->conditioning ? "  (conditioning)" : "");
 }
 
+/* Layers are those of the forward pass: its backward has as many. */
 static void print_model(mvs_session *session) {
   const mvs_program *program = session->program;
   int64_t trained = mvs_params_trained(program);
@@ -55,6 +63,7 @@ static const char *flops_text(mvs_arena *arena, double flops) {
   return mvs_arena_format(arena, "%.4g %sFLOP", flops, units[unit]);
 }
 
+/* Launches count every layer's. */
 static void print_work(mvs_session *session) {
   const mvs_program *program = session->program;
   static const char *const names[] = {"forward", "grad"};
@@ -82,6 +91,7 @@ typedef struct redo_row {
   int turn;
 } redo_row;
 
+/* The order in which values are redone. */
 static int by_turn(const void *left, const void *right) {
   const redo_row *a = left, *b = right;
   return a->turn - b->turn;
@@ -102,6 +112,7 @@ static void print_steps(mvs_session *session, const redo_row *row, const uint32_
          flops_text(session->arena, flops));
 }
 
+/* One value: what it takes, its own steps, and all that redoing it alone would run. */
 static void print_redo_row(mvs_session *session, const redo_row *row, int64_t batch) {
   const Mvs__Buffer *buffer = row->function->buffers[row->value->buffer];
   int64_t bytes = buffer->fixed + buffer->per_batch * batch;
@@ -135,6 +146,7 @@ static void print_alternatives(mvs_session *session, int64_t batch) {
 
 /* --- memory --- */
 
+/* One purpose under both choices. */
 static void print_memory_row(mvs_session *session, const char *what, int64_t kept,
                              int64_t redone) {
   printf("  %-22s %12s %12s\n", what, mvs_bytes_text(session->arena, kept),
@@ -214,6 +226,7 @@ static mvs_status print_specialisations(mvs_session *session) {
   return MVS_OK;
 }
 
+/* The model's own; `train` options override them. */
 static void print_settings(const mvs_session *session) {
   const Mvs__Settings *model = session->program->settings;
   printf(

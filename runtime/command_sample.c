@@ -1,4 +1,10 @@
-/* command_sample.c: where noise and conditions come from, and where samples go. */
+/* command_sample.c: where noise and conditions come from, and where samples go.
+ *
+ * Options decide in this order: the output's form, the number of samples (--count, else the
+ * most that labels or files give), the noise, each conditioning input with and without its
+ * condition. Everything is held in host memory as [count, ...] before the first step; the
+ * sampler takes it group by group. Every mistake that can be seen without sampling is told
+ * before the weights are read. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +148,7 @@ static mvs_status spread(request *ask, const char *path, const Mvs__ModelInput *
 
 /* --- noise --- */
 
+/* Given noise also says how many samples there are; --count may only agree. */
 static mvs_status read_noise(request *ask, const char *path) {
   mvs_session *session = ask->session;
   const char *name = mvs_option_text(session->options, "noise-name", "x1");
@@ -227,6 +234,7 @@ static mvs_status check_labels(mvs_session *session, const Mvs__ModelInput *inpu
   return MVS_OK;
 }
 
+/* A list shorter than the count starts again from its beginning. */
 static mvs_status set_labels(request *ask, mvs_condition *condition) {
   mvs_session *session = ask->session;
   const char *option = labels_option(session, condition->input);
@@ -243,6 +251,7 @@ static mvs_status set_labels(request *ask, mvs_condition *condition) {
   return MVS_OK;
 }
 
+/* Without a file the condition is "none", so guidance then changes nothing. */
 static mvs_status set_from_file(request *ask, mvs_condition *condition) {
   mvs_session *session = ask->session;
   const Mvs__ModelInput *input = condition->input;
@@ -273,6 +282,7 @@ static mvs_status set_unconditional(request *ask, mvs_condition *condition) {
   return MVS_OK;
 }
 
+/* In the order of the program's inputs, which the sampler relies on. */
 static mvs_status set_conditions(request *ask) {
   const mvs_program *program = ask->session->program;
   ask->conditions = MVS_ARRAY(ask->session->arena, program->n_inputs, mvs_condition);
@@ -316,6 +326,7 @@ static mvs_status settle_count(request *ask) {
 
 /* --- the result --- */
 
+/* Longer than the tail: ".png" alone is no name. */
 static bool ends_with(const char *text, const char *tail) {
   size_t length = strlen(text), wanted = strlen(tail);
   return length > wanted && strcmp(text + length - wanted, tail) == 0;
@@ -371,6 +382,7 @@ static mvs_status write_tensors(request *ask) {
   return mvs_safetensors_finish(writer);
 }
 
+/* By the ending of --out, which check_out has seen. */
 static mvs_status write_out(request *ask) {
   mvs_session *session = ask->session;
   const int64_t *shape = mvs_state_input(session->program)->shape;
@@ -413,6 +425,7 @@ static mvs_status give_condition(mvs_session *session, const Mvs__ModelInput *in
   return mvs_given_add(session, given, absent, name, input->name);
 }
 
+/* Shapes of given tensors pick the specialisation, before anything is read from them. */
 static mvs_status specialise(mvs_session *session) {
   const mvs_program *program = session->program;
   const char *noise = mvs_option_text(session->options, "noise", NULL);
@@ -429,6 +442,7 @@ static mvs_status specialise(mvs_session *session) {
   return mvs_specialise_by_given(session, &given);
 }
 
+/* In the order of the file's head. */
 static mvs_status run(mvs_session *session) {
   const char *weights, *noise = mvs_option_text(session->options, "noise", NULL);
   request ask = {.session = session};

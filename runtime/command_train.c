@@ -1,4 +1,11 @@
-/* command_train.c: options to settings, then the loop over steps. */
+/* command_train.c: options to settings, then the loop over steps.
+ *
+ * Order matters here. Settings are settled first, since a resumed run takes the recorded
+ * ones; then data, memory plan, training state and weights are prepared, each of which may
+ * fail with a sentence; only then is the folder made, so a run that cannot start leaves
+ * nothing behind. In the loop a step is taken whole or not at all: a loss or norm that is
+ * not finite ends the run before the update, and Ctrl-C is looked at between steps. What is
+ * saved is therefore always the state after a whole number of steps. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -60,6 +67,7 @@ static const mvs_option_row train_rows[] = {
     {"resume", MVS_OPTION_FLAG, NULL, 0, 0, "go on with the run in DIR, bit for bit"},
 };
 
+/* All that one run holds; released by run_command on every path. */
 typedef struct run_state {
   mvs_session *session;
   const char *folder;
@@ -74,6 +82,7 @@ typedef struct run_state {
   double loss, norm;
 } run_state;
 
+/* The options of this command alone; those of every command follow. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, train_rows, COUNT(train_rows));
   mvs_weights_rows(session->arena, list);
@@ -81,6 +90,7 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
 
 /* --- options --- */
 
+/* Leaves both untouched when the option is not given. */
 static mvs_status read_betas(mvs_session *session, double *beta1, double *beta2) {
   const char *text = mvs_option_text(session->options, "betas", NULL);
   if (!text) return MVS_OK;
@@ -125,6 +135,7 @@ static const char *number_text(mvs_session *session, double value) {
   return mvs_arena_format(session->arena, "%.17g", value);
 }
 
+/* As run.json holds it: text, like every option's value. */
 static const char *integer_text(mvs_session *session, int64_t value) {
   return mvs_arena_format(session->arena, "%" PRId64, value);
 }
@@ -212,6 +223,7 @@ static mvs_status open_data(run_state *run) {
   return mvs_data_specialise(session, run->data);
 }
 
+/* Before any memory is taken, so that a plan that does not fit is told with numbers. */
 static mvs_status choose_memory(run_state *run) {
   mvs_session *session = run->session;
   mvs_memory_use use = {.functions = mvs_training_functions,
@@ -327,6 +339,7 @@ static mvs_status diverged(run_state *run) {
                   run->step, run->loss, run->norm, newest);
 }
 
+/* Counts the step even when it was not taken: the message and the last line name it. */
 static mvs_status one_step(run_state *run) {
   double begin = mvs_seconds();
   MVS_TRY(mvs_training_gradients(run->training, run->step, &run->loss, &run->norm));
@@ -367,6 +380,7 @@ static mvs_status loop(run_state *run) {
   return status;
 }
 
+/* The device goes with the session; files and the data source are closed here. */
 static mvs_status run_command(mvs_session *session) {
   run_state run = {.session = session};
   MVS_TRY(mvs_session_require(session, "out", &run.folder));

@@ -1,6 +1,10 @@
-/* convert.c: file dtypes to the program's. Values are read byte-wise: a file aligns nothing. */
+/* convert.c: file dtypes to the program's. Values are read byte-wise: a file aligns nothing.
+ * Every conversion to f32 is exact but that from f64, which rounds to nearest; integers
+ * convert to nothing but i32, since a label read as a float or a weight as an integer is a
+ * mistake worth a sentence. */
 #include "runtime/safetensors.h"
 
+/* memcpy is the one way that C allows; it costs nothing. */
 static float float_of_bits(uint32_t bits) {
   float value;
   memcpy(&value, &bits, sizeof value);
@@ -18,24 +22,28 @@ static float float_of_half(uint16_t half) {
   return sign ? -magnitude : magnitude;
 }
 
+/* Through memcpy, as all reads here: the address may be odd. */
 static float half_at(const unsigned char *from) {
   uint16_t bits;
   memcpy(&bits, from, sizeof bits);
   return float_of_half(bits);
 }
 
+/* A bf16 is the upper half of an f32. */
 static float bfloat_at(const unsigned char *from) {
   uint16_t bits;
   memcpy(&bits, from, sizeof bits);
   return float_of_bits((uint32_t)bits << 16);
 }
 
+/* Beyond the range of f32 it becomes infinite, which checks of finiteness then see. */
 static float double_at(const unsigned char *from) {
   double value;
   memcpy(&value, from, sizeof value);
   return (float)value;
 }
 
+/* Inner loops per dtype, so that none is chosen per element. */
 bool mvs_file_tensor_to_f32(const mvs_file_tensor *tensor, int64_t first, int64_t count,
                             float *out) {
   int size = mvs_file_dtype_size(tensor->dtype);
@@ -58,6 +66,7 @@ bool mvs_file_tensor_to_f32(const mvs_file_tensor *tensor, int64_t first, int64_
   }
 }
 
+/* I64 is what most writers of labels use; values that fit are as good. */
 bool mvs_file_tensor_to_i32(const mvs_file_tensor *tensor, int64_t first, int64_t count,
                             int32_t *out) {
   int size = mvs_file_dtype_size(tensor->dtype);

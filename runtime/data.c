@@ -1,4 +1,9 @@
-/* data.c: opening sources, and the order of samples. */
+/* data.c: opening sources, and the order of samples.
+ *
+ * The order is epochs of permutations, each a function of (seed, epoch): a resumed run finds
+ * its place by dividing, and batches run on from one epoch into the next, so every sample is
+ * seen once an epoch whatever the batch. Only one permutation is held; steps go forward, so
+ * it is made once an epoch. */
 #include "runtime/data.h"
 
 #include <sys/stat.h>
@@ -13,6 +18,7 @@ static uint64_t next_random(uint64_t *state) {
   return mixed ^ mixed >> 31;
 }
 
+/* The first call of mvs_order_sample shuffles. */
 mvs_order *mvs_order_new(mvs_arena *arena, int64_t count, uint64_t seed) {
   mvs_order *order = MVS_NEW(arena, mvs_order);
   *order = (mvs_order){.count = count, .seed = seed, .epoch = -1};
@@ -35,12 +41,14 @@ static void shuffle(mvs_order *order, int64_t epoch) {
   order->epoch = epoch;
 }
 
+/* `at` counts all samples that the run has taken. */
 int64_t mvs_order_sample(mvs_order *order, int64_t at) {
   int64_t epoch = at / order->count;
   if (epoch != order->epoch) shuffle(order, epoch);
   return order->permutation[at % order->count];
 }
 
+/* "digits" wins over a folder of that name, which can be given as ./digits. */
 mvs_status mvs_data_open(mvs_session *session, const char *name, mvs_data **out) {
   struct stat facts;
   *out = NULL;
@@ -60,6 +68,7 @@ static mvs_status check_inputs(const mvs_program *program, mvs_data *data, mvs_d
   return MVS_OK;
 }
 
+/* The state is the file's x0: noise and time are drawn, never read. */
 mvs_status mvs_data_check(mvs_session *session, mvs_data *data) {
   return check_inputs(session->program, data, session->diag);
 }

@@ -1,5 +1,9 @@
-/* data_digits.c: the 1,797 handwritten digits of UCI's test set, 8x8 pixels with values 0..16,
- * held in the program. x0 is [1, 8, 8] in -1 .. 1, the label 0 .. 9. */
+/* data_digits.c: the 1,797 handwritten digits of UCI's test set, 8x8 pixels with values
+ * 0..16, held in the program. x0 is [1, 8, 8] in -1 .. 1, the label 0 .. 9.
+ *
+ * The file is a gzipped CSV, 64 pixels and a class a line, unpacked and parsed when it is
+ * opened: half a megabyte of floats. It is part of the program, so a fault in it is our own,
+ * not the user's. */
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -23,6 +27,7 @@ typedef struct digits {
   int32_t *labels; /* [count] */
 } digits;
 
+/* Samples are copied as they lie; labels one by one. */
 static void fill(mvs_data *data, const char *tensor, const int64_t *index, int64_t count,
                  void *out) {
   const digits *all = (const digits *)data;
@@ -57,6 +62,7 @@ static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, cons
                   dtype, (long long)elements);
 }
 
+/* Also takes one that was only half parsed. */
 static void close_digits(mvs_data *data) {
   digits *all = (digits *)data;
   free(all->pixels);
@@ -86,6 +92,7 @@ static char *unpack(const unsigned char *data, size_t size) {
   return NULL;
 }
 
+/* Each line ends with a newline, the last one too. */
 static int64_t count_lines(const char *text) {
   int64_t lines = 0;
   for (; *text; text++) lines += *text == '\n';
@@ -108,6 +115,7 @@ static const char *read_row(const char *at, float *pixels, int32_t *label) {
   return at;
 }
 
+/* False on the first malformed row; what was read so far is freed by the caller. */
 static bool parse(digits *all, const char *text) {
   int64_t rows = count_lines(text);
   all->pixels = malloc((size_t)rows * PIXELS * sizeof *all->pixels + 1);
@@ -121,6 +129,7 @@ static bool parse(digits *all, const char *text) {
   return rows > 0;
 }
 
+/* From the heap, not the arena: the source is closed before the session ends. */
 mvs_status mvs_data_open_digits(mvs_session *session, mvs_data **out) {
   digits *all = calloc(1, sizeof *all);
   char *text = NULL;

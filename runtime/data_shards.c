@@ -1,5 +1,11 @@
-/* data_shards.c: a folder of safetensors files (or one file) with x0 [N, ...] and conditioning
- * tensors [N, ...] of the same N. Files are mapped, so only what is read takes memory. */
+/* data_shards.c: a folder of safetensors files (or one file) with x0 [N, ...] and
+ * conditioning tensors [N, ...] of the same N. Files are mapped, so only what is read takes
+ * memory.
+ *
+ * Samples are numbered through the shards in the order of their names. Shapes, dtypes and
+ * integers of every shard are checked before the first step: a run must not fail at its
+ * second epoch for what could be seen at once. Values are converted as they are copied into
+ * the batch. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -52,6 +58,7 @@ static void fill(mvs_data *data, const char *name, const int64_t *index, int64_t
   }
 }
 
+/* [count] followed by the shape of one sample. */
 static bool same_shape(const mvs_file_tensor *tensor, int64_t count, int rank,
                        const int64_t *shape) {
   if (tensor->rank != rank + 1 || tensor->shape[0] != count) return false;
@@ -60,6 +67,8 @@ static bool same_shape(const mvs_file_tensor *tensor, int64_t count, int rank,
   return true;
 }
 
+/* One sentence for floats where integers are wanted, the reverse, and integers that do not
+ * fit. */
 static mvs_status wrong_dtype(const shards *all, const shard *each,
                               const mvs_file_tensor *tensor, const char *wanted) {
   return MVS_FAIL(all->session->diag, MVS_ERR_SHAPE,
@@ -79,6 +88,7 @@ static mvs_status check_integers(const shards *all, const shard *each,
   return MVS_OK;
 }
 
+/* x0's leading extent is the shard's count; every other tensor must agree with it. */
 static mvs_status check_shard(const shards *all, const shard *each, mvs_diag *diag,
                               const char *name, const char *dtype, int rank,
                               const int64_t *shape) {
@@ -97,6 +107,7 @@ static mvs_status check_shard(const shards *all, const shard *each, mvs_diag *di
   return integers ? check_integers(all, each, tensor) : MVS_OK;
 }
 
+/* Every shard, so that the message names the one at fault. */
 static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, const char *dtype,
                         int rank, const int64_t *shape) {
   const shards *all = (const shards *)data;
@@ -105,6 +116,7 @@ static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, cons
   return MVS_OK;
 }
 
+/* Harmless when called twice. */
 static void close_shards(mvs_data *data) {
   shards *all = (shards *)data;
   for (size_t at = 0; at < all->list.count; at++)
@@ -129,6 +141,7 @@ static mvs_status add_shard(shards *all, const char *path) {
   return MVS_OK;
 }
 
+/* Bytes, not the locale's order: the same on every machine. */
 static int by_name(const void *left, const void *right) {
   return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
@@ -156,6 +169,7 @@ static mvs_status list_folder(mvs_session *session, const char *path, name_list 
   return MVS_OK;
 }
 
+/* On failure the shards opened so far are closed. */
 mvs_status mvs_data_open_shards(mvs_session *session, const char *path, mvs_data **out) {
   shards *all = MVS_NEW(session->arena, shards);
   name_list names = {0};

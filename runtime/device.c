@@ -1,4 +1,5 @@
-/* device.c: finds a device by name. */
+/* device.c: finds a device by name. `auto` asks for a GPU first and falls back to the host
+ * in silence; a device that was named is opened or its absence explained. */
 #include "runtime/device.h"
 
 #include "runtime/fail.h"
@@ -11,6 +12,7 @@ static bool finds_gpu(const mvs_program *program) {
   return usable;
 }
 
+/* The host can run every program; a GPU needs its code in it. */
 mvs_status mvs_device_open(const char *name, const mvs_program *program, int threads,
                            mvs_diag *diag, mvs_device **out) {
   *out = NULL;
@@ -22,6 +24,7 @@ mvs_status mvs_device_open(const char *name, const mvs_program *program, int thr
                   name);
 }
 
+/* Every device has one: some work is the host's wherever kernels run. */
 struct mvs_pool *mvs_device_pool(mvs_device *device) {
   return device->pool;
 }

@@ -61,6 +61,7 @@ mvs_status mvs_device_open(const char *name, const mvs_program *program, int thr
 /* The openers of each; the same errors. */
 mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
+/* Fails where mvs_device_cuda_usable says no. */
 mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
 /* Whether the program holds code for a GPU that is there; diag tells what is missing. */

@@ -1,4 +1,10 @@
-/* device_host.c: the host as a device: plain memory, native kernels, a thread pool. */
+/* device_host.c: the host as a device: plain memory, native kernels, a thread pool.
+ *
+ * A kernel is a list of stages, a stage a list of nests, a nest a function over a range of
+ * units. Stages run one after another; the units of a stage are handed to the pool in
+ * chunks, in any order, since they write disjoint memory. Everything is done when launch
+ * returns, so synchronize has nothing to do. The code is position-independent, calls
+ * nothing, and gets its operands and a stretch of scratch per thread through mvs_host_call. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,6 +40,8 @@ typedef struct stage_run {
   int64_t first_unit[MOST_NESTS + 1];
 } stage_run;
 
+/* The size is rounded up to the alignment, as aligned_alloc wants it; contents are
+ * undefined. */
 static mvs_status host_alloc(mvs_device *device, int64_t bytes, mvs_diag *diag, void **out) {
   (void)device;
   *out = NULL;
@@ -49,11 +57,13 @@ static mvs_status host_alloc(mvs_device *device, int64_t bytes, mvs_diag *diag, 
   return MVS_OK;
 }
 
+/* NULL is allowed, as by free. */
 static void host_release(mvs_device *device, void *memory) {
   (void)device;
   free(memory);
 }
 
+/* All bytes zero is 0.0 in every dtype. */
 static void host_clear(mvs_device *device, void *memory, int64_t bytes) {
   (void)device;
   if (bytes > 0) memset(memory, 0, (size_t)bytes);
@@ -116,6 +126,7 @@ static void host_launch(mvs_device *table, const mvs_launch *launch) {
   }
 }
 
+/* Launches have finished when they return. */
 static mvs_status host_synchronize(mvs_device *device, mvs_diag *diag) {
   (void)device, (void)diag;
   return MVS_OK;
@@ -152,6 +163,7 @@ static int64_t host_available(mvs_device *device) {
   return bytes;
 }
 
+/* Every host kernel is generated; there are no libraries to choose from. */
 static const char *host_how(mvs_device *device, uint32_t kernel, int64_t batch) {
   (void)device, (void)kernel, (void)batch;
   return "generated";
@@ -220,6 +232,7 @@ static mvs_status check_cpu(const mvs_program *program, mvs_diag *diag) {
                   level);
 }
 
+/* The processor is checked before anything of the program's code is touched. */
 static mvs_status host_prepare(host_device *device, int threads, mvs_diag *diag) {
   MVS_TRY(check_cpu(device->program, diag));
   MVS_TRY(map_code(device, diag));
@@ -233,6 +246,7 @@ static mvs_status host_prepare(host_device *device, int threads, mvs_diag *diag)
   return MVS_OK;
 }
 
+/* The program must outlive the device, which points into its tables. */
 mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out) {
   *out = NULL;

@@ -1,4 +1,13 @@
-/* executor.c: operands to addresses, steps to launches. */
+/* executor.c: operands to addresses, steps to launches.
+ *
+ * A call is a function at one batch: where its inputs and outputs are, and a placement of
+ * its temporaries in the block that all calls share. Running it walks the steps in order; a
+ * loop runs its body once per layer, forwards or backwards. An operand's address is a base,
+ * a slot picked by layer and shift, and an offset, so depth is arithmetic here and not a
+ * list. Before a backward body the steps of its forward block that were not kept run again
+ * into the same slots. Launches are in order on the device, and nothing waits but profiling.
+ * Where the device can record, the launches of a long call are kept and replayed as one, for
+ * as long as its addresses stay the same. */
 #include "runtime/executor.h"
 
 #include <inttypes.h>
@@ -45,6 +54,7 @@ struct mvs_call {
   mvs_call *next_recorded;
 };
 
+/* Nothing is allocated on the device before the first call runs. */
 mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
                                mvs_device *device) {
   mvs_executor *executor = MVS_NEW(arena, mvs_executor);
@@ -53,6 +63,7 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
   return executor;
 }
 
+/* The device must still be open. */
 void mvs_executor_free(mvs_executor *executor) {
   if (!executor) return;
   for (mvs_call *call = executor->recorded; call; call = call->next_recorded)
@@ -70,30 +81,36 @@ void mvs_executor_set_program(mvs_executor *executor, const mvs_program *program
   executor->program = program;
 }
 
+/* Takes effect with the next run of any call. */
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads) {
   executor->params = params;
   executor->grads = grads;
 }
 
+/* NULL ends it. Every launch is then waited for, so steps take longer. */
 void mvs_executor_profile(mvs_executor *executor, mvs_kernel_time *times) {
   executor->times = times;
 }
 
+/* Only calls made afterwards follow it: a placement belongs to one choice. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute) {
   executor->recompute = recompute;
 }
 
+/* NULL when the program has none of that name: a model without an objective has no "grad". */
 const Mvs__Function *mvs_program_function(const mvs_program *program, const char *name) {
   for (size_t at = 0; at < program->n_functions; at++)
     if (strcmp(program->functions[at]->name, name) == 0) return program->functions[at];
   return NULL;
 }
 
+/* All dtypes of the program but these two have four bytes. */
 int64_t mvs_dtype_bytes(const char *dtype) {
   if (strcmp(dtype, "bf16") == 0) return 2;
   return strcmp(dtype, "f64") == 0 ? 8 : 4;
 }
 
+/* Fits 64 bits wherever a placement was made. */
 int64_t mvs_tensor_elements(const Mvs__Tensor *tensor, int64_t batch) {
   int64_t count = 1;
   for (size_t at = 0; at < tensor->n_dims; at++)
@@ -101,6 +118,7 @@ int64_t mvs_tensor_elements(const Mvs__Tensor *tensor, int64_t batch) {
   return count;
 }
 
+/* Inputs and outputs are bound by the caller before the first run. */
 mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
                         mvs_call **out) {
   *out = NULL;
@@ -125,6 +143,7 @@ const Mvs__Function *mvs_call_function(const mvs_call *call) { return call->func
 
 const mvs_placement *mvs_call_placement(const mvs_call *call) { return call->placement; }
 
+/* The place in the list, -1 when it is not there. */
 static int find_tensor(Mvs__Tensor *const *tensors, size_t count, const char *name) {
   for (size_t at = 0; at < count; at++)
     if (strcmp(tensors[at]->name, name) == 0) return (int)at;
@@ -139,6 +158,7 @@ bool mvs_call_has_output(const mvs_call *call, const char *name) {
   return find_tensor(call->function->outputs, call->function->n_outputs, name) >= 0;
 }
 
+/* An input is a buffer of its own, so binding is one pointer. */
 static bool bind_input(mvs_call *call, const char *name, char *memory) {
   const Mvs__Function *function = call->function;
   int at = find_tensor(function->inputs, function->n_inputs, name);
@@ -161,12 +181,14 @@ static bool bind_output(mvs_call *call, const char *name, char *memory) {
   return true;
 }
 
+/* Program and runtime disagree on a name: our own mistake. */
 static mvs_status no_such_name(mvs_call *call, const char *name) {
   return MVS_FAIL(call->executor->diag, MVS_ERR_INTERNAL,
                   "internal: function '%s' of the program has no '%s'", call->function->name,
                   name);
 }
 
+/* For scalars that a function takes and gives under one name. */
 mvs_status mvs_call_bind(mvs_call *call, const char *name, void *memory) {
   bool input = bind_input(call, name, memory), output = bind_output(call, name, memory);
   return input || output ? MVS_OK : no_such_name(call, name);
@@ -251,6 +273,7 @@ static char *operand_address(const mvs_call *call, const Mvs__Operand *operand, 
          operand->offset;
 }
 
+/* Operands in the kernel's order, its workspace last. */
 static mvs_status run_kernel(mvs_call *call, const Mvs__Step *step, int64_t layer) {
   mvs_executor *executor = call->executor;
   const Mvs__Kernel *kernel = executor->program->kernels[step->kernel];

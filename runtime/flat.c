@@ -1,9 +1,10 @@
 /* flat.c: in place where that is safe, else through a small bounce buffer.
  *
- * A kernel that is one nest loads each element before it stores it, so its outputs may lie on
- * its inputs. With several nests or steps a later one could read what an earlier one has
- * overwritten: then a few rows at a time are computed into the bounce buffer and copied back.
- */
+ * A kernel that is one nest loads each element before it stores it, so its outputs may lie
+ * on its inputs. With several nests or steps a later one could read what an earlier one has
+ * overwritten: then a few rows at a time are computed into the bounce buffer and copied
+ * back. AdamW, the average and the sum of gradients are all such functions; which way was
+ * taken changes no bits, since rows do not depend on one another. */
 #include "runtime/flat.h"
 
 /* Rows that bounce at a time: 2 MiB a tensor, so that the copy back reads from the cache. */
@@ -29,6 +30,7 @@ struct mvs_flat_call {
   flat_scalar scalar[MOST_TENSORS];
 };
 
+/* The batch of these functions counts rows of MVS_FLAT_ROW_ELEMENTS. */
 static bool is_rows(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch;
 }
@@ -68,6 +70,7 @@ static mvs_status add_tensor(mvs_flat_call *call, const Mvs__Tensor *tensor, boo
   return call->rest ? mvs_call_bind(call->rest, tensor->name, memory) : MVS_OK;
 }
 
+/* At most two calls: one for whole parts, one for the rows that are left. */
 mvs_status mvs_flat_new(mvs_session *session, const char *name, int64_t rows,
                         mvs_flat_call **out) {
   mvs_flat_call *call = MVS_NEW(session->arena, mvs_flat_call);
@@ -89,23 +92,27 @@ mvs_status mvs_flat_new(mvs_session *session, const char *name, int64_t rows,
   return MVS_OK;
 }
 
+/* A name that the function does not have is passed over. */
 void mvs_flat_rows(mvs_flat_call *call, const char *name, float *memory) {
   for (int at = 0; at < call->tensors; at++)
     if (strcmp(call->tensor[at].name, name) == 0) call->tensor[at].memory = memory;
 }
 
+/* NULL when the function has none of that name. */
 static flat_scalar *find_scalar(mvs_flat_call *call, const char *name) {
   for (int at = 0; at < call->scalars; at++)
     if (strcmp(call->scalar[at].name, name) == 0) return &call->scalar[at];
   return NULL;
 }
 
+/* A function of the program and this file disagree: our own mistake. */
 static mvs_status no_scalar(mvs_flat_call *call, const char *name) {
   return MVS_FAIL(call->session->diag, MVS_ERR_INTERNAL,
                   "internal: function '%s' has no scalar '%s'",
                   mvs_call_function(call->part)->name, name);
 }
 
+/* Stored as f32, which is what scalar inputs are. */
 mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value) {
   flat_scalar *scalar = find_scalar(call, name);
   mvs_device *device = call->session->device;
@@ -115,6 +122,7 @@ mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value) 
   return MVS_OK;
 }
 
+/* Scalar outputs are f64: losses and sums of squares. */
 mvs_status mvs_flat_result(mvs_flat_call *call, const char *name, double *out) {
   flat_scalar *scalar = find_scalar(call, name);
   mvs_device *device = call->session->device;
@@ -146,6 +154,7 @@ static mvs_status run_part(mvs_flat_call *call, mvs_call *part, int64_t first, i
   return MVS_OK;
 }
 
+/* Parts in order of rows; each is done before its bounce buffer is used again. */
 mvs_status mvs_flat_run(mvs_flat_call *call) {
   int64_t done = 0;
   for (; done + call->part_rows <= call->rows; done += call->part_rows)

@@ -1,3 +1,9 @@
+/* init.c: parameters before the first step.
+ *
+ * Values are drawn on the host by a counter-based generator and copied over, so they are the
+ * same on every device and for every number of threads. An element's number is its place in
+ * its own layer's tensor: adding a layer, or another parameter behind, changes none of the
+ * others. */
 #include "runtime/init.h"
 
 #include <stdlib.h>
@@ -20,6 +26,7 @@ typedef struct filling {
   float *out;
 } filling;
 
+/* A pool task; every element is a function of its position. */
 static void fill(void *user, int thread, int64_t begin, int64_t end) {
   const filling *job = user;
   (void)thread;
@@ -39,6 +46,7 @@ static void fill(void *user, int thread, int64_t begin, int64_t end) {
   }
 }
 
+/* The program names rules by words; an unknown one means a program newer than this trainer. */
 static mvs_status rule_of(mvs_session *session, const Mvs__Param *param, init_rule *out) {
   static const char *const names[] = {"constant", "normal", "uniform"};
   for (int at = 0; at < 3; at++) {
@@ -75,6 +83,7 @@ static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t numbe
   return MVS_OK;
 }
 
+/* Padding between parameters stays zero, as mvs_session_flat left it. */
 mvs_status mvs_init_params(mvs_session *session, uint32_t seed, float *flat) {
   float *part = malloc((size_t)PART * sizeof *part);
   if (!part) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");

@@ -1,3 +1,9 @@
+/* inputs.c: tensors of a file as inputs of a function, and device tensors as outputs.
+ *
+ * A file is searched by name, the batch is read off the first batched input, and every
+ * tensor is checked against it: rank, extents and dtype, then the classes that labels may
+ * have. Only then is it converted to the input's dtype and copied to the device. Other
+ * tensors in the file are passed over, so inputs may share a file with weights. */
 #include "runtime/inputs.h"
 
 #include <inttypes.h>
@@ -11,10 +17,12 @@ static const mvs_option_row input_rows[] = {
      "take the tensors whose names start so, without it"},
 };
 
+/* For commands whose inputs come from a file. */
 void mvs_inputs_rows(mvs_arena *arena, mvs_option_rows *rows) {
   mvs_rows_add(arena, rows, input_rows, COUNT(input_rows));
 }
 
+/* The hint guesses: a name under another prefix, else the nearest one. */
 mvs_status mvs_inputs_find(mvs_session *session, const mvs_safetensors *file,
                            const char *prefix, const char *name, const mvs_file_tensor **out) {
   const char *full = mvs_arena_format(session->arena, "%s%s", prefix, name);
@@ -42,6 +50,7 @@ static bool is_batched(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch && tensor->dims[0]->size > 0;
 }
 
+/* A function without batched inputs runs at batch 1. */
 mvs_status mvs_inputs_batch(mvs_session *session, const Mvs__Function *function,
                             const mvs_safetensors *file, const char *prefix, int64_t *batch) {
   for (size_t at = 0; at < function->n_inputs; at++) {
@@ -58,6 +67,7 @@ mvs_status mvs_inputs_batch(mvs_session *session, const Mvs__Function *function,
   return MVS_OK;
 }
 
+/* Both shapes are shown: the reader finds the axis faster than we could name it. */
 static mvs_status check_shape(mvs_session *session, const mvs_safetensors *file,
                               const mvs_file_tensor *tensor, const Mvs__Tensor *input,
                               int64_t batch) {
@@ -75,6 +85,7 @@ static mvs_status check_shape(mvs_session *session, const mvs_safetensors *file,
                   mvs_shape_text(session->arena, rank, wanted));
 }
 
+/* What "no condition" is says how many classes there are: it is the last one. */
 int32_t mvs_input_last_label(const Mvs__ModelInput *input) {
   bool single = strcmp(input->dtype, "i32") == 0;
   for (size_t at = 0; at < input->n_shape; at++) single = single && input->shape[at] == 1;
@@ -82,6 +93,8 @@ int32_t mvs_input_last_label(const Mvs__ModelInput *input) {
   return labelled ? (int32_t)input->unconditional : INT32_MAX;
 }
 
+/* A class that the model does not have would pick no row of a table, and train or sample
+ * nothing. */
 mvs_status mvs_inputs_check_labels(mvs_session *session, const mvs_safetensors *file,
                                    const mvs_file_tensor *tensor, const char *name,
                                    const int32_t *values, int64_t count) {
@@ -99,6 +112,7 @@ mvs_status mvs_inputs_check_labels(mvs_session *session, const mvs_safetensors *
   return MVS_OK;
 }
 
+/* The whole tensor passes through host memory once. */
 mvs_status mvs_inputs_upload(mvs_session *session, const mvs_safetensors *file,
                              const mvs_file_tensor *tensor, const Mvs__Tensor *input,
                              int64_t batch, void **out) {
@@ -126,12 +140,14 @@ mvs_status mvs_inputs_upload(mvs_session *session, const mvs_safetensors *file,
   return status;
 }
 
+/* `list` may be NULL: nothing is listed. */
 static bool is_listed(const char *const *list, const char *name) {
   for (; list && *list; list++)
     if (strcmp(*list, name) == 0) return true;
   return false;
 }
 
+/* What is not in `skip` must be in the file. */
 mvs_status mvs_inputs_bind(mvs_session *session, mvs_call *call, const mvs_safetensors *file,
                            const char *prefix, const char *const *skip) {
   const Mvs__Function *function = mvs_call_function(call);
@@ -148,6 +164,7 @@ mvs_status mvs_inputs_bind(mvs_session *session, mvs_call *call, const mvs_safet
   return MVS_OK;
 }
 
+/* Sizes are those of the call's batch. */
 mvs_status mvs_outputs_bind(mvs_session *session, mvs_call *call, void **places) {
   const Mvs__Function *function = mvs_call_function(call);
   for (size_t at = 0; at < function->n_outputs; at++) {

@@ -1,3 +1,6 @@
+/* interrupt.c: Ctrl-C. The handler sets a flag, which the training loop looks at between
+ * steps; saving then goes on undisturbed. The second signal ends the process where it is: a
+ * user who asks twice means it, and files are safe since they appear by renaming only. */
 #include "runtime/interrupt.h"
 
 #include <signal.h>
@@ -17,6 +20,7 @@ static void handle(int signal_number) {
   asked = 1;
 }
 
+/* SIGTERM too: that is what batch systems send before they kill. */
 void mvs_interrupt_catch(void) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
@@ -28,6 +32,7 @@ void mvs_interrupt_catch(void) {
   sigaction(SIGTERM, &action, NULL);
 }
 
+/* After the last save a signal ends the process as usual. */
 void mvs_interrupt_release(void) {
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);

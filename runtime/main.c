@@ -1,9 +1,12 @@
-/* main.c: the prebuilt trainer. mvcc copies it and appends a compiled program, which it finds
- * here. */
+/* main.c: the prebuilt trainer. mvcc copies it and appends a compiled program, which it
+ * finds here by reading its own executable; a copy may be renamed and moved as the user
+ * likes. It links no compiler: what a program needs is in its payload. */
 #include <stdio.h>
 
 #include "runtime/trainer.h"
 
+/* Without a program (the bare trainer, a file cut short) there is nothing to run but a
+ * sentence. */
 int main(int argc, char **argv) {
   mvs_program *program;
   const char *reason = NULL;

@@ -1,7 +1,16 @@
+/* memory.c: what a piece of work needs, before any memory is taken, and how much of it to
+ * redo.
+ *
+ * All sizes are linear in the batch and come from the program's tables, so a plan is
+ * arithmetic and exact; 64 bits that overflow are an error with a sentence of its own.
+ * Keeping everything is the fastest, redoing whole blocks the smallest; in between stand as
+ * many plans as values may be redone, in an order of their own (recompute.c). The fewest
+ * that fit the budget are redone. The bits are the same in all of them. */
 #include "runtime/memory.h"
 
 #include "compiler/base/checked.h"
 
+/* False when the size does not fit 64 bits. */
 static bool tensor_bytes(const Mvs__Tensor *tensor, int64_t batch, int64_t *bytes) {
   *bytes = mvs_dtype_bytes(tensor->dtype);
   for (size_t at = 0; at < tensor->n_dims; at++) {
@@ -23,11 +32,13 @@ static bool add_interface(const Mvs__Function *function, int64_t batch, int64_t 
   return true;
 }
 
+/* Only a batch can do that: everything else was checked by the compiler. */
 static mvs_status too_large(mvs_session *session, int64_t batch) {
   return MVS_FAIL(session->diag, MVS_ERR_LIMIT, "a batch of %lld is too large for 64-bit sizes",
                   (long long)batch);
 }
 
+/* Functions run one after another and share one block: the largest counts, not the sum. */
 mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
                            mvs_recompute recompute, mvs_memory *out) {
   int64_t flat = mvs_flat_bytes(session->program), block = 0, workspace = 0;
@@ -54,7 +65,6 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   return fits ? MVS_OK : too_large(session, use->batch);
 }
 
-/* False for functions without a backward loop: then both plans are the same. */
 /* The most values that any of the functions may redo. */
 static int most_redone(const mvs_session *session, const mvs_memory_use *use) {
   int most = 0;
@@ -81,6 +91,7 @@ static mvs_status fewest_redone(mvs_session *session, const mvs_memory_use *use,
   return MVS_OK;
 }
 
+/* `redone` is NULL where redoing is no choice. */
 static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
                                const mvs_memory *redone, const char *what, const char *advice) {
   mvs_arena *arena = session->arena;
@@ -102,6 +113,7 @@ static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
                   limit, advice);
 }
 
+/* Both ends are planned first: they decide whether anything fits, and what the message says. */
 mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, const char *what,
                              const char *advice, mvs_recompute *out) {
   const char *asked = mvs_option_text(session->options, "recompute", "auto");
@@ -125,6 +137,7 @@ mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, co
   return MVS_OK;
 }
 
+/* For reports: "kept", "redone", or how many of the values. */
 const char *mvs_recompute_text(const mvs_session *session, const mvs_memory_use *use,
                                mvs_recompute recompute) {
   int most = most_redone(session, use);

@@ -1,3 +1,9 @@
+/* metrics.c: metrics.jsonl: one line a step, flushed as it is written, so that a reader may
+ * follow along.
+ *
+ * A resumed run goes back to its checkpoint, which may lie before the last line written:
+ * lines behind it, and a line that a kill cut short, are dropped on opening. The file of a
+ * run that was interrupted anywhere is then the file of one that was not. */
 #include "runtime/metrics.h"
 
 #include <errno.h>
@@ -7,6 +13,7 @@
 
 #include "runtime/fail.h"
 
+/* errno is that of the call that failed. */
 static mvs_status cannot_write(mvs_metrics *metrics) {
   return MVS_FAIL(metrics->diag, MVS_ERR_IO, "cannot write '%s': %s", metrics->path,
                   strerror(errno));
@@ -26,6 +33,8 @@ static long kept_length(FILE *file, int64_t step) {
   return kept;
 }
 
+/* Opened for appending: two runs in one folder would interleave lines rather than overwrite
+ * them. */
 mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *path, int64_t step,
                             mvs_metrics *out) {
   *out = (mvs_metrics){.diag = diag, .path = mvs_arena_string(arena, path)};
@@ -49,6 +58,7 @@ static void put_number(FILE *file, const char *name, double value) {
   }
 }
 
+/* Nine significant digits give every float32 back exactly. */
 mvs_status mvs_metrics_add(mvs_metrics *metrics, const mvs_metrics_row *row) {
   fprintf(metrics->file, "{\"step\": %" PRId64, row->step);
   put_number(metrics->file, "loss", row->loss);
@@ -60,6 +70,7 @@ mvs_status mvs_metrics_add(mvs_metrics *metrics, const mvs_metrics_row *row) {
   return MVS_OK;
 }
 
+/* Lines were flushed one by one, so nothing can be lost here. */
 void mvs_metrics_close(mvs_metrics *metrics) {
   if (metrics->file) fclose(metrics->file);
   metrics->file = NULL;

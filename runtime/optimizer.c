@@ -1,3 +1,9 @@
+/* optimizer.c: AdamW over flat rows, and the average of the weights.
+ *
+ * Parameters stand in flat buffers, each starting on a row of its own, so the update of a
+ * whole model is a few calls: one per run of neighbours with the same decay. The formulas
+ * are graphs compiled with the model (compiler/ir/steps.c); here are only their scalars.
+ * Gradients are not clipped in place: the factor is one of the scalars. */
 #include "runtime/optimizer.h"
 
 #include <math.h>
@@ -15,11 +21,13 @@ struct mvs_optimizer_calls {
   mvs_flat_call *sum_squares, *average;
 };
 
+/* Trained parameters have distinct offsets. */
 static int by_offset(const void *left, const void *right) {
   const Mvs__Param *const *a = left, *const *b = right;
   return (*a)->offset == (*b)->offset ? 0 : (*a)->offset < (*b)->offset ? -1 : 1;
 }
 
+/* All layers of a parameter lie behind one another; the last row may be padding in part. */
 static int64_t rows_of(const Mvs__Param *param) {
   int64_t elements = param->elements * (param->layers ? param->layers : 1);
   return (elements + MVS_FLAT_ROW_ELEMENTS - 1) / MVS_FLAT_ROW_ELEMENTS;
@@ -72,6 +80,7 @@ static mvs_status prepare_calls(mvs_optimizer *optimizer) {
   return MVS_OK;
 }
 
+/* Moments start at zero, which mvs_session_flat makes them. */
 mvs_status mvs_optimizer_new(mvs_session *session, const mvs_optimizer_settings *settings,
                              float *params, float *grads, mvs_optimizer **out) {
   mvs_optimizer *optimizer = MVS_NEW(session->arena, mvs_optimizer);
@@ -87,6 +96,8 @@ mvs_status mvs_optimizer_new(mvs_session *session, const mvs_optimizer_settings 
   return MVS_OK;
 }
 
+/* Behind setting the weights, before the first step; a resumed run loads its average
+ * instead. */
 void mvs_optimizer_start(mvs_optimizer *optimizer) {
   mvs_device *device = optimizer->session->device;
   if (optimizer->average)
@@ -94,6 +105,7 @@ void mvs_optimizer_start(mvs_optimizer *optimizer) {
                  mvs_flat_bytes(optimizer->session->program), MVS_COPY_WITHIN);
 }
 
+/* Padding is zero and adds nothing. */
 mvs_status mvs_optimizer_norm(mvs_optimizer *optimizer, double *norm) {
   double total;
   MVS_TRY(mvs_flat_run(optimizer->calls->sum_squares));
@@ -102,6 +114,7 @@ mvs_status mvs_optimizer_norm(mvs_optimizer *optimizer, double *norm) {
   return MVS_OK;
 }
 
+/* From the first step on more than zero: step k counts from 0. */
 double mvs_optimizer_rate(const mvs_optimizer_settings *settings, int64_t step) {
   if (settings->warmup <= 0) return settings->lr;
   return settings->lr * fmin(1, (double)(step + 1) / (double)settings->warmup);
@@ -133,6 +146,7 @@ static mvs_status update_span(const mvs_optimizer *optimizer, span_of_params *sp
   return mvs_flat_run(span->adamw);
 }
 
+/* The average follows the weights of this step, after their update. */
 mvs_status mvs_optimizer_step(mvs_optimizer *optimizer, int64_t step, double norm) {
   const mvs_optimizer_settings *settings = &optimizer->settings;
   double clip = settings->clip > 0 ? fmin(1, settings->clip / (norm + 1e-6)) : 1;

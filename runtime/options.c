@@ -1,3 +1,10 @@
+/* options.c: the command line of one command, against a table of rows.
+ *
+ * Every value is checked for kind and range as it is read, so commands take values without a
+ * second look; the text is kept beside the number, for messages and for run.json. The same
+ * checks hold for values that --resume sets from a record. An option may be given once:
+ * which of two would count is not for us to guess. Sizes are decimal (KB) or binary (K,
+ * KiB). */
 #include "runtime/options.h"
 
 #include <assert.h>
@@ -12,6 +19,7 @@
 
 #define HELP_COLUMN 30
 
+/* What was given for a row; `number` and `integer` by the row's kind. */
 typedef struct option_value {
   const char *text; /* NULL: not given */
   double number;
@@ -25,6 +33,7 @@ struct mvs_options {
   option_value *values; /* per row */
 };
 
+/* Decimal digits with an optional minus, and nothing behind them. */
 bool mvs_parse_integer(const char *text, int64_t *out) {
   char *end;
   if (!isdigit((unsigned char)*text) && *text != '-') return false;
@@ -35,6 +44,7 @@ bool mvs_parse_integer(const char *text, int64_t *out) {
   return true;
 }
 
+/* No infinities and no NaN: no option has a use for them. */
 bool mvs_parse_number(const char *text, double *out) {
   char *end;
   if (!*text || isspace((unsigned char)*text)) return false;
@@ -44,6 +54,7 @@ bool mvs_parse_number(const char *text, double *out) {
   return true;
 }
 
+/* Below 2^62, so that sums of a few cannot overflow. */
 bool mvs_parse_bytes(const char *text, int64_t *out) {
   static const char units[] = "KMGT";
   char *end;
@@ -64,6 +75,7 @@ bool mvs_parse_bytes(const char *text, int64_t *out) {
   return true;
 }
 
+/* Three digits are enough to compare by eye. */
 const char *mvs_bytes_text(mvs_arena *arena, int64_t bytes) {
   static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
   double value = (double)bytes;
@@ -73,12 +85,14 @@ const char *mvs_bytes_text(mvs_arena *arena, int64_t bytes) {
   return mvs_arena_format(arena, "%.*f %s", digits, value, units[unit]);
 }
 
+/* SIZE_MAX when there is none. */
 static size_t row_of(const mvs_options *options, const char *name) {
   for (size_t at = 0; at < options->rows->count; at++)
     if (strcmp(options->rows->items[at].name, name) == 0) return at;
   return SIZE_MAX;
 }
 
+/* The nearest name as a hint, where one is near enough. */
 static mvs_status unknown_option(const mvs_options *options, const char *name) {
   const char **names = MVS_ARRAY(options->arena, options->rows->count + 1, const char *);
   for (size_t at = 0; at < options->rows->count; at++)
@@ -111,6 +125,7 @@ static mvs_status out_of_range(const mvs_options *options, const mvs_option_row 
                   row->name, row->least, row->most, text);
 }
 
+/* `what` is said in the words of the help: "a whole number", or the choices. */
 static mvs_status bad_value(const mvs_options *options, const mvs_option_row *row,
                             const char *what, const char *text) {
   return MVS_FAIL(options->diag, MVS_ERR_FORMAT, "--%s needs %s, not '%s'", row->name, what,
@@ -174,6 +189,7 @@ static mvs_status read_option(mvs_options *options, int argc, char *const *argv,
   return read_value(options, row, argv[(*at)++]);
 }
 
+/* *out is set on success only; diag has the first mistake. */
 mvs_status mvs_options_parse(mvs_arena *arena, mvs_diag *diag, const mvs_option_rows *rows,
                              int argc, char *const *argv, mvs_options **out) {
   *out = NULL;
@@ -185,32 +201,38 @@ mvs_status mvs_options_parse(mvs_arena *arena, mvs_diag *diag, const mvs_option_
   return MVS_OK;
 }
 
+/* Asking for an option that the command does not have is our own mistake. */
 static const option_value *value_of(const mvs_options *options, const char *name) {
   size_t row = row_of(options, name);
   assert(row != SIZE_MAX);
   return &options->values[row];
 }
 
+/* Also true for values that --resume set. */
 bool mvs_option_given(const mvs_options *options, const char *name) {
   return value_of(options, name)->text != NULL;
 }
 
+/* The text as it was given, after its check. */
 const char *mvs_option_text(const mvs_options *options, const char *name,
                             const char *fallback) {
   const char *text = value_of(options, name)->text;
   return text ? text : fallback;
 }
 
+/* For INTEGER and BYTES rows. */
 int64_t mvs_option_integer(const mvs_options *options, const char *name, int64_t fallback) {
   const option_value *value = value_of(options, name);
   return value->text ? value->integer : fallback;
 }
 
+/* For NUMBER and INTEGER rows. */
 double mvs_option_number(const mvs_options *options, const char *name, double fallback) {
   const option_value *value = value_of(options, name);
   return value->text ? value->number : fallback;
 }
 
+/* The text is copied: values otherwise point into argv. */
 mvs_status mvs_option_set(mvs_options *options, const char *name, const char *value) {
   size_t row = row_of(options, name);
   assert(row != SIZE_MAX);
@@ -224,6 +246,7 @@ static bool is_same_file(const struct stat *file, const char *path) {
          other.st_ino == file->st_ino;
 }
 
+/* A path that names nothing yet is read by no one. */
 const char *mvs_options_naming(const mvs_options *options, const char *path,
                                const char *except) {
   struct stat facts;
@@ -236,6 +259,7 @@ const char *mvs_options_naming(const mvs_options *options, const char *path,
   return NULL;
 }
 
+/* Long names push their help to the right rather than onto a line of its own. */
 void mvs_options_help(const mvs_option_rows *rows, mvs_text *out) {
   for (size_t at = 0; at < rows->count; at++) {
     const mvs_option_row *row = &rows->items[at];

@@ -1,3 +1,5 @@
+/* output_tensors.c: results on the device to a safetensors file, a part at a time: host
+ * memory for a whole result is never needed. */
 #include "runtime/output_tensors.h"
 
 #include <stdlib.h>
@@ -5,6 +7,7 @@
 /* Bytes that pass through host memory at a time. */
 #define PART ((int64_t)4 << 20)
 
+/* On failure the file is gone, and the writer with it. */
 mvs_status mvs_append_device(mvs_session *session, mvs_safetensors_writer *writer,
                              const void *memory, int64_t bytes) {
   char *part = malloc((size_t)PART);
@@ -25,12 +28,14 @@ mvs_status mvs_append_device(mvs_session *session, mvs_safetensors_writer *write
   return status;
 }
 
+/* Every dtype of the program has its like in the format. */
 static mvs_file_dtype file_dtype(const char *dtype) {
   if (strcmp(dtype, "bf16") == 0) return MVS_FILE_BF16;
   if (strcmp(dtype, "f64") == 0) return MVS_FILE_F64;
   return strcmp(dtype, "i32") == 0 ? MVS_FILE_I32 : MVS_FILE_F32;
 }
 
+/* In the order of the function's outputs; scalars have rank 0. */
 mvs_status mvs_outputs_write(mvs_session *session, mvs_call *call, void *const *places,
                              const char *path) {
   const Mvs__Function *function = mvs_call_function(call);

@@ -1,8 +1,15 @@
+/* params.c: parameters by the names they have in checkpoints.
+ *
+ * The program holds one entry per parameter of a stack, "blocks.{i}.ffn.w2.weight" with its
+ * number of layers; files hold one tensor per layer. The list here is the files' view, with
+ * each tensor's place in the flat buffers. A thousand layers make tens of thousands of
+ * names, so they are sorted once and found by halving. */
 #include "runtime/params.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* Of pointers to entries. */
 static int by_name(const void *left, const void *right) {
   const mvs_param_entry *const *a = left, *const *b = right;
   return strcmp((*a)->name, (*b)->name);
@@ -16,8 +23,10 @@ static const char *expand(mvs_arena *arena, const char *name, int64_t layer) {
                           mark + 3);
 }
 
+/* 0 in the program means: not in a stack. */
 static int64_t layers_of(const Mvs__Param *param) { return param->layers ? param->layers : 1; }
 
+/* `{i}` stands at most once in a name. */
 mvs_param_list *mvs_params_list(mvs_arena *arena, const mvs_program *program) {
   mvs_param_list *list = MVS_NEW(arena, mvs_param_list);
   size_t total = 0;
@@ -39,6 +48,7 @@ mvs_param_list *mvs_params_list(mvs_arena *arena, const mvs_program *program) {
   return list;
 }
 
+/* NULL for names of no parameter, such as a checkpoint's ema/ ones. */
 const mvs_param_entry *mvs_params_find(const mvs_param_list *list, const char *name) {
   mvs_param_entry key = {.name = name};
   const mvs_param_entry *wanted = &key;
@@ -48,6 +58,7 @@ const mvs_param_entry *mvs_params_find(const mvs_param_list *list, const char *n
   return found ? *found : NULL;
 }
 
+/* Constants are not counted: no one trains them. */
 int64_t mvs_params_trained(const mvs_program *program) {
   int64_t total = 0;
   for (size_t at = 0; at < program->n_params; at++) {

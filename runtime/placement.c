@@ -1,7 +1,11 @@
-/* placement.c: buffers to addresses. Time is a line: every top-level step takes one tick, a
- * loop one tick per step of its body (after those of the block it redoes). Buffers whose
- * stretches of time meet must not overlap; the largest are placed first, each at the lowest
- * free offset. */
+/* placement.c: buffers to addresses.
+ *
+ * Time is a line: every top-level step takes one tick, a loop one tick per step of its body
+ * (after those of the block it redoes). Buffers whose stretches of time meet must not
+ * overlap; the largest are placed first, each at the lowest free offset. A body's ticks
+ * stand for all of its layers, so a value that lives within one layer shares memory with
+ * values of the same body that do not meet it, and the plan of a thousand layers is as small
+ * as that of two. */
 #include "runtime/placement.h"
 
 #include <stdlib.h>
@@ -36,6 +40,7 @@ typedef struct candidate {
   int64_t bytes;
 } candidate;
 
+/* A backward loop knows the forward loop that it belongs to. */
 bool mvs_function_can_redo(const Mvs__Function *function) {
   return mvs_redo_most(function) > 0;
 }
@@ -91,6 +96,7 @@ static void lay_out_ticks(timeline *line, mvs_arena *arena) {
   line->first_tick[function->n_steps] = now;
 }
 
+/* Steps before the first and behind the last mean: from the start, to the end. */
 static int64_t clamp(int64_t value, int64_t least, int64_t most) {
   return value < least ? least : value > most ? most : value;
 }
@@ -139,15 +145,18 @@ static void extend_redone(timeline *line, size_t forward) {
   }
 }
 
+/* An empty stretch meets nothing. */
 static bool stretches_meet(stretch a, stretch b) {
   return a.begin <= a.end && b.begin <= b.end && a.begin <= b.end && b.begin <= a.end;
 }
 
+/* Each of the two stretches of one against each of the other. */
 static bool lives_meet(const lifetime *a, const lifetime *b) {
   return stretches_meet(a->own, b->own) || stretches_meet(a->own, b->redone) ||
          stretches_meet(a->redone, b->own) || stretches_meet(a->redone, b->redone);
 }
 
+/* By number among equals, so that a placement is the same every time. */
 static int larger_first(const void *left, const void *right) {
   const candidate *a = left, *b = right;
   if (a->bytes != b->bytes) return a->bytes < b->bytes ? 1 : -1;
@@ -207,6 +216,7 @@ static int64_t workspace_of(const mvs_program *program, Mvs__Step *const *steps,
   return most;
 }
 
+/* Scratch for the planning is in the same arena: placements are few. */
 mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
                              const Mvs__Function *function, int64_t batch,
                              mvs_recompute recompute, mvs_placement **out) {

@@ -1,3 +1,10 @@
+/* png.c: samples as a picture: a grid of images, written through libpng's simplified
+ * interface.
+ *
+ * The grid is laid out first, from the number and size of the images, so its size can be
+ * refused before anything is drawn. Each pixel then finds the image that covers it. Values
+ * are mapped like the released model's own pictures: from -1 .. 1 to 0 .. 255, cut off at
+ * both ends and truncated. */
 #include "runtime/png.h"
 
 #include <math.h>
@@ -13,6 +20,7 @@
 #define GAP          4     /* between images, in pixels */
 #define GAP_GRAY     64
 
+/* `scale` repeats every pixel in both directions. */
 typedef struct grid {
   const float *images;
   int64_t count, channels, height, width; /* of the images */
@@ -20,6 +28,7 @@ typedef struct grid {
   int64_t out_width, out_height;
 } grid;
 
+/* Sizes are far below 64 bits: counts are limited by the option, shapes by the model. */
 static grid lay_out(const float *images, int64_t count, int64_t channels, int64_t height,
                     int64_t width) {
   grid all = {.images = images,
@@ -59,6 +68,7 @@ static unsigned char pixel_at(const grid *all, int64_t y, int64_t x, int64_t cha
   return byte_of(all->images[(plane * all->height + inner_y) * all->width + inner_x]);
 }
 
+/* Row by row, channels innermost, as libpng takes it. */
 static void render(const grid *all, unsigned char *pixels) {
   for (int64_t y = 0; y < all->out_height; y++)
     for (int64_t x = 0; x < all->out_width; x++)
@@ -82,6 +92,7 @@ static mvs_status encode(mvs_arena *arena, mvs_diag *diag, const char *path, con
   return mvs_output_write(arena, diag, path, file, (int64_t)size);
 }
 
+/* The number of channels does not matter to the size. */
 mvs_status mvs_png_check_grid(mvs_diag *diag, int64_t count, int64_t height, int64_t width) {
   grid all = lay_out(NULL, count, 1, height, width);
   if (all.out_width <= MOST_PIXELS && all.out_height <= MOST_PIXELS) return MVS_OK;
@@ -91,6 +102,7 @@ mvs_status mvs_png_check_grid(mvs_diag *diag, int64_t count, int64_t height, int
                   (long long)count, (long long)all.out_width, (long long)all.out_height);
 }
 
+/* The arena for the pixels goes with this call. */
 mvs_status mvs_png_write_grid(mvs_diag *diag, const char *path, const float *images,
                               int64_t count, int64_t channels, int64_t height, int64_t width) {
   if (channels != 1 && channels != 3)

@@ -1,11 +1,11 @@
 /* pool.c: one job at a time, cut into chunks that threads claim from one atomic word.
  *
- * The word `claim` holds the job's generation (high half) and the next free chunk (low half). A
- * thread claims by compare-and-swap with the generation it joined, so one that wakes late,
- * after the job has ended and another begun, claims nothing by mistake. While the job's fields
- * are being written the generation is odd: a thread that saw new fields cannot claim under the
- * old number. The caller waits for chunks, not for threads: one that the system put aside
- * delays nobody. */
+ * The word `claim` holds the job's generation (high half) and the next free chunk (low
+ * half). A thread claims by compare-and-swap with the generation it joined, so one that
+ * wakes late, after the job has ended and another begun, claims nothing by mistake. While
+ * the job's fields are being written the generation is odd: a thread that saw new fields
+ * cannot claim under the old number. The caller waits for chunks, not for threads: one that
+ * the system put aside delays nobody. */
 #include "runtime/pool.h"
 
 #include <pthread.h>
@@ -40,11 +40,13 @@ struct mvs_pool {
   pthread_cond_t wake;
 };
 
+/* What a thread needs to know of itself. */
 typedef struct worker {
   mvs_pool *pool;
   int thread;
 } worker;
 
+/* Tells the core that this is a spin, which spares its sibling. */
 static inline void pause_core(void) { __builtin_ia32_pause(); }
 
 /* The job's number; odd while the next job is being written. */
@@ -72,6 +74,7 @@ static void work(mvs_pool *pool, int thread, uint32_t generation) {
   }
 }
 
+/* An odd generation is a job still being written. */
 static bool is_new_job(uint64_t claim, uint32_t seen) {
   uint32_t generation = generation_of(claim);
   return generation != seen && generation % 2 == 0;
@@ -95,6 +98,7 @@ static bool wait_for_job(mvs_pool *pool, uint32_t seen) {
   return !atomic_load(&pool->stop);
 }
 
+/* Looks again at the claim, since a job may have ended and another begun since it was woken. */
 static void *worker_main(void *argument) {
   worker *seat = argument;
   uint32_t seen = 0;
@@ -106,6 +110,8 @@ static void *worker_main(void *argument) {
   return NULL;
 }
 
+/* Those that the process may use, not those of the machine: containers and taskset limit
+ * them. */
 int mvs_pool_cores(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
@@ -123,6 +129,7 @@ static void start_workers(mvs_pool *pool) {
   pool->threads = pool->started + 1;
 }
 
+/* Threads wait for the first job from here on. */
 mvs_pool *mvs_pool_new(int threads) {
   if (threads < 1) threads = mvs_pool_cores();
   if (threads > MOST_THREADS) threads = MOST_THREADS;
@@ -149,6 +156,7 @@ static void wake_sleepers(mvs_pool *pool) {
   pthread_mutex_unlock(&pool->lock);
 }
 
+/* No job may be running. */
 void mvs_pool_free(mvs_pool *pool) {
   if (!pool) return;
   pthread_mutex_lock(&pool->lock);
@@ -165,8 +173,10 @@ void mvs_pool_free(mvs_pool *pool) {
   free(pool);
 }
 
+/* Never below 1: the caller works too. */
 int mvs_pool_threads(const mvs_pool *pool) { return pool->threads; }
 
+/* One unit, or one thread, needs no handing over at all. */
 void mvs_pool_run(mvs_pool *pool, int64_t units, mvs_pool_task *task, void *user) {
   if (units < 1) return;
   if (pool->threads == 1 || units == 1) {

@@ -1,3 +1,8 @@
+/* progress.c: one line that is written over.
+ *
+ * It is drawn a few times a second, cut to the terminal's width (a wrapped line cannot be
+ * written over) and cleared at the end, so what remains on the terminal is what was printed.
+ * Speed and time left are averages since the start of this process, whose steps alone count. */
 #include "runtime/progress.h"
 
 #include <inttypes.h>
@@ -10,12 +15,14 @@
 #define SECONDS_BETWEEN 0.1
 #define MOST_COLUMNS    160
 
+/* Not the time of day, which may jump. */
 double mvs_seconds(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Nothing is drawn before the first step. */
 void mvs_progress_start(mvs_progress *progress, int64_t first, int64_t last, int64_t samples,
                         int64_t tokens) {
   *progress = (mvs_progress){.shown = isatty(STDERR_FILENO),
@@ -26,6 +33,7 @@ void mvs_progress_start(mvs_progress *progress, int64_t first, int64_t last, int
                              .started = mvs_seconds()};
 }
 
+/* "1:05" or, from an hour on, "2h05". */
 static void put_time(char *out, size_t size, double seconds) {
   int64_t whole = (int64_t)(seconds + 0.5);
   if (whole >= 3600) {
@@ -50,6 +58,7 @@ static void put_rate(char *out, size_t size, double rate) {
   snprintf(out, size, "%.*f%s", rate >= 100 ? 0 : rate >= 10 ? 1 : 2, rate, units[unit]);
 }
 
+/* The last step is always drawn, for those who watch a short run. */
 void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double grad_norm) {
   double now = mvs_seconds();
   if (!progress->shown) return;
@@ -68,6 +77,7 @@ void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double
   fprintf(stderr, "\r%.*s\033[K", columns(), line);
 }
 
+/* Leaves the cursor at the start of an empty line. */
 void mvs_progress_end(mvs_progress *progress) {
   if (progress->shown && progress->drawn > 0) fputs("\r\033[K", stderr);
   progress->shown = false;

@@ -1,3 +1,6 @@
+/* random.c: random numbers as a pure function of what they are for: the scalar twin of
+ * codegen/host/philox.c, for initial values and sampling noise. log and cos are libm's in
+ * double and round once to float, so these bits do not depend on vector code. */
 #include "runtime/random.h"
 
 #include <math.h>
@@ -11,6 +14,7 @@
 #define WEYL_1       0xBB67AE85u
 #define TWO_PI       6.283185307179586
 
+/* Known answers of the paper's authors are checked in tests/unit/test_random.c. */
 void mvs_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
   uint32_t k0 = key[0], k1 = key[1];
@@ -26,6 +30,7 @@ void mvs_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t words
   words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
 }
 
+/* The fourth word of the counter is never used: it is free for another axis. */
 static void draw(mvs_random_key key, uint32_t position, uint32_t words[4]) {
   const uint32_t counter[4] = {position, key.sample, key.step, 0};
   const uint32_t pair[2] = {key.seed, key.stream};
@@ -35,12 +40,14 @@ static void draw(mvs_random_key key, uint32_t position, uint32_t words[4]) {
 /* The middle of one of 2^24 equal parts of (0, 1): never 0, so its logarithm is finite. */
 static double uniform_of(uint32_t word) { return ((word >> 8) + 0.5) * 0x1p-24; }
 
+/* Rounded to float, so the largest result is 1. */
 float mvs_random_uniform(mvs_random_key key, uint32_t position) {
   uint32_t words[4];
   draw(key, position, words);
   return (float)uniform_of(words[0]);
 }
 
+/* Box and Muller's cosine half: two words for one number, and no state to keep. */
 float mvs_random_normal(mvs_random_key key, uint32_t position) {
   uint32_t words[4];
   draw(key, position, words);

@@ -1,5 +1,10 @@
-/* recompute.c: a greedy choice. A value costs the steps of its own that do not run again
- * anyway; these take other values that cross from where they are, kept or just redone. */
+/* recompute.c: which values a plan redoes: a greedy choice.
+ *
+ * A value costs the steps of its own that do not run again anyway; these take other values
+ * that cross from where they are, kept or just redone. The value that saves most bytes for
+ * its cost is taken first; its steps are then free for others. Taking them one by one gives
+ * an order, and any number of values from its front is a plan: that is what a budget in
+ * bytes picks from. */
 #include "runtime/recompute.h"
 
 #include "runtime/work.h"
@@ -8,6 +13,7 @@
  * Only the order of values follows from it. */
 #define OPERATIONS_PER_BYTE 32.0
 
+/* What the search reads, and the plan it is writing. */
 typedef struct choice {
   const mvs_program *program;
   const Mvs__Function *function;
@@ -15,12 +21,14 @@ typedef struct choice {
   mvs_redo *redo;
 } choice;
 
+/* Only a block that has a backward loop can be redone there. */
 static bool has_backward(const Mvs__Function *function, size_t loop) {
   for (size_t at = 0; at < function->n_loops; at++)
     if (function->loops[at]->forward == (int64_t)loop) return true;
   return false;
 }
 
+/* Values that may be redone, over all stacks of the function. */
 int mvs_redo_most(const Mvs__Function *function) {
   size_t count = 0;
   for (size_t at = 0; at < function->n_loops; at++)
@@ -28,6 +36,7 @@ int mvs_redo_most(const Mvs__Function *function) {
   return (int)count;
 }
 
+/* In bytes moved; operations are counted as the bytes that take as long. */
 static double step_cost(const choice *all, const Mvs__Step *step) {
   if (step->kernel >= 0) {
     const Mvs__Kernel *kernel = all->program->kernels[step->kernel];
@@ -51,12 +60,14 @@ static double added_cost(const choice *all, size_t loop, const Mvs__Alternative 
   return sum * (double)body->count;
 }
 
+/* All slots but the one that a redone value still needs. */
 static double saved_bytes(const choice *all, const Mvs__Alternative *each) {
   const Mvs__Buffer *buffer = all->function->buffers[each->buffer];
   return ((double)buffer->fixed + (double)buffer->per_batch * (double)all->batch) *
          (double)(buffer->slots_kept - 1);
 }
 
+/* Its turn is its place in the order, counted from 1. */
 static void take(const choice *all, size_t loop, const Mvs__Alternative *each) {
   all->redo->turns[each->buffer] = ++all->redo->count;
   for (size_t at = 0; at < each->n_own_steps; at++)
@@ -83,6 +94,7 @@ static bool take_best(const choice *all) {
   return best != NULL;
 }
 
+/* A loop whose steps all stay as they are has no list, so that the executor skips it whole. */
 mvs_redo *mvs_redo_choose(mvs_arena *arena, const mvs_program *program,
                           const Mvs__Function *function, int64_t batch,
                           mvs_recompute recompute) {

@@ -1,3 +1,10 @@
+/* run_folder.c: run.json and the rules of --resume.
+ *
+ * The record holds the model, its size and every option that decides bits, as text. A
+ * resumed run takes options from it, as if they had been given, so that it computes the very
+ * numbers of the run it continues; an option given with another value is refused, --steps
+ * excepted. A folder with anything in it is never taken for a new run: nobody's files are
+ * mixed with ours or overwritten. */
 #include "runtime/run_folder.h"
 
 #include <dirent.h>
@@ -11,6 +18,7 @@
 
 #define RUN_FILE "run.json"
 
+/* In the arena, since messages use it too. */
 static const char *file_of(mvs_session *session, const char *folder) {
   return mvs_arena_format(session->arena, "%s/" RUN_FILE, folder);
 }
@@ -99,6 +107,7 @@ static mvs_status check_model(mvs_session *session, const char *folder, const js
       program->residual);
 }
 
+/* The first option that disagrees is told; the others would only follow from it. */
 static mvs_status check_resumed(mvs_session *session, const char *folder, json_t *record,
                                 const mvs_run_option *options, size_t count) {
   MVS_TRY(check_model(session, folder, record));
@@ -109,6 +118,7 @@ static mvs_status check_resumed(mvs_session *session, const char *folder, json_t
   return MVS_OK;
 }
 
+/* Before the folder is made or the device opened: all it does is read. */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
                          const mvs_run_option *options, size_t count) {
   bool used;
@@ -133,6 +143,7 @@ mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
   return status;
 }
 
+/* The last step of preparing, so the folder exists only for runs that can start. */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
                          const mvs_run_option *options, size_t count) {
   MVS_TRY(mvs_make_folders(session->arena, session->diag, folder));

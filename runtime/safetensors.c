@@ -1,4 +1,10 @@
-/* safetensors.c: the reader. The file is hostile until every range has been checked. */
+/* safetensors.c: the reader. The file is hostile until every range has been checked.
+ *
+ * The header's length, its JSON, every shape, product and range are checked against the
+ * file's size before a tensor can be seen; tensors must tile the data exactly, in any order.
+ * From then on reading needs no checks: a tensor's pointer and element count are sound for
+ * as long as the file stays mapped. The mapping is private and read-only. A file that
+ * another process cuts short meanwhile is the one thing that is not guarded against. */
 #include "runtime/safetensors.h"
 
 #include <errno.h>
@@ -23,6 +29,7 @@ static const struct {
     [MVS_FILE_F64] = {"F64", 8}, [MVS_FILE_I64] = {"I64", 8},   [MVS_FILE_I32] = {"I32", 4},
 };
 
+/* What the steps of opening share. */
 typedef struct reader {
   mvs_arena *arena;
   mvs_diag *diag;
@@ -31,10 +38,13 @@ typedef struct reader {
   int64_t data_bytes;
 } reader;
 
+/* As the format spells it. */
 const char *mvs_file_dtype_name(mvs_file_dtype dtype) { return dtypes[dtype].name; }
 
+/* Sub-byte and 8-bit dtypes are not read. */
 int mvs_file_dtype_size(mvs_file_dtype dtype) { return dtypes[dtype].size; }
 
+/* A scalar is "[]". */
 const char *mvs_shape_text(mvs_arena *arena, int rank, const int64_t *shape) {
   mvs_text text = mvs_text_new(arena);
   mvs_text_add(&text, "[");
@@ -68,6 +78,7 @@ static mvs_status map_file(reader *in, int descriptor) {
   return MVS_OK;
 }
 
+/* The descriptor is closed again: the mapping holds the file. */
 static mvs_status open_map(reader *in) {
   /* O_NONBLOCK keeps a named pipe from hanging the open; the type check then refuses it. */
   int descriptor = open(in->file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -105,6 +116,7 @@ static mvs_status read_shape(const reader *in, mvs_file_tensor *tensor, const js
   return MVS_OK;
 }
 
+/* The dtypes that are read are told, since the file may well be sound otherwise. */
 static mvs_status read_dtype(const reader *in, mvs_file_tensor *tensor, const json_t *dtype) {
   const char *name = json_string_value(dtype);
   if (!name) return malformed(in, tensor->name, "has no dtype");
@@ -119,6 +131,7 @@ static mvs_status read_dtype(const reader *in, mvs_file_tensor *tensor, const js
       in->file->path, tensor->name, name);
 }
 
+/* Offsets count from the end of the header. */
 static mvs_status read_range(const reader *in, mvs_file_tensor *tensor, const json_t *range) {
   const json_t *first = json_array_get(range, 0), *last = json_array_get(range, 1);
   if (json_array_size(range) != 2 || !json_is_integer(first) || !json_is_integer(last))
@@ -144,6 +157,7 @@ static mvs_status read_tensor(const reader *in, const char *name, const json_t *
   return MVS_OK;
 }
 
+/* Values that are no strings are passed over, as the format allows none. */
 static mvs_status read_metadata(const reader *in, json_t *entries) {
   mvs_safetensors *file = in->file;
   if (!json_is_object(entries))
@@ -168,6 +182,7 @@ static int by_place(const void *left, const void *right) {
   return a->elements == b->elements ? 0 : a->elements < b->elements ? -1 : 1;
 }
 
+/* Names are unique: the JSON reader refuses duplicates. */
 static int by_name(const void *left, const void *right) {
   const mvs_file_tensor *a = left, *b = right;
   return strcmp(a->name, b->name);
@@ -191,6 +206,7 @@ static mvs_status check_cover(const reader *in) {
   return MVS_OK;
 }
 
+/* Ranges of single tensors first, then how they lie together. */
 static mvs_status read_entries(const reader *in, json_t *header) {
   const char *name;
   json_t *entry;
@@ -233,6 +249,7 @@ static mvs_status read_header(reader *in) {
   return status;
 }
 
+/* *out is NULL on every failure. */
 mvs_status mvs_safetensors_open(mvs_arena *arena, mvs_diag *diag, const char *path,
                                 mvs_safetensors **out) {
   *out = NULL;
@@ -248,6 +265,7 @@ mvs_status mvs_safetensors_open(mvs_arena *arena, mvs_diag *diag, const char *pa
   return MVS_OK;
 }
 
+/* A second call does nothing. */
 void mvs_safetensors_close(mvs_safetensors *file) {
   if (!file || !file->map) return;
   munmap(file->map, file->map_bytes);
@@ -255,12 +273,14 @@ void mvs_safetensors_close(mvs_safetensors *file) {
   file->count = 0;
 }
 
+/* By halving: names of deep models go into the tens of thousands. */
 const mvs_file_tensor *mvs_safetensors_find(const mvs_safetensors *file, const char *name) {
   mvs_file_tensor key = {.name = name};
   if (!file->count) return NULL;
   return bsearch(&key, file->tensors, file->count, sizeof key, by_name);
 }
 
+/* A handful of pairs, in the file's order. */
 const char *mvs_safetensors_metadata(const mvs_safetensors *file, const char *key) {
   for (size_t at = 0; at < file->metadata_count; at++)
     if (strcmp(file->metadata[at].key, key) == 0) return file->metadata[at].value;

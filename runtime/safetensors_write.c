@@ -1,5 +1,10 @@
-/* safetensors_write.c: the writer. Streams, so that a checkpoint needs no second copy in
- * memory. */
+/* safetensors_write.c: the writer: declare all tensors, begin, append their bytes in that
+ * order, finish.
+ *
+ * The header needs every shape before the first byte of data, so sizes are declared first
+ * and the bytes are counted against them at the end: a file with too few or too many is our
+ * own mistake and is not renamed into place. Names and metadata are escaped as JSON; the
+ * header is padded so that the data starts aligned, which lets readers map it. */
 #include <assert.h>
 #include <inttypes.h>
 
@@ -29,6 +34,7 @@ struct mvs_safetensors_writer {
   int64_t total, written;
 };
 
+/* Everything it holds is in the arena: an abandoned writer needs no freeing. */
 mvs_safetensors_writer *mvs_safetensors_writer_new(mvs_arena *arena, mvs_diag *diag,
                                                    const char *path) {
   mvs_safetensors_writer *writer = MVS_NEW(arena, mvs_safetensors_writer);
@@ -39,6 +45,7 @@ mvs_safetensors_writer *mvs_safetensors_writer_new(mvs_arena *arena, mvs_diag *d
   return writer;
 }
 
+/* Shapes are the program's own and were checked; only an assert guards them. */
 void mvs_safetensors_declare(mvs_safetensors_writer *writer, const char *name,
                              mvs_file_dtype dtype, int rank, const int64_t *shape) {
   assert(rank >= 0 && rank <= MVS_SAFETENSORS_MAX_RANK);
@@ -56,6 +63,7 @@ void mvs_safetensors_declare(mvs_safetensors_writer *writer, const char *name,
   MVS_PUSH(writer->arena, &writer->tensors, tensor);
 }
 
+/* Keys are ours and distinct. */
 void mvs_safetensors_add_metadata(mvs_safetensors_writer *writer, const char *key,
                                   const char *value) {
   mvs_metadata pair = {.key = mvs_arena_string(writer->arena, key),
@@ -78,6 +86,7 @@ static void add_json_string(mvs_text *out, const char *string) {
   mvs_text_add(out, "\"");
 }
 
+/* The format wants it in the header as an object of strings. */
 static void add_metadata(const mvs_safetensors_writer *writer, mvs_text *out) {
   mvs_text_add(out, "\"__metadata__\":{");
   for (size_t at = 0; at < writer->metadata.count; at++) {
@@ -89,6 +98,7 @@ static void add_metadata(const mvs_safetensors_writer *writer, mvs_text *out) {
   mvs_text_add(out, "}");
 }
 
+/* Compact JSON, padded with spaces, which JSON allows behind the object. */
 static mvs_text header_of(const mvs_safetensors_writer *writer) {
   mvs_text out = mvs_text_new(writer->arena);
   int64_t offset = 0;
@@ -110,6 +120,7 @@ static mvs_text header_of(const mvs_safetensors_writer *writer) {
   return out;
 }
 
+/* The declared order is that of the data. */
 mvs_status mvs_safetensors_begin(mvs_safetensors_writer *writer) {
   MVS_TRY(mvs_output_begin(writer->arena, writer->diag, writer->path, &writer->file));
   mvs_text header = header_of(writer);
@@ -118,6 +129,7 @@ mvs_status mvs_safetensors_begin(mvs_safetensors_writer *writer) {
   return mvs_output_append(&writer->file, header.data, (int64_t)header.length);
 }
 
+/* Parts need not end where tensors do. */
 mvs_status mvs_safetensors_append(mvs_safetensors_writer *writer, const void *data,
                                   int64_t bytes) {
   MVS_TRY(mvs_output_append(&writer->file, data, bytes));
@@ -125,6 +137,7 @@ mvs_status mvs_safetensors_append(mvs_safetensors_writer *writer, const void *da
   return MVS_OK;
 }
 
+/* Only now does the name appear. */
 mvs_status mvs_safetensors_finish(mvs_safetensors_writer *writer) {
   if (writer->written != writer->total) {
     mvs_safetensors_abandon(writer);
@@ -135,6 +148,7 @@ mvs_status mvs_safetensors_finish(mvs_safetensors_writer *writer) {
   return mvs_output_finish(&writer->file);
 }
 
+/* Also before begin, and after finish. */
 void mvs_safetensors_abandon(mvs_safetensors_writer *writer) {
   mvs_output_abandon(&writer->file);
 }

@@ -1,3 +1,11 @@
+/* sampler.c: Euler steps from noise to samples, a group at a time.
+ *
+ * A group is as many samples as memory was planned for; the last one may be smaller and then
+ * has calls of its own, in the same memory. State and its successor are two buffers that
+ * change places. With guidance the model runs twice a step, with and without the condition;
+ * the step itself is a graph (compiler/ir/steps.c) that takes both velocities. Samples do
+ * not depend on the grouping: noise belongs to a sample's number, and rows of a batch do not
+ * meet. */
 #include "runtime/sampler.h"
 
 #include <inttypes.h>
@@ -17,20 +25,24 @@ typedef struct group {
   mvs_call *forward, *step;
 } group;
 
+/* The first one where there are several. */
 const Mvs__ModelInput *mvs_state_input(const mvs_program *program) {
   for (size_t at = 0; at < program->n_inputs; at++)
     if (!program->inputs[at]->conditioning) return program->inputs[at];
   return NULL;
 }
 
+/* 1 for a scalar. */
 int64_t mvs_input_elements(const Mvs__ModelInput *input) {
   int64_t count = 1;
   for (size_t at = 0; at < input->n_shape; at++) count *= input->shape[at];
   return count;
 }
 
+/* Keeps 0 and 1 where they are; shift 1 changes nothing. */
 double mvs_shifted_time(double t, double shift) { return shift * t / (1 + (shift - 1) * t); }
 
+/* In the program's dtype, which is f32 or i32. */
 static int64_t sample_bytes(const Mvs__ModelInput *input) {
   return mvs_input_elements(input) * mvs_dtype_bytes(input->dtype);
 }
@@ -111,6 +123,7 @@ static mvs_status euler_step(group *all, int64_t number) {
   return MVS_OK;
 }
 
+/* Cleared by the last step of each group. */
 static void show_progress(const mvs_sampling *sampling, int64_t first, int64_t number) {
   if (!isatty(STDERR_FILENO)) return;
   int64_t done = sampling->settings.steps - number + 1;
@@ -119,6 +132,7 @@ static void show_progress(const mvs_sampling *sampling, int64_t first, int64_t n
   if (number == 1) fputs("\r\033[K", stderr);
 }
 
+/* The results overwrite the noise, which is not needed any more. */
 static mvs_status sample_group(group *all, int64_t first, int64_t count) {
   mvs_device *device = all->session->device;
   const mvs_sampling *sampling = all->sampling;
@@ -139,6 +153,7 @@ static mvs_status sample_group(group *all, int64_t first, int64_t count) {
   return MVS_OK;
 }
 
+/* settings.steps is at least 1: the option's row sees to it. */
 mvs_status mvs_sample(mvs_session *session, const mvs_sampling *sampling) {
   int64_t batch = sampling->count < sampling->batch ? sampling->count : sampling->batch;
   group all = {.session = session, .sampling = sampling, .batch = batch};

@@ -1,9 +1,14 @@
+/* session.c: what every command works with: the common options, the device, memory that
+ * lasts as long as the command. Device memory is listed as it is taken and given back in one
+ * place, so commands have nothing to release on any path; a failure anywhere is a status
+ * that they hand up. */
 #include "runtime/session.h"
 
 #include <inttypes.h>
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
+/* Every command has these, info and --help too. */
 static const mvs_option_row common_rows[] = {
     {"device", MVS_OPTION_TEXT, "NAME", 0, 0,
      "where to run: cuda, cpu or auto (default auto: cuda where the program and the machine "
@@ -16,15 +21,18 @@ static const mvs_option_row common_rows[] = {
      "fit)"},
 };
 
+/* Rows are copied: tables made at run time (a label's option) need not stay. */
 void mvs_rows_add(mvs_arena *arena, mvs_option_rows *rows, const mvs_option_row *more,
                   size_t count) {
   for (size_t at = 0; at < count; at++) MVS_PUSH(arena, rows, more[at]);
 }
 
+/* At the end of each command's own. */
 void mvs_session_rows(mvs_arena *arena, mvs_option_rows *rows) {
   mvs_rows_add(arena, rows, common_rows, COUNT(common_rows));
 }
 
+/* Anything but this is done before: a wrong file should not have to wait for a GPU. */
 mvs_status mvs_session_open(mvs_session *session) {
   const char *name = mvs_option_text(session->options, "device", "auto");
   int threads = (int)mvs_option_integer(session->options, "threads", 0);
@@ -34,6 +42,7 @@ mvs_status mvs_session_open(mvs_session *session) {
   return MVS_OK;
 }
 
+/* Also of a session whose device was never opened. */
 void mvs_session_close(mvs_session *session) {
   if (!session->device) return;
   mvs_executor_free(session->executor);
@@ -45,16 +54,19 @@ void mvs_session_close(mvs_session *session) {
   session->executor = NULL;
 }
 
+/* Contents are undefined. */
 mvs_status mvs_session_alloc(mvs_session *session, int64_t bytes, void **out) {
   MVS_TRY(session->device->alloc(session->device, bytes, session->diag, out));
   MVS_PUSH(session->arena, &session->memory, *out);
   return MVS_OK;
 }
 
+/* Every flat buffer has the same layout, padding included. */
 int64_t mvs_flat_bytes(const mvs_program *program) {
   return program->flat_elements * (int64_t)sizeof(float);
 }
 
+/* Cleared, so that padding is zero and adds nothing to norms and sums. */
 mvs_status mvs_session_flat(mvs_session *session, float **out) {
   void *memory;
   int64_t bytes = mvs_flat_bytes(session->program);
@@ -64,6 +76,7 @@ mvs_status mvs_session_flat(mvs_session *session, float **out) {
   return MVS_OK;
 }
 
+/* The source may go as soon as this returns. */
 mvs_status mvs_session_upload(mvs_session *session, const void *data, int64_t bytes,
                               void **out) {
   MVS_TRY(mvs_session_alloc(session, bytes, out));
@@ -71,17 +84,20 @@ mvs_status mvs_session_upload(mvs_session *session, const void *data, int64_t by
   return MVS_OK;
 }
 
+/* One sentence for all options that a command cannot do without. */
 mvs_status mvs_session_require(mvs_session *session, const char *name, const char **out) {
   *out = mvs_option_text(session->options, name, NULL);
   if (*out) return MVS_OK;
   return MVS_FAIL(session->diag, MVS_ERR_NAME, "--%s is missing (see --help)", name);
 }
 
+/* Asked anew each time, since what is free changes as memory is taken. */
 int64_t mvs_session_budget(const mvs_session *session) {
   int64_t left = session->device->available(session->device);
   return mvs_option_integer(session->options, "memory", left);
 }
 
+/* Commas between groups of three digits. */
 const char *mvs_count_text(mvs_arena *arena, int64_t value) {
   const char *digits = mvs_arena_format(arena, "%" PRId64, value);
   size_t length = strlen(digits);

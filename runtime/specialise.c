@@ -1,8 +1,15 @@
-/* specialise.c: views of a program, and which of them fits the tensors given. */
+/* specialise.c: views of a program, and which of them fits the tensors given.
+ *
+ * A program may hold several specialisations, one per value of a `let` (text_tokens, say):
+ * they share weights, kernels and settings and differ in inputs and functions. A view is the
+ * program as it would look with one of them alone, so the rest of the runtime knows nothing
+ * of this. Which one is meant follows from the shapes that the user gives: the first that
+ * fits them all. */
 #include "runtime/specialise.h"
 
 #include "runtime/inputs.h"
 
+/* Programs without any count as one. */
 size_t mvs_specialisation_count(const mvs_session *session) {
   const mvs_program *whole = session->whole;
   return whole && whole->n_specialisations ? whole->n_specialisations : 1;
@@ -10,6 +17,7 @@ size_t mvs_specialisation_count(const mvs_session *session) {
 
 /* --- views --- */
 
+/* Tables are shared with the whole program, which must outlive the view. */
 const mvs_program *mvs_specialisation_view(mvs_arena *arena, const mvs_program *whole,
                                            size_t index) {
   if (whole->n_specialisations == 0) return whole;
@@ -30,6 +38,7 @@ const mvs_program *mvs_specialisation_view(mvs_arena *arena, const mvs_program *
   return view;
 }
 
+/* Calls made before keep the functions that they were made for. */
 void mvs_session_specialise(mvs_session *session, size_t index) {
   if (mvs_specialisation_count(session) == 1) return;
   session->program = mvs_specialisation_view(session->arena, session->whole, index);
@@ -38,12 +47,14 @@ void mvs_session_specialise(mvs_session *session, size_t index) {
 
 /* --- choosing --- */
 
+/* The shape is copied, since the file will be closed. */
 static mvs_given given_of(const char *input, const char *path, const mvs_file_tensor *tensor) {
   mvs_given given = {.input = input, .path = path, .name = tensor->name, .rank = tensor->rank};
   memcpy(given.shape, tensor->shape, (size_t)tensor->rank * sizeof *given.shape);
   return given;
 }
 
+/* By name: specialisations have the same inputs in the same order. */
 static const Mvs__ModelInput *input_of(const mvs_session *session, size_t index,
                                        const char *name) {
   const Mvs__Specialisation *each = session->whole->specialisations[index];
@@ -52,6 +63,7 @@ static const Mvs__ModelInput *input_of(const mvs_session *session, size_t index,
   return NULL;
 }
 
+/* With one axis more in front it is a batch of samples. */
 static bool fits(const mvs_session *session, size_t index, const mvs_given *given) {
   const Mvs__ModelInput *input = input_of(session, index, given->input);
   int extra = input ? given->rank - (int)input->n_shape : 0;
@@ -61,12 +73,14 @@ static bool fits(const mvs_session *session, size_t index, const mvs_given *give
   return true;
 }
 
+/* An empty list fits everything, and the first specialisation is then taken. */
 static bool fits_all(const mvs_session *session, size_t index, const mvs_given_list *list) {
   for (size_t at = 0; at < list->count; at++)
     if (!fits(session, index, &list->items[at])) return false;
   return true;
 }
 
+/* To tell a tensor that can never fit from tensors that do not fit together. */
 static bool fits_any(const mvs_session *session, const mvs_given *given) {
   for (size_t at = 0; at < mvs_specialisation_count(session); at++)
     if (fits(session, at, given)) return true;
@@ -105,6 +119,7 @@ static mvs_status fits_none(mvs_session *session, const mvs_given_list *list) {
                   session->whole->specialised, first->name, first->path);
 }
 
+/* Does nothing when there is nothing to choose. */
 mvs_status mvs_given_add(mvs_session *session, mvs_given_list *list, const char *path,
                          const char *name, const char *input) {
   mvs_safetensors *file;
@@ -121,6 +136,7 @@ mvs_status mvs_given_add(mvs_session *session, mvs_given_list *list, const char 
   return status;
 }
 
+/* The first that fits, in the order in which the values were given to mvcc. */
 mvs_status mvs_specialise_by_given(mvs_session *session, const mvs_given_list *list) {
   size_t count = mvs_specialisation_count(session);
   if (count == 1) return MVS_OK;
@@ -132,6 +148,7 @@ mvs_status mvs_specialise_by_given(mvs_session *session, const mvs_given_list *l
   return fits_none(session, list);
 }
 
+/* x0 and x1 stand for the state, which has no name of its own in a training file. */
 mvs_status mvs_specialise_by_file(mvs_session *session, const mvs_safetensors *file,
                                   const char *prefix) {
   mvs_given_list list = {0};

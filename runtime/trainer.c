@@ -1,3 +1,11 @@
+/* trainer.c: what a compiled program does: finds the command, its options and its exit
+ * status.
+ *
+ * Commands are rows of a table (commands.h); each adds its options to those that all have,
+ * is parsed against them and run. Failures come back as a status with sentences in diag,
+ * which are printed here and nowhere else. Device memory and threads are given back before
+ * that. A wrong command line ends with 2, anything later with 1, so that scripts can tell
+ * them apart. */
 #include "runtime/trainer.h"
 
 #include <fcntl.h>
@@ -15,6 +23,7 @@ static const mvs_command *const commands[] = {&mvs_command_info,   &mvs_command_
                                               &mvs_command_grad,   &mvs_command_bench};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
+/* To standard error when no command was given, to standard output when asked for. */
 static void print_usage(FILE *out, const mvs_session *session) {
   fprintf(out, "%s: model '%s', compiled by mvcc %s\nusage: %s COMMAND [OPTIONS]\n\n",
           session->name, session->program->model, session->program->version, session->name);
@@ -23,6 +32,7 @@ static void print_usage(FILE *out, const mvs_session *session) {
   fprintf(out, "\n%s COMMAND --help lists a command's options.\n", session->name);
 }
 
+/* From the same rows that the options are parsed with. */
 static void print_command_help(const mvs_session *session, const mvs_command *command,
                                const mvs_option_rows *rows) {
   mvs_text text = mvs_text_new(session->arena);
@@ -80,6 +90,7 @@ static int run_command(mvs_session *session, const mvs_command *command, int arg
   return status == MVS_OK ? 0 : 1;
 }
 
+/* The nearest command as a hint, where one is near enough. */
 static int unknown_command(mvs_session *session, const char *word) {
   const char *names[COMMANDS];
   for (size_t at = 0; at < COMMANDS; at++) names[at] = commands[at]->name;
@@ -90,6 +101,7 @@ static int unknown_command(mvs_session *session, const char *word) {
   return EXIT_USAGE;
 }
 
+/* The first word is the command; everything behind it is the command's. */
 static int dispatch(mvs_session *session, int argc, char **argv) {
   if (argc < 2) {
     print_usage(stderr, session);
@@ -115,6 +127,7 @@ static void occupy_standard_streams(void) {
   if (descriptor >= 0) close(descriptor);
 }
 
+/* Memory that runs out comes back here by longjmp. */
 int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
   occupy_standard_streams();
   const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;

@@ -1,3 +1,10 @@
+/* training.c: one training step: data, noise and times, gradients over micro-batches.
+ *
+ * Two functions of the program do the work. "draw" makes noise, times and dropped conditions
+ * from (seed, step, sample number) and the data; "grad" takes what it made and gives loss
+ * and gradients. A fixed batch skips "draw" and points "grad" into the uploaded file. Each
+ * micro-batch's loss and gradients are already divided by the whole batch, so parts are only
+ * added, in order of their samples. */
 #include "runtime/training.h"
 
 #include <inttypes.h>
@@ -37,16 +44,20 @@ struct mvs_training {
 const char *const mvs_training_functions[] = {"grad",    "draw",        "adamw", "accumulate",
                                               "average", "sum_squares", NULL};
 
+/* With one micro-batch its gradients are the sum. */
 int mvs_training_gradient_flats(const mvs_training_settings *settings) {
   return settings->micro_batch < settings->batch ? 2 : 1;
 }
 
+/* Lives as long as the training. */
 mvs_optimizer *mvs_training_optimizer(mvs_training *training) { return training->optimizer; }
 
+/* A leading extent per sample; scalars such as inverse_batch have none. */
 static bool is_batched(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch;
 }
 
+/* By name, as everything between program and runtime. */
 static bool has_tensor(Mvs__Tensor *const *tensors, size_t count, const char *name) {
   for (size_t at = 0; at < count; at++)
     if (strcmp(tensors[at]->name, name) == 0) return true;
@@ -81,6 +92,7 @@ static mvs_status prepare_scalars(mvs_training *training) {
   return mvs_call_bind_input(training->grad, "inverse_batch", training->inverse_batch);
 }
 
+/* The optimizer reads the sum, wherever that is. */
 static mvs_status prepare_flats(mvs_training *training) {
   mvs_session *session = training->session;
   MVS_TRY(mvs_session_flat(session, &training->params));
@@ -111,6 +123,7 @@ static mvs_status check_settings(mvs_session *session, const mvs_training_settin
   return MVS_OK;
 }
 
+/* Parameters, gradients and moments are taken here; temporaries come with the first step. */
 mvs_status mvs_training_new(mvs_session *session, const mvs_training_settings *settings,
                             mvs_training **out) {
   MVS_TRY(check_settings(session, settings));
@@ -160,6 +173,7 @@ static mvs_status prepare_draw(mvs_training *training) {
   return MVS_OK;
 }
 
+/* Data is staged in host memory of one micro-batch. */
 mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data) {
   mvs_session *session = training->session;
   int64_t micro = training->settings.micro_batch;
@@ -181,6 +195,7 @@ mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data) {
   return MVS_OK;
 }
 
+/* The whole batch is uploaded once; micro-batches are parts of it. */
 mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors *file,
                                   const char *prefix) {
   for (int at = 0; at < training->count; at++) {
@@ -247,6 +262,7 @@ static mvs_status add_micro_batch(mvs_training *training, int64_t first, double 
   return MVS_OK;
 }
 
+/* Loss and norm may come out infinite or NaN: whether to go on is the caller's to say. */
 mvs_status mvs_training_gradients(mvs_training *training, int64_t step, double *loss,
                                   double *norm) {
   *loss = 0;

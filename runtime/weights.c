@@ -1,3 +1,10 @@
+/* weights.c: parameters from and to tensor files, under the released names.
+ *
+ * Names are checked before any value is read: first that every trained parameter is there,
+ * then that nothing else is, then constants. Messages name the first offender in the model's
+ * order and how many follow, and guess at the likely cause (a prefix, another residual
+ * rule). Values pass through one megabyte of host memory on their way, whatever the size of
+ * the model; all float dtypes are read, float32 is written. */
 #include "runtime/weights.h"
 
 #include <inttypes.h>
@@ -11,6 +18,7 @@
 
 static const char *const state_groups[] = {"ema/", "adam_m/", "adam_v/"};
 
+/* For commands that need or may take weights. */
 static const mvs_option_row weight_rows[] = {
     {"weights", MVS_OPTION_TEXT, "FILE", 0, 0,
      "weights: a safetensors file, a run's folder or RUN/latest"},
@@ -23,10 +31,12 @@ static const mvs_option_row ema_rows[] = {
      "averaged weights (default: on where the file has them; off for grad)"},
 };
 
+/* For commands that need or may take weights. */
 void mvs_weights_rows(mvs_arena *arena, mvs_option_rows *rows) {
   mvs_rows_add(arena, rows, weight_rows, COUNT(weight_rows));
 }
 
+/* Not for train, which starts from the weights themselves. */
 void mvs_weights_ema_row(mvs_arena *arena, mvs_option_rows *rows) {
   mvs_rows_add(arena, rows, ema_rows, COUNT(ema_rows));
 }
@@ -42,6 +52,7 @@ static const char *without_group(const char *name) {
   return name;
 }
 
+/* NULL when no name is near enough to be meant. */
 static const char *nearest_name(mvs_arena *arena, const mvs_param_list *params,
                                 const char *name) {
   const char **names = MVS_ARRAY(arena, params->count + 1, const char *);
@@ -174,6 +185,7 @@ static mvs_status check_constant(mvs_session *session, const mvs_safetensors *fi
   return MVS_OK;
 }
 
+/* Layer by layer: an entry is one tensor of the file. */
 static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
                              const char *name, const mvs_param_entry *entry, float *part,
                              float *flat) {
@@ -191,6 +203,7 @@ static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
   return MVS_OK;
 }
 
+/* The shape is checked here as well, so no file can write past its parameter. */
 mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
                             const mvs_param_list *params, const char *group, float *flat) {
   float *part = malloc((size_t)PART * sizeof *part);
@@ -206,6 +219,7 @@ mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
   return status;
 }
 
+/* Absent ones are fine: the program has their values. */
 static mvs_status check_constants(mvs_session *session, const mvs_safetensors *file,
                                   const mvs_param_list *params, const char *prefix) {
   for (size_t at = 0; at < params->count; at++) {
@@ -247,6 +261,7 @@ static mvs_status load_open(mvs_session *session, const mvs_safetensors *file,
   return mvs_weights_read(session, file, params, group, flat);
 }
 
+/* The file is closed on every path. */
 mvs_status mvs_weights_load(mvs_session *session, const char *path, const char *prefix,
                             mvs_ema ema, float *flat, bool *used_ema) {
   const char *resolved;
@@ -258,6 +273,7 @@ mvs_status mvs_weights_load(mvs_session *session, const char *path, const char *
   return status;
 }
 
+/* A command whose weights are optional asks for --weights itself. */
 mvs_status mvs_weights_load_options(mvs_session *session, mvs_ema fallback, float *flat) {
   const char *path, *choice = mvs_option_text(session->options, "ema", NULL);
   mvs_ema ema = !choice ? fallback : strcmp(choice, "on") == 0 ? MVS_EMA_ON : MVS_EMA_OFF;
@@ -268,6 +284,7 @@ mvs_status mvs_weights_load_options(mvs_session *session, mvs_ema fallback, floa
 
 /* --- writing --- */
 
+/* A parameter of a stack is one tensor per layer. */
 void mvs_weights_declare(mvs_safetensors_writer *writer, mvs_arena *arena,
                          const mvs_param_list *params, const char *group, bool constants) {
   for (size_t at = 0; at < params->count; at++) {
@@ -278,6 +295,7 @@ void mvs_weights_declare(mvs_safetensors_writer *writer, mvs_arena *arena,
   }
 }
 
+/* Constants are written out in full, since readers of the released format expect them. */
 static mvs_status append_param(mvs_session *session, mvs_safetensors_writer *writer,
                                const mvs_param_entry *entry, const float *flat, float *part) {
   const Mvs__Param *param = entry->param;
@@ -295,6 +313,7 @@ static mvs_status append_param(mvs_session *session, mvs_safetensors_writer *wri
   return MVS_OK;
 }
 
+/* The same order and choice as mvs_weights_declare, or the file would not add up. */
 mvs_status mvs_weights_append(mvs_session *session, mvs_safetensors_writer *writer,
                               const mvs_param_list *params, const float *flat, bool constants) {
   float *part = malloc((size_t)PART * sizeof *part);

@@ -1,9 +1,18 @@
+/* command_line.c: arguments to one struct, through a table with a row per option.
+ *
+ * A row names the option, its value if it has one, the rule that reads it and its line of
+ * help; the loop that reads arguments knows no option by name. Everything after FILE that is
+ * no option of ours belongs to the trainer's command (`mvcc run`), which has a parser of its
+ * own. Expressions of --set and --residual are parsed here, so that a mistake in one shows a
+ * caret under the command line's text as it would under a file's. What makes sense together
+ * is checked at the end, when all is known. */
 #include "compiler/mvcc/command_line.h"
 
 #include <ctype.h>
 
 #include "compiler/passes/pass.h"
 
+/* What the rules share: where we are in argv and what was read so far. */
 typedef struct reader {
   mvs_arena *session;
   mvs_diag *diag;
@@ -17,6 +26,7 @@ typedef mvs_status option_rule(reader *r, const char *value);
 
 static mvs_status usage(const reader *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* A mistake on the command line has no source span; the sentence must say enough by itself. */
 static mvs_status usage(const reader *r, const char *format, ...) {
   va_list list;
   va_start(list, format);
@@ -27,12 +37,14 @@ static mvs_status usage(const reader *r, const char *format, ...) {
 
 /* --- one rule per option --- */
 
+/* Whether OUT can be written is found out by whoever writes it. */
 static mvs_status read_output(reader *r, const char *value) {
   if (!*value) return usage(r, "-o needs the name of a file");
   r->options->output = value;
   return MVS_OK;
 }
 
+/* A name of the language: letters, digits and underscores, no digit first. */
 static bool is_name(const char *text, size_t length) {
   if (length == 0 || isdigit((unsigned char)text[0])) return false;
   for (size_t i = 0; i < length; i++) {
@@ -41,6 +53,7 @@ static bool is_name(const char *text, size_t length) {
   return true;
 }
 
+/* Later overrides win over earlier ones, so a script may append its own. */
 static mvs_status read_set(reader *r, const char *value) {
   const char *equals = strchr(value, '=');
   if (!equals || !is_name(value, (size_t)(equals - value))) {
@@ -53,6 +66,7 @@ static mvs_status read_set(reader *r, const char *value) {
   return MVS_OK;
 }
 
+/* An override without a name is the residual line. */
 static mvs_status read_residual(reader *r, const char *value) {
   mvs_override override = {0};
   MVS_TRY(mvs_parse_expr(r->session, r->diag, "--residual", value, &override.value));
@@ -67,6 +81,7 @@ static const struct stage {
               {"plan", MVS_EMIT_PLAN}, {"kernels", MVS_EMIT_KERNELS}, {"llvm", MVS_EMIT_LLVM},
               {"cuda", MVS_EMIT_CUDA}};
 
+/* The stages stand in the order of compilation; the last three need kernels. */
 static mvs_status read_emit(reader *r, const char *value) {
   for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
     if (strcmp(stages[i].name, value) != 0) continue;
@@ -77,11 +92,13 @@ static mvs_status read_emit(reader *r, const char *value) {
                value);
 }
 
+/* The name is checked by the pipeline, which knows its passes. */
 static mvs_status read_until(reader *r, const char *value) {
   r->options->until = value;
   return MVS_OK;
 }
 
+/* Only levels that the host printer has variants for. */
 static mvs_status read_cpu(reader *r, const char *value) {
   if (strcmp(value, "x86-64-v3") != 0 && strcmp(value, "x86-64-v4") != 0) {
     return usage(r, "--cpu knows x86-64-v3 and x86-64-v4, not '%s'", value);
@@ -90,6 +107,7 @@ static mvs_status read_cpu(reader *r, const char *value) {
   return MVS_OK;
 }
 
+/* Names of architectures are NVRTC's to check; empty ones between commas are refused here. */
 static mvs_status read_gpu(reader *r, const char *value) {
   while (*value) {
     size_t length = strcspn(value, ",");
@@ -101,18 +119,21 @@ static mvs_status read_gpu(reader *r, const char *value) {
   return MVS_OK;
 }
 
+/* Explaining changes no output but adds to it. */
 static mvs_status read_explain(reader *r, const char *value) {
   (void)value;
   r->options->explain = true;
   return MVS_OK;
 }
 
+/* Kept for later, so that --help wins wherever it stands. */
 static mvs_status read_help(reader *r, const char *value) {
   (void)value;
   r->options->help = true;
   return MVS_OK;
 }
 
+/* The same as --help: nothing else is then done. */
 static mvs_status read_version(reader *r, const char *value) {
   (void)value;
   r->options->version = true;
@@ -141,6 +162,7 @@ static const struct option {
 
 /* --- reading --- */
 
+/* Nearest option by edit distance, where one is near enough. */
 static mvs_status unknown_option(const reader *r, const char *name) {
   const char *names[OPTION_COUNT];
   for (size_t i = 0; i < OPTION_COUNT; i++) names[i] = table[i].name;
@@ -169,6 +191,7 @@ static mvs_status read_option(reader *r) {
   return unknown_option(r, mvs_arena_copy(r->session, argument, length));
 }
 
+/* A single dash is a file's name to most programs, and so it is here. */
 static bool is_option(const char *argument) { return argument[0] == '-' && argument[1]; }
 
 /* From the first word after FILE of `mvcc run` that is no option of ours, all is the trainer's;
@@ -182,6 +205,7 @@ static bool take_rest(reader *r) {
   return true;
 }
 
+/* One model file; `mvcc run` stops at the command's first word. */
 static mvs_status read_all(reader *r) {
   for (; r->at < r->argc; r->at++) {
     if (take_rest(r)) break;
@@ -197,6 +221,7 @@ static mvs_status read_all(reader *r) {
   return MVS_OK;
 }
 
+/* What an option needs of the others. */
 static mvs_status check(const reader *r) {
   const mvs_command_line *options = r->options;
   if (options->help || options->version) return MVS_OK;
@@ -214,6 +239,7 @@ static mvs_status check(const reader *r) {
   return MVS_OK;
 }
 
+/* `run` is a word only in the first place: a model file of that name can be given as ./run. */
 mvs_status mvs_command_line_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
                                  mvs_command_line *out) {
   *out = (mvs_command_line){0};
@@ -227,6 +253,7 @@ mvs_status mvs_command_line_read(mvs_arena *session, mvs_diag *diag, int argc, c
   return check(&r);
 }
 
+/* Options and passes come from their tables and so are never out of date. */
 void mvs_command_line_help(mvs_text *out) {
   mvs_text_add(out,
                "usage: mvcc FILE.mvs -o OUT [OPTION...]\n"

@@ -1,15 +1,20 @@
-/* emit.c: the text of each stage of a compilation. */
+/* emit.c: the text of each stage of a compilation. Every text reads back or compiles (graph,
+ * plan, llvm, cuda) or is for eyes only (dot, kernels); the golden tests compare them byte
+ * by byte, so a change of format shows up as a diff there. Several specialisations stand
+ * behind one another, each under its head. */
 #include "codegen/cuda/cuda.h"
 #include "codegen/host/host.h"
 #include "compiler/ir/dump.h"
 #include "compiler/mvcc/driver.h"
 
+/* One digraph per function. */
 static void emit_dot(const mvs_module *module, mvs_text *out) {
   for (size_t i = 0; i < module->functions.count; i++) {
     mvs_graph_dot(module->functions.items[i].graph, module->functions.items[i].name, out);
   }
 }
 
+/* The kernel form that both printers read. */
 static void emit_kernels(const mvs_build *build, mvs_text *out) {
   for (size_t i = 0; i < build->kernels.count; i++) {
     const mvs_kernel *kernel = build->kernels.items[i];
@@ -18,6 +23,7 @@ static void emit_kernels(const mvs_build *build, mvs_text *out) {
   }
 }
 
+/* All kernels as one translation unit's worth of text, in the program's order. */
 static mvs_status emit_cuda(mvs_driver *driver, mvs_text *out) {
   for (size_t i = 0; i < driver->build->kernels.count; i++) {
     MVS_TRY(mvs_cuda_print(driver->graphs, driver->diag, driver->build->kernels.items[i], out));
@@ -45,6 +51,7 @@ static void emit_each(const mvs_specialisation *each, mvs_emit_stage stage, mvs_
   if (stage == MVS_EMIT_PLAN && compilation->plan) mvs_plan_dump(compilation->plan, out);
 }
 
+/* Kernels, LLVM and CUDA need a finished plan: --until and those stages exclude each other. */
 mvs_status mvs_driver_emit(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out) {
   if (stage == MVS_EMIT_AST) {
     mvs_unit_dump(driver->unit, out);

@@ -1,15 +1,20 @@
 /* specialise.c: what specialisations of one model must have in common. They share the flat
  * buffers, so parameters agree one by one, in order; they share the command line, so inputs
- * agree in all but their shapes. */
+ * agree in all but their shapes. Each check compares texts: what differs is then what the
+ * message shows. A `let` that changes a parameter (a width, say) cannot be varied, and the
+ * first parameter that shows it is named with its place in the model. */
 #include "compiler/mvcc/driver.h"
 
+/* The first specialisation and another: being alike is transitive. */
 typedef struct pair {
   const mvs_driver *driver;
   const mvs_specialisation *a, *b;
 } pair;
 
+/* The `let` that varies; there is one, or we are not called. */
 static const char *let_name(const pair *p) { return p->driver->unit->varied->names[0]; }
 
+/* One form for all disagreements: what, and what it is with each value. */
 static mvs_status differ(const pair *p, mvs_span span, const char *what, const char *a,
                          const char *b) {
   mvs_diag_error(p->driver->diag, span, "%s depends on '%s': %s with %s, but %s with %s", what,
@@ -33,6 +38,7 @@ static const char *param_text(mvs_arena *arena, const mvs_param *param) {
   return mvs_text_string(&text);
 }
 
+/* Names are unique within a model. */
 static const mvs_param *find_param(const mvs_module *module, const char *name) {
   for (size_t i = 0; i < module->params.count; i++) {
     if (strcmp(module->params.items[i].name, name) == 0) return &module->params.items[i];
@@ -53,6 +59,7 @@ static mvs_status check_param(const pair *p, const mvs_param *param, const mvs_m
                  : differ(p, param->span, what, here, there);
 }
 
+/* Both ways, so that a parameter missing from either is found, then the order. */
 static mvs_status check_params(const pair *p) {
   const mvs_module *a = p->a->compilation.module, *b = p->b->compilation.module;
   for (size_t i = 0; i < a->params.count; i++) {
@@ -73,12 +80,14 @@ static mvs_status check_params(const pair *p) {
 
 /* --- inputs and the output --- */
 
+/* Shapes are left out: they are what may differ. */
 static const char *input_text(mvs_arena *arena, const mvs_module *module, size_t index) {
   if (index >= module->inputs.count) return "absent";
   const mvs_model_input *input = &module->inputs.items[index];
   return mvs_arena_format(arena, "'%s' of %s", input->name, mvs_dtype_name(input->type.dtype));
 }
 
+/* Inputs by position, since trainers bind them by the table's order too. */
 static mvs_status check_interface(const pair *p) {
   const mvs_module *a = p->a->compilation.module, *b = p->b->compilation.module;
   mvs_arena *arena = p->driver->session;
@@ -118,6 +127,7 @@ static mvs_status check_recipe(const pair *p) {
   return MVS_OK;
 }
 
+/* Every one against the first. */
 mvs_status mvs_driver_agree(const mvs_driver *driver) {
   for (size_t i = 1; i < driver->specialisation_count; i++) {
     pair p = {driver, &driver->specialisations[0], &driver->specialisations[i]};

@@ -1,4 +1,9 @@
-/* write.c: the executable, and running a program at once. */
+/* write.c: the executable, and running a program at once.
+ *
+ * Writing needs no linker: the prebuilt trainer is copied and the program appended
+ * (docs/program_format.md). Running goes through the same kernels and tables but lets the
+ * JIT place the code, and calls the trainer's main in this process, so `mvcc run` and an
+ * executable print the same and take the same options. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,6 +44,7 @@ static mvs_status find_trainer(const mvs_driver *driver, const char **out) {
   return MVS_ERR_IO;
 }
 
+/* Host code first: it is where a mistake of ours would show, and the GPU's takes longer. */
 mvs_status mvs_driver_write(mvs_driver *driver) {
   const char *trainer;
   MVS_TRY(find_trainer(driver, &trainer));
@@ -49,6 +55,7 @@ mvs_status mvs_driver_write(mvs_driver *driver) {
                                       driver->diag);
 }
 
+/* argv[0] is what the user would type, since the trainer's messages start with it. */
 mvs_status mvs_driver_run(mvs_driver *driver, int *code) {
   mvs_host_options options = {.cpu_level = driver->options->cpu_level};
   MVS_TRY(mvs_host_load(driver->graphs, driver->diag, driver->build, &options));
