@@ -1,8 +1,16 @@
+/* driver.c: one compilation, stage by stage: load, lower and passes, kernels, code.
+ *
+ * A `let` given several values (--set text_tokens=64,128) is compiled once per value: every
+ * specialisation has a graph and a plan of its own, and mvs_driver_agree makes sure that
+ * they can share weights, settings and the command line before any work is spent on them.
+ * From mvs_driver_build on there is one program again. Stages report through diag and leave
+ * printing to main.c. */
 #include "compiler/mvcc/driver.h"
 
 #include "codegen/cuda/cuda.h"
 #include "compiler/ir/lower.h"
 
+/* The unit holds the file, what it uses and the overrides; nothing is evaluated yet. */
 mvs_status mvs_driver_load(mvs_driver *driver) {
   const mvs_command_line *options = driver->options;
   return mvs_load_unit(driver->session, driver->diag, options->input, options->overrides.items,
@@ -14,6 +22,7 @@ static const char *value_text(mvs_arena *arena, mvs_span span) {
   return mvs_arena_copy(arena, span.source->text + span.begin, span.end - span.begin);
 }
 
+/* `value` stays NULL where nothing varies, and heads and messages then leave it out. */
 static mvs_status lower_each(mvs_driver *driver, size_t index) {
   mvs_specialisation *each = &driver->specialisations[index];
   const mvs_unit *unit = mvs_unit_specialise(driver->session, driver->unit, index);
@@ -29,6 +38,7 @@ static mvs_status lower_each(mvs_driver *driver, size_t index) {
   return mvs_lower(driver->graphs, driver->diag, unit, &each->compilation.module);
 }
 
+/* Lowered all first: a disagreement is told before the passes, which take most of the time. */
 mvs_status mvs_driver_passes(mvs_driver *driver) {
   const char *until = driver->options->until;
   size_t count = mvs_unit_specialisations(driver->unit);
@@ -43,17 +53,20 @@ mvs_status mvs_driver_passes(mvs_driver *driver) {
   return MVS_OK;
 }
 
+/* The comment line above each specialisation's dump. */
 void mvs_driver_head(const mvs_driver *driver, const mvs_specialisation *each, mvs_text *out) {
   if (!each->value) return;
   mvs_text_addf(out, "# with %s = %s\n", driver->unit->varied->names[0], each->value);
 }
 
+/* All specialisations went through the same passes, so the first one speaks for all. */
 bool mvs_driver_planned(const mvs_driver *driver) {
   if (driver->specialisation_count == 0) return false;
   const mvs_compilation *compilation = &driver->specialisations[0].compilation;
   return compilation->plan && compilation->facts & MVS_FACT_LAID_OUT;
 }
 
+/* The program carries its own explanation, which `info` and reports read back. */
 mvs_status mvs_driver_build(mvs_driver *driver) {
   size_t count = driver->specialisation_count;
   mvs_build_part *parts = MVS_ARRAY(driver->graphs, count, mvs_build_part);
@@ -70,6 +83,7 @@ mvs_status mvs_driver_build(mvs_driver *driver) {
   return MVS_OK;
 }
 
+/* Without --gpu a program has host code only, and needs no NVRTC to be compiled. */
 mvs_status mvs_driver_gpu(mvs_driver *driver) {
   const mvs_command_line *options = driver->options;
   if (options->architectures.count == 0) return MVS_OK;
@@ -79,6 +93,7 @@ mvs_status mvs_driver_gpu(mvs_driver *driver) {
 
 /* --- explaining --- */
 
+/* In the language's own words, as the reader would write them. */
 const char *mvs_driver_init_text(mvs_arena *arena, const mvs_init *init) {
   switch (init->kind) {
     case MVS_INIT_CONSTANT:
@@ -91,6 +106,7 @@ const char *mvs_driver_init_text(mvs_arena *arena, const mvs_init *init) {
   return "";
 }
 
+/* A line per parameter: which rule gave its initial value is often the question. */
 static void explain_params(const mvs_module *module, mvs_text *out) {
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
@@ -103,6 +119,7 @@ static void explain_params(const mvs_module *module, mvs_text *out) {
   }
 }
 
+/* Whoever chose the residual is named: the command line, the model or the library. */
 static void explain_each(const mvs_specialisation *each, mvs_text *out) {
   const mvs_module *module = each->compilation.module;
   if (module->residual) {

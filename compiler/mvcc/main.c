@@ -1,4 +1,9 @@
-/* main.c: mvcc, the compiler's command line. The one place that prints and exits. */
+/* main.c: mvcc, the compiler's command line. The one place that prints and exits.
+ *
+ * Diagnostics go to standard error, texts that were asked for to standard output or -o. An
+ * output is written beside its place and renamed there, so that what stood there stays when
+ * anything fails; it must not be the model file itself. Memory that runs out comes back here
+ * by longjmp, and the arenas go with the process. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -15,6 +20,7 @@ static bool print(FILE *stream, const mvs_text *text) {
          fflush(stream) == 0;
 }
 
+/* errno is that of the call that failed: nothing may be called in between. */
 static mvs_status io_error(mvs_driver *driver, const char *path) {
   mvs_diag_error(driver->diag, (mvs_span){0}, "cannot write '%s': %s", path, strerror(errno));
   return MVS_ERR_IO;
@@ -57,6 +63,7 @@ static mvs_emit_stage stage_of(const mvs_driver *driver) {
   return driver->specialisations[0].compilation.plan ? MVS_EMIT_PLAN : MVS_EMIT_GRAPH;
 }
 
+/* To standard error where standard output carries a dump or a command's own report. */
 static mvs_status explain(mvs_driver *driver, FILE *stream) {
   if (!driver->options->explain) return MVS_OK;
   mvs_text text = mvs_text_new(driver->graphs);
@@ -77,6 +84,7 @@ static mvs_status check_output(const mvs_driver *driver) {
   return MVS_ERR_NAME;
 }
 
+/* From the file to whatever was asked for; *code is set by `mvcc run` alone. */
 static mvs_status compile(mvs_driver *driver, int *code) {
   const mvs_command_line *options = driver->options;
   MVS_TRY(check_output(driver));
@@ -95,6 +103,7 @@ static mvs_status compile(mvs_driver *driver, int *code) {
   return options->run ? mvs_driver_run(driver, code) : mvs_driver_write(driver);
 }
 
+/* Help and version need no model file. */
 static mvs_status run(mvs_driver *driver, int argc, char **argv, int *code) {
   mvs_command_line *options = MVS_NEW(driver->session, mvs_command_line);
   driver->options = options;
@@ -106,11 +115,13 @@ static mvs_status run(mvs_driver *driver, int argc, char **argv, int *code) {
   return compile(driver, code);
 }
 
+/* For what happens before there is an arena to hold a diagnostic. */
 static int fail(const char *words) {
   fprintf(stderr, "mvcc: error: %s\n", words);
   return EXIT_FAILURE;
 }
 
+/* Any failure ends with 1 and at least one sentence. */
 int main(int argc, char **argv) {
   mvs_driver driver = {.session = mvs_arena_new(), .graphs = mvs_arena_new()};
   if (!driver.session || !driver.graphs) return fail("there is no memory to start");
