@@ -9,6 +9,8 @@
 
 #include "codegen/cuda/cuda.h"
 #include "compiler/ir/lower.h"
+#include "runtime/cuda_attention.h"
+#include "runtime/cuda_blas.h"
 
 /* The unit holds the file, what it uses and the overrides; nothing is evaluated yet. */
 mvs_status mvs_driver_load(mvs_driver *driver) {
@@ -79,6 +81,7 @@ mvs_status mvs_driver_build(mvs_driver *driver) {
                           count, &driver->build));
   mvs_text text = mvs_text_new(driver->graphs);
   mvs_driver_explain(driver, &text);
+  mvs_driver_explain_gpu(driver, &text);
   driver->build->program->explain = (char *)mvs_text_string(&text);
   return MVS_OK;
 }
@@ -129,6 +132,36 @@ static void explain_each(const mvs_specialisation *each, mvs_text *out) {
   explain_params(module, out);
   mvs_text_add(out, mvs_text_string(&each->explain));
   if (each->compilation.plan) mvs_plan_explain(each->compilation.plan, out);
+}
+
+/* What will run a kernel on a GPU, or NULL for those that no library could. */
+static const char *gpu_runner(mvs_arena *arena, const Mvs__Kernel *kernel) {
+  char why[MVS_CUDA_WORDS];
+  if (kernel->matmul && mvs_cuda_blas_fits(kernel->matmul, why))
+    return "matmul by cuBLASLt where it is installed, else generated";
+  if (kernel->attention && mvs_cuda_attention_fits(kernel->attention, why))
+    return "attention by cuDNN where it is installed, else generated";
+  if (!kernel->matmul && !kernel->attention) return NULL;
+  return mvs_arena_format(arena, "%s generated: %s", kernel->matmul ? "matmul" : "attention",
+                          why);
+}
+
+void mvs_driver_explain_gpu(const mvs_driver *driver, mvs_text *out) {
+  if (driver->options->architectures.count == 0) return;
+  const mvs_program *program = driver->build->program;
+  const char **runners = MVS_ARRAY(driver->graphs, program->n_kernels + 1, const char *);
+  for (size_t i = 0; i < program->n_kernels; i++)
+    runners[i] = gpu_runner(driver->graphs, program->kernels[i]);
+  for (size_t i = 0; i < program->n_kernels; i++) {
+    const char *runner = runners[i];
+    int count = 0;
+    for (size_t k = i; runner && k < program->n_kernels; k++) {
+      if (!runners[k] || strcmp(runners[k], runner) != 0) continue;
+      runners[k] = NULL;
+      count++;
+    }
+    if (count) mvs_text_addf(out, "on a GPU: %d x %s\n", count, runner);
+  }
 }
 
 void mvs_driver_explain(const mvs_driver *driver, mvs_text *out) {

@@ -100,6 +100,12 @@ static mvs_status compile(mvs_driver *driver, int *code) {
   MVS_TRY(explain(driver, options->run ? stderr : stdout));
   if (!options->run && !options->output) return MVS_OK;
   MVS_TRY(mvs_driver_build(driver));
+  if (options->explain) {
+    mvs_text text = mvs_text_new(driver->graphs);
+    mvs_driver_explain_gpu(driver, &text);
+    if (!print(options->run ? stderr : stdout, &text))
+      return io_error(driver, "standard output");
+  }
   return options->run ? mvs_driver_run(driver, code) : mvs_driver_write(driver);
 }
 
