@@ -139,9 +139,7 @@ static mvs_status compile_all(mvs_arena *arena, mvs_diag *diag, mvs_build *build
   for (size_t i = 0; i < THREADS; ++i) {
     pthread_join(threads[i], NULL);
     if (jobs[i].status != MVS_OK && status == MVS_OK) {
-      mvs_text words = mvs_text_new(arena);
-      mvs_diag_render(jobs[i].diag, &words);
-      mvs_diag_error(diag, (mvs_span){0}, "%s", mvs_text_string(&words));
+      mvs_diag_join(diag, jobs[i].diag);
       status = jobs[i].status;
     }
   }

@@ -100,10 +100,13 @@ mvs_status mvs_cuda_compile(mvs_arena *arena, mvs_diag *diag, const char *name, 
   mvs_status status = check(diag, "nvrtcCreateProgram",
                             nvrtc.create(&program, text, name, 0, NULL, NULL));
   if (status != MVS_OK) return status;
-  status = check(diag, "nvrtcCompileProgram", nvrtc.compile(program, 3, options));
+  int result = nvrtc.compile(program, 3, options);
   const char *log = read_log(arena, program);
-  if (status != MVS_OK) {
-    mvs_diag_label(diag, "kernel %s for %s:\n%s", name, architecture, log);
+  if (result != 0) {
+    const char *words = *log ? log : nvrtc.error_string(result);
+    mvs_diag_error(diag, (mvs_span){0}, "nvrtcCompileProgram: kernel %s for %s: %.*s", name,
+                   architecture, (int)strcspn(words, "\n"), words);
+    status = MVS_ERR_DEVICE;
   } else {
     status = take_cubin(arena, diag, program, cubin, size);
     if (report) {

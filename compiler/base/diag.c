@@ -73,6 +73,20 @@ void mvs_diag_hint(mvs_diag *diag, const char *format, ...) {
   va_end(list);
 }
 
+void mvs_diag_join(mvs_diag *diag, const mvs_diag *other) {
+  for (size_t i = 0; i < other->entries.count; ++i) {
+    const diag_entry *entry = &other->entries.items[i];
+    if (entry->kind == DIAG_ERROR) {
+      mvs_diag_error(diag, entry->span, "%s", entry->message);
+      if (entry->label) mvs_diag_label(diag, "%s", entry->label);
+    } else if (entry->kind == DIAG_NOTE) {
+      mvs_diag_note(diag, entry->span, "%s", entry->message);
+    } else {
+      mvs_diag_hint(diag, "%s", entry->message);
+    }
+  }
+}
+
 void mvs_diag_label(mvs_diag *diag, const char *format, ...) {
   if (!newest_is_kept(diag)) return;
   va_list list;

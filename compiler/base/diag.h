@@ -41,6 +41,8 @@ void mvs_diag_hint(mvs_diag *diag, const char *format, ...)
 /* Sets the words printed after the caret line of the newest error ("w is f32[3, 4]"). */
 void mvs_diag_label(mvs_diag *diag, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Adds what another list holds, copied: how a thread's own list joins the run's. */
+void mvs_diag_join(mvs_diag *diag, const mvs_diag *other);
 /* Number of errors so far. */
 size_t mvs_diag_errors(const mvs_diag *diag);
 /* Renders all diagnostics as clang does: file:line:col, source line, caret under the span. */
