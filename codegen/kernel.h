@@ -1,6 +1,6 @@
 /* kernel.h: the kernel form, the one loop-level description that both printers read.
  *
- * A kernel is a list of nests; all nests of a kernel are independent and run in one launch. A nest is
+ * A kernel is a list of nests, all independent and run in one launch. A nest is
  *
  *   for each index of the parallel axes            (rows; in any order, on any thread or block)
  *     ROWS:    for phase = 0 .. phases-1
@@ -8,37 +8,42 @@
  *                                REDUCE instructions of the phase take one element
  *                then the ROW instructions that become ready: scalars of the row
  *     COLUMNS: for i in inner (in parallel):
- *                for s in the sequential axis, upwards: phase 0 instructions; REDUCE takes one element
+ *                for s in the sequential axis, upwards: phase 0 instructions, of which
+ *                                REDUCE takes one element
  *                then the phase 1 instructions once per i
  *
- * Instructions are SSA in order: arguments stand before their users. An instruction has a level:
- *   ROW      one value per row (constants, loads that do not move along inner, results of REDUCE)
+ * Instructions are SSA in order: arguments stand before their users. An instruction has a
+ * level:
+ *   ROW      one value per row: constants, loads that do not move along inner, a REDUCE's result
  *   ELEMENT  one value per inner element
- * and a phase: the first in which it can be computed (0 unless it depends on a REDUCE). A printer
- * may compute an ELEMENT value again in a later phase or keep it (staging): `keep` says that it is
- * dear (holds a transcendental) and the row fits `inner`.
+ * and a phase: the first in which it can be computed (0 unless it depends on a REDUCE). A
+ * printer may compute an ELEMENT value again in a later phase or keep it (staging): `keep` says
+ * that it is dear (holds a transcendental) and the row fits `inner`.
  *
- * Phases in detail: a REDUCE of phase p takes its elements in phase p; whatever depends on its result
- * has a phase of p + 1 or more, ROW instructions too. So a printer does, for p = 0 .. phases-1: the
- * ROW instructions of phase p (REDUCE excepted), then, when any element work is needed in p, the loop
- * over inner. Every phase is less than `phases`; the last may have no element work.
+ * Phases in detail: a REDUCE of phase p takes its elements in phase p; whatever depends on its
+ * result has a phase of p + 1 or more, ROW instructions too. So a printer does, for p = 0 ..
+ * phases-1: the ROW instructions of phase p (REDUCE excepted), then, when any element work is
+ * needed in p, the loop over inner. Every phase is less than `phases`; the last may have no
+ * element work.
  *
- * Segments in detail. ROWS: the index of outer axis `segment_axis` is a token t; `access.segment` is
- * the stride per number of the segment that holds t. COLUMNS: the index of outer axis `segment_axis`
- * is a segment number s; the sequential index runs over that segment's tokens, from its first to its
- * last, counted from the start of the whole token axis (so `sequential` strides and INDEX of
- * MVS_SEQUENTIAL see token numbers); `access.segment` is 0.
+ * Segments in detail. ROWS: the index of outer axis `segment_axis` is a token t;
+ * `access.segment` is the stride per number of the segment that holds t. COLUMNS: the index of
+ * outer axis `segment_axis` is a segment number s; the sequential index runs over that
+ * segment's tokens, from its first to its last, counted from the start of the whole token axis
+ * (so `sequential` strides and INDEX of MVS_SEQUENTIAL see token numbers); `access.segment` is
+ * 0.
  *
  * COLUMNS: a ROW instruction depends on neither the inner nor the sequential index. With
- * sequential_batch and sequential > 0 the reduced axis is the collapsed pair (batch, sequential) and
- * its extent is B * sequential.
+ * sequential_batch and sequential > 0 the reduced axis is the collapsed pair (batch,
+ * sequential) and its extent is B * sequential.
  *
- * Reduction trees are fixed by op and shape. ROWS on the host: element i adds to lane i mod 16 in
- * order of i, then halves fold (8, 4, 2, 1). ROWS in CUDA: see docs/numerics.md. COLUMNS: one
- * accumulator per element, upwards, everywhere.
+ * Reduction trees are fixed by op and shape. ROWS on the host: element i adds to lane i mod 16
+ * in order of i, then halves fold (8, 4, 2, 1). ROWS in CUDA: see docs/numerics.md. COLUMNS:
+ * one accumulator per element, upwards, everywhere.
  *
- * Arithmetic: f32 unless the instruction's dtype says f64 or i32; no contraction, fma is explicit.
- * bf16 lives only in memory: LOAD widens; a cast to bf16 rounds to nearest even and widens again. */
+ * Arithmetic: f32 unless the instruction's dtype says f64 or i32; no contraction, fma is
+ * explicit. bf16 lives only in memory: LOAD widens; a cast to bf16 rounds to nearest even and
+ * widens again. */
 #ifndef MVS_CODEGEN_KERNEL_H
 #define MVS_CODEGEN_KERNEL_H
 
@@ -68,8 +73,8 @@ typedef enum mvs_instr_kind {
 
 typedef enum mvs_level { MVS_LEVEL_ROW, MVS_LEVEL_ELEMENT } mvs_level;
 
-/* Element address in an operand: the sum of index * stride over axes. The operand's own offset is
- * in the launch, so kernels are shared between places. */
+/* Element address in an operand: the sum of index * stride over axes. The operand's own offset
+ * is in the launch, so kernels are shared between places. */
 typedef struct mvs_access {
   uint16_t operand;
   int64_t outer[MVS_MAX_AXES]; /* stride per parallel axis */
@@ -102,9 +107,9 @@ typedef struct mvs_nest {
   mvs_dim inner;               /* per_batch only when outer_count is 0 (collapsed, flat nests) */
   int64_t sequential;          /* COLUMNS: extent of the reduced axis; 0 with sequential_batch */
   bool sequential_batch;       /* COLUMNS: the reduced axis is the batch (extent B) */
-  /* Segments. ROWS: outer axis `segment_axis` counts tokens; the segment number follows from it.
-   * COLUMNS: outer axis `segment_axis` counts segments and the sequential axis runs over that
-   * segment's tokens. -1: none. */
+  /* Segments. ROWS: outer axis `segment_axis` counts tokens; the segment number follows from
+   * it. COLUMNS: outer axis `segment_axis` counts segments and the sequential axis runs over
+   * that segment's tokens. -1: none. */
   int segment_axis;
   const mvs_segments *segments;
   int phases;
@@ -137,7 +142,7 @@ typedef struct mvs_kernel {
   int operand_count;
   mvs_dtype operands[64];      /* dtype of each */
   bool written[64];            /* which operands it stores to */
-  uint8_t alignment[64];       /* each operand starts on a multiple of this many elements (1 to 8) */
+  uint8_t alignment[64];       /* operands start on multiples of so many elements (1 to 8) */
   const char *why;             /* for --explain and the CUDA comment: ops and source lines */
 } mvs_kernel;
 
@@ -149,8 +154,9 @@ int mvs_instr_argument_count(const mvs_instr *instr);
 void mvs_kernel_dump(const mvs_kernel *kernel, mvs_text *out);
 /* Checks the invariants above. errors: MVS_ERR_INTERNAL, with the broken rule in diag. */
 mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag);
-/* The phases in which an ELEMENT instruction is needed (bit p: by a REDUCE of phase p or by a STORE
- * of phase p), as masks per instruction, into `masks` [instrs.count]. Shared by the printers. */
+/* The phases in which an ELEMENT instruction is needed (bit p: by a REDUCE of phase p or by a
+ * STORE of phase p), as masks per instruction, into `masks` [instrs.count]. Shared by the
+ * printers. */
 void mvs_nest_needs(const mvs_nest *nest, uint32_t *masks);
 
 #endif

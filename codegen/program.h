@@ -1,5 +1,5 @@
-/* program.h: the compiled program, the one header of codegen that the runtime sees.
- * The tables are program.proto's, read and written by protobuf-c; this adds the host kernels' calling
+/* program.h: the compiled program, the one header of codegen that the runtime sees. The tables
+ * are program.proto's, read and written by protobuf-c; this adds the host kernels' calling
  * convention and the envelope that makes an executable. */
 #ifndef MVS_CODEGEN_PROGRAM_H
 #define MVS_CODEGEN_PROGRAM_H
@@ -35,8 +35,8 @@ mvs_status mvs_program_unpack(const void *data, size_t size, mvs_program **out,
 /* Frees a program that mvs_program_unpack or _read_executable gave; NULL is allowed. */
 void mvs_program_free(mvs_program *program);
 
-/* Writes `trainer`'s bytes followed by the packed program to `path` (temporary name, then rename),
- * executable. A linker is not needed: see docs/program_format.md.
+/* Writes `trainer`'s bytes followed by the packed program to `path` (temporary name, then
+ * rename), executable. A linker is not needed: see docs/program_format.md.
  * errors : MVS_ERR_IO, told in diag. */
 mvs_status mvs_program_write_executable(const mvs_program *program, const char *trainer,
                                         const char *path, mvs_diag *diag);

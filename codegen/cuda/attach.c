@@ -79,7 +79,7 @@ typedef struct job {
   const char *architecture;
   size_t first, step; /* kernels first, first + step, ... */
   Mvs__Image **images;
-  mvs_arena *arena;   /* of this thread alone */
+  mvs_arena *arena; /* of this thread alone */
   mvs_diag *diag;
   mvs_status status;
 } job;
@@ -130,8 +130,12 @@ static mvs_status compile_all(mvs_arena *arena, mvs_diag *diag, mvs_build *build
   pthread_t threads[THREADS];
   mvs_status status = MVS_OK;
   for (size_t i = 0; i < THREADS; ++i) {
-    jobs[i] = (job){.build = build, .architecture = architecture, .first = i, .step = THREADS,
-                    .images = images, .arena = mvs_arena_new()};
+    jobs[i] = (job){.build = build,
+                    .architecture = architecture,
+                    .first = i,
+                    .step = THREADS,
+                    .images = images,
+                    .arena = mvs_arena_new()};
     if (!jobs[i].arena) return MVS_ERR_MEMORY;
     jobs[i].diag = mvs_diag_new(jobs[i].arena);
     if (pthread_create(&threads[i], NULL, run_job, &jobs[i]) != 0) return MVS_ERR_MEMORY;

@@ -1,6 +1,7 @@
-/* attention.c: the generated attention in CUDA, forward and backward, for any token count, head size
- * and grouped KV heads. A warp owns one query (or, for dK and dV, one key): 32 products at a time,
- * one per lane, then every lane adds its share of the head. No atomics: the same bits every run. */
+/* attention.c: the generated attention in CUDA, forward and backward, for any token count, head
+ * size and grouped KV heads. A warp owns one query (or, for dK and dV, one key): 32 products at
+ * a time, one per lane, then every lane adds its share of the head. No atomics: the same bits
+ * every run. */
 #include "codegen/cuda/printer.h"
 
 static void print_sizes(const mvs_kernel *kernel, mvs_text *out) {
@@ -43,7 +44,8 @@ static const char forward[] =
     "  float most = -3.402823466e38f, total = 0, o[PER_LANE] = {};\n"
     "  for (i64 j0 = 0; j0 < T; j0 += 32) {\n"
     "    const i64 j = j0 + lane;\n"
-    "    const float s = j < T ? dot(rows[warp], p1 + ((b * T + j) * G + g) * D) : -3.402823466e38f;\n"
+    "    const elem *key = p1 + ((b * T + j) * G + g) * D;\n"
+    "    const float s = j < T ? dot(rows[warp], key) : -3.402823466e38f;\n"
     "    const float next = fmaxf(most, warp_max(s)), shrink = expf(most - next);\n"
     "    const float p = j < T ? expf(s - next) : 0.0f;\n"
     "    total = total * shrink + warp_sum(p);\n"
@@ -60,7 +62,8 @@ static const char forward[] =
     "  }\n"
     "#pragma unroll\n"
     "  for (int x = 0; x < PER_LANE; ++x)\n"
-    "    if (x * 32 + lane < D) put(p3[((b * T + t) * H + h) * D + x * 32 + lane], o[x] / total);\n"
+    "    if (x * 32 + lane < D) put(p3[((b * T + t) * H + h) * D + x * 32 + lane], o[x] / "
+    "total);\n"
     "  if (lane == 0) p4[(b * H + h) * T + t] = most + logf(total);\n"
     "}\n";
 
@@ -87,7 +90,8 @@ static const char backward_query[] =
     "    for (i64 j0 = 0; j0 < T; j0 += 32) {\n"
     "      const i64 j = j0 + lane, key = ((b * T + j) * G + g) * D;\n"
     "      float ds = 0;\n"
-    "      if (j < T) ds = expf(dot(a, p1 + key) * SCALE - lse) * (dot(c, p2 + key) - delta) * SCALE;\n"
+    "      if (j < T)\n"
+    "        ds = expf(dot(a, p1 + key) * SCALE - lse) * (dot(c, p2 + key) - delta) * SCALE;\n"
     "      for (int y = 0; y < 32 && j0 + y < T; ++y) {\n"
     "        const float weight = __shfl_sync(~0u, ds, y);\n"
     "        const elem *k = p1 + ((b * T + j0 + y) * G + g) * D;\n"
@@ -122,7 +126,8 @@ static const char backward_key[] =
     "      if (t < T) {\n"
     "        float delta = 0;\n"
     "#pragma unroll 8\n"
-    "        for (int d = 0; d < D; ++d) delta = fmaf(widen(p5[row + d]), widen(p3[row + d]), delta);\n"
+    "        for (int d = 0; d < D; ++d)\n"
+    "          delta = fmaf(widen(p5[row + d]), widen(p3[row + d]), delta);\n"
     "        p = expf(dot(a, p0 + row) * SCALE - p4[(b * H + h) * T + t]);\n"
     "        ds = p * (dot(c, p5 + row) - delta) * SCALE;\n"
     "      }\n"
@@ -148,7 +153,8 @@ static const char backward_key[] =
 static void print_head(const mvs_kernel *kernel, mvs_text *out) {
   print_sizes(kernel, out);
   mvs_text_add(out, helpers);
-  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(256, 1) %s(", kernel->name);
+  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(256, 1) %s(",
+                kernel->name);
   mvs_cuda_print_operands(kernel, out);
   mvs_text_add(out, ", const i64 batch, const int layer) {\n");
 }

@@ -13,13 +13,14 @@ typedef struct mvs_cuda_report {
 } mvs_cuda_report;
 
 /* Compiles a source for an architecture ("sm_90a") to a cubin in `arena`.
- * errors : MVS_ERR_DEVICE: NVRTC is absent (the sentence says where it was looked for) or refuses the
+ * errors : MVS_ERR_DEVICE: NVRTC is absent (the sentence says where it was looked for) or
+ *      refuses the
  * text (its log, with lines mapped to the kernel's source line, in diag). */
 mvs_status mvs_cuda_compile(mvs_arena *arena, mvs_diag *diag, const char *name, const char *text,
                             const char *architecture, const void **cubin, size_t *size,
                             mvs_cuda_report *report);
-/* Prints every kernel of the build, compiles each for each architecture (two threads) and fills the
- * program's cuda texts, grids and images.
+/* Prints every kernel of the build, compiles each for each architecture (two threads) and fills
+ * the program's cuda texts, grids and images.
  * errors : as mvs_cuda_compile; a kernel that spills registers is an internal error. */
 mvs_status mvs_cuda_attach(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                            const char *const *architectures, size_t count);

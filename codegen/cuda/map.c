@@ -43,7 +43,8 @@ mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest) {
   int64_t vectors = nest->inner.size / map.vector;
   int threads = 1;
   while (threads < 32 && threads < vectors) threads *= 2;
-  while (threads < MVS_CUDA_BLOCK && vectors * map.vector > (int64_t)threads * MVS_CUDA_PER_THREAD) {
+  int64_t elements = vectors * map.vector;
+  while (threads < MVS_CUDA_BLOCK && elements > (int64_t)threads * MVS_CUDA_PER_THREAD) {
     threads *= 2;
   }
   map.threads_per_row = threads;

@@ -1,5 +1,6 @@
-/* matmul.c: the generated product in CUDA, for what no library takes: any form, any size, f32 or
- * bf16 operands with f32 sums in ascending k. Tiles of 64 x 64 in 16 steps of k, 4 x 4 a thread. */
+/* matmul.c: the generated product in CUDA, for what no library takes: any form, any size, f32
+ * or bf16 operands with f32 sums in ascending k. Tiles of 64 x 64 in 16 steps of k, 4 x 4 a
+ * thread. */
 #include "codegen/cuda/printer.h"
 
 /* Elements a and b as functions of (m, k) and (k, n), by form. */
@@ -29,7 +30,8 @@ static const char body[] =
     "#pragma unroll\n"
     "      for (int i = 0; i < 4; ++i)\n"
     "#pragma unroll\n"
-    "        for (int j = 0; j < 4; ++j) sum[i][j] = fmaf(as[kk][tm + i], bs[kk][tn + j], sum[i][j]);\n"
+    "        for (int j = 0; j < 4; ++j)\n"
+    "          sum[i][j] = fmaf(as[kk][tm + i], bs[kk][tn + j], sum[i][j]);\n"
     "    __syncthreads();\n"
     "  }\n"
     "#pragma unroll\n"
@@ -41,7 +43,8 @@ static const char body[] =
     "    }\n"
     "}\n";
 
-/* Neighbouring threads read neighbouring addresses: k fastest where rows of k are contiguous. */
+/* Neighbouring threads read neighbouring addresses: k fastest where rows of k are contiguous.
+ */
 static void print_defines(const mvs_matmul_shape *shape, mvs_text *out) {
   bool a_k_fast = shape->form != MVS_MATMUL_TN, b_k_fast = shape->form == MVS_MATMUL_NT;
   mvs_text_addf(out, "#define A_K(at) (%s)\n#define A_M(at) (%s)\n",
@@ -55,7 +58,8 @@ static void print_defines(const mvs_matmul_shape *shape, mvs_text *out) {
 void mvs_cuda_print_matmul(const mvs_kernel *kernel, mvs_text *out) {
   const mvs_matmul_shape *shape = &kernel->matmul;
   print_defines(shape, out);
-  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(256, 1) %s(", kernel->name);
+  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(256, 1) %s(",
+                kernel->name);
   mvs_cuda_print_operands(kernel, out);
   mvs_text_add(out, ", const i64 batch, const int layer) {\n  const i64 M = ");
   mvs_cuda_print_dim(shape->m, out);

@@ -1,5 +1,6 @@
-/* nvrtc.c: CUDA C text to cubins. NVRTC is loaded at run time, so that mvcc builds and runs where
- * there is no CUDA toolkit. Its types are opaque pointers and its results ints: no header needed. */
+/* nvrtc.c: CUDA C text to cubins. NVRTC is loaded at run time, so that mvcc builds and runs
+ * where there is no CUDA toolkit. Its types are opaque pointers and its results ints: no header
+ * needed. */
 #include <dlfcn.h>
 #include <stdlib.h>
 
@@ -84,21 +85,23 @@ static mvs_status take_cubin(mvs_arena *arena, mvs_diag *diag, nvrtc_program pro
   return MVS_OK;
 }
 
-mvs_status mvs_cuda_compile(mvs_arena *arena, mvs_diag *diag, const char *name, const char *text,
-                            const char *architecture, const void **cubin, size_t *size,
-                            mvs_cuda_report *report) {
+mvs_status mvs_cuda_compile(mvs_arena *arena, mvs_diag *diag, const char *name,
+                            const char *text, const char *architecture, const void **cubin,
+                            size_t *size, mvs_cuda_report *report) {
   if (!load()) {
-    mvs_diag_error(diag, (mvs_span){0},
-                   "NVRTC is not installed: libnvrtc.so.13 was not found in the library path or "
-                   "/usr/local/cuda/lib64");
-    mvs_diag_hint(diag, "name it with MVCC_NVRTC=/path/libnvrtc.so.13, or compile without --gpu");
+    mvs_diag_error(
+        diag, (mvs_span){0},
+        "NVRTC is not installed: libnvrtc.so.13 was not found in the library path or "
+        "/usr/local/cuda/lib64");
+    mvs_diag_hint(diag,
+                  "name it with MVCC_NVRTC=/path/libnvrtc.so.13, or compile without --gpu");
     return MVS_ERR_DEVICE;
   }
   const char *options[] = {mvs_arena_format(arena, "--gpu-architecture=%s", architecture),
                            "--fmad=false", "--ptxas-options=-v"};
   nvrtc_program program = NULL;
-  mvs_status status = check(diag, "nvrtcCreateProgram",
-                            nvrtc.create(&program, text, name, 0, NULL, NULL));
+  mvs_status status =
+      check(diag, "nvrtcCreateProgram", nvrtc.create(&program, text, name, 0, NULL, NULL));
   if (status != MVS_OK) return status;
   int result = nvrtc.compile(program, 3, options);
   const char *log = read_log(arena, program);

@@ -1,5 +1,5 @@
-/* prelude.c: the device functions that every generated source starts with. No headers: NVRTC then
- * compiles a kernel in tens of milliseconds. */
+/* prelude.c: the device functions that every generated source starts with. No headers: NVRTC
+ * then compiles a kernel in tens of milliseconds. */
 #include "codegen/cuda/printer.h"
 
 static const char conversions[] =
@@ -9,13 +9,16 @@ static const char conversions[] =
     "static __device__ __forceinline__ float widen(float x) { return x; }\n"
     "static __device__ __forceinline__ double widen(double x) { return x; }\n"
     "static __device__ __forceinline__ int widen(int x) { return x; }\n"
-    "static __device__ __forceinline__ float widen(bf16 x) { return __uint_as_float((u32)x << 16); }\n"
+    "static __device__ __forceinline__ float widen(bf16 x) {\n"
+    "  return __uint_as_float((u32)x << 16);\n"
+    "}\n"
     "static __device__ __forceinline__ bf16 bits_bf16(float x) {\n"
     "  bf16 r;\n"
     "  asm(\"cvt.rn.bf16.f32 %0, %1;\" : \"=h\"(r) : \"f\"(x));\n"
     "  return r;\n"
     "}\n"
-    "static __device__ __forceinline__ float round_bf16(float x) { return widen(bits_bf16(x)); }\n"
+    "static __device__ __forceinline__ float round_bf16(float x) { return widen(bits_bf16(x)); "
+    "}\n"
     "static __device__ __forceinline__ void put(float &p, float x) { p = x; }\n"
     "static __device__ __forceinline__ void put(double &p, double x) { p = x; }\n"
     "static __device__ __forceinline__ void put(int &p, int x) { p = x; }\n"
@@ -52,11 +55,14 @@ static const char philox[] =
     "  return sqrtf(-2.0f * logf(unit(a))) * cosf(6.283185307179586f * unit(b));\n"
     "}\n";
 
-/* Sum and maximum over the N threads of a row, N a power of two. The tree is a butterfly inside a
- * warp, then warps in order through shared memory: fixed by N alone. */
+/* Sum and maximum over the N threads of a row, N a power of two. The tree is a butterfly inside
+ * a warp, then warps in order through shared memory: fixed by N alone. */
 static const char reductions[] =
-    "struct add_op { template <typename T> static __device__ T of(T a, T b) { return a + b; } };\n"
-    "struct max_op { template <typename T> static __device__ T of(T a, T b) { return a > b ? a : b; } };\n"
+    "struct add_op { template <typename T> static __device__ T of(T a, T b) { return a + b; } "
+    "};\n"
+    "struct max_op {\n"
+    "  template <typename T> static __device__ T of(T a, T b) { return a > b ? a : b; }\n"
+    "};\n"
     "template <typename OP, int N, typename T>\n"
     "static __device__ __forceinline__ T fold(T x) {\n"
     "#pragma unroll\n"

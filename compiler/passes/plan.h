@@ -1,6 +1,6 @@
-/* plan.h: what fuse, schedule and memory decide: which nodes make one kernel, in which order the
- * kernels run, and in which buffer each materialised value lives. Codegen turns groups into the
- * kernel form and the rest into the program's tables; it decides nothing of this again.
+/* plan.h: what fuse, schedule and memory decide: which nodes make one kernel, in which order
+ * the kernels run, and in which buffer each materialised value lives. Codegen turns groups into
+ * the kernel form and the rest into the program's tables; it decides nothing of this again.
  *
  * Materialised: a value that has a place in memory. All others exist only inside a kernel.
  * Aliases (no kernel, no bytes): reshape and get of a materialised value; concat, whose parts
@@ -19,9 +19,9 @@ typedef enum mvs_group_class {
   MVS_GROUP_REGION    /* the loop over layers: its own list of groups is in the body's schedule */
 } mvs_group_class;
 
-/* Where one materialised value is: element strides into a buffer.
- * A per_layer access of a top-level step takes 0 for the layer: shift alone names the slot, as the
- * first and the last slot of a carried value (shift 0 and shift = count). */
+/* Where one materialised value is: element strides into a buffer. A per_layer access of a top-
+ * level step takes 0 for the layer: shift alone names the slot, as the first and the last slot
+ * of a carried value (shift 0 and shift = count). */
 typedef struct mvs_place {
   uint32_t buffer;          /* UINT32_MAX: not materialised */
   int64_t offset;           /* elements from the slot's start */
@@ -31,13 +31,13 @@ typedef struct mvs_place {
 } mvs_place;
 
 /* Part of a group with one index space. A kernel is a list of nests (horizontal fusion): e.g.
- * RoPE + QK-norm of q (H heads) and of k (G heads) are two nests of one kernel.
- * ROWS: the space is the common shape of the outputs (row scalars [.., 1] may be outputs too);
- * all nodes needed are computed per element from leaves; reductions over the last axis are
- * phases. COLUMNS: `space` is the shape of the reduced operand, `reduced_axes` its reduced axes;
- * outputs are results of reduce/segment nodes of the same space, or elements computed from such
- * results (and other values of the result's shape). No last-axis reduction inside.
- * A value may be computed in several nests; it is stored by one. */
+ * RoPE + QK-norm of q (H heads) and of k (G heads) are two nests of one kernel. ROWS: the space
+ * is the common shape of the outputs (row scalars [.., 1] may be outputs too); all nodes needed
+ * are computed per element from leaves; reductions over the last axis are phases. COLUMNS:
+ * `space` is the shape of the reduced operand, `reduced_axes` its reduced axes; outputs are
+ * results of reduce/segment nodes of the same space, or elements computed from such results
+ * (and other values of the result's shape). No last-axis reduction inside. A value may be
+ * computed in several nests; it is stored by one. */
 typedef struct mvs_nest_plan {
   mvs_type space;
   uint32_t reduced_axes;           /* COLUMNS: mask over space; segments: axis 1 with by_segment */
@@ -95,12 +95,12 @@ typedef struct mvs_buffer {
   bool crossing;            /* written by a forward region, read by its backward */
   int first_step, last_step; /* live range over the function's top-level steps, both included */
   int body_first, body_last; /* for values inside one body: range over the body's steps, else -1 */
-  uint32_t home;            /* index of the region (in plan order) whose body it belongs to, or UINT32_MAX */
+  uint32_t home;             /* the region (in plan order) whose body it is in, or UINT32_MAX */
 } mvs_buffer;
 
-/* What may be done with a crossing value instead of keeping it for every layer: groups of its body
- * run again, just before the backward of their layer. What the region carries is kept in any
- * case. A set of values is redone by the union of their own groups, in order. */
+/* What may be done with a crossing value instead of keeping it for every layer: groups of its
+ * body run again, just before the backward of their layer. What the region carries is kept in
+ * any case. A set of values is redone by the union of their own groups, in order. */
 typedef struct mvs_alternative {
   uint32_t buffer;               /* crossing, with slots_least 1 */
   mvs_id value;                  /* that lies in it */
@@ -115,8 +115,8 @@ typedef struct mvs_schedule {
   struct mvs_region *region;
   MVS_LIST(mvs_group) groups;       /* in execution order */
   mvs_place *places;                /* one per node of the graph */
-  mvs_id *roots;                    /* per node: the value whose bytes it names (itself, or through
-                                       reshape, get and slice another); MVS_NONE: not materialised */
+  mvs_id *roots;                    /* per node: whose bytes it names, its own or through
+                                       reshape, get and slice another's; MVS_NONE: none */
   MVS_LIST(struct mvs_schedule *) bodies; /* one per REGION group, in order */
   MVS_LIST(mvs_alternative) alternatives; /* of a body whose blocks may be redone */
 } mvs_schedule;
