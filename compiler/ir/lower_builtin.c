@@ -11,47 +11,6 @@
 
 /* --- elementwise: numbers fold, tensors make a node of the row's op --- */
 
-/* The value for a number, by the row's op. In double: what the user writes as numbers is exact
- * where the formula is, and rounded once when it meets a tensor. */
-static double fold_one(mvs_op op, double a) {
-  switch (op) {
-    case MVS_OP_exp:
-      return exp(a);
-    case MVS_OP_log:
-      return log(a);
-    case MVS_OP_sqrt:
-      return sqrt(a);
-    case MVS_OP_rsqrt:
-      return 1 / sqrt(a);
-    case MVS_OP_sin:
-      return sin(a);
-    case MVS_OP_cos:
-      return cos(a);
-    case MVS_OP_tanh:
-      return tanh(a);
-    case MVS_OP_sigmoid:
-      return 1 / (1 + exp(-a));
-    case MVS_OP_abs:
-      return fabs(a);
-    default:
-      return floor(a);
-  }
-}
-
-/* The same for two. A comparison gives the number 1 or 0, as it does for tensors. */
-static double fold_two(mvs_op op, double a, double b) {
-  switch (op) {
-    case MVS_OP_max:
-      return a > b ? a : b;
-    case MVS_OP_min:
-      return a < b ? a : b;
-    case MVS_OP_less:
-      return a < b;
-    default:
-      return a == b;
-  }
-}
-
 /* Checks the first `count` arguments. */
 static mvs_status need_numeric(mvs_lowering *lo, const mvs_builtin_call *call, int count) {
   for (int i = 0; i < count; i++) {
@@ -79,7 +38,7 @@ static mvs_status unary(mvs_lowering *lo, const mvs_builtin_call *call, mvs_valu
   MVS_TRY(need_numeric(lo, call, 1));
   const mvs_value *a = &call->values[0];
   if (a->kind == MVS_VALUE_NUMBER) {
-    return folded(lo, call, fold_one(call->builtin->op, a->number), out);
+    return folded(lo, call, mvs_op_fold_unary(call->builtin->op, a->number), out);
   }
   return mvs_lower_node1(lo, call->builtin->op, *a, call->span, out);
 }
@@ -89,7 +48,7 @@ static mvs_status binary(mvs_lowering *lo, const mvs_builtin_call *call, mvs_val
   MVS_TRY(need_numeric(lo, call, 2));
   const mvs_value *a = &call->values[0], *b = &call->values[1];
   if (a->kind == MVS_VALUE_NUMBER && b->kind == MVS_VALUE_NUMBER) {
-    return folded(lo, call, fold_two(call->builtin->op, a->number, b->number), out);
+    return folded(lo, call, mvs_op_fold_binary(call->builtin->op, a->number, b->number), out);
   }
   return mvs_lower_node2(lo, call->builtin->op, *a, *b, call->span, out);
 }

@@ -41,6 +41,13 @@ extern const mvs_op_info mvs_ops[MVS_OP_COUNT];
 
 /* True for the ops whose results are taken with `get` only: attention, attention_grad, region. */
 bool mvs_op_is_tuple(mvs_op op);
+/* True for functions that cost tens of operations an element: exp, log, sin, cos, tanh, sigmoid,
+ * random. Worth a load, a hoist or a place in a register to do them once. */
+bool mvs_op_is_dear(mvs_op op);
+/* An elementwise op on numbers, in double. A comparison gives 1 or 0, as it does for tensors.
+ * NaN for ops that are not folded. */
+double mvs_op_fold_unary(mvs_op op, double a);
+double mvs_op_fold_binary(mvs_op op, double a, double b);
 /* Finds an op by name; false when there is none. */
 bool mvs_op_parse(const char *name, mvs_op *out);
 

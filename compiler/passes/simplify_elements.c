@@ -5,58 +5,6 @@
 
 /* --- constants --- */
 
-static double fold_unary(mvs_op op, double a) {
-  switch (op) {
-    case MVS_OP_neg:
-      return -a;
-    case MVS_OP_exp:
-      return exp(a);
-    case MVS_OP_log:
-      return log(a);
-    case MVS_OP_sqrt:
-      return sqrt(a);
-    case MVS_OP_rsqrt:
-      return 1 / sqrt(a);
-    case MVS_OP_sin:
-      return sin(a);
-    case MVS_OP_cos:
-      return cos(a);
-    case MVS_OP_tanh:
-      return tanh(a);
-    case MVS_OP_sigmoid:
-      return 1 / (1 + exp(-a));
-    case MVS_OP_abs:
-      return fabs(a);
-    case MVS_OP_floor:
-      return floor(a);
-    default:
-      return NAN;
-  }
-}
-
-static double fold_binary(mvs_op op, double a, double b) {
-  switch (op) {
-    case MVS_OP_add:
-      return a + b;
-    case MVS_OP_sub:
-      return a - b;
-    case MVS_OP_mul:
-      return a * b;
-    case MVS_OP_div:
-      return a / b;
-    case MVS_OP_max:
-      return fmax(a, b);
-    case MVS_OP_min:
-      return fmin(a, b);
-    case MVS_OP_less:
-      return a < b;
-    case MVS_OP_equal:
-      return a == b;
-    default:
-      return NAN;
-  }
-}
-
 static double fold_cast(mvs_dtype from, mvs_dtype to, double a) {
   /* From f64 a cast rounds; a number that is already f32 is kept in double until it is used. */
   if (from == MVS_F64 && to == MVS_F32) return (float)a;
@@ -71,8 +19,8 @@ static double fold_node(const mvs_match *match, const double *in) {
     return fold_cast(mvs_match_input(match, 0)->type.dtype, node->attr.cast.dtype, in[0]);
   }
   if (node->op == MVS_OP_fma) return fma(in[0], in[1], in[2]);
-  if (node->input_count == 1) return fold_unary(node->op, in[0]);
-  return node->input_count == 2 ? fold_binary(node->op, in[0], in[1]) : NAN;
+  if (node->input_count == 1) return mvs_op_fold_unary(node->op, in[0]);
+  return node->input_count == 2 ? mvs_op_fold_binary(node->op, in[0], in[1]) : NAN;
 }
 
 /* An elementwise op on numbers alone, with a finite result; integers do not divide. */
