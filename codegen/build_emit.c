@@ -317,18 +317,7 @@ static void append_draft(emitter *e, size_t index) {
 
 static bool is_dear(const mvs_instr *instr) {
   if (instr->kind == MVS_INSTR_RANDOM) return true;
-  if (instr->kind != MVS_INSTR_ARITH) return false;
-  switch (instr->op) {
-    case MVS_OP_exp:
-    case MVS_OP_log:
-    case MVS_OP_sin:
-    case MVS_OP_cos:
-    case MVS_OP_tanh:
-    case MVS_OP_sigmoid:
-      return true;
-    default:
-      return false;
-  }
+  return instr->kind == MVS_INSTR_ARITH && mvs_op_is_dear(instr->op);
 }
 
 /* Marks dear elements that several phases need, for printers that can hold a row. */

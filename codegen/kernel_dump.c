@@ -10,16 +10,6 @@ static const char *class_name(mvs_kernel_class class) {
   return names[class];
 }
 
-static void dump_dim(mvs_dim dim, mvs_text *out) {
-  if (!dim.per_batch) {
-    mvs_text_addf(out, "%" PRId64, dim.size);
-  } else if (dim.size == 1) {
-    mvs_text_add(out, "B");
-  } else {
-    mvs_text_addf(out, "%" PRId64 "*B", dim.size);
-  }
-}
-
 /* #3[1856, 64; 1]: strides of the parallel axes, then of inner; others are named. */
 static void dump_access(const mvs_nest *nest, const mvs_access *access, mvs_text *out) {
   mvs_text_addf(out, "#%u[", access->operand);
@@ -97,10 +87,10 @@ static void dump_nest(const mvs_nest *nest, mvs_text *out) {
   mvs_text_addf(out, "  nest %s outer [", class_name(nest->nest_class));
   for (int i = 0; i < nest->outer_count; i++) {
     if (i) mvs_text_add(out, ", ");
-    dump_dim(nest->outer[i], out);
+    mvs_dim_text(nest->outer[i], out);
   }
   mvs_text_add(out, "] inner ");
-  dump_dim(nest->inner, out);
+  mvs_dim_text(nest->inner, out);
   if (nest->nest_class == MVS_KERNEL_COLUMNS && nest->segment_axis < 0) {
     mvs_text_addf(out, " sequential %" PRId64 "%s", nest->sequential,
                   nest->sequential_batch ? " batch" : "");
@@ -116,9 +106,9 @@ static void dump_nest(const mvs_nest *nest, mvs_text *out) {
 static void dump_matmul(const mvs_matmul_shape *shape, mvs_text *out) {
   static const char *const forms[] = {"NT", "NN", "TN"};
   mvs_text_addf(out, "  form %s m ", forms[shape->form]);
-  dump_dim(shape->m, out);
+  mvs_dim_text(shape->m, out);
   mvs_text_addf(out, " n %" PRId64 " k ", shape->n);
-  dump_dim(shape->k, out);
+  mvs_dim_text(shape->k, out);
   mvs_text_addf(out, " %s x %s -> %s%s\n", mvs_dtype_name(shape->a), mvs_dtype_name(shape->b),
                 mvs_dtype_name(shape->c), shape->bias ? " bias" : "");
 }

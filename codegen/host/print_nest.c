@@ -36,14 +36,8 @@ static int64_t instr_cost(const mvs_instr *instr) {
     default:
       return 1;
   }
+  if (mvs_op_is_dear(instr->op)) return 20;
   switch (instr->op) {
-    case MVS_OP_exp:
-    case MVS_OP_log:
-    case MVS_OP_sin:
-    case MVS_OP_cos:
-    case MVS_OP_tanh:
-    case MVS_OP_sigmoid:
-      return 20;
     case MVS_OP_div:
     case MVS_OP_sqrt:
     case MVS_OP_rsqrt:

@@ -15,6 +15,21 @@ bool mvs_op_is_tuple(mvs_op op) {
   return op == MVS_OP_attention || op == MVS_OP_attention_grad || op == MVS_OP_region;
 }
 
+bool mvs_op_is_dear(mvs_op op) {
+  switch (op) {
+    case MVS_OP_exp:
+    case MVS_OP_log:
+    case MVS_OP_sin:
+    case MVS_OP_cos:
+    case MVS_OP_tanh:
+    case MVS_OP_sigmoid:
+    case MVS_OP_random:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool mvs_op_parse(const char *name, mvs_op *out) {
   for (int op = 0; op < MVS_OP_COUNT; op++) {
     if (strcmp(mvs_ops[op].name, name) == 0) {

@@ -133,7 +133,7 @@ void mvs_segments_text(const mvs_segments *table, mvs_text *out) {
 }
 
 /* "64", "B", or "29*B" where a reshape joined tokens and batch. */
-static void dim_text(mvs_dim dim, mvs_text *out) {
+void mvs_dim_text(mvs_dim dim, mvs_text *out) {
   if (!dim.per_batch) {
     mvs_text_addf(out, "%" PRId64, dim.size);
   } else if (dim.size == 1) {
@@ -150,7 +150,7 @@ void mvs_type_text(const mvs_type *type, mvs_text *out) {
   mvs_text_add(out, "[");
   for (int i = 0; i < type->rank; i++) {
     if (i) mvs_text_add(out, ", ");
-    dim_text(type->dims[i], out);
+    mvs_dim_text(type->dims[i], out);
     if (i == 1 && type->segments) mvs_segments_text(type->segments, out);
   }
   mvs_text_add(out, "]");

@@ -56,6 +56,8 @@ bool mvs_type_same_shape(const mvs_type *a, const mvs_type *b);
 int64_t mvs_type_elements(const mvs_type *type, bool *per_batch);
 /* Elements for a given batch. */
 int64_t mvs_type_count(const mvs_type *type, int64_t batch);
+/* Writes one extent: "64", "B", or "29*B" where a reshape joined tokens and batch. */
+void mvs_dim_text(mvs_dim dim, mvs_text *out);
 /* Writes "f32[B, 80, 64]" ("f32" for rank 0), tokens as 80{image:64(8x8), text:16} and an extent
  * of several elements per sample as 29*B. */
 void mvs_type_text(const mvs_type *type, mvs_text *out);

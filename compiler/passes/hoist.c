@@ -22,22 +22,6 @@ typedef struct survey {
   int room;      /* inputs that the region may still get */
 } survey;
 
-/* Functions that cost tens of operations, against one load. */
-static bool is_dear(mvs_op op) {
-  switch (op) {
-    case MVS_OP_exp:
-    case MVS_OP_log:
-    case MVS_OP_sin:
-    case MVS_OP_cos:
-    case MVS_OP_tanh:
-    case MVS_OP_sigmoid:
-    case MVS_OP_random:
-      return true;
-    default:
-      return false;
-  }
-}
-
 /* Ops that have no place in memory of their own. */
 static bool is_placeless(const mvs_node *node) {
   mvs_op_class op_class = mvs_ops[node->op].op_class;
@@ -62,7 +46,8 @@ static void look(survey *all, mvs_id id) {
   const mvs_node *node = mvs_graph_node(all->body, id);
   mvs_op_class op_class = mvs_ops[node->op].op_class;
   depends on = node->op == MVS_OP_argument ? argument_depends(node) : ON_NOTHING;
-  bool worth = is_dear(node->op) || op_class == MVS_CLASS_REDUCE || op_class == MVS_CLASS_HEAVY;
+  bool worth =
+      mvs_op_is_dear(node->op) || op_class == MVS_CLASS_REDUCE || op_class == MVS_CLASS_HEAVY;
   for (int i = 0; i < node->input_count; i++) {
     mvs_id input = node->inputs[i];
     if (all->depends[input] > on) on = all->depends[input];
