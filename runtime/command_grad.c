@@ -8,7 +8,6 @@
 #include "runtime/commands.h"
 #include "runtime/inputs.h"
 #include "runtime/memory.h"
-#include "runtime/output_option.h"
 #include "runtime/output_tensors.h"
 #include "runtime/specialise.h"
 #include "runtime/training.h"
@@ -92,19 +91,7 @@ static mvs_status grad_open(mvs_session *session, const mvs_safetensors *file,
   return compute(session, file, prefix, use.batch, out);
 }
 
-/* All that can be wrong with names and places is found before the device is opened. */
-static mvs_status run(mvs_session *session) {
-  const char *inputs, *out;
-  mvs_safetensors *file;
-  MVS_TRY(mvs_session_require(session, "inputs", &inputs));
-  MVS_TRY(mvs_session_require(session, "out", &out));
-  MVS_TRY(mvs_output_option_check(session, out));
-  MVS_TRY(mvs_session_open(session));
-  MVS_TRY(mvs_safetensors_open(session->arena, session->diag, inputs, &file));
-  mvs_status status = grad_open(session, file, out);
-  mvs_safetensors_close(file);
-  return status;
-}
+static mvs_status run(mvs_session *session) { return mvs_inputs_to_output(session, grad_open); }
 
 const mvs_command mvs_command_grad = {
     "grad", "Computes the loss and every parameter's gradient for given inputs.", rows, run};

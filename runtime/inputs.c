@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "runtime/output_option.h"
+
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 static const mvs_option_row input_rows[] = {
@@ -175,4 +177,17 @@ mvs_status mvs_outputs_bind(mvs_session *session, mvs_call *call, void **places)
     MVS_TRY(mvs_call_bind_output(call, output->name, places[at]));
   }
   return MVS_OK;
+}
+
+mvs_status mvs_inputs_to_output(mvs_session *session, mvs_inputs_work *work) {
+  const char *inputs, *out;
+  mvs_safetensors *file;
+  MVS_TRY(mvs_session_require(session, "inputs", &inputs));
+  MVS_TRY(mvs_session_require(session, "out", &out));
+  MVS_TRY(mvs_output_option_check(session, out));
+  MVS_TRY(mvs_session_open(session));
+  MVS_TRY(mvs_safetensors_open(session->arena, session->diag, inputs, &file));
+  mvs_status status = work(session, file, out);
+  mvs_safetensors_close(file);
+  return status;
 }

@@ -32,6 +32,12 @@ mvs_status mvs_inputs_bind(mvs_session *session, mvs_call *call, const mvs_safet
                            const char *prefix, const char *const *skip);
 /* Makes device memory for every output of the call and binds it; `places` [n_outputs]. */
 mvs_status mvs_outputs_bind(mvs_session *session, mvs_call *call, void **places);
+/* What a command does with the open file of --inputs to make the file of --out. */
+typedef mvs_status mvs_inputs_work(mvs_session *session, const mvs_safetensors *file,
+                                   const char *out);
+/* Runs a command from --inputs to --out. All that can be wrong with names and places is found
+ * before the device is opened. */
+mvs_status mvs_inputs_to_output(mvs_session *session, mvs_inputs_work *work);
 /* The rows --inputs and --inputs-prefix. */
 void mvs_inputs_rows(mvs_arena *arena, mvs_option_rows *rows);
 
