@@ -18,21 +18,6 @@ static Mvs__Grid *new_grid(mvs_arena *arena, int64_t work, bool per_batch, int64
   return grid;
 }
 
-static Mvs__Grid *nest_grid(mvs_arena *arena, const mvs_kernel *kernel, const mvs_nest *nest) {
-  mvs_cuda_map map = mvs_cuda_map_nest(kernel, nest);
-  int64_t work = 1;
-  bool per_batch = false;
-  for (int axis = 0; axis < nest->outer_count; ++axis) {
-    work *= nest->outer[axis].size;
-    per_batch |= nest->outer[axis].per_batch;
-  }
-  if (map.threads_per_row) {
-    return new_grid(arena, work, per_batch, MVS_CUDA_BLOCK / map.threads_per_row, 1);
-  }
-  work *= nest->inner.size / map.vector;
-  return new_grid(arena, work, per_batch || nest->inner.per_batch, MVS_CUDA_BLOCK, 1);
-}
-
 static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *record) {
   const mvs_attention_shape *attention = &kernel->attention;
   int64_t tiles = (attention->tokens + 7) / 8;
@@ -54,7 +39,9 @@ static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *
       return;
     default:
       for (size_t i = 0; i < count; ++i) {
-        record->grids[i] = nest_grid(arena, kernel, &kernel->nests.items[i]);
+        mvs_cuda_blocks blocks = mvs_cuda_nest_blocks(kernel, &kernel->nests.items[i]);
+        record->grids[i] =
+            new_grid(arena, blocks.work.size, blocks.work.per_batch, blocks.per_block, 1);
       }
   }
 }

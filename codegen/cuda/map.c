@@ -37,17 +37,46 @@ static bool reduces(const mvs_nest *nest) {
   return false;
 }
 
-mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest) {
-  mvs_cuda_map map = {.vector = choose_vector(kernel, nest), .chunks = 1};
-  if (nest->nest_class == MVS_KERNEL_COLUMNS || !reduces(nest)) return map;
-  int64_t vectors = nest->inner.size / map.vector;
+/* A row of a ROWS nest with reductions goes to a power of two of threads. */
+static void spread_row(mvs_cuda_map *map, const mvs_nest *nest) {
+  int64_t vectors = nest->inner.size / map->vector;
   int threads = 1;
   while (threads < 32 && threads < vectors) threads *= 2;
-  int64_t elements = vectors * map.vector;
+  int64_t elements = vectors * map->vector;
   while (threads < MVS_CUDA_BLOCK && elements > (int64_t)threads * MVS_CUDA_PER_THREAD) {
     threads *= 2;
   }
-  map.threads_per_row = threads;
-  map.chunks = (vectors + threads - 1) / threads;
+  map->threads_per_row = threads;
+  map->chunks = (vectors + threads - 1) / threads;
+}
+
+static mvs_cuda_map map_rows(const mvs_kernel *kernel, const mvs_nest *nest) {
+  mvs_cuda_map map = {.vector = choose_vector(kernel, nest), .chunks = 1};
+  if (reduces(nest)) spread_row(&map, nest);
   return map;
+}
+
+static mvs_cuda_map map_columns(const mvs_kernel *kernel, const mvs_nest *nest) {
+  return (mvs_cuda_map){.vector = choose_vector(kernel, nest), .chunks = 1};
+}
+
+mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest) {
+  bool columns = nest->nest_class == MVS_KERNEL_COLUMNS;
+  return columns ? map_columns(kernel, nest) : map_rows(kernel, nest);
+}
+
+mvs_cuda_blocks mvs_cuda_nest_blocks(const mvs_kernel *kernel, const mvs_nest *nest) {
+  mvs_cuda_map map = mvs_cuda_map_nest(kernel, nest);
+  mvs_cuda_blocks blocks = {.work = {1, false}, .per_block = MVS_CUDA_BLOCK};
+  for (int axis = 0; axis < nest->outer_count; ++axis) {
+    blocks.work.size *= nest->outer[axis].size;
+    blocks.work.per_batch |= nest->outer[axis].per_batch;
+  }
+  if (map.threads_per_row) {
+    blocks.per_block = MVS_CUDA_BLOCK / map.threads_per_row;
+  } else {
+    blocks.work.size *= nest->inner.size / map.vector;
+    blocks.work.per_batch |= nest->inner.per_batch;
+  }
+  return blocks;
 }

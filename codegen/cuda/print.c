@@ -10,21 +10,11 @@ void mvs_cuda_print_operands(const mvs_kernel *kernel, mvs_text *out) {
 
 /* Blocks of a nest at a batch, as an expression. */
 static void print_blocks(const mvs_kernel *kernel, const mvs_nest *nest, mvs_text *out) {
-  mvs_cuda_map map = mvs_cuda_map_nest(kernel, nest);
-  int per_block = MVS_CUDA_BLOCK;
-  mvs_text_add(out, "(1ll");
-  for (int axis = 0; axis < nest->outer_count; ++axis) {
-    mvs_text_add(out, " * ");
-    mvs_cuda_print_dim(nest->outer[axis], out);
-  }
-  if (map.threads_per_row) {
-    per_block = MVS_CUDA_BLOCK / map.threads_per_row;
-  } else {
-    mvs_text_add(out, " * (");
-    mvs_cuda_print_dim(nest->inner, out);
-    mvs_text_addf(out, " / %d)", map.vector);
-  }
-  mvs_text_addf(out, " + %d) / %d", per_block - 1, per_block);
+  mvs_cuda_blocks blocks = mvs_cuda_nest_blocks(kernel, nest);
+  mvs_text_add(out, "(");
+  mvs_cuda_print_dim(blocks.work, out);
+  mvs_text_addf(out, " + %lld) / %lld", (long long)blocks.per_block - 1,
+                (long long)blocks.per_block);
 }
 
 static void print_call(const mvs_kernel *kernel, size_t nest, mvs_text *out) {

@@ -16,8 +16,16 @@ typedef struct mvs_cuda_map {
   int64_t chunks;      /* vectors that one thread handles of a row */
 } mvs_cuda_map;
 
+/* The blocks of a nest: work over per_block, rounded up. */
+typedef struct mvs_cuda_blocks {
+  mvs_dim work;
+  int64_t per_block;
+} mvs_cuda_blocks;
+
 /* Chooses the map from the nest's accesses. */
 mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest);
+/* The blocks that the nest's text is written for. */
+mvs_cuda_blocks mvs_cuda_nest_blocks(const mvs_kernel *kernel, const mvs_nest *nest);
 /* The C type of a computed value: float, double or int. */
 const char *mvs_cuda_type(mvs_dtype dtype);
 /* The C type of a stored element: float, double, int or bf16 (unsigned short bits). */
