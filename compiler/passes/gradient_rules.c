@@ -222,7 +222,8 @@ RULE(broadcast) { give(at, node, 0, g); }
 
 /* x r with r = inv_rms(x): r (g - y mean(g y)), from the output and r alone (paper.md, section
  * 2). Where the output is stored rounded, the rounded one serves: keeping both would cost more
- * than the last bits are worth. Nothing flows through the edge r. */
+ * than the last bits are worth, and what is handed on is rounded alike: the residual stream, the
+ * branch and the token sums then read one narrow tensor. Nothing flows through the edge r. */
 RULE(normalize) {
   maker m = maker_at(at, node);
   if (!wanted(at, node, 0)) return;
@@ -233,7 +234,11 @@ RULE(normalize) {
   int last = type->rank - 1;
   mvs_id along = mvs_build_sum(m.graph, mul(m, g, y), 1u << last, m.span);
   mvs_id mean = scale(m, along, 1.0 / (double)type->dims[last].size);
-  give(at, node, 0, mul(m, r, sub(m, g, mul(m, y, mean))));
+  mvs_id handed_on = mul(m, r, sub(m, g, mul(m, y, mean)));
+  if (rounded != MVS_NONE) {
+    handed_on = mvs_gradient_round(at, mvs_graph_type(at->forward, rounded), handed_on);
+  }
+  give(at, node, 0, handed_on);
 }
 
 /* --- reductions --- */

@@ -5,7 +5,7 @@
  * to the first; the rule of each op (gradient_rules.c) reads its node's cotangent and gives
  * cotangents to the inputs. Cotangents are f32 (f64 for f64 values), summed in the order of
  * giving; those of bf16 values are rounded to bf16 where they enter a matmul, an attention or a
- * layer run. */
+ * layer run, and where a norm with a rounded output hands its own on. */
 #ifndef MVS_PASSES_GRADIENTS_H
 #define MVS_PASSES_GRADIENTS_H
 
