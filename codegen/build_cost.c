@@ -92,7 +92,7 @@ static void add_matmul(const mvs_matmul_shape *shape, mvs_cost *cost) {
   add_count(&cost->read, a, mvs_dtype_size(shape->a));
   add_count(&cost->read, b, mvs_dtype_size(shape->b));
   add_count(&cost->write, c, mvs_dtype_size(shape->c));
-  if (shape->bias) cost->read.fixed += 4.0 * (double)shape->n;
+  if (shape->bias) cost->read.fixed += (double)(mvs_dtype_size(shape->c) * shape->n);
 }
 
 /* Two products forward; five in the gradient, which computes the scores again. */

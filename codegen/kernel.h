@@ -122,7 +122,7 @@ typedef struct mvs_matmul_shape {
   mvs_dim m, k; /* per_batch: M of NT and NN, K of TN, when the activations are batched */
   int64_t n;
   mvs_dtype a, b, c;
-  bool bias; /* operands: a, b, c, [bias f32] , workspace last on the host */
+  bool bias; /* operands: a, b, c, [bias of dtype c], workspace last on the host */
 } mvs_matmul_shape;
 
 /* attention over q [B,T,H,D], k, v [B,T,G,D], all with the given element strides. */

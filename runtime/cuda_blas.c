@@ -81,12 +81,6 @@ struct mvs_cuda_blas {
 #undef X
 };
 
-bool mvs_cuda_blas_fits(const Mvs__Matmul *matmul, char *why) {
-  if (!matmul->bias || strcmp(matmul->c, "bf16") != 0) return true;
-  snprintf(why, MVS_CUDA_WORDS, "cuBLASLt adds no f32 bias to a bf16 result");
-  return false;
-}
-
 /* --- plans --- */
 
 typedef struct sizes {
@@ -128,7 +122,7 @@ static int describe(mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const sizes 
                     plan *out) {
   int first = size->b_transposed ? TRANSPOSED : PLAIN;
   int second = size->a_transposed ? TRANSPOSED : PLAIN;
-  int epilogue = EPILOGUE_BIAS, bias = REAL_F32;
+  int epilogue = EPILOGUE_BIAS, bias = type_of(matmul->c);
   int status = blas->desc_new(&out->desc, COMPUTE_F32, REAL_F32);
   if (!status) status = blas->desc_set(out->desc, DESC_A, &first, sizeof first);
   if (!status) status = blas->desc_set(out->desc, DESC_B, &second, sizeof second);
@@ -197,11 +191,6 @@ static plan *find_plan(mvs_cuda_blas *blas, uint32_t number, int64_t batch) {
   out->batch = batch;
   out->next = blas->plans[number];
   blas->plans[number] = out;
-  char reason[MVS_CUDA_WORDS];
-  if (!mvs_cuda_blas_fits(kernel->matmul, reason)) {
-    snprintf(out->why, sizeof out->why, "generated: %.200s", reason);
-    return out;
-  }
   sizes size = sizes_of(kernel->matmul, batch);
   int status = describe(blas, kernel->matmul, &size, out);
   if (!status) status = choose(blas, kernel, &size, out);

@@ -13,8 +13,6 @@ typedef struct mvs_cuda_blas mvs_cuda_blas;
 /* Loads the library; NULL with a sentence in `why` [MVS_CUDA_WORDS] when it cannot be used. */
 mvs_cuda_blas *mvs_cuda_blas_open(const mvs_cuda_place *place, char *why);
 void mvs_cuda_blas_close(mvs_cuda_blas *blas);
-/* Whether the library may take a matmul, before it is asked; else the reason in `why`. */
-bool mvs_cuda_blas_fits(const Mvs__Matmul *matmul, char *why);
 /* Runs a matmul kernel if the library has an algorithm for it.
  * words [MVS_CUDA_WORDS] : the reason of MVS_CUDA_FAILED */
 mvs_cuda_taken mvs_cuda_blas_launch(mvs_cuda_blas *blas, const mvs_launch *launch, char *words);

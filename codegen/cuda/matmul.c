@@ -52,7 +52,7 @@ static void print_defines(const mvs_matmul_shape *shape, mvs_text *out) {
   mvs_text_addf(out, "#define B_K(at) (%s)\n#define B_N(at) (%s)\n",
                 b_k_fast ? "(at) % 16" : "(at) / 64", b_k_fast ? "(at) / 16" : "(at) % 64");
   mvs_text_addf(out, "#define A_INDEX %s\n#define B_INDEX %s\n#define BIAS %s\n",
-                a_index[shape->form], b_index[shape->form], shape->bias ? "p3[n]" : "0.0f");
+                a_index[shape->form], b_index[shape->form], shape->bias ? "widen(p3[n])" : "0.0f");
 }
 
 void mvs_cuda_print_matmul(const mvs_kernel *kernel, mvs_text *out) {

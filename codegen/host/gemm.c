@@ -174,7 +174,7 @@ static void each_panel(gemm *g, const unit_range *r, mvs_tile_layout layout, mvs
     LLVMValueRef first = LLVMBuildICmp(e->builder, LLVMIntEQ, step, mvs_emit_i64(e, 0), "");
     tile.start = mvs_emit_select(e, first, none, offset(g, MVS_F32, tile.start, loop.index));
   }
-  if (g->bias) tile.bias = offset(g, MVS_F32, g->bias, column);
+  if (g->bias) tile.bias = offset(g, c_type, g->bias, column);
   mvs_tile(e, layout, c_type, &tile);
   mvs_emit_loop_end(e, &loop);
 }

@@ -98,8 +98,9 @@ static void add_bias(tile *t) {
   mvs_emit *e = t->e;
   mvs_branch given = mvs_emit_if(e, is_given(e, t->parameters[BIAS]));
   for (int v = 0; v < t->vectors; ++v) {
-    LLVMValueRef at = f32_at(e, t->parameters[BIAS], mvs_emit_i64(e, v * MVS_LANES));
-    LLVMValueRef bias = mvs_emit_load_vector(e, MVS_F32, at, t->masks[v]);
+    LLVMValueRef at = mvs_emit_at(e, mvs_emit_storage(e, t->c_type), t->parameters[BIAS],
+                                  mvs_emit_i64(e, v * MVS_LANES));
+    LLVMValueRef bias = mvs_emit_load_vector(e, t->c_type, at, t->masks[v]);
     for (int i = 0; i < t->rows; ++i) {
       LLVMValueRef sum = mvs_emit_get(e, t->sums[i][v]);
       mvs_emit_set(e, t->sums[i][v], LLVMBuildFAdd(e->builder, sum, bias, ""));
@@ -260,7 +261,8 @@ static void halves(block *b) {
   b->parameters[B] = f32_at(e, given[B], loop.index);
   b->parameters[C] = mvs_emit_at(e, mvs_emit_storage(e, b->c_type), given[C], loop.index);
   b->parameters[START] = moved(e, e->f32, given[START], loop.index);
-  b->parameters[BIAS] = moved(e, e->f32, given[BIAS], loop.index);
+  b->parameters[BIAS] =
+      moved(e, mvs_emit_storage(e, b->c_type), given[BIAS], loop.index);
   b->parameters[WIDTH] = LLVMBuildNSWSub(e->builder, given[WIDTH], loop.index, "");
   all_rows(b);
   mvs_emit_loop_end(e, &loop);

@@ -22,7 +22,7 @@ typedef struct mvs_tile_call {
   LLVMValueRef c, c_stride;    /* C of dtype c_type, element [i][j] at i * c_stride + j */
   LLVMValueRef rows, width;
   LLVMValueRef start, start_stride; /* f32, NULL: zeros; may be C itself */
-  LLVMValueRef bias;                /* f32 [width], NULL: none */
+  LLVMValueRef bias;                /* of dtype c_type [width], NULL: none */
 } mvs_tile_call;
 
 /* Calls the shared function for that layout and dtype of C (f32 or bf16). */

@@ -29,8 +29,8 @@
  *   - mean(x) is segment_broadcast(segment_mean(x)), center(x) is sub(x, mean(x));
  *   - a rotation is two slices of the last axis, mul by invariants f32[T, 1, D/2], add and
  *     sub, concat;
- *   - in precision bf16 the operands of matmul and attention stand behind a cast to bf16,
- *     their results are bf16, and so is what a stack carries; biases and all else are f32. */
+ *   - in precision bf16 the operands of matmul (a bias too) and attention stand behind a cast
+ *     to bf16, their results are bf16, and so is what a stack carries; all else is f32. */
 #ifndef MVS_IR_LOWER_H
 #define MVS_IR_LOWER_H
 

@@ -140,17 +140,18 @@ mvs_status mvs_lower_reshape(mvs_lowering *lo, mvs_value a, const mvs_type *type
 /* The dtype in which matmuls and attention read and write. */
 static mvs_dtype storage(const mvs_lowering *lo) { return lo->module->settings.precision; }
 
-/* x [..., K], w [N, K], bias [N] -> [..., N]. The bias stays f32: it is added to the f32 sum
- * before the result is rounded. */
+/* x [..., K], w [N, K], bias [N] -> [..., N]. The bias is rounded as the weights are and added
+ * to the f32 sum before the result is rounded: that is what matmul libraries do in one go. */
 mvs_status mvs_lower_matmul(mvs_lowering *lo, mvs_value x, mvs_value w, const mvs_value *bias,
                             mvs_span span, mvs_value *out) {
   mvs_value inputs[3] = {x, w};
-  for (int i = 0; i < 2; i++) {
+  int count = bias ? 3 : 2;
+  if (bias) inputs[2] = *bias;
+  for (int i = 0; i < count; i++) {
     MVS_TRY(mvs_lower_cast(lo, inputs[i], storage(lo), span, &inputs[i]));
   }
-  if (bias) inputs[2] = *bias;
   mvs_attr attr = {.matmul = {MVS_MATMUL_NT, storage(lo)}};
-  return mvs_lower_node(lo, MVS_OP_matmul, inputs, bias ? 3 : 2, &attr, span, out);
+  return mvs_lower_node(lo, MVS_OP_matmul, inputs, count, &attr, span, out);
 }
 
 /* q [B, T, H, D], k, v [B, T, G, D] -> [B, T, H, D]. The other result, the log-sums, is for the

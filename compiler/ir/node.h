@@ -65,6 +65,7 @@ typedef enum mvs_argument_kind {
 
 /* Which product, in terms of the trailing axes; A has any leading axes "...":
  *   NT: A[..., K] x B[N, K]   -> [..., N]       y = x W^T, with optional bias [N]
+ *                                            in the dtype of the result
  *   NN: A[..., K] x B[K, N]   -> [..., N]       dX = dY W
  *   TN: A[..., M] x B[..., N] -> [M, N]         dW = dY^T X, contracts all leading axes */
 typedef enum mvs_matmul_form { MVS_MATMUL_NT, MVS_MATMUL_NN, MVS_MATMUL_TN } mvs_matmul_form;

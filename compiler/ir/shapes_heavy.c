@@ -18,13 +18,19 @@ static mvs_status inner_sizes(const mvs_shape_call *call, mvs_dim a, mvs_dim b) 
                             mvs_shape_dim(call, b));
 }
 
-/* A bias is [N], and only the form of a linear layer has one. */
+/* A bias is [N], and only the form of a linear layer has one. Its dtype is the result's: no
+ * library adds another to the sum before it is rounded. */
 static mvs_status bias_fits(const mvs_shape_call *call, mvs_dim outputs) {
   if (call->count < 3) return MVS_OK;
   const mvs_type *bias = mvs_shape_input(call, 2);
   MVS_TRY(mvs_shape_needs_float(call, 2));
   if (call->attr->matmul.form != MVS_MATMUL_NT) {
     return mvs_shape_error(call, "only x W^T takes a bias");
+  }
+  if (bias->dtype != call->attr->matmul.dtype) {
+    return mvs_shape_mismatch(call, "a bias of %s for a result of %s",
+                              mvs_dtype_name(bias->dtype),
+                              mvs_dtype_name(call->attr->matmul.dtype));
   }
   if (bias->rank == 1 && mvs_dim_equal(bias->dims[0], outputs)) return MVS_OK;
   return mvs_shape_mismatch(call, "a bias of %s for %s outputs",

@@ -134,16 +134,15 @@ static void explain_each(const mvs_specialisation *each, mvs_text *out) {
   if (each->compilation.plan) mvs_plan_explain(each->compilation.plan, out);
 }
 
-/* What will run a kernel on a GPU, or NULL for those that no library could. */
+/* What will run a kernel on a GPU, or NULL for those that no library could. Only the GPU knows
+ * whether cuBLASLt has an algorithm for a size. */
 static const char *gpu_runner(mvs_arena *arena, const Mvs__Kernel *kernel) {
   char why[MVS_CUDA_WORDS];
-  if (kernel->matmul && mvs_cuda_blas_fits(kernel->matmul, why))
-    return "matmul by cuBLASLt where it is installed, else generated";
-  if (kernel->attention && mvs_cuda_attention_fits(kernel->attention, why))
+  if (kernel->matmul) return "matmul by cuBLASLt where it is installed, else generated";
+  if (!kernel->attention) return NULL;
+  if (mvs_cuda_attention_fits(kernel->attention, why))
     return "attention by cuDNN where it is installed, else generated";
-  if (!kernel->matmul && !kernel->attention) return NULL;
-  return mvs_arena_format(arena, "%s generated: %s", kernel->matmul ? "matmul" : "attention",
-                          why);
+  return mvs_arena_format(arena, "attention generated: %s", why);
 }
 
 void mvs_driver_explain_gpu(const mvs_driver *driver, mvs_text *out) {

@@ -48,8 +48,8 @@ static mvs_id gain(ops_suite *s, const char *name, mvs_id x) {
 
 static mvs_id linear(ops_suite *s, const char *name, mvs_id x, int64_t out, bool bias) {
   mvs_id w = ops_weight(s, name, 2, (int64_t[]){out, features(s, x)});
-  mvs_id b =
-      bias ? ops_weight(s, mvs_arena_format(s->arena, "%s_bias", name), 1, &out) : MVS_NONE;
+  mvs_id b = MVS_NONE;
+  if (bias) b = stored(s, ops_weight(s, mvs_arena_format(s->arena, "%s_bias", name), 1, &out));
   return mvs_build_matmul(s->graph, MVS_MATMUL_NT, stored(s, x), stored(s, w), b, s->storage,
                           SPAN);
 }

@@ -40,7 +40,7 @@ static void product_of(ops_suite *s, const product *p, const int64_t *size, cons
   } else {
     b = second(s, p, p->form == MVS_MATMUL_NT ? (int64_t[]){n, k} : (int64_t[]){k, n});
   }
-  mvs_id bias = p->bias ? ops_input(s, "bias", ops_type(MVS_F32, 1, &n)) : MVS_NONE;
+  mvs_id bias = p->bias ? ops_input(s, "bias", ops_type(p->out, 1, &n)) : MVS_NONE;
   ops_result(s, "y", mvs_build_matmul(s->graph, p->form, a, b, bias, p->out, s->span));
 }
 

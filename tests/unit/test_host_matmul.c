@@ -13,7 +13,7 @@ static void build(harness *h, const shape *s) {
   add_operand(h, s->a, false);
   add_operand(h, s->b, false);
   add_operand(h, s->c, true);
-  if (s->bias) add_operand(h, MVS_F32, false);
+  if (s->bias) add_operand(h, s->c, false);
   h->kernel.matmul = (mvs_matmul_shape){.form = s->form,
                                         .m = {s->m, s->batched && s->form != MVS_MATMUL_TN},
                                         .k = {s->k, s->batched && s->form == MVS_MATMUL_TN},
@@ -32,7 +32,7 @@ static double element_of(const shape *s, void **operands, int64_t m, int64_t k, 
     sum += take(operands[0], s->a, tn ? p * m + i : i * k + p) *
            take(operands[1], s->b, nt ? j * k + p : p * s->n + j);
   }
-  return sum + (s->bias ? take(operands[3], MVS_F32, j) : 0);
+  return sum + (s->bias ? take(operands[3], s->c, j) : 0);
 }
 
 static void check(const shape *s, void **operands, int64_t m, int64_t k) {
@@ -62,7 +62,7 @@ static void run_shape(const shape *s, int level, bool jit) {
     uint64_t seed = 2;
     void *operands[5] = {make_array(s->a, m * k, &seed), make_array(s->b, s->n * k, &seed),
                          make_array(s->c, m * s->n, NULL)};
-    if (s->bias) operands[3] = make_array(MVS_F32, s->n, &seed);
+    if (s->bias) operands[3] = make_array(s->c, s->n, &seed);
     void *bias = operands[3];
     harness_run(&h, operands, batch, 0);
     check(s, operands, m, k);

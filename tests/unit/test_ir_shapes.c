@@ -170,6 +170,7 @@ static const struct {
     {"matmul TN %0, %4 : f32", "matmul: ranks differ, 3 and 2"},
     {"matmul TN %0, %0, %18 : f32", "matmul: only x W^T takes a bias"},
     {"matmul NT %0, %2, %18 : f32", "matmul: a bias of f32[4] for 3 outputs"},
+    {"matmul NT %0, %2, %18 : bf16", "matmul: a bias of f32 for a result of bf16"},
     {"matmul NT %0, %2 : i32", "matmul: has a float result"},
     {"attention scale=1 %0, %0, %0 : (f32)", "attention: queries are [B, T, H, D]"},
     {"attention scale=1 %9, %10, %10 : (f32)", "attention: 4 heads are no multiple of 3 key"},
