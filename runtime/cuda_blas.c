@@ -233,8 +233,7 @@ void mvs_cuda_blas_how(mvs_cuda_blas *blas, uint32_t kernel, int64_t batch, char
 static bool load(mvs_cuda_blas *blas, char *why) {
   static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", NULL};
   const char *missing = NULL;
-  blas->library = mvs_cuda_library(names, "cu13");
-  if (!blas->library) blas->library = mvs_cuda_library(names, "cublas");
+  blas->library = mvs_cuda_library(names);
   if (!blas->library) {
     snprintf(why, MVS_CUDA_WORDS, "libcublasLt.so.13 was not found");
     return false;

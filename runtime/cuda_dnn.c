@@ -122,8 +122,8 @@ bool mvs_dnn_load(const mvs_cuda_place *place, mvs_dnn *out, char *why) {
   size_t (*version)(void);
   *out = (mvs_dnn){0};
   /* cuDNN's fused engines look for NVRTC by its name alone: one that is loaded is found. */
-  mvs_cuda_library(compiler, "cu13");
-  void *library = mvs_cuda_library(names, "cudnn");
+  mvs_cuda_library(compiler);
+  void *library = mvs_cuda_library(names);
   if (!library) {
     snprintf(why, MVS_CUDA_WORDS, "libcudnn.so.9 was not found");
     return false;

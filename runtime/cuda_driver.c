@@ -1,9 +1,6 @@
 #include "runtime/cuda_driver.h"
 
 #include <dlfcn.h>
-#include <glob.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "runtime/fail.h"
 
@@ -74,59 +71,4 @@ mvs_status mvs_cuda_load(mvs_diag *diag, const mvs_cuda_driver **out) {
     return MVS_FAIL(diag, MVS_ERR_DEVICE, "the NVIDIA driver finds no GPU on this machine");
   *out = &driver;
   return MVS_OK;
-}
-
-/* --- the toolkit's libraries --- */
-
-static void *open_in(const char *folder, const char *const *names) {
-  void *library = NULL;
-  char path[4096];
-  for (; !library && *names; names++)
-    if (snprintf(path, sizeof path, "%s/%s", folder, *names) < (int)sizeof path)
-      library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  return library;
-}
-
-static void *open_under(const char *root, const char *const *names) {
-  static const char *const folders[] = {"", "/lib64", "/lib", "/targets/x86_64-linux/lib"};
-  void *library = NULL;
-  char path[4000];
-  for (size_t at = 0; root && !library && at < sizeof folders / sizeof *folders; at++)
-    if (snprintf(path, sizeof path, "%s%s", root, folders[at]) < (int)sizeof path)
-      library = open_in(path, names);
-  return library;
-}
-
-/* Where pip puts NVIDIA's packages: of the machine, of the user, of an active environment. */
-static void *open_in_packages(const char *package, const char *const *names) {
-  static const char *const roots[] = {"/usr/local", "/usr", "/opt/*", "/opt/*/.venv",
-                                      "/opt/*/venv"};
-  static const char *const kinds[] = {"site-packages", "dist-packages"};
-  const char *home = getenv("HOME"), *environment = getenv("VIRTUAL_ENV");
-  void *library = NULL;
-  for (size_t at = 0; !library && at < 2 + sizeof roots / sizeof *roots; at++) {
-    const char *root = at == 0 ? environment : at == 1 ? home : roots[at - 2];
-    for (size_t kind = 0; root && !library && kind < 2; kind++) {
-      char pattern[4000];
-      glob_t found;
-      if (snprintf(pattern, sizeof pattern, "%s%s/lib/python3*/%s/nvidia/%s/lib", root,
-                   at == 1 ? "/.local" : "", kinds[kind], package) >= (int)sizeof pattern)
-        continue;
-      if (glob(pattern, 0, NULL, &found) != 0) continue;
-      for (size_t each = 0; !library && each < found.gl_pathc; each++)
-        library = open_in(found.gl_pathv[each], names);
-      globfree(&found);
-    }
-  }
-  return library;
-}
-
-void *mvs_cuda_library(const char *const *names, const char *package) {
-  void *library = open_under(getenv("MVCC_CUDA_PATH"), names);
-  for (const char *const *name = names; !library && *name; name++)
-    library = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
-  if (!library) library = open_under(getenv("CUDA_HOME"), names);
-  if (!library) library = open_under("/usr/local/cuda", names);
-  if (!library) library = open_in_packages(package, names);
-  return library;
 }

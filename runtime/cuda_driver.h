@@ -87,10 +87,4 @@ mvs_status mvs_cuda_check(const mvs_cuda_driver *driver, mvs_diag *diag, const c
 MVS_CUDA_CALLS(X)
 #undef X
 
-/* Opens a library of the CUDA toolkit: by its names (newest first), then in $MVCC_CUDA_PATH,
- * $CUDA_HOME and /usr/local/cuda (their lib64 and lib), then where Python's packages put it
- * (`package`: "cudnn", "cu13"). NULL when it is nowhere.
- * names : ends with NULL */
-void *mvs_cuda_library(const char *const *names, const char *package);
-
 #endif

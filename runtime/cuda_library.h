@@ -3,6 +3,7 @@
 #ifndef MVS_RUNTIME_CUDA_LIBRARY_H
 #define MVS_RUNTIME_CUDA_LIBRARY_H
 
+#include "compiler/toolkit/library.h"
 #include "runtime/cuda_driver.h"
 #include "runtime/device.h"
 

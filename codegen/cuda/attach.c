@@ -1,6 +1,4 @@
-/* attach.c: the CUDA side of a program: texts, launch grids, cubins. */
-#include <pthread.h>
-
+/* attach.c: the CUDA side of a program: texts, launch grids, images. */
 #include "codegen/cuda/printer.h"
 
 /* --- launch grids --- */
@@ -59,88 +57,6 @@ static void fill_arguments(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kern
   }
 }
 
-/* --- compiling on two threads --- */
-
-typedef struct job {
-  const mvs_build *build;
-  const char *architecture;
-  size_t first, step; /* kernels first, first + step, ... */
-  Mvs__Image **images;
-  mvs_arena *arena; /* of this thread alone */
-  mvs_diag *diag;
-  mvs_status status;
-} job;
-
-static mvs_status compile_one(job *work, size_t index) {
-  const Mvs__Kernel *record = work->build->program->kernels[index];
-  const void *cubin = NULL;
-  size_t size = 0;
-  mvs_cuda_report report = {0};
-  MVS_TRY(mvs_cuda_compile(work->arena, work->diag, record->name, record->cuda,
-                           work->architecture, &cubin, &size, &report));
-  if (report.spill_bytes > 0) {
-    mvs_diag_error(work->diag, (mvs_span){0}, "kernel %s spills %d bytes of registers on %s",
-                   record->name, report.spill_bytes, work->architecture);
-    return MVS_ERR_INTERNAL;
-  }
-  Mvs__Image *image = MVS_NEW(work->arena, Mvs__Image);
-  mvs__image__init(image);
-  image->architecture = (char *)work->architecture;
-  image->kernel = record->name;
-  image->data = (ProtobufCBinaryData){size, (uint8_t *)cubin};
-  image->registers = report.registers;
-  work->images[index] = image;
-  return MVS_OK;
-}
-
-static void *run_job(void *argument) {
-  job *work = argument;
-  size_t count = work->build->program->n_kernels;
-  for (size_t i = work->first; i < count && work->status == MVS_OK; i += work->step) {
-    work->status = compile_one(work, i);
-  }
-  return NULL;
-}
-
-/* Copies an image out of a job's arena, so that the arena can go. */
-static Mvs__Image *keep_image(mvs_arena *arena, const Mvs__Image *image) {
-  Mvs__Image *kept = MVS_NEW(arena, Mvs__Image);
-  *kept = *image;
-  kept->data.data = (uint8_t *)mvs_arena_copy(arena, (char *)image->data.data, image->data.len);
-  return kept;
-}
-
-static mvs_status compile_all(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
-                              const char *architecture, Mvs__Image **images) {
-  enum { THREADS = 2 };
-  job jobs[THREADS];
-  pthread_t threads[THREADS];
-  mvs_status status = MVS_OK;
-  for (size_t i = 0; i < THREADS; ++i) {
-    jobs[i] = (job){.build = build,
-                    .architecture = architecture,
-                    .first = i,
-                    .step = THREADS,
-                    .images = images,
-                    .arena = mvs_arena_new()};
-    if (!jobs[i].arena) return MVS_ERR_MEMORY;
-    jobs[i].diag = mvs_diag_new(jobs[i].arena);
-    if (pthread_create(&threads[i], NULL, run_job, &jobs[i]) != 0) return MVS_ERR_MEMORY;
-  }
-  for (size_t i = 0; i < THREADS; ++i) {
-    pthread_join(threads[i], NULL);
-    if (jobs[i].status != MVS_OK && status == MVS_OK) {
-      mvs_diag_join(diag, jobs[i].diag);
-      status = jobs[i].status;
-    }
-  }
-  for (size_t i = 0; i < build->program->n_kernels; ++i) {
-    if (images[i]) images[i] = keep_image(arena, images[i]);
-  }
-  for (size_t i = 0; i < THREADS; ++i) mvs_arena_free(jobs[i].arena);
-  return status;
-}
-
 mvs_status mvs_cuda_attach(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                            const char *const *architectures, size_t count) {
   mvs_program *program = build->program;
@@ -151,11 +67,5 @@ mvs_status mvs_cuda_attach(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
     fill_grids(arena, build->kernels.items[i], program->kernels[i]);
     fill_arguments(arena, build->kernels.items[i], program->kernels[i]);
   }
-  program->images = MVS_ARRAY(arena, program->n_kernels * count + 1, Mvs__Image *);
-  for (size_t i = 0; i < count; ++i) {
-    Mvs__Image **images = program->images + i * program->n_kernels;
-    MVS_TRY(compile_all(arena, diag, build, architectures[i], images));
-    program->n_images += program->n_kernels;
-  }
-  return MVS_OK;
+  return mvs_cuda_add_images(arena, diag, program, architectures, count);
 }

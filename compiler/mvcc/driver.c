@@ -161,6 +161,7 @@ void mvs_driver_explain_gpu(const mvs_driver *driver, mvs_text *out) {
     }
     if (count) mvs_text_addf(out, "on a GPU: %d x %s\n", count, runner);
   }
+  mvs_cuda_explain_images(program, out);
 }
 
 void mvs_driver_explain(const mvs_driver *driver, mvs_text *out) {

@@ -41,12 +41,12 @@ const char *mvs_driver_init_text(mvs_arena *arena, const mvs_init *init);
 bool mvs_driver_planned(const mvs_driver *driver);
 /* Builds kernels and tables from the finished plan. */
 mvs_status mvs_driver_build(mvs_driver *driver);
-/* Prints CUDA texts and cubins where --gpu asks for them. */
+/* Adds CUDA texts and images to the program where --gpu asks for them. */
 mvs_status mvs_driver_gpu(mvs_driver *driver);
 /* What --explain prints: the residual rule and who chose it, initial values, kernels. */
 void mvs_driver_explain(const mvs_driver *driver, mvs_text *out);
 /* After mvs_driver_build with --gpu: which kernels go to NVIDIA's libraries, and which not,
- * why. */
+ * why; after mvs_driver_gpu also the registers of each. */
 void mvs_driver_explain_gpu(const mvs_driver *driver, mvs_text *out);
 /* The text of a stage. errors : as the stages */
 mvs_status mvs_driver_emit(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out);

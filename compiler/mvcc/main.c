@@ -100,6 +100,7 @@ static mvs_status compile(mvs_driver *driver, int *code) {
   MVS_TRY(explain(driver, options->run ? stderr : stdout));
   if (!options->run && !options->output) return MVS_OK;
   MVS_TRY(mvs_driver_build(driver));
+  MVS_TRY(mvs_driver_gpu(driver));
   if (options->explain) {
     mvs_text text = mvs_text_new(driver->graphs);
     mvs_driver_explain_gpu(driver, &text);

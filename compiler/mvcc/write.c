@@ -44,13 +44,11 @@ static mvs_status find_trainer(const mvs_driver *driver, const char **out) {
   return MVS_ERR_IO;
 }
 
-/* Host code first: it is where a mistake of ours would show, and the GPU's takes longer. */
 mvs_status mvs_driver_write(mvs_driver *driver) {
   const char *trainer;
   MVS_TRY(find_trainer(driver, &trainer));
   mvs_host_options options = {.cpu_level = driver->options->cpu_level};
   MVS_TRY(mvs_host_compile(driver->graphs, driver->diag, driver->build, &options));
-  MVS_TRY(mvs_driver_gpu(driver));
   return mvs_program_write_executable(driver->build->program, trainer, driver->options->output,
                                       driver->diag);
 }
@@ -59,7 +57,6 @@ mvs_status mvs_driver_write(mvs_driver *driver) {
 mvs_status mvs_driver_run(mvs_driver *driver, int *code) {
   mvs_host_options options = {.cpu_level = driver->options->cpu_level};
   MVS_TRY(mvs_host_load(driver->graphs, driver->diag, driver->build, &options));
-  MVS_TRY(mvs_driver_gpu(driver));
   int count = driver->options->rest_count;
   char **arguments = MVS_ARRAY(driver->session, (size_t)count + 2, char *);
   arguments[0] = mvs_arena_format(driver->session, "mvcc run %s", driver->options->input);

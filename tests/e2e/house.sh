@@ -11,7 +11,7 @@ build = sys.argv[1]
 files = sorted(f for folder in ("compiler", "dsl", "codegen", "runtime")
                for f in glob.glob(folder + "/**/*.[ch]", recursive=True))
 text = {f: open(f).read() for f in files}
-order = ["compiler/base", "dsl", "compiler/ir", "compiler/passes", "codegen", "runtime", "compiler/mvcc"]
+order = ["compiler/base", "compiler/toolkit", "dsl", "compiler/ir", "compiler/passes", "codegen", "runtime", "compiler/mvcc"]
 
 
 def report(title, wrong):
@@ -23,8 +23,8 @@ def part(path):
 
 
 def may_see(path, other):
-    if part(path) == "runtime":  # the compiled program, base and itself: a trainer links no compiler
-        return part(other) in ("runtime", "compiler/base") or other.startswith("codegen/program.")
+    if part(path) == "runtime":  # the compiled program, base, toolkit and itself: a trainer links no compiler
+        return part(other) in ("runtime", "compiler/base", "compiler/toolkit") or other.startswith("codegen/program.")
     return order.index(part(other)) <= order.index(part(path))
 
 
