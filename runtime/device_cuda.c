@@ -31,6 +31,7 @@ typedef struct cuda_device {
   mvs_cuda_blas *blas;         /* NULL: not to be had, for the reason below */
   mvs_cuda_attention *attention;
   char no_blas[MVS_CUDA_WORDS], no_attention[MVS_CUDA_WORDS];
+  int down; /* whether the kernel before went down through its samples */
   /* The first failure since the last synchronize. */
   bool failed;
   const char *kernel;
@@ -138,15 +139,22 @@ static int64_t blocks_of(const Mvs__Kernel *kernel, int64_t batch) {
   return blocks;
 }
 
+/* Kernels of nests take turns in going up and down: what one touched last, the next one reads
+ * first. Matmuls and attention go up. */
+static void turn(cuda_device *device, const Mvs__Kernel *kernel) {
+  device->down = !kernel->matmul && !kernel->attention && !device->down;
+}
+
 static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
-  const void *arguments[MOST_ARGUMENTS + 2];
+  const void *arguments[MOST_ARGUMENTS + 3];
   int64_t batch = launch->batch, blocks = blocks_of(kernel, batch);
   int32_t layer = (int32_t)launch->layer;
   size_t count = kernel->n_arguments;
   for (size_t at = 0; at < count; at++) arguments[at] = &launch->operands[at];
   arguments[count] = &batch;
   arguments[count + 1] = &layer;
+  arguments[count + 2] = &device->down; /* nests alone take it */
   CALL(device, kernel->name, launch, device->functions[launch->kernel], (unsigned)blocks, 1, 1,
        (unsigned)kernel->block, 1, 1, 0, device->stream, (void **)arguments, NULL);
 }
@@ -156,6 +164,7 @@ static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
   mvs_cuda_taken taken = MVS_CUDA_NOT_TAKEN;
   char words[MVS_CUDA_WORDS];
+  turn(device, kernel);
   if (kernel->matmul && device->blas) taken = mvs_cuda_blas_launch(device->blas, launch, words);
   if (kernel->attention && device->attention)
     taken = mvs_cuda_attention_launch(device->attention, launch, words);

@@ -23,6 +23,8 @@ static void print_call(const mvs_kernel *kernel, size_t nest, mvs_text *out) {
   mvs_text_add(out, "batch, layer, block)");
 }
 
+/* Blocks go up or down through the samples, as the launch says: a kernel that starts where the
+ * one before it ended finds the last tens of megabytes still in L2. */
 static mvs_status print_nests(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
                               mvs_text *out) {
   for (size_t i = 0; i < kernel->nests.count; ++i) {
@@ -31,7 +33,9 @@ static mvs_status print_nests(mvs_arena *arena, mvs_diag *diag, const mvs_kernel
   mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(%d, 1) %s(", MVS_CUDA_BLOCK,
                 kernel->name);
   mvs_cuda_print_operands(kernel, out);
-  mvs_text_add(out, ", const i64 batch, const int layer) {\n  i64 block = blockIdx.x;\n");
+  mvs_text_add(out,
+               ", const i64 batch, const int layer, const int down) {\n"
+               "  i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;\n");
   for (size_t i = 0; i < kernel->nests.count; ++i) {
     mvs_text_add(out, "  {\n    const i64 blocks = ");
     print_blocks(kernel, &kernel->nests.items[i], out);
