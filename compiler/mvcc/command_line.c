@@ -126,6 +126,13 @@ static mvs_status read_explain(reader *r, const char *value) {
   return MVS_OK;
 }
 
+/* Which is faster depends on the model; docs/performance.md has what was measured. */
+static mvs_status read_means(reader *r, const char *value) {
+  r->options->means_of_writer = strcmp(value, "writer") == 0;
+  if (r->options->means_of_writer || strcmp(value, "exact") == 0) return MVS_OK;
+  return usage(r, "--means is exact or writer, not '%s'", value);
+}
+
 /* Kept for later, so that --help wins wherever it stands. */
 static mvs_status read_help(reader *r, const char *value) {
   (void)value;
@@ -155,6 +162,8 @@ static const struct option {
      "say what was fused, by which rules, and the bytes moved"},
     {"--cpu", "LEVEL", read_cpu, "x86-64-v3 or x86-64-v4 (default: the best of this machine)"},
     {"--gpu", "ARCHS", read_gpu, "add CUDA kernels for architectures: sm_90a,sm_80"},
+    {"--means", "HOW", read_means,
+     "token means of a branch: exact (default), or through its writer in f32"},
     {"--help", NULL, read_help, "print this"},
     {"--version", NULL, read_version, "print the version"},
 };

@@ -36,6 +36,8 @@ static mvs_status lower_each(mvs_driver *driver, size_t index) {
   each->compilation =
       (mvs_compilation){.arena = driver->graphs,
                         .diag = driver->diag,
+                        .means = driver->options->means_of_writer ? MVS_MEANS_WRITER
+                                                                  : MVS_MEANS_EXACT,
                         .explain = driver->options->explain ? &each->explain : NULL};
   return mvs_lower(driver->graphs, driver->diag, unit, &each->compilation.module);
 }

@@ -17,6 +17,12 @@ typedef enum mvs_fact {
   MVS_FACT_LAID_OUT = 1 << 6   /* values have buffers and live ranges */
 } mvs_fact;
 
+/* How a merge gets the token means of a branch (--means; docs/numerics.md, "Token means"). */
+typedef enum mvs_means {
+  MVS_MEANS_EXACT, /* from the branch as it is stored */
+  MVS_MEANS_WRITER /* from the mean of what its last linear map reads */
+} mvs_means;
+
 /* What a pass works on. Graph passes replace graphs of the module; plan passes fill the plan. */
 typedef struct mvs_compilation {
   mvs_arena *arena;       /* graph lifetime */
@@ -24,6 +30,7 @@ typedef struct mvs_compilation {
   mvs_module *module;
   struct mvs_plan *plan;  /* NULL until fuse */
   unsigned facts;
+  mvs_means means;
   mvs_text *explain;      /* NULL unless --explain: passes say what they did and why */
 } mvs_compilation;
 

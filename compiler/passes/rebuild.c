@@ -31,7 +31,7 @@ static mvs_id apply_once(mvs_rewriter *at, mvs_graph *graph, mvs_id id) {
   for (size_t i = 0; i < at->rule_count; i++) {
     const mvs_rule *rule = &at->rules[i];
     if (rule->root != MVS_ANY_OP && rule->root != node->op) continue;
-    if (rule->late && !at->late) continue;
+    if (rule->when & ~at->when) continue;
     mvs_match match = {.graph = graph, .root = id, .node = node};
     if (!rule->guard(&match)) continue;
     mvs_graph_set_pass(graph, node->pass);

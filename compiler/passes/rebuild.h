@@ -23,7 +23,7 @@ typedef struct mvs_rewriter {
   mvs_arena *arena;
   const mvs_rule *rules;
   size_t rule_count;
-  bool late;
+  unsigned when; /* conditions of rules that hold: MVS_RULE_LATE, MVS_RULE_WRITER */
   mvs_rule_count *counts;
   const char *last_fired; /* in this round; NULL when no rule fired */
   mvs_place_hook *place;  /* NULL: none */

@@ -26,9 +26,10 @@ mvs_status mvs_rewrite_graph(mvs_compilation *compilation, mvs_graph *graph,
                              mvs_graph **out) {
   mvs_rewriter at = {
       .arena = compilation->arena, .rules = rules, .rule_count = rule_count, .counts = counts};
+  if (compilation->means == MVS_MEANS_WRITER) at.when |= MVS_RULE_WRITER;
   MVS_TRY(settle(compilation, &at, &graph));
   if (compilation->facts & MVS_FACT_GRADIENTS) {
-    at.late = true;
+    at.when |= MVS_RULE_LATE;
     MVS_TRY(settle(compilation, &at, &graph));
   }
   *out = graph;

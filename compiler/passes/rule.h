@@ -19,10 +19,14 @@ typedef struct mvs_match {
 typedef bool mvs_rule_guard(mvs_match *match);
 typedef mvs_id mvs_rule_build(mvs_graph *graph, const mvs_match *match);
 
+/* Conditions on a rule; without any it is always tried. */
+#define MVS_RULE_LATE   1u /* once gradients exist, and after the others have settled */
+#define MVS_RULE_WRITER 2u /* under --means writer */
+
 typedef struct mvs_rule {
   const char *name; /* "mean of scaled copies": shown in dumps and by --explain */
   mvs_op root;      /* MVS_ANY_OP: tried on every node */
-  bool late;        /* only once gradients exist, and after the others have settled */
+  unsigned when;    /* MVS_RULE_LATE, MVS_RULE_WRITER: tried only when the driver says so too */
   mvs_rule_guard *guard;
   mvs_rule_build *build;
   const char *why; /* one line for --explain and docs */

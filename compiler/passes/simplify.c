@@ -1,7 +1,12 @@
 /* simplify.c: the pass, the rule table and what rules share. */
 #include "compiler/passes/simplify.h"
 
-enum { ALWAYS = false, LATE = true };
+enum {
+  ALWAYS = 0,
+  LATE = MVS_RULE_LATE,
+  WRITER = MVS_RULE_WRITER,
+  WRITER_LATE = MVS_RULE_WRITER | MVS_RULE_LATE
+};
 
 /* The root column holds ops without their prefix, and ANY. */
 #define MVS_OP(id, least, most, class, attribute) ROOT_##id = MVS_OP_##id,

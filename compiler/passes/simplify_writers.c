@@ -1,0 +1,148 @@
+/* simplify_writers.c: token means taken through the linear map that writes a branch, for
+ * --means writer (docs/numerics.md, "Token means"; arXiv 2605.06169, section 2).
+ *
+ * With F = y W^T the branch and a merge that uses F and mean(F),
+ *
+ *   mean(F) = mean(y) W^T         the cotangent of F is then r * Delta alone, r a row of factors
+ *   dW = r * (Delta^T y) + ...    rows scaled after the product
+ *   dy = Delta (r * W) + ...      the weight scaled before it
+ *
+ * so Delta itself enters both products and no tensor of the branch's cotangent is ever formed.
+ * What the means add comes in as products of one row per segment, in f32. */
+#include "compiler/passes/simplify.h"
+
+#define TOKEN_AXIS 1
+#define PARTS      3 /* bf16 parts of an f32 number: 3 x 8 bits hold its 24 */
+
+static const mvs_node *input_of(const mvs_graph *graph, const mvs_node *node, int index) {
+  return mvs_graph_node(graph, node->inputs[index]);
+}
+
+static bool has_batch(const mvs_type *type) {
+  for (int i = 0; i < type->rank; i++) {
+    if (type->dims[i].per_batch) return true;
+  }
+  return false;
+}
+
+/* --- the mean of a product is the product of the mean --- */
+
+bool mvs_guard_mean_of_product(mvs_match *match) {
+  const mvs_node *product = mvs_match_input(match, 0);
+  if (product->op != MVS_OP_matmul || product->attr.matmul.form != MVS_MATMUL_NT) return false;
+  const mvs_type *y = mvs_graph_type(match->graph, product->inputs[0]);
+  const mvs_type *weight = mvs_graph_type(match->graph, product->inputs[1]);
+  return y->rank == 3 && y->segments == product->type.segments && y->segments &&
+         y->dtype != MVS_F64 && !has_batch(weight) && match->node->type.dtype == MVS_F32;
+}
+
+/* The mean stays f32 and the weight is widened: rounding the mean would leave a part of it in
+ * the centred signal, which matters most when tokens are nearly equal. */
+mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *product = mvs_match_input(match, 0);
+  mvs_span span = match->node->span;
+  mvs_id mean = mvs_build_unary(graph, MVS_OP_segment_mean, product->inputs[0], span);
+  mvs_id weight = mvs_build_cast(graph, product->inputs[1], MVS_F32, span);
+  mvs_id bias = product->input_count > 2 ? product->inputs[2] : MVS_NONE;
+  return mvs_build_matmul(graph, MVS_MATMUL_NT, mean, weight, bias, MVS_F32, span);
+}
+
+/* --- factors of channels move from the cotangent to the weight --- */
+
+/* A row of factors, the same for all samples and tokens, against a value of rank `rank`. */
+static bool is_channel_row(const mvs_graph *graph, mvs_id id, int rank) {
+  const mvs_type *type = mvs_graph_type(graph, id);
+  if (has_batch(type) || type->rank > rank) return false;
+  for (int i = 0; i + 1 < type->rank; i++) {
+    if (type->dims[i].size != 1) return false;
+  }
+  return true;
+}
+
+/* cast(r * delta) to bf16 of a delta that is bf16 already: notes delta in a and r in b. */
+static bool scaled_cotangent(mvs_match *match, mvs_matmul_form form) {
+  const mvs_node *node = match->node, *rounded = mvs_match_input(match, 0);
+  if (node->attr.matmul.form != form || node->input_count > 2) return false;
+  if (rounded->op != MVS_OP_cast || rounded->type.dtype != MVS_BF16) return false;
+  const mvs_node *scaled = input_of(match->graph, rounded, 0);
+  if (scaled->op != MVS_OP_mul) return false;
+  for (int i = 0; i < 2; i++) {
+    match->a = scaled->inputs[i];
+    match->b = scaled->inputs[1 - i];
+    const mvs_type *delta = mvs_graph_type(match->graph, match->a);
+    if (delta->dtype == MVS_BF16 && mvs_type_same_shape(delta, &rounded->type) &&
+        is_channel_row(match->graph, match->b, rounded->type.rank)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The row as a column [N, 1] against a matrix of N rows; a single factor stays as it is. */
+static mvs_id as_column(mvs_graph *graph, mvs_id row, mvs_span span) {
+  const mvs_type *type = mvs_graph_type(graph, row);
+  mvs_dim channels = type->rank ? type->dims[type->rank - 1] : (mvs_dim){1, false};
+  mvs_dim dims[] = {channels, {1, false}};
+  mvs_type column = mvs_type_make(type->dtype, 2, dims);
+  return mvs_build_reshape(graph, row, &column, span);
+}
+
+bool mvs_guard_scaled_back(mvs_match *match) {
+  return scaled_cotangent(match, MVS_MATMUL_NN) &&
+         mvs_match_input(match, 1)->type.dtype == MVS_BF16;
+}
+mvs_id mvs_build_scaled_back(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node;
+  mvs_id column = as_column(graph, match->b, node->span);
+  mvs_id scaled = mvs_build_binary(graph, MVS_OP_mul, column, node->inputs[1], node->span);
+  mvs_id weight = mvs_build_cast(graph, scaled, MVS_BF16, node->span);
+  return mvs_build_matmul(graph, MVS_MATMUL_NN, match->a, weight, MVS_NONE,
+                          node->attr.matmul.dtype, node->span);
+}
+
+bool mvs_guard_scaled_weight(mvs_match *match) {
+  return scaled_cotangent(match, MVS_MATMUL_TN) && match->node->type.dtype == MVS_F32;
+}
+mvs_id mvs_build_scaled_weight(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node;
+  mvs_id product = mvs_build_matmul(graph, MVS_MATMUL_TN, match->a, node->inputs[1], MVS_NONE,
+                                    MVS_F32, node->span);
+  return mvs_build_binary(graph, MVS_OP_mul, as_column(graph, match->b, node->span), product,
+                          node->span);
+}
+
+/* --- products of segment rows --- */
+
+/* Rows of segments [B, S, K] in f32 against a weight that was widened from bf16. */
+bool mvs_guard_rows_in_parts(mvs_match *match) {
+  const mvs_node *node = match->node;
+  const mvs_type *rows = mvs_graph_type(match->graph, node->inputs[0]);
+  const mvs_node *weight = mvs_match_input(match, 1);
+  if (node->attr.matmul.form == MVS_MATMUL_TN || node->input_count > 2) return false;
+  if (rows->rank != 3 || rows->segments || rows->dtype != MVS_F32) return false;
+  if (weight->op != MVS_OP_cast || node->type.dtype != MVS_F32) return false;
+  match->a = weight->inputs[0];
+  return mvs_graph_type(match->graph, match->a)->dtype == MVS_BF16;
+}
+
+/* x = hi + mid + lo, each bf16 and the rest exact: three products of bf16 in one, summed in f32,
+ * have the precision of f32 operands at the speed of bf16. */
+mvs_id mvs_build_rows_in_parts(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node;
+  mvs_id parts[PARTS], rest = node->inputs[0], sum = MVS_NONE;
+  int64_t count = mvs_graph_type(graph, rest)->dims[TOKEN_AXIS].size;
+  for (int i = 0; i < PARTS; i++) {
+    parts[i] = mvs_build_cast(graph, rest, MVS_BF16, node->span);
+    if (i + 1 < PARTS) rest = mvs_build_binary(graph, MVS_OP_sub, rest, parts[i], node->span);
+  }
+  mvs_id rows = mvs_build_concat(graph, parts, PARTS, TOKEN_AXIS, NULL, node->span);
+  mvs_id product = mvs_build_matmul(graph, node->attr.matmul.form, rows, match->a, MVS_NONE,
+                                    MVS_F32, node->span);
+  for (int i = PARTS - 1; i >= 0; i--) {
+    mvs_id part =
+        mvs_build_slice(graph, product, TOKEN_AXIS, i * count, count, NULL, node->span);
+    sum = sum == MVS_NONE ? part
+                          : mvs_build_binary(graph, MVS_OP_add, sum, part, node->span);
+  }
+  return sum;
+}
