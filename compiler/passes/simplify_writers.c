@@ -27,21 +27,32 @@ static bool has_batch(const mvs_type *type) {
 
 /* --- the mean of a product is the product of the mean --- */
 
+/* The product that is averaged, perhaps through a reshape that only names its segments. */
+static const mvs_node *averaged(const mvs_graph *graph, const mvs_node *mean) {
+  const mvs_node *value = input_of(graph, mean, 0);
+  if (value->op != MVS_OP_reshape) return value;
+  const mvs_node *inner = input_of(graph, value, 0);
+  return mvs_type_same_shape(&inner->type, &value->type) ? inner : value;
+}
+
 bool mvs_guard_mean_of_product(mvs_match *match) {
-  const mvs_node *product = mvs_match_input(match, 0);
+  const mvs_node *product = averaged(match->graph, match->node);
   if (product->op != MVS_OP_matmul || product->attr.matmul.form != MVS_MATMUL_NT) return false;
   const mvs_type *y = mvs_graph_type(match->graph, product->inputs[0]);
   const mvs_type *weight = mvs_graph_type(match->graph, product->inputs[1]);
-  return y->rank == 3 && y->segments == product->type.segments && y->segments &&
-         y->dtype != MVS_F64 && !has_batch(weight) && match->node->type.dtype == MVS_F32;
+  return y->rank == 3 && y->dtype != MVS_F64 && !has_batch(weight) &&
+         match->node->type.dtype == MVS_F32;
 }
 
 /* The mean stays f32 and the weight is widened: rounding the mean would leave a part of it in
  * the centred signal, which matters most when tokens are nearly equal. */
 mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
-  const mvs_node *product = mvs_match_input(match, 0);
+  const mvs_node *product = averaged(graph, match->node);
   mvs_span span = match->node->span;
-  mvs_id mean = mvs_build_unary(graph, MVS_OP_segment_mean, product->inputs[0], span);
+  mvs_type tokens = *mvs_graph_type(graph, product->inputs[0]);
+  tokens.segments = mvs_match_input(match, 0)->type.segments;
+  mvs_id y = mvs_build_reshape(graph, product->inputs[0], &tokens, span);
+  mvs_id mean = mvs_build_unary(graph, MVS_OP_segment_mean, y, span);
   mvs_id weight = mvs_build_cast(graph, product->inputs[1], MVS_F32, span);
   mvs_id bias = product->input_count > 2 ? product->inputs[2] : MVS_NONE;
   return mvs_build_matmul(graph, MVS_MATMUL_NT, mean, weight, bias, MVS_F32, span);
