@@ -57,8 +57,7 @@ mvs_status mvs_cuda_load(mvs_diag *diag, const mvs_cuda_driver **out) {
   *out = NULL;
   if (!driver.library) {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-      return MVS_FAIL(diag, MVS_ERR_DEVICE, "no NVIDIA driver: libcuda.so.1 was not found");
+    if (!library) return MVS_FAIL(diag, MVS_ERR_DEVICE, "no NVIDIA driver: %s", dlerror());
     mvs_status status = find_calls(library, diag);
     if (status != MVS_OK) {
       dlclose(library);

@@ -36,12 +36,14 @@ static bool holds_all(const mvs_program *program, const char *architecture) {
   return true;
 }
 
-const char *mvs_cuda_choose_architecture(const mvs_program *program, int major, int minor) {
+const char *mvs_cuda_choose_architecture(const mvs_program *program, int major, int minor,
+                                         bool ptx) {
   const char *best = NULL;
   int most = 0;
   for (size_t at = 0; at < program->n_images; at++) {
     const char *architecture = program->images[at]->architecture;
     int suits = mvs_cuda_suits(architecture, major, minor);
+    if ((suits == BY_DRIVER) != ptx) continue;
     if (suits <= most || !holds_all(program, architecture)) continue;
     most = suits;
     best = architecture;

@@ -6,14 +6,18 @@
 
 #include "codegen/program.h"
 
-/* How well code for `architecture` suits a GPU of compute capability major.minor, 0: not at
- * all. "sm_90a"      this GPU alone, with all it has        4 "sm_90"       this GPU 3 "sm_80"
- * a GPU of the same major version, not older than the code    2 "sm_100f"     likewise, of the
- * same family           2 "compute_80"  PTX, which the driver compiles for this and any later
- * GPU   1 */
+/* How well code for `architecture` suits a GPU of compute capability major.minor:
+ *   4  "sm_90a"      this GPU alone, with all it has
+ *   3  "sm_90"       this GPU
+ *   2  "sm_80"       a GPU of the same major version, not older than the code
+ *   2  "sm_100f"     likewise, of the same family
+ *   1  "compute_80"  PTX, which the driver compiles for this and any later GPU
+ *   0  not at all */
 int mvs_cuda_suits(const char *architecture, int major, int minor);
-/* The best architecture for which the program holds an image of every kernel; NULL: none. */
-const char *mvs_cuda_choose_architecture(const mvs_program *program, int major, int minor);
+/* The best architecture for which the program holds an image of every kernel, among its PTX or
+ * among its cubins; NULL: none. */
+const char *mvs_cuda_choose_architecture(const mvs_program *program, int major, int minor,
+                                         bool ptx);
 /* The image of a kernel for that architecture; NULL: none. */
 const Mvs__Image *mvs_cuda_find_image(const mvs_program *program, const char *architecture,
                                       const char *kernel);

@@ -1,5 +1,5 @@
-/* device.c: finds a device by name. `auto` asks for a GPU first and falls back to the host
- * in silence; a device that was named is opened or its absence explained. */
+/* device.c: finds a device by name. `auto` is the host where there is no GPU or the program
+ * was not compiled for one; a device that was named or found is opened or the reason told. */
 #include "runtime/device.h"
 
 #include "runtime/fail.h"
@@ -17,8 +17,11 @@ mvs_status mvs_device_open(const char *name, const mvs_program *program, int thr
                            mvs_diag *diag, mvs_device **out) {
   *out = NULL;
   bool any = strcmp(name, "auto") == 0;
-  if (strcmp(name, "cuda") == 0 || (any && finds_gpu(program)))
-    return mvs_device_open_cuda(program, threads, diag, out);
+  if (strcmp(name, "cuda") == 0 || (any && finds_gpu(program))) {
+    mvs_status status = mvs_device_open_cuda(program, threads, diag, out);
+    if (status != MVS_OK && any) mvs_diag_hint(diag, "--device cpu runs without the GPU");
+    return status;
+  }
   if (strcmp(name, "cpu") == 0 || any) return mvs_device_open_host(program, threads, diag, out);
   return MVS_FAIL(diag, MVS_ERR_NAME, "--device '%s' is unknown: it is auto, cpu or cuda",
                   name);

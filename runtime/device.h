@@ -52,19 +52,18 @@ struct mvs_device {
 };
 
 /* Opens a device by the name given to --device: "cuda", "cpu" or "auto", which is cuda when the
- * program holds code for a GPU that is there.
+ * program was compiled for GPUs and one is there.
  * threads : of the host, below 1 for all cores
  * errors  : MVS_ERR_NAME for an unknown device, MVS_ERR_DEVICE when there is no driver or GPU
- * or the program lacks code for it or for this processor, MVS_ERR_MEMORY */
+ * or the program has no code for it or for this processor, MVS_ERR_MEMORY */
 mvs_status mvs_device_open(const char *name, const mvs_program *program, int threads,
                            mvs_diag *diag, mvs_device **out);
 /* The openers of each; the same errors. */
 mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
-/* Fails where mvs_device_cuda_usable says no. */
 mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
-/* Whether the program holds code for a GPU that is there; diag tells what is missing. */
+/* Whether the program was compiled for GPUs and one is there; diag tells what is missing. */
 bool mvs_device_cuda_usable(const mvs_program *program, mvs_diag *diag);
 /* The device's pool. */
 struct mvs_pool *mvs_device_pool(mvs_device *device);

@@ -7,7 +7,7 @@
 #include "runtime/cuda_attention.h"
 #include "runtime/cuda_blas.h"
 #include "runtime/cuda_driver.h"
-#include "runtime/cuda_images.h"
+#include "runtime/cuda_modules.h"
 #include "runtime/device.h"
 #include "runtime/fail.h"
 #include "runtime/pool.h"
@@ -17,18 +17,21 @@
 /* Allocations are rounded up and libraries take some: this share of what is free is not ours.
  */
 #define KEPT_FREE 64
+#define MEBIBYTE  1048576.0
+/* What helps when there is too little memory. */
+#define LESS_MEMORY "a smaller --micro-batch (or --batch) or --recompute block takes less"
 
 typedef struct cuda_device {
   mvs_device table;
   const mvs_program *program;
   const mvs_cuda_driver *driver;
-  int ordinal, major, minor;
+  mvs_cuda_gpu gpu;
+  int ordinal;
   bool retained;
   char name[128], what[192];
-  const char *architecture; /* of the images in use; the program's */
   void *stream;
-  void **modules, **functions; /* per kernel */
-  mvs_cuda_blas *blas;         /* NULL: not to be had, for the reason below */
+  mvs_cuda_modules *modules;
+  mvs_cuda_blas *blas; /* NULL: not to be had, for the reason below */
   mvs_cuda_attention *attention;
   char no_blas[MVS_CUDA_WORDS], no_attention[MVS_CUDA_WORDS];
   int down; /* whether the kernel before went down through its samples */
@@ -48,8 +51,9 @@ static void remember(cuda_device *device, const char *call, const char *kernel, 
   device->kernel = kernel;
   device->driver->error_name(result, &name);
   device->driver->error_text(result, &text);
-  snprintf(device->failure, sizeof device->failure, "%s: %s (%s)", call,
-           text ? text : "unknown", name ? name : "no name");
+  snprintf(device->failure, sizeof device->failure, "%s: %s (%s)%s", call,
+           text ? text : "unknown", name ? name : "no name",
+           result == MVS_CUDA_OUT_OF_MEMORY ? "; " LESS_MEMORY : "");
 }
 
 #define CALL(device, kernel, field, ...) \
@@ -78,11 +82,11 @@ static mvs_status cuda_alloc(mvs_device *table, int64_t bytes, mvs_diag *diag, v
   int result = device->driver->alloc(&memory, bytes > 0 ? (size_t)bytes : 1);
   if (result == MVS_CUDA_OUT_OF_MEMORY) {
     device->driver->memory_info(&left, &all);
-    return MVS_FAIL(diag, MVS_ERR_MEMORY,
-                    "the GPU is out of memory: %" PRId64
-                    " bytes were asked for and %zu of %zu "
-                    "are free; a smaller --micro-batch (or --batch) takes less",
-                    bytes, left, all);
+    return MVS_FAIL(
+        diag, MVS_ERR_MEMORY,
+        "the GPU is out of memory: %.1f MiB were asked for and %.1f of %.1f MiB are "
+        "free; " LESS_MEMORY,
+        (double)bytes / MEBIBYTE, (double)left / MEBIBYTE, (double)all / MEBIBYTE);
   }
   MVS_TRY(mvs_cuda_check(device->driver, diag, mvs_cuda_symbol_alloc, result));
   *out = (void *)(uintptr_t)memory;
@@ -151,12 +155,19 @@ static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   int64_t batch = launch->batch, blocks = blocks_of(kernel, batch);
   int32_t layer = (int32_t)launch->layer;
   size_t count = kernel->n_arguments;
+  void *function;
+  const char *call;
+  int result = mvs_cuda_modules_function(device->modules, launch->kernel, &function, &call);
+  if (result) {
+    remember(device, call, kernel->name, result);
+    return;
+  }
   for (size_t at = 0; at < count; at++) arguments[at] = &launch->operands[at];
   arguments[count] = &batch;
   arguments[count + 1] = &layer;
   arguments[count + 2] = &device->down; /* nests alone take it */
-  CALL(device, kernel->name, launch, device->functions[launch->kernel], (unsigned)blocks, 1, 1,
-       (unsigned)kernel->block, 1, 1, 0, device->stream, (void **)arguments, NULL);
+  CALL(device, kernel->name, launch, function, (unsigned)blocks, 1, 1, (unsigned)kernel->block,
+       1, 1, 0, device->stream, (void **)arguments, NULL);
 }
 
 static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
@@ -209,26 +220,6 @@ static mvs_status check_kernel(const Mvs__Kernel *kernel, mvs_diag *diag) {
   return MVS_FAIL(diag, MVS_ERR_INTERNAL,
                   "internal: kernel '%s' of the program has no usable CUDA launch",
                   kernel->name);
-}
-
-static mvs_status load_kernel(cuda_device *device, size_t at, mvs_diag *diag) {
-  const Mvs__Kernel *kernel = device->program->kernels[at];
-  const Mvs__Image *image =
-      mvs_cuda_find_image(device->program, device->architecture, kernel->name);
-  MVS_TRY(check_kernel(kernel, diag));
-  MVS_TRY(MVS_CUDA(device->driver, diag, module_load, &device->modules[at], image->data.data));
-  return MVS_CUDA(device->driver, diag, module_function, &device->functions[at],
-                  device->modules[at], kernel->name);
-}
-
-static mvs_status load_kernels(cuda_device *device, mvs_diag *diag) {
-  size_t count = device->program->n_kernels;
-  device->modules = calloc(count + 1, sizeof *device->modules);
-  device->functions = calloc(count + 1, sizeof *device->functions);
-  if (!device->modules || !device->functions)
-    return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
-  for (size_t at = 0; at < count; at++) MVS_TRY(load_kernel(device, at, diag));
-  return MVS_OK;
 }
 
 /* --- recording --- */
@@ -291,15 +282,12 @@ static void open_libraries(cuda_device *device) {
 static void cuda_close(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   const mvs_cuda_driver *driver = device->driver;
-  for (size_t at = 0; device->modules && at < device->program->n_kernels; at++)
-    if (device->modules[at]) driver->module_free(device->modules[at]);
+  mvs_cuda_modules_close(device->modules);
   mvs_cuda_attention_close(device->attention);
   mvs_cuda_blas_close(device->blas);
   if (device->stream) driver->stream_free(device->stream);
   if (device->retained) driver->context_release(device->ordinal);
   mvs_pool_free(device->table.pool);
-  free(device->modules);
-  free(device->functions);
   free(device);
 }
 
@@ -308,43 +296,26 @@ static mvs_status find_gpu(cuda_device *device, mvs_diag *diag) {
   MVS_TRY(MVS_CUDA(driver, diag, device_get, &device->ordinal, 0));
   MVS_TRY(MVS_CUDA(driver, diag, device_name, device->name, (int)sizeof device->name,
                    device->ordinal));
-  MVS_TRY(MVS_CUDA(driver, diag, device_attribute, &device->major, MVS_CUDA_ATTRIBUTE_MAJOR,
+  device->gpu = (mvs_cuda_gpu){.driver = driver, .name = device->name};
+  MVS_TRY(MVS_CUDA(driver, diag, device_attribute, &device->gpu.major, MVS_CUDA_ATTRIBUTE_MAJOR,
                    device->ordinal));
-  return MVS_CUDA(driver, diag, device_attribute, &device->minor, MVS_CUDA_ATTRIBUTE_MINOR,
+  return MVS_CUDA(driver, diag, device_attribute, &device->gpu.minor, MVS_CUDA_ATTRIBUTE_MINOR,
                   device->ordinal);
-}
-
-static mvs_status no_image(const cuda_device *device, mvs_arena *arena, mvs_diag *diag) {
-  const char *held = mvs_cuda_list_architectures(arena, device->program);
-  return MVS_FAIL(diag, MVS_ERR_DEVICE,
-                  "this program holds code for %s, and the GPU (%s) needs sm_%d%d; compile it "
-                  "with --gpu sm_%d%d%s",
-                  *held ? held : "no GPU", device->name, device->major, device->minor,
-                  device->major, device->minor, device->major >= 9 ? "a" : "");
-}
-
-static mvs_status choose_images(cuda_device *device, mvs_diag *diag) {
-  device->architecture =
-      mvs_cuda_choose_architecture(device->program, device->major, device->minor);
-  if (device->architecture) return MVS_OK;
-  mvs_arena *arena = mvs_arena_new();
-  if (!arena) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
-  mvs_status status = no_image(device, arena, diag);
-  mvs_arena_free(arena);
-  return status;
 }
 
 static mvs_status prepare(cuda_device *device, int threads, mvs_diag *diag) {
   void *context;
   MVS_TRY(mvs_cuda_load(diag, &device->driver));
   MVS_TRY(find_gpu(device, diag));
-  MVS_TRY(choose_images(device, diag));
-  snprintf(device->what, sizeof device->what, "%s, %s", device->name, device->architecture);
+  for (size_t at = 0; at < device->program->n_kernels && device->program->n_images; at++)
+    MVS_TRY(check_kernel(device->program->kernels[at], diag));
   MVS_TRY(MVS_CUDA(device->driver, diag, context_retain, &context, device->ordinal));
   device->retained = true;
   MVS_TRY(MVS_CUDA(device->driver, diag, context_set, context));
   MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->stream, MVS_CUDA_STREAM_OWN));
-  MVS_TRY(load_kernels(device, diag));
+  MVS_TRY(mvs_cuda_modules_open(&device->gpu, device->program, diag, &device->modules));
+  snprintf(device->what, sizeof device->what, "%s, %s", device->name,
+           mvs_cuda_modules_what(device->modules));
   open_libraries(device);
   device->table.pool = mvs_pool_new(threads);
   return device->table.pool ? MVS_OK : MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
@@ -380,8 +351,9 @@ mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_dia
   return MVS_OK;
 }
 
+/* A GPU that is there is used, or why not is told: who compiled for GPUs did not want the
+ * processor. */
 bool mvs_device_cuda_usable(const mvs_program *program, mvs_diag *diag) {
-  cuda_device device = {.program = program};
-  return program->n_images > 0 && mvs_cuda_load(diag, &device.driver) == MVS_OK &&
-         find_gpu(&device, diag) == MVS_OK && choose_images(&device, diag) == MVS_OK;
+  const mvs_cuda_driver *driver;
+  return program->n_images > 0 && mvs_cuda_load(diag, &driver) == MVS_OK;
 }

@@ -102,8 +102,12 @@ static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
   int64_t state = kept->parameters + kept->gradients + kept->optimizer + kept->average;
   if (state > mvs_session_budget(session))
     return MVS_FAIL(session->diag, MVS_ERR_MEMORY,
-                    "%s needs %s for the weights and what belongs to them alone, but %s", what,
-                    mvs_bytes_text(arena, state), limit);
+                    "%s needs %s for the weights and what belongs to them alone, but %s; %s",
+                    what, mvs_bytes_text(arena, state), limit,
+                    given ? "use a larger --memory"
+                    : strcmp(session->device->name, "cpu") == 0
+                        ? "a model with fewer layers needs less (mvcc --set depth=N)"
+                        : "--device cpu uses the machine's own memory");
   if (!redone)
     return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "%s needs %s, but %s; use %s", what,
                     mvs_bytes_text(arena, kept->total), limit, advice);

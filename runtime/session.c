@@ -10,9 +10,9 @@
 
 /* Every command has these, info and --help too. */
 static const mvs_option_row common_rows[] = {
-    {"device", MVS_OPTION_TEXT, "NAME", 0, 0,
-     "where to run: cuda, cpu or auto (default auto: cuda where the program and the machine "
-     "can)"},
+    {"device", MVS_OPTION_CHOICE, "auto|cpu|cuda", 0, 0,
+     "where to run (default auto: cuda where there is a GPU and the program has code for "
+     "GPUs)"},
     {"threads", MVS_OPTION_INTEGER, "N", 1, 1024, "threads (default: all cores)"},
     {"memory", MVS_OPTION_BYTES, "BYTES", 0, 0,
      "most memory to use, e.g. 8GiB (default: what is free)"},
