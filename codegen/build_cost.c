@@ -44,20 +44,24 @@ static bool larger(mvs_dim a, mvs_dim b) {
   return a.per_batch != b.per_batch ? a.per_batch : a.size > b.size;
 }
 
-/* An operand is read (or written) once, however many instructions touch it. */
-static void add_bytes(const mvs_kernel *kernel, mvs_instr_kind kind, mvs_linear *bytes) {
-  mvs_dim most[64] = {{0, false}};
+/* The largest access of each operand stands for all that touch it. */
+static void find_traffic(const mvs_kernel *kernel, mvs_cost *cost) {
+  mvs_dim read[64] = {{0, false}}, written[64] = {{0, false}};
   for (size_t i = 0; i < kernel->nests.count; i++) {
     const mvs_nest *nest = &kernel->nests.items[i];
     for (size_t k = 0; k < nest->instrs.count; k++) {
       const mvs_instr *instr = &nest->instrs.items[k];
-      if (instr->kind != kind) continue;
+      bool store = instr->kind == MVS_INSTR_STORE;
+      if (!store && instr->kind != MVS_INSTR_LOAD) continue;
+      mvs_dim *most = &(store ? written : read)[instr->access.operand];
       mvs_dim count = touched(nest, &instr->access);
-      if (larger(count, most[instr->access.operand])) most[instr->access.operand] = count;
+      if (larger(count, *most)) *most = count;
     }
   }
   for (int i = 0; i < kernel->operand_count; i++) {
-    add_count(bytes, most[i], mvs_dtype_size(kernel->operands[i]));
+    double size = mvs_dtype_size(kernel->operands[i]);
+    add_count(&cost->operands[i].read, read[i], size);
+    add_count(&cost->operands[i].write, written[i], size);
   }
 }
 
@@ -82,28 +86,35 @@ static void add_nest_operations(const mvs_nest *nest, mvs_linear *flops) {
 
 /* --- heavy kernels --- */
 
-static void add_matmul(const mvs_matmul_shape *shape, mvs_cost *cost) {
+/* Operands: a, b, c, [bias], which has the dtype of c. */
+static void matmul_cost(const mvs_matmul_shape *shape, mvs_cost *cost) {
   mvs_dim product = shape->m, a = shape->m, c = shape->m, b = shape->k;
   multiply(&product, shape->k);
   multiply(&a, shape->k);
   c.size *= shape->n;
   b.size *= shape->n;
   add_count(&cost->flops, product, 2.0 * (double)shape->n);
-  add_count(&cost->read, a, mvs_dtype_size(shape->a));
-  add_count(&cost->read, b, mvs_dtype_size(shape->b));
-  add_count(&cost->write, c, mvs_dtype_size(shape->c));
-  if (shape->bias) cost->read.fixed += (double)(mvs_dtype_size(shape->c) * shape->n);
+  add_count(&cost->operands[0].read, a, mvs_dtype_size(shape->a));
+  add_count(&cost->operands[1].read, b, mvs_dtype_size(shape->b));
+  add_count(&cost->operands[2].write, c, mvs_dtype_size(shape->c));
+  if (shape->bias)
+    cost->operands[3].read.fixed += (double)(mvs_dtype_size(shape->c) * shape->n);
 }
 
-/* Two products forward; five in the gradient, which computes the scores again. */
-static void add_attention(const mvs_attention_shape *shape, bool gradient, mvs_cost *cost) {
+/* Operands: q, k, v, o, lse and, in the gradient, do, dq, dk, dv. Two products forward; five in
+ * the gradient, which computes the scores again. */
+static void attention_cost(const mvs_attention_shape *shape, bool gradient, mvs_cost *cost) {
   double tokens = (double)shape->tokens, width = (double)(shape->heads * shape->head_dim);
   double kv_width = (double)(shape->kv_heads * shape->head_dim);
   double size = mvs_dtype_size(shape->dtype), lse = 4.0 * tokens * (double)shape->heads;
   double q = tokens * width * size, kv = tokens * kv_width * size;
+  double bytes[] = {q, kv, kv, q, lse, q, q, kv, kv};
   cost->flops.per_batch += (gradient ? 10.0 : 4.0) * tokens * tokens * width;
-  cost->read.per_batch += gradient ? 3 * q + 2 * kv + lse : q + 2 * kv;
-  cost->write.per_batch += gradient ? q + 2 * kv : q + lse;
+  for (int i = 0; i < (gradient ? 9 : 5); i++) {
+    bool written = gradient ? i >= 6 : i == 3 || i == 4;
+    mvs_traffic *traffic = &cost->operands[i];
+    (written ? &traffic->write : &traffic->read)->per_batch += bytes[i];
+  }
 }
 
 void mvs_kernel_cost(const mvs_kernel *kernel, mvs_cost *out) {
@@ -111,18 +122,18 @@ void mvs_kernel_cost(const mvs_kernel *kernel, mvs_cost *out) {
   switch (kernel->kernel_class) {
     case MVS_KERNEL_ROWS:
     case MVS_KERNEL_COLUMNS:
-      add_bytes(kernel, MVS_INSTR_LOAD, &out->read);
-      add_bytes(kernel, MVS_INSTR_STORE, &out->write);
+      find_traffic(kernel, out);
       for (size_t i = 0; i < kernel->nests.count; i++) {
         add_nest_operations(&kernel->nests.items[i], &out->flops);
       }
       break;
     case MVS_KERNEL_MATMUL:
-      add_matmul(&kernel->matmul, out);
+      matmul_cost(&kernel->matmul, out);
       break;
     case MVS_KERNEL_ATTENTION:
     case MVS_KERNEL_ATTENTION_GRAD:
-      add_attention(&kernel->attention, kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD, out);
+      attention_cost(&kernel->attention, kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD,
+                     out);
       break;
   }
 }

@@ -67,6 +67,21 @@ static Mvs__Attention *attention_record(const tables *t, const mvs_attention_sha
   return out;
 }
 
+/* Per operand, and their sums. */
+static void fill_traffic(const tables *t, const mvs_kernel *kernel, const mvs_cost *cost,
+                         Mvs__Kernel *out) {
+  out->traffic = MVS_ARRAY(t->arena, (size_t)kernel->operand_count + 1, Mvs__Traffic *);
+  for (int i = 0; i < kernel->operand_count; i++) {
+    const mvs_traffic *from = &cost->operands[i];
+    Mvs__Traffic *traffic = out->traffic[out->n_traffic++] = MVS_NEW(t->arena, Mvs__Traffic);
+    mvs__traffic__init(traffic);
+    out->read_fixed += traffic->read_fixed = (int64_t)from->read.fixed;
+    out->read_per_batch += traffic->read_per_batch = (int64_t)from->read.per_batch;
+    out->write_fixed += traffic->write_fixed = (int64_t)from->write.fixed;
+    out->write_per_batch += traffic->write_per_batch = (int64_t)from->write.per_batch;
+  }
+}
+
 static Mvs__Kernel *kernel_record(const tables *t, const mvs_kernel *kernel) {
   Mvs__Kernel *out = MVS_NEW(t->arena, Mvs__Kernel);
   mvs__kernel__init(out);
@@ -75,10 +90,7 @@ static Mvs__Kernel *kernel_record(const tables *t, const mvs_kernel *kernel) {
   out->name = text(t, kernel->name);
   out->kind = text(t, kind_name(kernel->kernel_class));
   out->why = text(t, kernel->why);
-  out->read_fixed = (int64_t)cost.read.fixed;
-  out->read_per_batch = (int64_t)cost.read.per_batch;
-  out->write_fixed = (int64_t)cost.write.fixed;
-  out->write_per_batch = (int64_t)cost.write.per_batch;
+  fill_traffic(t, kernel, &cost, out);
   out->flops_fixed = cost.flops.fixed;
   out->flops_per_batch = cost.flops.per_batch;
   bool gradient = kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD;

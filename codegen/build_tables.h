@@ -10,13 +10,18 @@ typedef struct mvs_linear {
   double fixed, per_batch;
 } mvs_linear;
 
+/* Bytes read and written of one operand, which counts once however often it is touched. */
+typedef struct mvs_traffic {
+  mvs_linear read, write;
+} mvs_traffic;
+
 typedef struct mvs_cost {
-  mvs_linear read, write; /* bytes; an operand counts once */
+  mvs_traffic operands[64]; /* in the kernel's order */
   mvs_linear flops;
 } mvs_cost;
 
 /* --- build_cost.c --- */
-/* Bytes and operations of one launch; each operand counts once, however often it is touched. */
+/* Bytes and operations of one launch. */
 void mvs_kernel_cost(const mvs_kernel *kernel, mvs_cost *out);
 
 /* --- build_model.c: the tables that do not depend on the plan --- */
