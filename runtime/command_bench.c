@@ -1,33 +1,42 @@
-/* command_bench.c: where a training step's time goes, kernel by kernel.
+/* command_bench.c: where the time of a training or sampler step goes, and how near it is to
+ * what this machine can do.
  *
- * Steps run as in training, on made-up data, with a clock around every launch. Waiting for
- * each costs time of its own, so the sum of the kernels and the whole step are both printed.
- * Each kernel is held against the speed at which this machine copies memory and against the
- * bytes and operations that the compiler counted for it. */
+ * All of it is measured in turns in one run, each long enough that clock and power settle as
+ * they do in long work: the core (forward + backward, or one evaluation), whole steps, the
+ * core's own matmuls and attention kernels one after another, and a copy of memory. The
+ * median of the rounds counts. A profile of some steps then gives each kernel its time.
+ * source : docs/performance.md#the-floor */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/bench.h"
 #include "runtime/commands.h"
-#include "runtime/init.h"
-#include "runtime/memory.h"
+#include "runtime/least.h"
+#include "runtime/output_option.h"
 #include "runtime/pool.h"
 #include "runtime/progress.h"
-#include "runtime/random.h"
-#include "runtime/training.h"
 
-#define DEFAULT_STEPS     3
-#define DATA_STREAM       0x20000000u
-#define DATA_SAMPLES      4096
-#define COPY_BYTES        ((int64_t)64 << 20)
-#define DEVICE_COPY_BYTES ((int64_t)1 << 30)
-#define COPY_ROUNDS       5
+#define DEFAULT_SECONDS 0.3
+#define ROUNDS          3
+#define MOST_TIMES      100000
+#define PROFILED_STEPS  3
+/* How long a recording is replayed before it is timed kernel by kernel: the clock of a GPU
+ * follows its power within some milliseconds. */
+#define SUSTAINED_SECONDS 0.1
+#define MOST_REPLAYS      100
 
 static const mvs_option_row bench_rows[] = {
-    {"batch", MVS_OPTION_INTEGER, "N", 1, INT32_MAX, "samples a step (default: the model's)"},
+    {"sample", MVS_OPTION_FLAG, NULL, 0, 0, "a step of the sampler instead of a training step"},
+    {"batch", MVS_OPTION_INTEGER, "N", 1, INT32_MAX,
+     "samples a step (default: the model's; 8 with --sample)"},
     {"micro-batch", MVS_OPTION_INTEGER, "N", 1, INT32_MAX,
      "samples at a time (default: the batch)"},
-    {"steps", MVS_OPTION_INTEGER, "N", 1, 1e6, "timed steps, after one to warm up (default 3)"},
+    {"seconds", MVS_OPTION_NUMBER, "S", 0.001, 3600,
+     "length of each measurement, taken three times (default 0.3)"},
+    {"steps", MVS_OPTION_INTEGER, "N", 1, 1e6,
+     "runs of each measurement, taken once (default: by --seconds)"},
+    {"json", MVS_OPTION_TEXT, "FILE", 0, 0, "write the figures there too"},
 };
 
 /* The options of this command alone; those of every command follow. */
@@ -35,250 +44,208 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, bench_rows, sizeof bench_rows / sizeof *bench_rows);
 }
 
-/* --- made-up data: times do not depend on values --- */
+/* --- measuring --- */
 
-#define NORMALS 65536
+typedef enum piece { CORE, STEP, MATMULS, ATTENTION, COPY, TURNS, PIECES } piece;
 
-/* One list of normal numbers, of which each sample takes a stretch and goes round: making new
- * ones would take longer than a GPU's step. */
-typedef struct made_up {
-  mvs_data source;
-  const mvs_program *program;
-  float normals[NORMALS];
-} made_up;
-
-/* Lives in the session's arena, as large as it is. */
-static made_up *new_data(const mvs_session *session, const mvs_data *source) {
-  made_up *made = MVS_NEW(session->arena, made_up);
-  const mvs_random_key key = {.stream = DATA_STREAM};
-  made->source = *source;
-  made->program = session->program;
-  for (uint32_t at = 0; at < NORMALS; at++) made->normals[at] = mvs_random_normal(key, at);
-  return made;
-}
-
-/* The model input that a data tensor feeds: "x0" is the noised state's. */
-static const Mvs__ModelInput *input_of(const mvs_program *program, const char *tensor) {
-  for (size_t at = 0; at < program->n_inputs; at++) {
-    const Mvs__ModelInput *input = program->inputs[at];
-    if (strcmp(input->conditioning ? input->name : "x0", tensor) == 0) return input;
-  }
-  return NULL;
-}
-
-/* Normal numbers, or classes in turn for integers. */
-static void fill(mvs_data *data, const char *tensor, const int64_t *index, int64_t count,
-                 void *out) {
-  const made_up *made = (const made_up *)data;
-  const Mvs__ModelInput *input = input_of(made->program, tensor);
-  bool classes = input && strcmp(input->dtype, "i32") == 0;
-  int64_t elements = 1;
-  for (size_t at = 0; input && at < input->n_shape; at++) elements *= input->shape[at];
-  for (int64_t sample = 0; sample < count; sample++) {
-    float *floats = (float *)out + sample * elements;
-    int32_t *integers = (int32_t *)out + sample * elements;
-    int64_t from = index[sample] * 977 % NORMALS;
-    for (int64_t at = 0; at < elements && classes; at++)
-      integers[at] = (int32_t)(index[sample] % 10);
-    for (int64_t at = 0, part; at < elements && !classes; at += part, from = 0) {
-      part = elements - at < NORMALS - from ? elements - at : NORMALS - from;
-      memcpy(floats + at, made->normals + from, (size_t)part * sizeof *floats);
-    }
-  }
-}
-
-/* Made up to measure, so it fits every model. */
-static mvs_status check(mvs_data *data, mvs_diag *diag, const char *tensor, const char *dtype,
-                        int rank, const int64_t *shape) {
-  (void)data, (void)diag, (void)tensor, (void)dtype, (void)rank, (void)shape;
-  return MVS_OK;
-}
-
-/* Nothing was opened. */
-static void close_data(mvs_data *data) { (void)data; }
-
-/* --- the machine's own speed --- */
-
-/* The unit is 4 KiB, so threads never share a cache line. */
-static void copy_part(void *user, int thread, int64_t begin, int64_t end) {
-  char *memory = user;
-  (void)thread;
-  memcpy(memory + begin * 4096, memory + COPY_BYTES + begin * 4096,
-         (size_t)(end - begin) * 4096);
-}
-
-/* The same on another device, by its own copy. */
-static double device_copy_rate(mvs_session *session) {
-  mvs_device *device = session->device;
-  void *memory;
-  double best = 0;
-  if (mvs_session_alloc(session, 2 * DEVICE_COPY_BYTES, &memory) != MVS_OK) return 0;
-  device->clear(device, memory, 2 * DEVICE_COPY_BYTES);
-  for (int round = 0; round < COPY_ROUNDS; round++) {
-    if (device->synchronize(device, session->diag) != MVS_OK) return 0;
-    double begin = mvs_seconds();
-    device->copy(device, memory, (char *)memory + DEVICE_COPY_BYTES, DEVICE_COPY_BYTES,
-                 MVS_COPY_WITHIN);
-    if (device->synchronize(device, session->diag) != MVS_OK) return 0;
-    double rate = 2 * (double)DEVICE_COPY_BYTES / (mvs_seconds() - begin);
-    if (rate > best) best = rate;
-  }
-  return best;
-}
-
-/* Bytes a second that all threads together read and write when copying; the best of a few. */
-static double copy_rate(mvs_session *session) {
-  if (strcmp(session->device->name, "cpu") != 0) return device_copy_rate(session);
-  char *memory = malloc((size_t)COPY_BYTES * 2);
-  double best = 0;
-  if (!memory) return 0;
-  memset(memory, 1, (size_t)COPY_BYTES * 2);
-  for (int round = 0; round < COPY_ROUNDS; round++) {
-    double begin = mvs_seconds();
-    mvs_pool_run(mvs_device_pool(session->device), COPY_BYTES / 4096, copy_part, memory);
-    double rate = 2 * (double)COPY_BYTES / (mvs_seconds() - begin);
-    if (rate > best) best = rate;
-  }
-  free(memory);
-  return best;
-}
-
-/* --- the table --- */
-
-/* A kernel with what was measured of it. */
-typedef struct bench_row {
-  const Mvs__Kernel *kernel;
-  const char *how; /* "generated", or the library that ran it */
-  mvs_kernel_time time;
-} bench_row;
-
-/* By name among equals, so that two runs print the same order. */
-static int slowest_first(const void *left, const void *right) {
-  const bench_row *a = left, *b = right;
-  if (a->time.seconds != b->time.seconds) return a->time.seconds < b->time.seconds ? 1 : -1;
-  return strcmp(a->kernel->name, b->kernel->name);
-}
-
-/* Rates are of the bytes and operations that the kernel has to move and do, by its own account:
- * more than 100 % of the copy rate means that its operands were still in a cache. */
-static void print_row(const bench_row *row, double steps, double total, double copy) {
-  double seconds = row->time.seconds, rate = row->time.bytes / seconds;
-  printf("%9.3f %5.1f%% %8.0f %9.2f %8.2f %4.0f%% %9.2f  %-14s %s (%s)\n",
-         1e3 * seconds / steps, 100 * seconds / total, (double)row->time.launches / steps,
-         row->time.bytes / steps / 1e6, rate / 1e9, copy > 0 ? 100 * rate / copy : 0,
-         row->time.flops / seconds / 1e9, row->kernel->kind,
-         *row->kernel->why ? row->kernel->why : row->kernel->name, row->how);
-}
-
-/* Kernels that did not run in a training step (the sampler's) have no row. */
-static void print_table(mvs_session *session, const mvs_kernel_time *times, double steps,
-                        double wall, int64_t batch) {
-  const mvs_program *program = session->program;
-  bench_row *list = MVS_ARRAY(session->arena, program->n_kernels, bench_row);
-  size_t count = 0;
-  double total = 0, copy = copy_rate(session);
-  for (size_t at = 0; at < program->n_kernels; at++) {
-    if (!times[at].launches) continue;
-    const char *how = session->device->how(session->device, (uint32_t)at, batch);
-    list[count++] = (bench_row){.kernel = program->kernels[at],
-                                .how = mvs_arena_string(session->arena, how),
-                                .time = times[at]};
-    total += times[at].seconds;
-  }
-  if (count) qsort(list, count, sizeof *list, slowest_first);
-  printf("%9s %6s %8s %9s %8s %5s %9s  %-14s %s\n", "ms", "share", "launches", "MB", "GB/s",
-         "copy", "GFLOP/s", "kind", "what");
-  for (size_t at = 0; at < count; at++) print_row(&list[at], steps, total, copy);
-  printf(
-      "kernels %.3f ms a step, everything %.3f ms; copying memory runs at %.1f GB/s (\"copy\" "
-      "is the share of that)\n",
-      1e3 * total / steps, 1e3 * wall / steps, copy / 1e9);
-}
-
-/* --- running --- */
-
-/* The same two calls as `train`, without a file or a log. */
-static mvs_status one_step(mvs_training *training, int64_t step) {
-  double loss, norm;
-  MVS_TRY(mvs_training_gradients(training, step, &loss, &norm));
-  return mvs_optimizer_step(mvs_training_optimizer(training), step, norm);
-}
-
-/* Whole steps, nothing waited for in between. */
-static mvs_status time_steps(mvs_session *session, mvs_training *training, int64_t first,
-                             int64_t steps, double *seconds) {
-  MVS_TRY(session->device->synchronize(session->device, session->diag));
+/* Seconds of `times` runs. */
+static mvs_status run_piece(mvs_bench *bench, piece which, int64_t times, double *seconds) {
+  static const mvs_bench_part parts[PIECES] = {[MATMULS] = MVS_BENCH_MATMULS,
+                                               [ATTENTION] = MVS_BENCH_ATTENTION,
+                                               [COPY] = MVS_BENCH_COPY};
+  mvs_session *session = bench->session;
+  if (which == CORE) return bench->work->run_core(bench, times, seconds);
+  if (which == STEP) return bench->work->run_steps(bench, times, seconds);
   double begin = mvs_seconds();
-  for (int64_t step = first; step < first + steps; step++) MVS_TRY(one_step(training, step));
+  for (int64_t at = 0; at < times; at++)
+    MVS_TRY(which == TURNS ? mvs_bench_limits_run_all(bench->limits, bench->core_least)
+                           : mvs_bench_limits_run(bench->limits, parts[which]));
   MVS_TRY(session->device->synchronize(session->device, session->diag));
   *seconds = mvs_seconds() - begin;
   return MVS_OK;
 }
 
-/* Two steps first: they touch all memory, wake all threads, and the second is recorded where
- * the device can. Then whole steps, then kernel by kernel. */
-static mvs_status measure(mvs_session *session, mvs_training *training, int64_t steps,
-                          int64_t batch) {
-  mvs_kernel_time *times =
-      MVS_ARRAY(session->arena, session->program->n_kernels, mvs_kernel_time);
-  double warm, whole, wall;
-  MVS_TRY(time_steps(session, training, 0, 2, &warm));
-  MVS_TRY(time_steps(session, training, 2, steps, &whole));
-  mvs_executor_profile(session->executor, times);
-  MVS_TRY(time_steps(session, training, 2 + steps, steps, &wall));
-  mvs_executor_profile(session->executor, NULL);
-  print_table(session, times, (double)steps, wall, batch);
-  printf("a whole step takes %.3f ms; the first two took %.3f ms\n",
-         1e3 * whole / (double)steps, 1e3 * warm);
+/* Whether the core has any of it. */
+static bool has_piece(const mvs_bench *bench, piece which) {
+  if (which == MATMULS) return mvs_bench_limits_have(bench->limits, MVS_BENCH_MATMULS);
+  if (which == ATTENTION) return mvs_bench_limits_have(bench->limits, MVS_BENCH_ATTENTION);
+  return true;
+}
+
+/* Two runs first: they touch all memory, make the libraries' plans, and the second is recorded
+ * where the device can. A third tells how many fill the time. */
+static mvs_status warm_up(mvs_bench *bench, piece which, int64_t *times) {
+  double wanted = mvs_option_number(bench->session->options, "seconds", DEFAULT_SECONDS), one;
+  MVS_TRY(run_piece(bench, which, 2, &one));
+  if (which == STEP) bench->first_seconds = one;
+  MVS_TRY(run_piece(bench, which, 1, &one));
+  double fit = one > 0 ? wanted / one : MOST_TIMES;
+  *times = fit < 1 ? 1 : fit > MOST_TIMES ? MOST_TIMES : (int64_t)fit;
+  *times = mvs_option_integer(bench->session->options, "steps", *times);
   return MVS_OK;
 }
 
-/* The model's own settings: times do not depend on them, but which kernels run does. */
-static mvs_training_settings settings_of(const mvs_session *session) {
-  const Mvs__Settings *model = session->program->settings;
-  mvs_training_settings settings = {
-      .optimizer = {.lr = model->lr,
-                    .beta1 = model->beta1,
-                    .beta2 = model->beta2,
-                    .eps = model->adam_eps,
-                    .weight_decay = model->weight_decay,
-                    .clip = model->clip,
-                    .ema = model->ema},
-      .batch = mvs_option_integer(session->options, "batch", model->batch)};
-  settings.micro_batch = mvs_option_integer(session->options, "micro-batch", settings.batch);
-  return settings;
+static int ascending(const void *left, const void *right) {
+  double a = *(const double *)left, b = *(const double *)right;
+  return a < b ? -1 : a > b;
 }
 
-/* The model's own batch unless one is given. */
-static mvs_status run(mvs_session *session) {
-  mvs_training_settings settings = settings_of(session);
-  mvs_memory_use use = {.functions = mvs_training_functions,
-                        .batch = settings.micro_batch,
-                        .gradient_flats = mvs_training_gradient_flats(&settings),
-                        .optimizer_flats = 2,
-                        .average_flats = settings.optimizer.ema > 0};
-  const mvs_data source = {.name = "made up",
-                           .count = DATA_SAMPLES,
-                           .fill = fill,
-                           .check = check,
-                           .close = close_data};
-  mvs_recompute recompute;
-  mvs_training *training;
-  MVS_TRY(mvs_session_open(session));
-  MVS_TRY(mvs_memory_choose(session, &use, "a training step", "a smaller --micro-batch",
-                            &recompute));
-  MVS_TRY(mvs_training_new(session, &settings, &training));
-  MVS_TRY(mvs_training_use_data(training, &new_data(session, &source)->source));
-  MVS_TRY(mvs_init_params(session, 0, mvs_training_optimizer(training)->params));
-  mvs_optimizer_start(mvs_training_optimizer(training));
+/* A quarter of the runs goes before each measurement, so that the clock is that of the piece
+ * itself and not of the one before it. */
+static mvs_status measure(mvs_bench *bench, double *medians) {
+  bool once = mvs_option_given(bench->session->options, "steps");
+  int rounds = once ? 1 : ROUNDS;
+  double taken[PIECES][ROUNDS];
+  int64_t times[PIECES];
+  /* Whole steps go first: the core runs on what they leave. */
+  static const piece order[] = {STEP, CORE, MATMULS, ATTENTION, COPY, TURNS};
+  for (int at = 0; at < PIECES; at++)
+    if (has_piece(bench, order[at])) MVS_TRY(warm_up(bench, order[at], &times[order[at]]));
+  for (int round = 0; round < rounds; round++)
+    for (int at = 0; at < PIECES; at++) {
+      piece which = order[at];
+      double *seconds = &taken[which][round];
+      *seconds = 0;
+      if (!has_piece(bench, which)) continue;
+      if (times[which] >= 4) MVS_TRY(run_piece(bench, which, times[which] / 4, seconds));
+      MVS_TRY(run_piece(bench, which, times[which], seconds));
+      *seconds /= (double)times[which];
+    }
+  for (int which = 0; which < PIECES; which++) {
+    qsort(taken[which], (size_t)rounds, sizeof **taken, ascending);
+    medians[which] = taken[which][rounds / 2];
+  }
+  return MVS_OK;
+}
+
+/* --- kernel by kernel --- */
+
+/* By name among equals, so that two runs print the same order. */
+static int slowest_first(const void *left, const void *right) {
+  const mvs_bench_row *a = left, *b = right;
+  if (a->seconds != b->seconds) return a->seconds < b->seconds ? 1 : -1;
+  return strcmp(a->kernel->name, b->kernel->name);
+}
+
+/* Sums over launches, of one step. A kernel may run at several batches: the flat ones do. */
+static void add_launches(mvs_bench *bench, const mvs_profile *profile, mvs_bench_row *all) {
+  const mvs_program *program = bench->session->program;
+  for (size_t at = 0; at < profile->launches.count; at++) {
+    const mvs_profile_launch *launch = &profile->launches.items[at];
+    mvs_bench_row *row = &all[launch->kernel];
+    row->kernel = program->kernels[launch->kernel];
+    row->launches += 1.0 / PROFILED_STEPS;
+    row->seconds += (launch->end - launch->begin) / PROFILED_STEPS;
+    row->bytes += mvs_kernel_bytes(row->kernel, launch->batch) / PROFILED_STEPS;
+    row->flops += mvs_kernel_flops(row->kernel, launch->batch) / PROFILED_STEPS;
+  }
+}
+
+/* Kernels that did not run in a step have no row. */
+static mvs_status fill_rows(mvs_bench *bench, const mvs_profile *profile) {
+  mvs_session *session = bench->session;
+  size_t count = session->program->n_kernels;
+  mvs_bench_row *all = MVS_ARRAY(session->arena, count + 1, mvs_bench_row);
+  double *alone = MVS_ARRAY(session->arena, count + 1, double);
+  MVS_TRY(mvs_bench_limits_kernels(bench->limits, alone));
+  add_launches(bench, profile, all);
+  for (size_t at = 0; at < count; at++) {
+    mvs_bench_row *row = &all[at];
+    if (!row->kernel) continue;
+    const char *how = session->device->how(session->device, (uint32_t)at, bench->micro_batch);
+    row->how = mvs_arena_string(session->arena, how);
+    row->limit = mvs_kernel_is_heavy(row->kernel) ? alone[at] * row->launches
+                                                  : row->bytes / bench->copy_rate;
+    MVS_PUSH(session->arena, &bench->rows, *row);
+  }
+  if (bench->rows.count)
+    qsort(bench->rows.items, bench->rows.count, sizeof *bench->rows.items, slowest_first);
+  return MVS_OK;
+}
+
+static double least_of(const mvs_bench *bench, const Mvs__Function *function, int64_t batch) {
+  const mvs_session *session = bench->session;
+  return mvs_function_least_bytes(session->arena, session->program, function, batch);
+}
+
+/* Which functions ran tells the least bytes of a step. */
+static void find_least(mvs_bench *bench, const mvs_profile *profile) {
+  for (size_t at = 0; at < profile->calls.count; at++) {
+    const mvs_profile_call *call = &profile->calls.items[at];
+    bench->step_least += least_of(bench, call->function, call->batch) / PROFILED_STEPS;
+    if (strcmp(call->function->name, bench->work->core) == 0)
+      bench->cores += 1.0 / PROFILED_STEPS;
+  }
+}
+
+static mvs_status take_profile(mvs_bench *bench) {
+  mvs_session *session = bench->session;
+  mvs_profile *profile = mvs_profile_new(session->arena, session->device);
+  double fit = SUSTAINED_SECONDS / bench->core_seconds;
+  profile->replays = fit < 1 ? 1 : fit > MOST_REPLAYS ? MOST_REPLAYS : (int)fit;
+  mvs_status status = mvs_profile_start(profile, session->diag);
+  mvs_executor_profile(session->executor, profile);
+  if (status == MVS_OK) status = bench->work->run_profiled(bench, PROFILED_STEPS);
+  mvs_executor_profile(session->executor, NULL);
+  if (status == MVS_OK) status = mvs_profile_settle(profile, session->diag);
+  if (status == MVS_OK) status = fill_rows(bench, profile);
+  if (status == MVS_OK) find_least(bench, profile);
+  mvs_profile_end(profile);
+  return status;
+}
+
+/* --- running --- */
+
+/* Layers of all stacks of the model. */
+static int64_t count_blocks(const mvs_program *program) {
+  const Mvs__Function *forward = mvs_program_function(program, "forward");
+  int64_t blocks = 0;
+  for (size_t at = 0; forward && at < forward->n_steps; at++) {
+    const Mvs__Loop *loop = mvs_step_loop(forward, forward->steps[at]);
+    if (loop) blocks += loop->count;
+  }
+  return blocks;
+}
+
+static mvs_status run_all(mvs_bench *bench) {
+  mvs_session *session = bench->session;
+  const Mvs__Function *core = mvs_program_function(session->program, bench->work->core);
+  double medians[PIECES];
+  MVS_TRY(bench->work->prepare(bench));
+  bench->core_least = least_of(bench, core, bench->micro_batch);
   printf("%s (%s), %d threads, batch %" PRId64 ", %" PRId64 " at a time, blocks %s\n",
          session->device->name, session->device->what,
-         mvs_pool_threads(mvs_device_pool(session->device)), settings.batch,
-         settings.micro_batch, mvs_recompute_text(session, &use, recompute));
-  return measure(session, training,
-                 mvs_option_integer(session->options, "steps", DEFAULT_STEPS),
-                 settings.micro_batch);
+         mvs_pool_threads(mvs_device_pool(session->device)), bench->batch, bench->micro_batch,
+         bench->kept);
+  MVS_TRY(measure(bench, medians));
+  bench->core_seconds = medians[CORE];
+  bench->step_seconds = medians[STEP];
+  bench->matmul_seconds = medians[MATMULS];
+  bench->attention_seconds = medians[ATTENTION];
+  bench->turns_seconds = medians[TURNS];
+  bench->copy_rate = mvs_bench_copy_bytes(bench->limits) / medians[COPY];
+  MVS_TRY(take_profile(bench));
+  mvs_bench_print(bench);
+  const char *json = mvs_option_text(session->options, "json", NULL);
+  return json ? mvs_bench_write(bench, json) : MVS_OK;
 }
 
-const mvs_command mvs_command_bench = {"bench", "Times every kernel of a training step.", rows,
-                                       run};
+static mvs_status run(mvs_session *session) {
+  bool sample = mvs_option_given(session->options, "sample");
+  mvs_bench bench = {.session = session,
+                     .work = sample ? &mvs_bench_sampling : &mvs_bench_training,
+                     .blocks = count_blocks(session->program)};
+  const char *json = mvs_option_text(session->options, "json", NULL);
+  if (json) MVS_TRY(mvs_output_option_check(session, "json", json));
+  MVS_TRY(bench.work->settle(&bench));
+  MVS_TRY(mvs_session_open(session));
+  MVS_TRY(mvs_bench_limits_new(session, bench.work->core, bench.micro_batch, &bench.limits));
+  mvs_status status = run_all(&bench);
+  mvs_bench_limits_end(bench.limits);
+  return status;
+}
+
+const mvs_command mvs_command_bench = {
+    "bench",
+    "Times a training or sampler step, kernel by kernel, against this machine's limits.", rows,
+    run};

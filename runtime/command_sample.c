@@ -350,7 +350,7 @@ static mvs_status check_out(request *ask) {
                     " channels, a picture has 1 or 3; write them to a "
                     ".safetensors file",
                     state->shape[0]);
-  return mvs_output_option_check(session, ask->out);
+  return mvs_output_option_check(session, "out", ask->out);
 }
 
 /* The count is settled after --out was looked at, but before the first sample is drawn. */

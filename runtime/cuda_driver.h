@@ -45,6 +45,11 @@ typedef uint64_t mvs_cuda_address; /* CUdeviceptr */
     (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,      \
      unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,                  \
      void **arguments, void **extra))                                                          \
+  X(event_new, "cuEventCreate", (void **event, unsigned flags))                                \
+  X(event_record, "cuEventRecord", (void *event, void *stream))                                \
+  X(event_node, "cuEventRecordWithFlags", (void *event, void *stream, unsigned flags))         \
+  X(event_elapsed, "cuEventElapsedTime", (float *milliseconds, void *from, void *to))          \
+  X(event_free, "cuEventDestroy_v2", (void *event))                                            \
   X(capture_begin, "cuStreamBeginCapture_v2", (void *stream, int mode))                        \
   X(capture_end, "cuStreamEndCapture", (void *stream, void **graph))                           \
   X(graph_free, "cuGraphDestroy", (void *graph))                                               \
@@ -67,6 +72,8 @@ typedef struct mvs_cuda_driver {
 /* Flags: CU_STREAM_NON_BLOCKING, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL. */
 #define MVS_CUDA_STREAM_OWN     1
 #define MVS_CUDA_CAPTURE_THREAD 1
+/* CU_EVENT_RECORD_EXTERNAL: while capturing, a node that each launch of the graph does anew. */
+#define MVS_CUDA_EVENT_NODE 1
 /* Results: CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_NO_BINARY_FOR_GPU. */
 #define MVS_CUDA_OUT_OF_MEMORY 2
 #define MVS_CUDA_NO_BINARY     209

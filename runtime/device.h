@@ -48,6 +48,13 @@ struct mvs_device {
   void *(*recorded)(mvs_device *device);
   void (*replay)(mvs_device *device, void *recording);
   void (*forget)(mvs_device *device, void *recording);
+  /* Moments between two pieces of work: `mark` notes one behind all work given so far, in a
+   * recording anew at each replay; NULL when the device gives none. After a synchronize
+   * `between` tells the seconds from one to a later one, good to a microsecond over a few
+   * seconds. `unmark` gives a mark back, after the recording that holds it. */
+  void *(*mark)(mvs_device *device);
+  double (*between)(mvs_device *device, void *from, void *to);
+  void (*unmark)(mvs_device *device, void *mark);
   void (*close)(mvs_device *device);
 };
 

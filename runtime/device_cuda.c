@@ -21,6 +21,12 @@
 /* What helps when there is too little memory. */
 #define LESS_MEMORY "a smaller --micro-batch (or --batch) or --recompute block takes less"
 
+/* A mark. */
+typedef struct cuda_moment {
+  struct cuda_moment *next;
+  void *event;
+} cuda_moment;
+
 typedef struct cuda_device {
   mvs_device table;
   const mvs_program *program;
@@ -35,6 +41,8 @@ typedef struct cuda_device {
   mvs_cuda_attention *attention;
   char no_blas[MVS_CUDA_WORDS], no_attention[MVS_CUDA_WORDS];
   int down; /* whether the kernel before went down through its samples */
+  bool recording;
+  cuda_moment *spare; /* marks given back, for the next ones */
   /* The first failure since the last synchronize. */
   bool failed;
   const char *kernel;
@@ -226,8 +234,9 @@ static mvs_status check_kernel(const Mvs__Kernel *kernel, mvs_diag *diag) {
 
 static bool cuda_record(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
-  return !device->failed &&
-         device->driver->capture_begin(device->stream, MVS_CUDA_CAPTURE_THREAD) == 0;
+  device->recording = !device->failed && device->driver->capture_begin(
+                                             device->stream, MVS_CUDA_CAPTURE_THREAD) == 0;
+  return device->recording;
 }
 
 static void *cuda_recorded(mvs_device *table) {
@@ -235,6 +244,7 @@ static void *cuda_recorded(mvs_device *table) {
   const mvs_cuda_driver *driver = device->driver;
   void *graph = NULL, *ready = NULL;
   int result = driver->capture_end(device->stream, &graph);
+  device->recording = false;
   if (result == 0 && !device->failed && driver->graph_ready(&ready, graph, 0) != 0)
     ready = NULL;
   if (graph) driver->graph_free(graph);
@@ -250,6 +260,48 @@ static void cuda_replay(mvs_device *table, void *recording) {
 static void cuda_forget(mvs_device *table, void *recording) {
   cuda_device *device = (cuda_device *)table;
   CALL(device, NULL, ready_free, recording);
+}
+
+/* --- marks --- */
+
+/* Events are kept for the next marks: a profile takes thousands a step. */
+static cuda_moment *spare_moment(cuda_device *device) {
+  cuda_moment *moment = device->spare;
+  if (moment) {
+    device->spare = moment->next;
+    return moment;
+  }
+  moment = calloc(1, sizeof *moment);
+  if (moment && device->driver->event_new(&moment->event, 0) == 0) return moment;
+  free(moment);
+  return NULL;
+}
+
+static void *cuda_mark(mvs_device *table) {
+  cuda_device *device = (cuda_device *)table;
+  cuda_moment *moment = spare_moment(device);
+  if (moment && device->recording) {
+    CALL(device, NULL, event_node, moment->event, device->stream, MVS_CUDA_EVENT_NODE);
+  } else if (moment) {
+    CALL(device, NULL, event_record, moment->event, device->stream);
+  }
+  return moment;
+}
+
+static double cuda_between(mvs_device *table, void *from, void *to) {
+  cuda_device *device = (cuda_device *)table;
+  const cuda_moment *first = from, *last = to;
+  float milliseconds = 0;
+  CALL(device, NULL, event_elapsed, &milliseconds, first->event, last->event);
+  return 1e-3 * (double)milliseconds;
+}
+
+static void cuda_unmark(mvs_device *table, void *mark) {
+  cuda_device *device = (cuda_device *)table;
+  cuda_moment *moment = mark;
+  if (!moment) return;
+  moment->next = device->spare;
+  device->spare = moment;
 }
 
 /* --- libraries --- */
@@ -283,6 +335,11 @@ static void cuda_close(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   const mvs_cuda_driver *driver = device->driver;
   mvs_cuda_modules_close(device->modules);
+  for (cuda_moment *each = device->spare, *next; each; each = next) {
+    next = each->next;
+    driver->event_free(each->event);
+    free(each);
+  }
   mvs_cuda_attention_close(device->attention);
   mvs_cuda_blas_close(device->blas);
   if (device->stream) driver->stream_free(device->stream);
@@ -340,6 +397,9 @@ mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_dia
                                .recorded = cuda_recorded,
                                .replay = cuda_replay,
                                .forget = cuda_forget,
+                               .mark = cuda_mark,
+                               .between = cuda_between,
+                               .unmark = cuda_unmark,
                                .close = cuda_close};
   device->program = program;
   mvs_status status = prepare(device, threads, diag);

@@ -16,6 +16,7 @@
 #include "runtime/device.h"
 #include "runtime/fail.h"
 #include "runtime/pool.h"
+#include "runtime/progress.h"
 
 #define ALIGNMENT 64
 /* From this size on memory is asked for in huge pages: fewer misses of the address cache. */
@@ -169,6 +170,24 @@ static const char *host_how(mvs_device *device, uint32_t kernel, int64_t batch) 
   return "generated";
 }
 
+/* Work is done when its call returns, so the clock tells. */
+static void *host_mark(mvs_device *device) {
+  double *mark = malloc(sizeof *mark);
+  (void)device;
+  if (mark) *mark = mvs_seconds();
+  return mark;
+}
+
+static double host_between(mvs_device *device, void *from, void *to) {
+  (void)device;
+  return *(const double *)to - *(const double *)from;
+}
+
+static void host_unmark(mvs_device *device, void *mark) {
+  (void)device;
+  free(mark);
+}
+
 /* Also takes a device that was only half opened. */
 static void host_close(mvs_device *table) {
   host_device *device = (host_device *)table;
@@ -262,6 +281,9 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
                                .synchronize = host_synchronize,
                                .available = host_available,
                                .how = host_how,
+                               .mark = host_mark,
+                               .between = host_between,
+                               .unmark = host_unmark,
                                .close = host_close};
   device->program = program;
   mvs_status status = host_prepare(device, threads, diag);

@@ -5,13 +5,12 @@
  * loop runs its body once per layer, forwards or backwards. An operand's address is a base,
  * a slot picked by layer and shift, and an offset, so depth is arithmetic here and not a
  * list. Before a backward body the steps of its forward block that were not kept run again
- * into the same slots. Launches are in order on the device, and nothing waits but profiling.
+ * into the same slots. Launches are in order on the device, and nothing waits.
  * Where the device can record, the launches of a long call are kept and replayed as one, for
  * as long as its addresses stay the same. */
 #include "runtime/executor.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 #include "runtime/fail.h"
 
@@ -32,7 +31,7 @@ struct mvs_executor {
   char *block, *workspace;
   int64_t block_bytes, workspace_bytes;
   mvs_recompute recompute;
-  mvs_kernel_time *times;
+  mvs_profile *profile;
   mvs_call *recorded; /* calls that hold recordings */
 };
 
@@ -51,6 +50,7 @@ struct mvs_call {
   recording recordings[MOST_RECORDINGS];
   int next_recording;
   bool records, listed; /* whether recording is worth it; whether the executor knows */
+  bool has_run;         /* once: what is recorded must have run before */
   mvs_call *next_recorded;
 };
 
@@ -87,10 +87,11 @@ void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads)
   executor->grads = grads;
 }
 
-/* NULL ends it. Every launch is then waited for, so steps take longer. */
-void mvs_executor_profile(mvs_executor *executor, mvs_kernel_time *times) {
-  executor->times = times;
+void mvs_executor_profile(mvs_executor *executor, mvs_profile *profile) {
+  executor->profile = profile;
 }
+
+mvs_profile *mvs_executor_profiled(const mvs_executor *executor) { return executor->profile; }
 
 /* Only calls made afterwards follow it: a placement belongs to one choice. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute) {
@@ -240,26 +241,6 @@ static mvs_status resolve_buffers(mvs_call *call) {
   return MVS_OK;
 }
 
-static double now_seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* Waiting after every launch makes a step slower but each time its own. */
-static mvs_status timed_launch(mvs_executor *executor, const mvs_launch *launch) {
-  double begin = now_seconds();
-  executor->device->launch(executor->device, launch);
-  MVS_TRY(executor->device->synchronize(executor->device, executor->diag));
-  mvs_kernel_time *time = &executor->times[launch->kernel];
-  const Mvs__Kernel *kernel = executor->program->kernels[launch->kernel];
-  time->seconds += now_seconds() - begin;
-  time->launches++;
-  time->bytes += mvs_kernel_bytes(kernel, launch->batch);
-  time->flops += mvs_kernel_flops(kernel, launch->batch);
-  return MVS_OK;
-}
-
 /* base + slot * bytes + offset, with slot = (layer + shift) mod slots; steps outside loops
  * stand at layer 0. */
 static char *operand_address(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
@@ -290,8 +271,8 @@ static mvs_status run_kernel(mvs_call *call, const Mvs__Step *step, int64_t laye
                        .operands = operands,
                        .batch = call->placement->batch,
                        .layer = layer};
-  if (executor->times) return timed_launch(executor, &launch);
   executor->device->launch(executor->device, &launch);
+  mvs_profile_launched(executor->profile, &launch);
   return MVS_OK;
 }
 
@@ -416,8 +397,31 @@ static mvs_status run_recorded(mvs_call *call) {
   return MVS_OK;
 }
 
+/* With a mark behind every launch. They are recorded together where that can be, so that the
+ * device does not wait for the host between them; such a recording serves once. */
+static mvs_status run_profiled(mvs_call *call) {
+  mvs_executor *executor = call->executor;
+  mvs_device *device = executor->device;
+  bool recorded = call->records && call->has_run && device->record(device);
+  mvs_profile_open_call(executor->profile, call->function, call->placement->batch);
+  mvs_status status = run_steps(call);
+  void *work = recorded ? device->recorded(device) : NULL;
+  if (recorded && !work && status == MVS_OK) {
+    mvs_profile_drop_call(executor->profile);
+    mvs_profile_open_call(executor->profile, call->function, call->placement->batch);
+    status = run_steps(call);
+  }
+  if (work) device->replay(device, work);
+  for (int at = 1; work && at < executor->profile->replays; at++) device->replay(device, work);
+  mvs_profile_close_call(executor->profile, work);
+  return status;
+}
+
 mvs_status mvs_call_run(mvs_call *call) {
   MVS_TRY(resolve_buffers(call));
-  bool plain = !call->records || call->executor->times;
-  return plain ? run_steps(call) : run_recorded(call);
+  mvs_status status = call->executor->profile ? run_profiled(call)
+                      : call->records         ? run_recorded(call)
+                                              : run_steps(call);
+  call->has_run = true;
+  return status;
 }

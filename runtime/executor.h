@@ -7,17 +7,11 @@
 
 #include "runtime/device.h"
 #include "runtime/placement.h"
+#include "runtime/profile.h"
 #include "runtime/work.h"
 
 typedef struct mvs_executor mvs_executor;
 typedef struct mvs_call mvs_call;
-
-/* What was measured of one kernel of the program. */
-typedef struct mvs_kernel_time {
-  double seconds;
-  int64_t launches;
-  double bytes, flops; /* of all launches, by the kernel's own account */
-} mvs_kernel_time;
 
 /* Makes an executor; free it before the device is closed. */
 mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
@@ -28,8 +22,11 @@ void mvs_executor_free(mvs_executor *executor);
 void mvs_executor_set_program(mvs_executor *executor, const mvs_program *program);
 /* Sets the flat buffers (f32, flat_elements each) that PARAM and GRAD buffers lie in. */
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads);
-/* From now on every launch is waited for and timed into `times` [n_kernels]; NULL ends it. */
-void mvs_executor_profile(mvs_executor *executor, mvs_kernel_time *times);
+/* From now on calls and launches are noted in the profile; NULL ends it. Recordings made before
+ * are not used meanwhile. */
+void mvs_executor_profile(mvs_executor *executor, mvs_profile *profile);
+/* The profile that is being taken, or NULL: for phases of the host. */
+mvs_profile *mvs_executor_profiled(const mvs_executor *executor);
 /* Sets how blocks are redone in calls made from now on. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute);
 

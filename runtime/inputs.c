@@ -184,7 +184,7 @@ mvs_status mvs_inputs_to_output(mvs_session *session, mvs_inputs_work *work) {
   mvs_safetensors *file;
   MVS_TRY(mvs_session_require(session, "inputs", &inputs));
   MVS_TRY(mvs_session_require(session, "out", &out));
-  MVS_TRY(mvs_output_option_check(session, out));
+  MVS_TRY(mvs_output_option_check(session, "out", out));
   MVS_TRY(mvs_session_open(session));
   MVS_TRY(mvs_safetensors_open(session->arena, session->diag, inputs, &file));
   mvs_status status = work(session, file, out);

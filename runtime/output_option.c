@@ -5,10 +5,11 @@
 
 #include "runtime/output_file.h"
 
-mvs_status mvs_output_option_check(mvs_session *session, const char *path) {
-  const char *read = mvs_options_naming(session->options, path, "out");
+mvs_status mvs_output_option_check(mvs_session *session, const char *option, const char *path) {
+  const char *read = mvs_options_naming(session->options, path, option);
   if (read)
     return MVS_FAIL(session->diag, MVS_ERR_NAME,
-                    "--out '%s' is the file that --%s reads; choose another --out", path, read);
+                    "--%s '%s' is the file that --%s reads; choose another --%s", option, path,
+                    read, option);
   return mvs_output_check(session->arena, session->diag, path);
 }

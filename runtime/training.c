@@ -52,6 +52,8 @@ int mvs_training_gradient_flats(const mvs_training_settings *settings) {
 /* Lives as long as the training. */
 mvs_optimizer *mvs_training_optimizer(mvs_training *training) { return training->optimizer; }
 
+mvs_call *mvs_training_grad_call(const mvs_training *training) { return training->grad; }
+
 /* A leading extent per sample; scalars such as inverse_batch have none. */
 static bool is_batched(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch;

@@ -28,6 +28,8 @@ mvs_status mvs_training_new(mvs_session *session, const mvs_training_settings *s
                             mvs_training **out);
 /* The optimizer, which holds weights and moments. */
 mvs_optimizer *mvs_training_optimizer(mvs_training *training);
+/* The call of forward + backward, over what the last step left: to measure it alone. */
+mvs_call *mvs_training_grad_call(const mvs_training *training);
 /* Trains on a data source. */
 mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data);
 /* Trains on one batch, noise and times, the same every step, as tensors of a file. */
