@@ -85,6 +85,7 @@ static mvs_status build_part(nest_builder *b, mvs_axes axes) {
       mvs_nest nest;
       b->failed = b->plan->outputs.items[0];
       status = mvs_draft_emit(&walk.draft, &nest, &b->reason);
+      if (b->nest_class == MVS_KERNEL_COLUMNS) nest.lanes = mvs_column_lanes(b->plan);
       if (status == MVS_OK) MVS_PUSH(b->arena, &kernel->nests, nest);
       return status;
     }

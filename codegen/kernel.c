@@ -1,6 +1,12 @@
 /* kernel.c: what both printers ask of a nest. */
 #include "codegen/kernel.h"
 
+/* Results of fewer columns than this, and without a batch, get the many lanes: with 64 columns
+ * the few lanes keep 1024 accumulators busy too. */
+#define FEW_COLUMNS 64
+#define FEW_LANES   16
+#define MANY_LANES  1024
+
 int mvs_instr_argument_count(const mvs_instr *instr) {
   switch (instr->kind) {
     case MVS_INSTR_STORE:
@@ -36,4 +42,33 @@ void mvs_nest_needs(const mvs_nest *nest, uint32_t *masks) {
       if (nest->instrs.items[argument].level == MVS_LEVEL_ELEMENT) masks[argument] |= need;
     }
   }
+}
+
+int mvs_column_lanes(const mvs_nest_plan *plan) {
+  const mvs_type *space = &plan->space;
+  int64_t columns = plan->by_segment && space->segments ? space->segments->count : 1;
+  for (int i = 0; i < space->rank; i++) {
+    if (plan->reduced_axes >> i & 1) continue;
+    if (space->dims[i].per_batch || space->dims[i].size >= FEW_COLUMNS) return FEW_LANES;
+    columns *= space->dims[i].size; /* below FEW_COLUMNS^rank: no overflow */
+  }
+  return columns < FEW_COLUMNS ? MANY_LANES : FEW_LANES;
+}
+
+int64_t mvs_nest_longest_sum(const mvs_nest *nest) {
+  if (nest->sequential_batch) return INT64_MAX;
+  if (nest->segment_axis < 0) return nest->sequential;
+  int64_t longest = 0;
+  for (int i = 0; i < nest->segments->count; i++) {
+    int64_t length = nest->segments->items[i].length;
+    if (length > longest) longest = length;
+  }
+  return longest;
+}
+
+int mvs_nest_busy_lanes(const mvs_nest *nest) {
+  int64_t longest = mvs_nest_longest_sum(nest);
+  int busy = 1;
+  while (busy < nest->lanes && busy < longest) busy *= 2;
+  return busy;
 }

@@ -8,8 +8,8 @@
  *                                REDUCE instructions of the phase take one element
  *                then the ROW instructions that become ready: scalars of the row
  *     COLUMNS: for i in inner (in parallel):
- *                for s in the sequential axis, upwards: phase 0 instructions, of which
- *                                REDUCE takes one element
+ *                for s in the sequential axis: phase 0 instructions, of which REDUCE takes
+ *                                one element
  *                then the phase 1 instructions once per i
  *
  * Instructions are SSA in order: arguments stand before their users. An instruction has a
@@ -38,8 +38,12 @@
  * sequential) and its extent is B * sequential.
  *
  * Reduction trees are fixed by op and shape. ROWS on the host: element i adds to lane i mod 16
- * in order of i, then halves fold (8, 4, 2, 1). ROWS in CUDA: see docs/numerics.md. COLUMNS:
- * one accumulator per element, upwards, everywhere.
+ * in order of i, then halves fold (8, 4, 2, 1). ROWS in CUDA: see docs/numerics.md. COLUMNS,
+ * everywhere: the k-th element of the reduced axis (of a segment: from its first token) adds
+ * to lane k mod `lanes` in order of k, then halves fold: lane j takes lane j + lanes/2, and so
+ * on down to one. A lane starts from +0 (a maximum: from the least number) and a sum that
+ * starts so is never -0, so a lane that got nothing may be folded or left out: the bits are
+ * the same.
  *
  * Arithmetic: f32 unless the instruction's dtype says f64 or i32; no contraction, fma is
  * explicit. bf16 lives only in memory: LOAD widens; a cast to bf16 rounds to nearest even and
@@ -107,6 +111,7 @@ typedef struct mvs_nest {
   mvs_dim inner;               /* per_batch only when outer_count is 0 (collapsed, flat nests) */
   int64_t sequential;          /* COLUMNS: extent of the reduced axis; 0 with sequential_batch */
   bool sequential_batch;       /* COLUMNS: the reduced axis is the batch (extent B) */
+  int lanes;                   /* COLUMNS: of the reductions' tree, mvs_column_lanes */
   /* Segments. ROWS: outer axis `segment_axis` counts tokens; the segment number follows from
    * it. COLUMNS: outer axis `segment_axis` counts segments and the sequential axis runs over
    * that segment's tokens. -1: none. */
@@ -150,6 +155,16 @@ typedef MVS_LIST(mvs_kernel *) mvs_kernel_list;
 
 /* How many of `arguments` an instruction uses. */
 int mvs_instr_argument_count(const mvs_instr *instr);
+/* The lanes of every reduction of a COLUMNS plan, a power of two: from the shapes alone.
+ * Results of many columns have threads enough with 16 lanes each. A result that has few columns
+ * and no batch is one long sum (of the loss, of a norm over all rows): 1024 lanes keep a whole
+ * block of GPU threads loading. */
+int mvs_column_lanes(const mvs_nest_plan *plan);
+/* The most elements that a sum of a COLUMNS nest takes; INT64_MAX with the batch. */
+int64_t mvs_nest_longest_sum(const mvs_nest *nest);
+/* The lanes of a COLUMNS nest that can get an element, a power of two: a printer may leave out
+ * the others. */
+int mvs_nest_busy_lanes(const mvs_nest *nest);
 /* Writes a kernel as text: --emit kernels, golden dumps, and the key that finds equal kernels. */
 void mvs_kernel_dump(const mvs_kernel *kernel, mvs_text *out);
 /* Checks the invariants above. errors: MVS_ERR_INTERNAL, with the broken rule in diag. */

@@ -99,6 +99,7 @@ static void dump_nest(const mvs_nest *nest, mvs_text *out) {
     mvs_text_addf(out, " segments on %d ", nest->segment_axis);
     mvs_segments_text(nest->segments, out);
   }
+  if (nest->nest_class == MVS_KERNEL_COLUMNS) mvs_text_addf(out, " lanes %d", nest->lanes);
   mvs_text_addf(out, " phases %d\n", nest->phases);
   for (size_t i = 0; i < nest->instrs.count; i++) dump_instr(nest, i, out);
 }

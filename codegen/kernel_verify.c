@@ -131,6 +131,9 @@ static const char *check_axes(const mvs_nest *nest) {
     if (nest->outer[i].per_batch) return "the batch is the slowest axis";
   }
   if (nest->inner.per_batch && nest->outer_count > 0) return "the batch is the slowest axis";
+  bool columns = nest->nest_class == MVS_KERNEL_COLUMNS;
+  bool halves = nest->lanes > 0 && (nest->lanes & (nest->lanes - 1)) == 0;
+  if (columns ? !halves : nest->lanes != 0) return "lanes of columns fold by halves";
   if (nest->phases < 1 || nest->phases > 32) return "phases fit a mask";
   if (nest->segment_axis >= nest->outer_count) return "the segment axis exists";
   if (nest->segment_axis >= 0 && !nest->segments) return "the segment axis has a table";

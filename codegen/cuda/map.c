@@ -17,8 +17,10 @@ static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
     if (instr->kind != MVS_INSTR_LOAD && instr->kind != MVS_INSTR_STORE) continue;
     const mvs_access *access = &instr->access;
     if (instr->level == MVS_LEVEL_ROW || access->inner != 1) continue;
+    /* What a column reads or writes once may take two accesses: what it walks decides. */
+    bool walked = nest->nest_class == MVS_KERNEL_ROWS || access->sequential != 0;
     int64_t widest = 16 / mvs_dtype_size(kernel->operands[access->operand]);
-    while (vector > widest) vector /= 2;
+    while (walked && vector > widest) vector /= 2;
     for (int axis = 0; axis < nest->outer_count; ++axis) {
       vector = common_power(access->outer[axis], vector);
     }
@@ -56,8 +58,14 @@ static mvs_cuda_map map_rows(const mvs_kernel *kernel, const mvs_nest *nest) {
   return map;
 }
 
+/* A thread for each lane of a vector's sums that has work, as far as a block reaches: then each
+ * thread has several lanes. */
 static mvs_cuda_map map_columns(const mvs_kernel *kernel, const mvs_nest *nest) {
-  return (mvs_cuda_map){.vector = choose_vector(kernel, nest), .chunks = 1};
+  int lanes = mvs_nest_busy_lanes(nest);
+  int threads = lanes < MVS_CUDA_BLOCK ? lanes : MVS_CUDA_BLOCK;
+  return (mvs_cuda_map){.vector = choose_vector(kernel, nest),
+                        .chunks = 1,
+                        .columns = MVS_CUDA_BLOCK / threads};
 }
 
 mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest) {
@@ -78,5 +86,6 @@ mvs_cuda_blocks mvs_cuda_nest_blocks(const mvs_kernel *kernel, const mvs_nest *n
     blocks.work.size *= nest->inner.size / map.vector;
     blocks.work.per_batch |= nest->inner.per_batch;
   }
+  if (map.columns) blocks.per_block = map.columns;
   return blocks;
 }

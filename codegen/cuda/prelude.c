@@ -78,8 +78,46 @@ static const char reductions[] =
     "  return x;\n"
     "}\n";
 
+/* Sums over the LANES threads that share a vector of V columns, COLUMNS such vectors side by
+ * side in a block of 256: lane j takes lane j + LANES/2, and so on by halves. Every thread
+ * gives its x; those of lane 0 get the result. The lanes of one element are folded by one
+ * thread in registers, or by a warp where they are more than 32. One space serves all folds of
+ * a kernel. */
+static const char columns[] =
+    "static __device__ __forceinline__ void *fold_space() {\n"
+    "  __shared__ __align__(16) double space[256 * 8];\n"
+    "  return space;\n"
+    "}\n"
+    "template <typename OP, int LANES, int COLUMNS, int V, typename T>\n"
+    "static __device__ __forceinline__ void fold_lanes(T (&x)[V]) {\n"
+    "  constexpr int GROUP = LANES > 32 ? 32 : 1, EACH = LANES / GROUP, WIDTH = COLUMNS * V;\n"
+    "  T *space = (T *)fold_space();\n"
+    "  __syncthreads();\n"
+    "#pragma unroll\n"
+    "  for (int e = 0; e < V; ++e) space[threadIdx.x * V + e] = x[e];\n"
+    "  __syncthreads();\n"
+    "  const int first = threadIdx.x % GROUP;\n"
+    "  for (int at = threadIdx.x / GROUP; at < WIDTH; at += LANES * COLUMNS / GROUP) {\n"
+    "    T y[EACH];\n"
+    "#pragma unroll\n"
+    "    for (int m = 0; m < EACH; ++m) y[m] = space[(first + m * GROUP) * WIDTH + at];\n"
+    "#pragma unroll\n"
+    "    for (int step = EACH / 2; step; step /= 2)\n"
+    "#pragma unroll\n"
+    "      for (int m = 0; m < step; ++m) y[m] = OP::of(y[m], y[m + step]);\n"
+    "#pragma unroll\n"
+    "    for (int step = GROUP / 2; step; step /= 2)\n"
+    "      y[0] = OP::of(y[0], __shfl_xor_sync(~0u, y[0], step));\n"
+    "    if (first == 0) space[at] = y[0]; /* lane 0's place, which no one else reads */\n"
+    "  }\n"
+    "  __syncthreads();\n"
+    "#pragma unroll\n"
+    "  for (int e = 0; e < V; ++e) x[e] = space[threadIdx.x % COLUMNS * V + e];\n"
+    "}\n";
+
 void mvs_cuda_print_prelude(mvs_text *out) {
   mvs_text_add(out, conversions);
   mvs_text_add(out, philox);
   mvs_text_add(out, reductions);
+  mvs_text_add(out, columns);
 }

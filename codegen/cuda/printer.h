@@ -14,6 +14,7 @@ typedef struct mvs_cuda_map {
   int vector;          /* elements of one access: 8, 4, 2 or 1 (16 bytes at most) */
   int threads_per_row; /* a power of two up to MVS_CUDA_BLOCK; 0: one vector per thread, no rows */
   int64_t chunks;      /* vectors that one thread handles of a row */
+  int columns;         /* COLUMNS: vectors that a block sums, each by BLOCK / columns threads */
 } mvs_cuda_map;
 
 /* The blocks of a nest: work over per_block, rounded up. */

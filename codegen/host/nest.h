@@ -25,6 +25,7 @@ typedef struct mvs_nest_print {
   int64_t *stage_at; /* where, in bytes */
   int64_t scratch;   /* bytes */
   int vectors;       /* COLUMNS: side by side in one unit */
+  bool turned;       /* COLUMNS of one column: the reduced axis runs innermost */
   /* of the row being printed */
   LLVMValueRef outer[MVS_MAX_AXES], segment;
   LLVMValueRef *bases;   /* per LOAD and STORE: pointer at inner index 0 */
@@ -62,6 +63,9 @@ void mvs_nest_stores(mvs_nest_print *p, int phase, bool moving);
 void mvs_nest_next_chunk(mvs_nest_print *p);
 /* acc with one more value, by sum or max_over; lanes that are off keep their value. */
 LLVMValueRef mvs_nest_accumulate(mvs_nest_print *p, size_t index, LLVMValueRef acc);
+/* Two partial results of a reduction as one: their sum or the greater. */
+LLVMValueRef mvs_nest_combine(mvs_nest_print *p, size_t index, LLVMValueRef acc,
+                              LLVMValueRef value);
 /* What a reduction starts from, as a vector. */
 LLVMValueRef mvs_nest_identity(mvs_nest_print *p, size_t index);
 /* An ARITH or RANDOM instruction on its arguments (scalars or vectors, mixed). */
@@ -71,8 +75,11 @@ LLVMValueRef mvs_nest_arith(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a
 LLVMValueRef mvs_nest_convert(mvs_emit *e, LLVMValueRef value, mvs_dtype to);
 /* Prints the body of one row over inner indices from .. to. */
 void mvs_nest_row(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to);
-/* The same for COLUMNS: inner indices in parallel, each through the sequential axis. */
+/* The same for COLUMNS: inner indices in parallel, each through the sequential axis. Adds to
+ * p->scratch. */
 void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to);
+/* A COLUMNS nest of one column with its reduced axis innermost; NULL for any other nest. */
+const mvs_nest *mvs_nest_turned(mvs_arena *arena, const mvs_nest *nest);
 /* True when every inner range of this nest is whole vectors. */
 bool mvs_nest_whole_vectors(const mvs_nest *nest);
 /* Number of arguments of an instruction. */

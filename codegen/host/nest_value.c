@@ -36,11 +36,12 @@ static bool in_memory(const mvs_instr *instr) {
 }
 
 /* Depends on the inner index, arguments aside. A column's reduction has a value per inner
- * index. */
-static bool varies_by_itself(const mvs_nest *nest, const mvs_instr *instr) {
+ * index, unless that index runs along the reduced axis. */
+static bool varies_by_itself(const mvs_nest_print *p, const mvs_instr *instr) {
   if (in_memory(instr)) return instr->access.inner != 0;
   if (instr->kind == MVS_INSTR_INDEX) return instr->axis == MVS_INNER;
-  return instr->kind == MVS_INSTR_REDUCE && nest->nest_class == MVS_KERNEL_COLUMNS;
+  return instr->kind == MVS_INSTR_REDUCE && p->nest->nest_class == MVS_KERNEL_COLUMNS &&
+         !p->turned;
 }
 
 /* Depends on the sequential index, arguments aside. */
@@ -60,7 +61,7 @@ static bool is_rounded(const mvs_nest_print *p, const mvs_instr *instr) {
 /* Arguments stand before their users, so one walk settles what each value depends on. */
 static void depend(mvs_nest_print *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
-  bool varies = varies_by_itself(p->nest, instr), moves = moves_by_itself(instr);
+  bool varies = varies_by_itself(p, instr), moves = moves_by_itself(instr);
   bool reduces = instr->kind == MVS_INSTR_REDUCE;
   for (int i = 0; i < mvs_instr_arguments(instr) && !reduces; ++i) {
     varies |= !p->uniform[instr->arguments[i]];
@@ -304,19 +305,19 @@ LLVMValueRef mvs_nest_identity(mvs_nest_print *p, size_t index) {
                                  : mvs_emit_real(type, -INFINITY);
 }
 
+LLVMValueRef mvs_nest_combine(mvs_nest_print *p, size_t index, LLVMValueRef acc,
+                              LLVMValueRef value) {
+  const mvs_instr *instr = instr_at(p, index);
+  if (instr->op == MVS_OP_max_over) return mvs_emit_greater(p->e, acc, value);
+  if (instr->dtype == MVS_I32) return LLVMBuildAdd(p->e->builder, acc, value, "");
+  return LLVMBuildFAdd(p->e->builder, acc, value, "");
+}
+
 LLVMValueRef mvs_nest_accumulate(mvs_nest_print *p, size_t index, LLVMValueRef acc) {
   mvs_emit *e = p->e;
   const mvs_instr *instr = instr_at(p, index);
   LLVMValueRef value =
       mvs_nest_convert(e, mvs_nest_value(p, instr->arguments[0]), instr->dtype);
-  value = mvs_emit_widen(e, value);
-  LLVMValueRef next;
-  if (instr->op == MVS_OP_max_over) {
-    next = mvs_emit_greater(e, acc, value);
-  } else if (instr->dtype == MVS_I32) {
-    next = LLVMBuildAdd(e->builder, acc, value, "");
-  } else {
-    next = LLVMBuildFAdd(e->builder, acc, value, "");
-  }
+  LLVMValueRef next = mvs_nest_combine(p, index, acc, mvs_emit_widen(e, value));
   return p->mask ? mvs_emit_select(e, p->mask, next, acc) : next;
 }

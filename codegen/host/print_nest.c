@@ -75,10 +75,12 @@ static bool has_row_store(const mvs_nest_print *p) {
   return false;
 }
 
-/* Steps of the sequential loop, guessed where they depend on the batch or segment. */
-static int64_t sequential_length(const mvs_nest *nest) {
-  if (nest->segment_axis >= 0) return nest->segments->items[0].length;
-  return at_least(nest->sequential, nest->sequential_batch ? 256 : 1);
+/* Vectors along the reduced axis, guessed where they depend on the batch or segment. */
+static int64_t sequential_length(const mvs_nest_print *p) {
+  const mvs_nest *nest = p->nest;
+  int64_t length = at_least(nest->sequential, nest->sequential_batch ? 256 : 1);
+  if (nest->segment_axis >= 0) length = nest->segments->items[0].length;
+  return p->turned ? (length + MVS_LANES - 1) / MVS_LANES : length;
 }
 
 /* Halved while there would be too few units, down to one vector. */
@@ -101,7 +103,7 @@ static mvs_division divide(const mvs_nest_print *p) {
     division.inner_chunk = column_chunk(nest, division.rows);
     bool narrow = width < division.inner_chunk && !nest->inner.per_batch;
     width = narrow ? width : division.inner_chunk;
-    cost *= sequential_length(nest);
+    cost *= sequential_length(p);
   } else if (nest->phases == 1 && !has_row_store(p)) {
     int64_t chunk = at_least(UNIT_COST / cost, 1) * MVS_LANES;
     if (nest->inner.per_batch || nest->inner.size >= 2 * chunk) {
@@ -236,7 +238,9 @@ static void load_operands(mvs_nest_print *p) {
 /* The analysis comes before the division, which needs to know what a row stores. */
 mvs_status mvs_host_print_nest(mvs_emit *e, const mvs_kernel *kernel, const mvs_nest *nest,
                                const char *symbol, mvs_division *division, int64_t *scratch) {
-  mvs_nest_print p = {.e = e, .kernel = kernel, .nest = nest};
+  const mvs_nest *turned = mvs_nest_turned(e->arena, nest);
+  mvs_nest_print p = {.e = e, .kernel = kernel, .nest = turned ? turned : nest};
+  p.turned = turned != NULL;
   LLVMValueRef variables[MVS_MAX_AXES];
   mvs_nest_analyse(&p);
   *division = divide(&p);

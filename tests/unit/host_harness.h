@@ -64,6 +64,7 @@ static inline int add_operand(harness *h, mvs_dtype dtype, bool written) {
 
 static inline mvs_nest *add_nest(harness *h, mvs_kernel_class nest_class) {
   mvs_nest nest = {.nest_class = nest_class, .segment_axis = -1, .phases = 1};
+  if (nest_class == MVS_KERNEL_COLUMNS) nest.lanes = 16;
   MVS_PUSH(h->arena, &h->kernel.nests, nest);
   return &h->kernel.nests.items[h->kernel.nests.count - 1];
 }

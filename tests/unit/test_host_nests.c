@@ -221,62 +221,201 @@ static void strided_segments(void **state) {
 
 /* --- columns: means of segments, and sums over the batch --- */
 
+/* y[b, s, i] = half the sum of x[b, t, i] w[t] over the tokens t of segment s. */
+static void build_means(harness *h, const mvs_segments *segments, int64_t size) {
+  int64_t tokens = mvs_segments_length(segments);
+  int x = add_operand(h, MVS_F32, false), w = add_operand(h, MVS_F32, false);
+  int y = add_operand(h, MVS_F32, true);
+  mvs_nest *nest = add_nest(h, MVS_KERNEL_COLUMNS);
+  nest->outer_count = 2;
+  nest->outer[0] = (mvs_dim){1, true};
+  nest->outer[1] = (mvs_dim){2, false};
+  nest->inner = (mvs_dim){size, false};
+  nest->segment_axis = 1;
+  nest->segments = segments;
+  nest->phases = 2;
+  mvs_instr load = memory(MVS_INSTR_LOAD, x, 0, 1);
+  load.access.outer[0] = tokens * size;
+  load.access.sequential = size;
+  uint16_t vx = add_instr(h, nest, load);
+  mvs_instr weight = memory(MVS_INSTR_LOAD, w, 0, 0); /* one number per token */
+  weight.access.sequential = 1;
+  uint16_t vw = add_instr(h, nest, weight);
+  uint16_t product = add_instr(h, nest, arith(MVS_OP_mul, vx, vw, 0));
+  uint16_t total =
+      add_instr(h, nest, in_phase(reduce(MVS_OP_sum, product), MVS_LEVEL_ELEMENT, 0));
+  uint16_t half = add_instr(h, nest, constant(0.5));
+  uint16_t out =
+      add_instr(h, nest, in_phase(arith(MVS_OP_mul, total, half, 0), MVS_LEVEL_ELEMENT, 1));
+  mvs_instr store = in_phase(memory(MVS_INSTR_STORE, y, out, 1), MVS_LEVEL_ELEMENT, 1);
+  store.access.outer[0] = 2 * size;
+  store.access.outer[1] = size;
+  add_instr(h, nest, store);
+}
+
+static void check_means(const mvs_segments *segments, int64_t size, int64_t batch) {
+  int64_t tokens = mvs_segments_length(segments), first = segments->items[0].length;
+  harness h;
+  harness_open(&h, "k2_columns", MVS_KERNEL_COLUMNS);
+  build_means(&h, segments, size);
+  uint64_t seed = 5;
+  void *operands[4] = {make_array(MVS_F32, batch * tokens * size, &seed),
+                       make_array(MVS_F32, tokens, &seed)};
+  for (int level = 0; level < LEVELS; ++level) {
+    harness_compile(&h, level, false);
+    if (!level_runs(level)) continue;
+    operands[2] = make_array(MVS_F32, batch * 2 * size, NULL);
+    harness_run(&h, operands, batch, 0);
+    for (int64_t at = 0; at < batch * 2 * size; ++at) {
+      int64_t i = at % size, segment = at / size % 2, b = at / size / 2;
+      double sum = 0;
+      for (int64_t t = segment ? first : 0; t < (segment ? tokens : first); ++t) {
+        sum += take(operands[0], MVS_F32, (b * tokens + t) * size + i) *
+               take(operands[1], MVS_F32, t);
+      }
+      /* A sum of some tens below 1 in f32: a few roundings of 2^-24 of its size. */
+      assert_true(fabs(take(operands[2], MVS_F32, at) - sum / 2) < 1e-6);
+    }
+    free(operands[2]);
+  }
+  free(operands[0]), free(operands[1]);
+  harness_close(&h);
+}
+
+/* A segment of one token, of fewer and of more than the 16 lanes; one sample and several. */
 static void segment_means(void **state) {
   (void)state;
+  static const mvs_segments lone = {2, {{"image", 39, 0, 0}, {"text", 1, 0, 0}}};
   static const int64_t sizes[] = {1, 7, 16, 33, 64, 100, 200};
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; ++s) {
-    int64_t size = sizes[s], batch = 3;
-    harness h;
-    harness_open(&h, "k2_columns", MVS_KERNEL_COLUMNS);
-    int x = add_operand(&h, MVS_F32, false), w = add_operand(&h, MVS_F32, false);
-    int y = add_operand(&h, MVS_F32, true);
-    mvs_nest *nest = add_nest(&h, MVS_KERNEL_COLUMNS);
-    nest->outer_count = 2;
-    nest->outer[0] = (mvs_dim){1, true};
-    nest->outer[1] = (mvs_dim){2, false};
-    nest->inner = (mvs_dim){size, false};
-    nest->segment_axis = 1;
-    nest->segments = &two_segments;
-    nest->phases = 2;
-    mvs_instr load = memory(MVS_INSTR_LOAD, x, 0, 1);
-    load.access.outer[0] = 7 * size;
-    load.access.sequential = size;
-    uint16_t vx = add_instr(&h, nest, load);
-    mvs_instr weight = memory(MVS_INSTR_LOAD, w, 0, 0); /* one number per token */
-    weight.access.sequential = 1;
-    uint16_t vw = add_instr(&h, nest, weight);
-    uint16_t product = add_instr(&h, nest, arith(MVS_OP_mul, vx, vw, 0));
-    uint16_t total =
-        add_instr(&h, nest, in_phase(reduce(MVS_OP_sum, product), MVS_LEVEL_ELEMENT, 0));
-    uint16_t half = add_instr(&h, nest, constant(0.5));
-    uint16_t out =
-        add_instr(&h, nest, in_phase(arith(MVS_OP_mul, total, half, 0), MVS_LEVEL_ELEMENT, 1));
-    mvs_instr store = in_phase(memory(MVS_INSTR_STORE, y, out, 1), MVS_LEVEL_ELEMENT, 1);
-    store.access.outer[0] = 2 * size;
-    store.access.outer[1] = size;
-    add_instr(&h, nest, store);
-    uint64_t seed = 5;
-    void *operands[4] = {make_array(MVS_F32, batch * 7 * size, &seed),
-                         make_array(MVS_F32, 7, &seed)};
-    for (int level = 0; level < LEVELS; ++level) {
-      harness_compile(&h, level, false);
-      if (!level_runs(level)) continue;
-      operands[2] = make_array(MVS_F32, batch * 2 * size, NULL);
-      harness_run(&h, operands, batch, 0);
-      for (int64_t at = 0; at < batch * 2 * size; ++at) {
-        int64_t i = at % size, segment = at / size % 2, b = at / size / 2;
-        double sum = 0;
-        for (int64_t t = segment ? 5 : 0; t < (segment ? 7 : 5); ++t) {
-          sum += take(operands[0], MVS_F32, (b * 7 + t) * size + i) *
-                 take(operands[1], MVS_F32, t);
-        }
-        assert_true(fabs(take(operands[2], MVS_F32, at) - sum / 2) < 1e-6);
-      }
-      free(operands[2]);
-    }
-    free(operands[0]), free(operands[1]);
-    harness_close(&h);
+    check_means(&two_segments, sizes[s], 3);
+    check_means(&lone, sizes[s], 1);
   }
+}
+
+/* --- columns: the tree, bit by bit --- */
+
+/* One REDUCE over `length` elements `stride` apart: as docs/numerics.md has it. */
+static double column_tree(const void *x, mvs_dtype stored, mvs_dtype sum, mvs_op op,
+                          int lanes, int64_t length, int64_t stride) {
+  double lane[1024];
+  for (int j = 0; j < lanes; ++j) lane[j] = op == MVS_OP_sum ? 0 : -INFINITY;
+  for (int64_t k = 0; k < length; ++k) {
+    double *to = &lane[k % lanes], value = take(x, stored, k * stride);
+    *to = op == MVS_OP_max_over ? fmax(*to, value) : *to + value;
+    if (sum == MVS_F32) *to = (float)*to;
+  }
+  for (int step = lanes / 2; step > 0; step /= 2) {
+    for (int j = 0; j < step; ++j) {
+      double *to = &lane[j], value = lane[j + step];
+      *to = op == MVS_OP_max_over ? fmax(*to, value) : *to + value;
+      if (sum == MVS_F32) *to = (float)*to;
+    }
+  }
+  return lane[0];
+}
+
+typedef struct column_case {
+  mvs_dtype stored, sum;
+  mvs_op op;
+  int lanes;
+  int64_t size, length;
+} column_case;
+
+/* y[i] = the reduction of x[b, i] over the batch; z[i] = y[i] + i is work behind the fold. */
+static void build_columns(harness *h, const column_case *c) {
+  int x = add_operand(h, c->stored, false), y = add_operand(h, c->sum, true);
+  int z = add_operand(h, MVS_F32, true);
+  mvs_nest *nest = add_nest(h, MVS_KERNEL_COLUMNS);
+  nest->inner = (mvs_dim){c->size, false};
+  nest->sequential_batch = true;
+  nest->lanes = c->lanes;
+  nest->phases = 2;
+  mvs_instr load = memory(MVS_INSTR_LOAD, x, 0, 1);
+  load.access.sequential = c->size;
+  uint16_t vx = add_instr(h, nest, load);
+  mvs_instr wide = in_phase(arith(MVS_OP_cast, vx, 0, 0), MVS_LEVEL_ELEMENT, 0);
+  wide.dtype = wide.to = c->sum;
+  if (c->sum == MVS_F64) vx = add_instr(h, nest, wide);
+  mvs_instr total = in_phase(reduce(c->op, vx), MVS_LEVEL_ELEMENT, 0);
+  total.dtype = c->sum;
+  uint16_t sum = add_instr(h, nest, total);
+  add_instr(h, nest, in_phase(memory(MVS_INSTR_STORE, y, sum, 1), MVS_LEVEL_ELEMENT, 1));
+  mvs_instr index = {.kind = MVS_INSTR_INDEX, .dtype = MVS_I32, .axis = MVS_INNER};
+  uint16_t i = add_instr(h, nest, in_phase(index, MVS_LEVEL_ELEMENT, 0));
+  mvs_instr narrow = in_phase(arith(MVS_OP_cast, sum, 0, 0), MVS_LEVEL_ELEMENT, 1);
+  narrow.to = MVS_F32;
+  uint16_t out = add_instr(h, nest, narrow);
+  out = add_instr(h, nest, in_phase(arith(MVS_OP_add, out, i, 0), MVS_LEVEL_ELEMENT, 1));
+  add_instr(h, nest, in_phase(memory(MVS_INSTR_STORE, z, out, 1), MVS_LEVEL_ELEMENT, 1));
+}
+
+static void check_columns(const column_case *c) {
+  harness h;
+  harness_open(&h, "k5_columns", MVS_KERNEL_COLUMNS);
+  build_columns(&h, c);
+  uint64_t seed = 11;
+  void *operands[4] = {make_array(c->stored, c->length * c->size, &seed)};
+  for (int level = 0; level < LEVELS; ++level) {
+    harness_compile(&h, level, false);
+    if (!level_runs(level)) continue;
+    operands[1] = make_array(c->sum, c->size, NULL);
+    operands[2] = make_array(MVS_F32, c->size, NULL);
+    harness_run(&h, operands, c->length, 0);
+    for (int64_t i = 0; i < c->size; ++i) {
+      const char *column = (const char *)operands[0] + i * mvs_dtype_size(c->stored);
+      double want =
+          column_tree(column, c->stored, c->sum, c->op, c->lanes, c->length, c->size);
+      double got = take(operands[1], c->sum, i);
+      if (got != want) {
+        print_message("%lld x %lld, %d lanes: column %lld is %.17g, not %.17g\n",
+                      (long long)c->length, (long long)c->size, c->lanes, (long long)i, got,
+                      want);
+      }
+      assert_true(got == want);
+      assert_true(take(operands[2], MVS_F32, i) == (double)((float)want + (float)i));
+    }
+    free(operands[1]), free(operands[2]);
+  }
+  free(operands[0]);
+  harness_close(&h);
+}
+
+/* One column (the lanes are a vector's), less than a vector of them, several; shorter than the
+ * lanes, ragged, long. */
+static void column_trees(void **state) {
+  (void)state;
+  static const int64_t sizes[] = {1, 5, 70}, lengths[] = {1, 15, 16, 17, 1000, 100003};
+  for (size_t s = 0; s < sizeof sizes / sizeof *sizes; ++s) {
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; ++l) {
+      column_case c = {MVS_F32, MVS_F32, MVS_OP_sum, 16, sizes[s], lengths[l]};
+      check_columns(&c);
+      c.lanes = 1024;
+      c.stored = l % 2 ? MVS_BF16 : MVS_F32;
+      c.sum = MVS_F64;
+      check_columns(&c);
+      if (lengths[l] <= 1000) c.sum = MVS_F32, c.op = MVS_OP_max_over, check_columns(&c);
+    }
+  }
+}
+
+/* A tree loses no more than log2 of the length and the steps of one lane: the error of a sum of
+ * 100003 positive numbers is far below that of one chain. */
+static void column_error(void **state) {
+  (void)state;
+  enum { LENGTH = 100003 };
+  float *x = malloc(LENGTH * sizeof *x), chain = 0;
+  uint64_t seed = 12;
+  double exact = 0;
+  assert_non_null(x);
+  for (int64_t i = 0; i < LENGTH; ++i) x[i] = noise(&seed) + 1, exact += x[i], chain += x[i];
+  for (int lanes = 16; lanes <= 1024; lanes *= 64) {
+    double tree = column_tree(x, MVS_F32, MVS_F32, MVS_OP_sum, lanes, LENGTH, 1);
+    /* Random roundings of half an ulp: sqrt(steps of a lane) 2^-24, ten times that. */
+    assert_true(fabs(tree / exact - 1) < 10 * sqrt((double)LENGTH / lanes) * 0x1p-24);
+    assert_true(fabs(tree / exact - 1) < fabs((double)chain / exact - 1));
+  }
+  free(x);
 }
 
 /* y[i] (f64) = sum over b of x[b, i]; z = the largest x over everything, in a second nest. */
@@ -391,6 +530,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(norm_rows),        cmocka_unit_test(same_bits),
       cmocka_unit_test(strided_segments), cmocka_unit_test(segment_means),
+      cmocka_unit_test(column_trees),
+      cmocka_unit_test(column_error),
       cmocka_unit_test(batch_sums),       cmocka_unit_test(flat),
       cmocka_unit_test(refuses_f64_exp),
   };
