@@ -52,11 +52,25 @@ static mvs_status find_calls(void *library, mvs_diag *diag) {
   return MVS_OK;
 }
 
+static const char file_name[] = "libcuda.so.1";
+
+bool mvs_cuda_present(void) {
+  int (*init)(unsigned), (*count_devices)(int *), count = 0;
+  void *library = dlopen(file_name, RTLD_NOW | RTLD_LOCAL);
+  if (!library) return false;
+  *(void **)&init = dlsym(library, "cuInit");
+  *(void **)&count_devices = dlsym(library, "cuDeviceGetCount");
+  if (!init || !count_devices) return true;
+  int result = init(0);
+  if (result == 0) return count_devices(&count) != 0 || count > 0;
+  return result != MVS_CUDA_NO_DEVICE && result != MVS_CUDA_STUB;
+}
+
 mvs_status mvs_cuda_load(mvs_diag *diag, const mvs_cuda_driver **out) {
   int count = 0;
   *out = NULL;
   if (!driver.library) {
-    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(file_name, RTLD_NOW | RTLD_LOCAL);
     if (!library) return MVS_FAIL(diag, MVS_ERR_DEVICE, "no NVIDIA driver: %s", dlerror());
     mvs_status status = find_calls(library, diag);
     if (status != MVS_OK) {
@@ -64,8 +78,11 @@ mvs_status mvs_cuda_load(mvs_diag *diag, const mvs_cuda_driver **out) {
       return status;
     }
   }
-  MVS_TRY(MVS_CUDA(&driver, diag, init, 0));
-  MVS_TRY(MVS_CUDA(&driver, diag, device_count, &count));
+  int result = driver.init(0);
+  if (result != MVS_CUDA_NO_DEVICE) {
+    MVS_TRY(mvs_cuda_check(&driver, diag, mvs_cuda_symbol_init, result));
+    MVS_TRY(MVS_CUDA(&driver, diag, device_count, &count));
+  }
   if (count < 1)
     return MVS_FAIL(diag, MVS_ERR_DEVICE, "the NVIDIA driver finds no GPU on this machine");
   *out = &driver;

@@ -74,10 +74,16 @@ typedef struct mvs_cuda_driver {
 #define MVS_CUDA_CAPTURE_THREAD 1
 /* CU_EVENT_RECORD_EXTERNAL: while capturing, a node that each launch of the graph does anew. */
 #define MVS_CUDA_EVENT_NODE 1
-/* Results: CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_NO_BINARY_FOR_GPU. */
+/* Results: CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_STUB_LIBRARY (a toolkit's library in place of
+ * the driver's), CUDA_ERROR_NO_DEVICE, CUDA_ERROR_NO_BINARY_FOR_GPU. */
 #define MVS_CUDA_OUT_OF_MEMORY 2
+#define MVS_CUDA_STUB          34
+#define MVS_CUDA_NO_DEVICE     100
 #define MVS_CUDA_NO_BINARY     209
 
+/* Whether there is a GPU: false without a driver or with one that finds none, true with a
+ * driver that is too old or fails, which mvs_cuda_load then tells. */
+bool mvs_cuda_present(void);
 /* Loads the driver and starts it; once, the table is kept until the process ends.
  * errors : MVS_ERR_DEVICE: libcuda.so.1 is absent, too old, or finds no GPU */
 mvs_status mvs_cuda_load(mvs_diag *diag, const mvs_cuda_driver **out);

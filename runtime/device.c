@@ -4,20 +4,12 @@
 
 #include "runtime/fail.h"
 
-/* What is missing for a GPU is told nowhere: without one, the host is what auto means. */
-static bool finds_gpu(const mvs_program *program) {
-  mvs_arena *arena = mvs_arena_new();
-  bool usable = arena && mvs_device_cuda_usable(program, mvs_diag_new(arena));
-  if (arena) mvs_arena_free(arena);
-  return usable;
-}
-
 /* The host can run every program; a GPU needs its code in it. */
 mvs_status mvs_device_open(const char *name, const mvs_program *program, int threads,
                            mvs_diag *diag, mvs_device **out) {
   *out = NULL;
   bool any = strcmp(name, "auto") == 0;
-  if (strcmp(name, "cuda") == 0 || (any && finds_gpu(program))) {
+  if (strcmp(name, "cuda") == 0 || (any && mvs_device_cuda_present(program))) {
     mvs_status status = mvs_device_open_cuda(program, threads, diag, out);
     if (status != MVS_OK && any) mvs_diag_hint(diag, "--device cpu runs without the GPU");
     return status;

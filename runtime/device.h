@@ -70,8 +70,8 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
                                 mvs_device **out);
 mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
-/* Whether the program was compiled for GPUs and one is there; diag tells what is missing. */
-bool mvs_device_cuda_usable(const mvs_program *program, mvs_diag *diag);
+/* Whether the program was compiled for GPUs and one is there, usable or not. */
+bool mvs_device_cuda_present(const mvs_program *program);
 /* The device's pool. */
 struct mvs_pool *mvs_device_pool(mvs_device *device);
 

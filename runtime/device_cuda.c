@@ -411,9 +411,7 @@ mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_dia
   return MVS_OK;
 }
 
-/* A GPU that is there is used, or why not is told: who compiled for GPUs did not want the
- * processor. */
-bool mvs_device_cuda_usable(const mvs_program *program, mvs_diag *diag) {
-  const mvs_cuda_driver *driver;
-  return program->n_images > 0 && mvs_cuda_load(diag, &driver) == MVS_OK;
+/* A driver too old or broken counts: what is wrong with it is then told. */
+bool mvs_device_cuda_present(const mvs_program *program) {
+  return program->n_images > 0 && mvs_cuda_present();
 }

@@ -7,7 +7,10 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 export MVCC_CACHE="$work/cache" MVCC_GPU_LIBRARIES=off
 small="$root/models/digits.mvs --set depth=1 --set width=16 --set heads=2 --set ffn=16"
 # shellcheck disable=SC2086
-"$MVCC" $small --gpu sm_80 -o "$work/x" && "$MVCC" $small -o "$work/host"
+{
+"$MVCC" $small --gpu sm_80 -o "$work/x"
+"$MVCC" $small -o "$work/host"
+}
 export LD_LIBRARY_PATH="$BUILD/tests/stub"
 mkdir "$work/broken" "$work/empty"; echo no library >"$work/broken/libcuda.so.1"
 cd "$work"
@@ -33,6 +36,8 @@ says "a program without code for GPUs" "holds no code for a GPU; compile it with
   STUB_GPU=100 ./host info --kernels --device cuda
 says "an unknown device, before anything is printed" "device" ./x info --device tpu
 [ -s out ] && echo "not ok info prints before it refuses" || echo "ok nothing is printed"
+says "auto with a driver too old is no reason for the processor" "driver is too old.*" STUB_VERSION=11080 ./x info --kernels
+runs "auto without a driver is the processor" "kernels on cpu" LD_LIBRARY_PATH="$work/broken" ./x info --kernels
 runs "auto without a GPU is the processor" "kernels on cpu" STUB_GPUS=0 ./x info --kernels
 runs "auto without code for GPUs is the processor" "kernels on cpu" ./host info --kernels
 
