@@ -1,20 +1,35 @@
 #!/bin/sh
 # Installs what building and testing mvcc need on Debian 12. Does nothing when all is there.
 set -eu
+cd "$(dirname "$0")/.."
 packages="gcc g++ cmake ninja-build flex bison llvm-19-dev libzstd-dev zlib1g-dev libpng-dev
   libjansson-dev libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libcmocka-dev python3 python3-numpy"
+# Tests compile CUDA code, for which they need NVRTC and no GPU: that of a toolkit, else one from PyPI in
+# build-cuda, where tests/run.sh looks for it.
+nvrtc_is_there() {
+  [ -n "${MVCC_CUDA_PATH:-}" ] && return 0
+  for library in $(/sbin/ldconfig -p | sed -n 's/.*libnvrtc\.so\.1[23] .*=> //p') \
+    "${CUDA_HOME:-/usr/local/cuda}"/lib64/libnvrtc.so.1[23] /usr/local/cuda/lib64/libnvrtc.so.1[23]; do
+    [ -e "$library" ] && return 0
+  done
+  return 1
+}
+nvrtc_is_there || packages="$packages python3-pip"
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
     missing="$missing $package"
 done
-[ -z "$missing" ] && exit 0
-as_root=""
-if [ "$(id -u)" != 0 ]; then
-  command -v sudo >/dev/null || { echo "setup: run as root, or install:$missing" >&2; exit 1; }
-  as_root=sudo
-fi
-echo "setup: installing$missing" >&2
-$as_root apt-get update -qq
-# shellcheck disable=SC2086  # the list is split on purpose
-DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+install() {
+  as_root=""
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "setup: run as root, or install:$missing" >&2; exit 1; }
+    as_root=sudo
+  fi
+  echo "setup: installing$missing" >&2
+  $as_root apt-get update -qq
+  # shellcheck disable=SC2086  # the list is split on purpose
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+[ -z "$missing" ] || install
+nvrtc_is_there || ./scripts/setup-cuda.sh build-cuda nvrtc >/dev/null

@@ -5,6 +5,8 @@ set -u
 cd "$(dirname "$0")/.."
 build=$(cd "$1" && pwd); shift
 export MVCC="$build/mvcc" BUILD="$build"
+# NVRTC where scripts/setup.sh had to bring it.
+if [ -z "${MVCC_CUDA_PATH:-}" ] && [ -d build-cuda ]; then export MVCC_CUDA_PATH="$PWD/build-cuda"; fi
 logs="$build/test-logs"; mkdir -p "$logs"
 passed=0; failed=0
 wanted() { [ $# -eq 1 ] && return 0; name=$1; shift; for w in "$@"; do [ "$w" = "$name" ] && return 0; done; return 1; }

@@ -1,6 +1,7 @@
 /* nvrtc_load.c: finding NVRTC and its functions. */
 #include <dlfcn.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "compiler/toolkit/library.h"
@@ -44,12 +45,25 @@ static mvs_status absent(mvs_diag *diag, int most_major) {
   return MVS_ERR_DEVICE;
 }
 
+/* NVRTC opens its second library by name alone, which fails in a folder that the system does
+ * not search: one that is open already is found. */
+static void open_builtins(const char *beside, int major, int minor) {
+  char path[4096];
+  const char *slash = strrchr(beside, '/');
+  int folder = slash ? (int)(slash + 1 - beside) : 0;
+  if (snprintf(path, sizeof path, "%.*slibnvrtc-builtins.so.%d.%d", folder, beside, major,
+               minor) < (int)sizeof path)
+    dlopen(path, RTLD_NOW | RTLD_LOCAL);
+}
+
 /* NVRTC's version has two numbers; builds of one version differ in the size of their file. */
 static void identify(mvs_nvrtc *table, int major, int minor) {
   Dl_info where;
   struct stat facts = {0};
-  if (dladdr(*(void **)&table->compile, &where) && where.dli_fname)
+  if (dladdr(*(void **)&table->compile, &where) && where.dli_fname) {
     stat(where.dli_fname, &facts);
+    open_builtins(where.dli_fname, major, minor);
+  }
   snprintf(table->name, sizeof table->name, "%d.%d", major, minor);
   snprintf(table->identity, sizeof table->identity, "nvrtc %d.%d %lld", major, minor,
            (long long)facts.st_size);
