@@ -250,6 +250,8 @@ static Mvs__Buffer__Kind buffer_kind(mvs_buffer_kind kind) {
       return MVS__BUFFER__KIND__PARAM;
     case MVS_BUFFER_GRAD:
       return MVS__BUFFER__KIND__GRAD;
+    case MVS_BUFFER_PREPARED:
+      return MVS__BUFFER__KIND__PREPARED;
     case MVS_BUFFER_TEMP:
       break;
   }
@@ -262,6 +264,7 @@ static Mvs__Buffer *buffer_record(const tables *t, const mvs_buffer *buffer) {
   out->kind = buffer_kind(buffer->kind);
   out->name = text(t, buffer->name);
   out->param = buffer->param;
+  out->rounded = buffer->kind == MVS_BUFFER_PARAM && buffer->dtype == MVS_BF16;
   out->fixed = buffer->fixed;
   out->per_batch = buffer->per_batch;
   out->slots_kept = buffer->slots_kept;

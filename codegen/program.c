@@ -94,6 +94,7 @@ static bool buffer_ok(const Mvs__Buffer *buffer, const Mvs__Function *function,
   bool flat =
       buffer->kind == MVS__BUFFER__KIND__PARAM || buffer->kind == MVS__BUFFER__KIND__GRAD;
   if (flat && buffer->param >= program->n_params) return false;
+  if (buffer->rounded && buffer->kind != MVS__BUFFER__KIND__PARAM) return false;
   if (buffer->home < -1 || buffer->home >= (int64_t)function->n_loops) return false;
   return size_sane(buffer->fixed) && size_sane(buffer->per_batch) && buffer->slots_kept >= 1 &&
          size_sane(buffer->slots_kept) && buffer->slots_least >= 1 &&
@@ -147,6 +148,35 @@ static bool specialisation_ok(const Mvs__Specialisation *each, const mvs_program
   return inputs_ok(each->inputs, each->n_inputs);
 }
 
+/* The function "prepare" that a function of the same specialisation, or of all, goes with. */
+static const Mvs__Function *prepare_of(const Mvs__Function *function,
+                                       const mvs_program *program) {
+  for (size_t i = 0; i < program->n_functions; i++) {
+    const Mvs__Function *each = program->functions[i];
+    bool with = each->specialisation < 0 || each->specialisation == function->specialisation;
+    if (with && strcmp(each->name, "prepare") == 0) return each;
+  }
+  return NULL;
+}
+
+static int64_t prepared_bytes(const Mvs__Buffer *buffer) {
+  int64_t bytes;
+  bool fits = !__builtin_mul_overflow(buffer->fixed, buffer->slots_kept, &bytes);
+  return fits && size_sane(bytes) && buffer->per_batch == 0 ? bytes : -1;
+}
+
+/* What a function finds prepared is a value of "prepare" of the same size. */
+static bool prepared_ok(const Mvs__Buffer *buffer, const Mvs__Function *prepare) {
+  if (buffer->kind != MVS__BUFFER__KIND__PREPARED) return true;
+  for (size_t i = 0; prepare && i < prepare->n_buffers; i++) {
+    const Mvs__Buffer *made = prepare->buffers[i];
+    if (made->kind != MVS__BUFFER__KIND__PREPARED || made->param != buffer->param) continue;
+    return buffer->param < prepare->n_buffers && prepared_bytes(made) >= 0 &&
+           prepared_bytes(made) == prepared_bytes(buffer);
+  }
+  return false;
+}
+
 static bool function_ok(const Mvs__Function *function, const mvs_program *program) {
   int64_t specialisations =
       program->n_specialisations ? (int64_t)program->n_specialisations : 1;
@@ -155,6 +185,7 @@ static bool function_ok(const Mvs__Function *function, const mvs_program *progra
   }
   for (size_t i = 0; i < function->n_buffers; i++) {
     if (!buffer_ok(function->buffers[i], function, program)) return false;
+    if (!prepared_ok(function->buffers[i], prepare_of(function, program))) return false;
   }
   for (size_t i = 0; i < function->n_loops; i++) {
     if (!loop_ok(function, i, program)) return false;

@@ -181,6 +181,8 @@ static mvs_status print_training_memory(mvs_session *session) {
   print_memory_row(session, "gradients", kept.gradients, redone.gradients);
   print_memory_row(session, "optimizer", kept.optimizer, redone.optimizer);
   if (kept.average) print_memory_row(session, "averaged weights", kept.average, redone.average);
+  if (kept.prepared)
+    print_memory_row(session, "made of weights alone", kept.prepared, redone.prepared);
   print_memory_row(session, "activations", kept.temporaries, redone.temporaries);
   print_memory_row(session, "inputs", kept.tensors, redone.tensors);
   print_memory_row(session, "total", kept.total, redone.total);

@@ -33,6 +33,10 @@ struct mvs_executor {
   mvs_recompute recompute;
   mvs_profile *profile;
   mvs_call *recorded; /* calls that hold recordings */
+  uint64_t version;   /* of the weights, from 1 */
+  void *rounded;      /* them in bf16, NULL until asked for */
+  uint64_t rounded_version;
+  mvs_prepared *prepared; /* of the present program first, then of its other views */
 };
 
 /* What a call does with one set of addresses. */
@@ -49,8 +53,10 @@ struct mvs_call {
   char **copied_out; /* per output that is no OUTPUT buffer: where the caller wants it */
   recording recordings[MOST_RECORDINGS];
   int next_recording;
-  bool records, listed; /* whether recording is worth it; whether the executor knows */
-  bool has_run;         /* once: what is recorded must have run before */
+  bool records, listed;   /* whether recording is worth it; whether the executor knows */
+  bool has_run;           /* once: what is recorded must have run before */
+  mvs_prepared *prepared; /* where the values lie that it reads, or as "prepare" writes */
+  bool reads_rounded, reads_prepared;
   mvs_call *next_recorded;
 };
 
@@ -58,8 +64,8 @@ struct mvs_call {
 mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
                                mvs_device *device) {
   mvs_executor *executor = MVS_NEW(arena, mvs_executor);
-  *executor =
-      (mvs_executor){.arena = arena, .diag = diag, .program = program, .device = device};
+  *executor = (mvs_executor){.arena = arena, .diag = diag, .device = device, .version = 1};
+  mvs_executor_set_program(executor, program);
   return executor;
 }
 
@@ -71,20 +77,50 @@ void mvs_executor_free(mvs_executor *executor) {
       if (call->recordings[at].work)
         executor->device->forget(executor->device, call->recordings[at].work);
   executor->recorded = NULL;
+  for (mvs_prepared *each = executor->prepared; each; each = each->next) {
+    if (each->memory) executor->device->release(executor->device, each->memory);
+    each->memory = NULL;
+  }
+  if (executor->rounded) executor->device->release(executor->device, executor->rounded);
+  executor->rounded = NULL;
   if (executor->block) executor->device->release(executor->device, executor->block);
   if (executor->workspace) executor->device->release(executor->device, executor->workspace);
   executor->block = executor->workspace = NULL;
   executor->block_bytes = executor->workspace_bytes = 0;
 }
 
+/* Prepared values are laid out per view: what calls of another one read stays as it is. */
 void mvs_executor_set_program(mvs_executor *executor, const mvs_program *program) {
   executor->program = program;
+  mvs_prepared **link = &executor->prepared;
+  while (*link && (*link)->program != program) link = &(*link)->next;
+  mvs_prepared *found = *link ? *link : mvs_prepared_new(executor->arena, program);
+  if (*link) *link = found->next;
+  found->next = executor->prepared;
+  executor->prepared = found;
 }
 
 /* Takes effect with the next run of any call. */
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads) {
   executor->params = params;
   executor->grads = grads;
+  mvs_executor_weights_changed(executor, false);
+}
+
+/* A number, so that nothing has to know who depends on the weights. */
+void mvs_executor_weights_changed(mvs_executor *executor, bool rounded) {
+  executor->version++;
+  if (rounded) executor->rounded_version = executor->version;
+}
+
+/* Taken when first asked for: commands that run no such function take none. */
+mvs_status mvs_executor_rounded(mvs_executor *executor, void **out) {
+  int64_t bytes = mvs_rounded_bytes(executor->program);
+  if (bytes > 0 && !executor->rounded)
+    MVS_TRY(
+        executor->device->alloc(executor->device, bytes, executor->diag, &executor->rounded));
+  *out = executor->rounded;
+  return MVS_OK;
 }
 
 void mvs_executor_profile(mvs_executor *executor, mvs_profile *profile) {
@@ -96,13 +132,6 @@ mvs_profile *mvs_executor_profiled(const mvs_executor *executor) { return execut
 /* Only calls made afterwards follow it: a placement belongs to one choice. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute) {
   executor->recompute = recompute;
-}
-
-/* NULL when the program has none of that name: a model without an objective has no "grad". */
-const Mvs__Function *mvs_program_function(const mvs_program *program, const char *name) {
-  for (size_t at = 0; at < program->n_functions; at++)
-    if (strcmp(program->functions[at]->name, name) == 0) return program->functions[at];
-  return NULL;
 }
 
 /* All dtypes of the program but these two have four bytes. */
@@ -117,6 +146,18 @@ int64_t mvs_tensor_elements(const Mvs__Tensor *tensor, int64_t batch) {
   for (size_t at = 0; at < tensor->n_dims; at++)
     count *= tensor->dims[at]->size * (tensor->dims[at]->per_batch ? batch : 1);
   return count;
+}
+
+/* "prepare" writes what the others read. */
+static void find_prepared(mvs_call *call) {
+  const Mvs__Function *function = call->function;
+  call->prepared = call->executor->prepared;
+  for (size_t at = 0; at < function->n_buffers; at++) {
+    const Mvs__Buffer *buffer = function->buffers[at];
+    bool prepared = buffer->kind == MVS__BUFFER__KIND__PREPARED;
+    call->reads_prepared |= prepared && function != call->prepared->function;
+    call->reads_rounded |= buffer->rounded;
+  }
 }
 
 /* Inputs and outputs are bound by the caller before the first run. */
@@ -134,6 +175,9 @@ mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
   call->copied_out = MVS_ARRAY(executor->arena, function->n_outputs, char *);
   MVS_TRY(mvs_placement_new(executor->arena, executor->diag, executor->program, function, batch,
                             executor->recompute, &call->placement));
+  find_prepared(call);
+  if (call->reads_prepared && !call->prepared->call)
+    MVS_TRY(mvs_call_new(executor, "prepare", 1, &call->prepared->call));
   call->records =
       executor->device->record && mvs_function_launches(function) >= WORTH_RECORDING;
   *out = call;
@@ -216,6 +260,16 @@ static mvs_status grow(mvs_executor *executor, char **memory, int64_t *have, int
   return MVS_OK;
 }
 
+/* Where a parameter or its gradient starts, NULL without a flat buffer. */
+static char *flat_address(const mvs_executor *executor, const Mvs__Buffer *buffer) {
+  const Mvs__Param *of = executor->program->params[buffer->param];
+  bool param = buffer->kind == MVS__BUFFER__KIND__PARAM;
+  char *flat = (char *)(param ? executor->params : executor->grads);
+  int64_t element = sizeof(float);
+  if (buffer->rounded) flat = executor->rounded, element = 2;
+  return flat && of->trained ? flat + of->offset * element : NULL;
+}
+
 /* Finds where every buffer starts. The shared block may have moved since the last call. */
 static mvs_status resolve_buffers(mvs_call *call) {
   mvs_executor *executor = call->executor;
@@ -225,13 +279,13 @@ static mvs_status resolve_buffers(mvs_call *call) {
                placement->workspace_bytes));
   for (size_t at = 0; at < call->function->n_buffers; at++) {
     const Mvs__Buffer *buffer = call->function->buffers[at];
-    bool param = buffer->kind == MVS__BUFFER__KIND__PARAM;
     if (buffer->kind == MVS__BUFFER__KIND__TEMP) {
       call->bases[at] = executor->block + placement->offsets[at];
-    } else if (param || buffer->kind == MVS__BUFFER__KIND__GRAD) {
-      float *flat = param ? executor->params : executor->grads;
-      const Mvs__Param *of = executor->program->params[buffer->param];
-      call->bases[at] = flat && of->trained ? (char *)(flat + of->offset) : NULL;
+    } else if (buffer->kind == MVS__BUFFER__KIND__PREPARED) {
+      call->bases[at] = call->prepared->memory + call->prepared->offsets[buffer->param];
+    } else if (buffer->kind == MVS__BUFFER__KIND__PARAM ||
+               buffer->kind == MVS__BUFFER__KIND__GRAD) {
+      call->bases[at] = flat_address(executor, buffer);
     }
     if (!call->bases[at])
       return MVS_FAIL(executor->diag, MVS_ERR_INTERNAL,
@@ -417,7 +471,41 @@ static mvs_status run_profiled(mvs_call *call) {
   return status;
 }
 
+/* --- what the weights alone decide --- */
+
+/* Rounds the whole flat buffer: after the weights were read or drawn, or others were set. */
+static mvs_status round_weights(mvs_executor *executor) {
+  int64_t rows = executor->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
+  void *rounded;
+  mvs_call *call;
+  MVS_TRY(mvs_executor_rounded(executor, &rounded));
+  if (executor->rounded_version == executor->version) return MVS_OK;
+  MVS_TRY(mvs_call_new(executor, "round", rows, &call));
+  MVS_TRY(mvs_call_bind_input(call, "p", executor->params));
+  MVS_TRY(mvs_call_bind_output(call, "rounded", rounded));
+  MVS_TRY(mvs_call_run(call));
+  executor->rounded_version = executor->version;
+  return MVS_OK;
+}
+
+/* Runs "prepare" for the present weights, or once where constants alone decide. */
+static mvs_status prepare(mvs_executor *executor, mvs_prepared *prepared) {
+  bool fresh = prepared->version == executor->version || !prepared->of_weights;
+  if (prepared->version != 0 && fresh) return MVS_OK;
+  if (!prepared->memory) {
+    void *memory;
+    MVS_TRY(
+        executor->device->alloc(executor->device, prepared->bytes, executor->diag, &memory));
+    prepared->memory = memory;
+  }
+  MVS_TRY(mvs_call_run(prepared->call));
+  prepared->version = executor->version;
+  return MVS_OK;
+}
+
 mvs_status mvs_call_run(mvs_call *call) {
+  if (call->reads_rounded) MVS_TRY(round_weights(call->executor));
+  if (call->reads_prepared) MVS_TRY(prepare(call->executor, call->prepared));
   MVS_TRY(resolve_buffers(call));
   mvs_status status = call->executor->profile ? run_profiled(call)
                       : call->records         ? run_recorded(call)

@@ -1,12 +1,13 @@
 /* executor.h: runs functions of the program: walks their steps and loops and launches kernels.
  * Owner: the executor owns one block of temporaries, shared by all its calls, so only one call
- * runs at a time and nothing survives in it. Inputs, outputs and the flat buffers are the
- * caller's. */
+ * runs at a time and nothing survives in it, and what the weights alone decide, which does until
+ * they change. Inputs, outputs and the flat buffers are the caller's. */
 #ifndef MVS_RUNTIME_EXECUTOR_H
 #define MVS_RUNTIME_EXECUTOR_H
 
 #include "runtime/device.h"
 #include "runtime/placement.h"
+#include "runtime/prepared.h"
 #include "runtime/profile.h"
 #include "runtime/work.h"
 
@@ -20,8 +21,16 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
 void mvs_executor_free(mvs_executor *executor);
 /* Takes functions from another view of the program from now on; see specialise.h. */
 void mvs_executor_set_program(mvs_executor *executor, const mvs_program *program);
-/* Sets the flat buffers (f32, flat_elements each) that PARAM and GRAD buffers lie in. */
+/* Sets the flat buffers (f32, flat_elements each) that PARAM and GRAD buffers lie in. What was
+ * prepared of other weights counts no more. */
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads);
+/* To be told of every change of the weights: before the next call what depends on them alone,
+ * their copy in bf16 and the results of "prepare", is made anew. `rounded`: the copy has been
+ * written with them. */
+void mvs_executor_weights_changed(mvs_executor *executor, bool rounded);
+/* The copy of the flat weights in bf16, of the same layout; NULL where no function reads it.
+ * errors : MVS_ERR_MEMORY */
+mvs_status mvs_executor_rounded(mvs_executor *executor, void **out);
 /* From now on calls and launches are noted in the profile; NULL ends it. Recordings made before
  * are not used meanwhile. */
 void mvs_executor_profile(mvs_executor *executor, mvs_profile *profile);
@@ -29,9 +38,6 @@ void mvs_executor_profile(mvs_executor *executor, mvs_profile *profile);
 mvs_profile *mvs_executor_profiled(const mvs_executor *executor);
 /* Sets how blocks are redone in calls made from now on. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute);
-
-/* The function of that name, or NULL. */
-const Mvs__Function *mvs_program_function(const mvs_program *program, const char *name);
 
 /* Prepares a function for a batch.
  * errors : MVS_ERR_INTERNAL when the program has no such function, MVS_ERR_LIMIT */

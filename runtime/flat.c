@@ -13,7 +13,8 @@
 
 typedef struct flat_tensor {
   const char *name;
-  float *memory, *bounce; /* bounce: NULL for inputs and when in place */
+  char *memory, *bounce; /* bounce: NULL for inputs and when in place */
+  int64_t row_bytes;
 } flat_tensor;
 
 typedef struct flat_scalar {
@@ -54,14 +55,15 @@ static mvs_status add_tensor(mvs_flat_call *call, const Mvs__Tensor *tensor, boo
     return MVS_FAIL(session->diag, MVS_ERR_INTERNAL,
                     "internal: a flat function has too many tensors");
   if (is_rows(tensor)) {
-    int64_t bytes = call->part_rows * MVS_FLAT_ROW_ELEMENTS * (int64_t)sizeof(float);
-    if (bounce) MVS_TRY(mvs_session_alloc(session, bytes, &memory));
+    int64_t row_bytes = MVS_FLAT_ROW_ELEMENTS * mvs_dtype_bytes(tensor->dtype);
+    if (bounce) MVS_TRY(mvs_session_alloc(session, call->part_rows * row_bytes, &memory));
     for (int at = 0; at < call->tensors; at++) {
       if (strcmp(call->tensor[at].name, tensor->name) != 0) continue;
       call->tensor[at].bounce = memory;
       return MVS_OK;
     }
-    call->tensor[call->tensors++] = (flat_tensor){.name = tensor->name, .bounce = memory};
+    call->tensor[call->tensors++] =
+        (flat_tensor){.name = tensor->name, .bounce = memory, .row_bytes = row_bytes};
     return MVS_OK;
   }
   MVS_TRY(mvs_session_alloc(session, sizeof(double), &memory));
@@ -93,7 +95,7 @@ mvs_status mvs_flat_new(mvs_session *session, const char *name, int64_t rows,
 }
 
 /* A name that the function does not have is passed over. */
-void mvs_flat_rows(mvs_flat_call *call, const char *name, float *memory) {
+void mvs_flat_rows(mvs_flat_call *call, const char *name, void *memory) {
   for (int at = 0; at < call->tensors; at++)
     if (strcmp(call->tensor[at].name, name) == 0) call->tensor[at].memory = memory;
 }
@@ -137,8 +139,8 @@ static mvs_status run_part(mvs_flat_call *call, mvs_call *part, int64_t first, i
   mvs_device *device = call->session->device;
   for (int at = 0; at < call->tensors; at++) {
     const flat_tensor *tensor = &call->tensor[at];
-    float *memory = tensor->memory + first * MVS_FLAT_ROW_ELEMENTS;
-    float *output = tensor->bounce ? tensor->bounce : memory;
+    char *memory = tensor->memory + first * tensor->row_bytes;
+    char *output = tensor->bounce ? tensor->bounce : memory;
     if (mvs_call_has_input(part, tensor->name))
       MVS_TRY(mvs_call_bind_input(part, tensor->name, memory));
     if (mvs_call_has_output(part, tensor->name))
@@ -148,8 +150,8 @@ static mvs_status run_part(mvs_flat_call *call, mvs_call *part, int64_t first, i
   for (int at = 0; at < call->tensors; at++) {
     const flat_tensor *tensor = &call->tensor[at];
     if (!tensor->bounce) continue;
-    device->copy(device, tensor->memory + first * MVS_FLAT_ROW_ELEMENTS, tensor->bounce,
-                 rows * MVS_FLAT_ROW_ELEMENTS * (int64_t)sizeof(float), MVS_COPY_WITHIN);
+    device->copy(device, tensor->memory + first * tensor->row_bytes, tensor->bounce,
+                 rows * tensor->row_bytes, MVS_COPY_WITHIN);
   }
   return MVS_OK;
 }

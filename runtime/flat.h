@@ -6,15 +6,13 @@
 
 #include "runtime/session.h"
 
-#define MVS_FLAT_ROW_ELEMENTS 1024
-
 typedef struct mvs_flat_call mvs_flat_call;
 
 /* Prepares a function for `rows` rows. errors : MVS_ERR_INTERNAL, MVS_ERR_MEMORY */
 mvs_status mvs_flat_new(mvs_session *session, const char *function, int64_t rows,
                         mvs_flat_call **out);
 /* Gives the place of a tensor of rows, by name. */
-void mvs_flat_rows(mvs_flat_call *call, const char *name, float *memory);
+void mvs_flat_rows(mvs_flat_call *call, const char *name, void *memory);
 /* Sets a scalar input; the value is copied. */
 mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value);
 /* Runs it. */

@@ -92,5 +92,6 @@ mvs_status mvs_init_params(mvs_session *session, uint32_t seed, float *flat) {
     if (session->program->params[at]->trained)
       status = init_param(session, seed, (uint32_t)at, part, flat);
   free(part);
+  mvs_executor_weights_changed(session->executor, false);
   return status;
 }

@@ -38,28 +38,44 @@ static mvs_status too_large(mvs_session *session, int64_t batch) {
                   (long long)batch);
 }
 
-/* Functions run one after another and share one block: the largest counts, not the sum. */
+/* What functions share when they run one after another: the largest counts, not the sum. */
+typedef struct shared {
+  int64_t block, workspace;
+} shared;
+
+static mvs_status add_function(mvs_session *session, const char *name, int64_t batch,
+                               mvs_recompute recompute, shared *all) {
+  const Mvs__Function *function = mvs_program_function(session->program, name);
+  mvs_placement *placement;
+  if (!function) return MVS_OK;
+  MVS_TRY(mvs_placement_new(session->arena, session->diag, session->program, function, batch,
+                            recompute, &placement));
+  if (placement->bytes > all->block) all->block = placement->bytes;
+  if (placement->workspace_bytes > all->workspace) all->workspace = placement->workspace_bytes;
+  return MVS_OK;
+}
+
+/* "prepare" has no batch of its own. */
 mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
                            mvs_recompute recompute, mvs_memory *out) {
-  int64_t flat = mvs_flat_bytes(session->program), block = 0, workspace = 0;
+  const mvs_program *program = session->program;
+  int64_t flat = mvs_flat_bytes(program);
+  shared all = {0};
   *out = (mvs_memory){.parameters = flat,
                       .gradients = use->gradient_flats * flat,
                       .optimizer = use->optimizer_flats * flat,
                       .average = use->average_flats * flat};
+  out->prepared = mvs_rounded_bytes(program) + mvs_prepared_new(session->arena, program)->bytes;
+  MVS_TRY(add_function(session, "prepare", 1, recompute, &all));
   for (const char *const *name = use->functions; *name; name++) {
-    const Mvs__Function *function = mvs_program_function(session->program, *name);
-    mvs_placement *placement;
-    if (!function) continue;
-    MVS_TRY(mvs_placement_new(session->arena, session->diag, session->program, function,
-                              use->batch, recompute, &placement));
-    if (placement->bytes > block) block = placement->bytes;
-    if (placement->workspace_bytes > workspace) workspace = placement->workspace_bytes;
-    if (!add_interface(function, use->batch, &out->tensors))
+    const Mvs__Function *function = mvs_program_function(program, *name);
+    MVS_TRY(add_function(session, *name, use->batch, recompute, &all));
+    if (function && !add_interface(function, use->batch, &out->tensors))
       return too_large(session, use->batch);
   }
-  bool fits = mvs_add(block, workspace, &out->temporaries);
-  const int64_t parts[] = {out->parameters, out->gradients,   out->optimizer,
-                           out->average,    out->temporaries, out->tensors};
+  bool fits = mvs_add(all.block, all.workspace, &out->temporaries);
+  const int64_t parts[] = {out->parameters, out->gradients,   out->optimizer, out->average,
+                           out->prepared,   out->temporaries, out->tensors};
   for (size_t at = 0; at < sizeof parts / sizeof *parts; at++)
     fits = fits && mvs_add(out->total, parts[at], &out->total);
   return fits ? MVS_OK : too_large(session, use->batch);
@@ -99,7 +115,8 @@ static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
   const char *have = mvs_bytes_text(arena, mvs_session_budget(session));
   const char *limit =
       mvs_arena_format(arena, given ? "--memory allows %s" : "only %s are free", have);
-  int64_t state = kept->parameters + kept->gradients + kept->optimizer + kept->average;
+  int64_t state =
+      kept->parameters + kept->gradients + kept->optimizer + kept->average + kept->prepared;
   if (state > mvs_session_budget(session))
     return MVS_FAIL(session->diag, MVS_ERR_MEMORY,
                     "%s needs %s for the weights and what belongs to them alone, but %s; %s",

@@ -9,7 +9,8 @@
 /* Device memory by purpose, in bytes. */
 typedef struct mvs_memory {
   int64_t parameters, gradients, optimizer, average; /* flat buffers */
-  int64_t temporaries;                               /* the shared block and the workspace */
+  int64_t prepared;    /* what the weights alone decide: their bf16 copy, results of "prepare" */
+  int64_t temporaries; /* the shared block and the workspace */
   int64_t tensors;                                   /* inputs and outputs of functions */
   int64_t total;
 } mvs_memory;

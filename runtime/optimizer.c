@@ -62,6 +62,8 @@ static mvs_status prepare_calls(mvs_optimizer *optimizer) {
   mvs_session *session = optimizer->session;
   struct mvs_optimizer_calls *calls = optimizer->calls;
   int64_t rows = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
+  void *rounded;
+  MVS_TRY(mvs_executor_rounded(session->executor, &rounded));
   for (size_t at = 0; at < calls->spans.count; at++) {
     span_of_params *span = &calls->spans.items[at];
     int64_t first = span->first_row * MVS_FLAT_ROW_ELEMENTS;
@@ -70,6 +72,7 @@ static mvs_status prepare_calls(mvs_optimizer *optimizer) {
     mvs_flat_rows(span->adamw, "m", optimizer->m + first);
     mvs_flat_rows(span->adamw, "v", optimizer->v + first);
     mvs_flat_rows(span->adamw, "g", optimizer->grads + first);
+    if (rounded) mvs_flat_rows(span->adamw, "rounded", (uint16_t *)rounded + first);
   }
   MVS_TRY(mvs_flat_new(session, "sum_squares", rows, &calls->sum_squares));
   mvs_flat_rows(calls->sum_squares, "g", optimizer->grads);
@@ -152,6 +155,7 @@ mvs_status mvs_optimizer_step(mvs_optimizer *optimizer, int64_t step, double nor
   double clip = settings->clip > 0 ? fmin(1, settings->clip / (norm + 1e-6)) : 1;
   for (size_t at = 0; at < optimizer->calls->spans.count; at++)
     MVS_TRY(update_span(optimizer, &optimizer->calls->spans.items[at], step, clip));
+  mvs_executor_weights_changed(optimizer->session->executor, true);
   if (!optimizer->average) return MVS_OK;
   MVS_TRY(mvs_flat_scalar(optimizer->calls->average, "decay", settings->ema));
   return mvs_flat_run(optimizer->calls->average);

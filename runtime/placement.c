@@ -56,13 +56,14 @@ static mvs_status size_buffers(mvs_placement *placement, mvs_diag *diag) {
   const Mvs__Function *function = placement->function;
   for (size_t at = 0; at < function->n_buffers; at++) {
     const Mvs__Buffer *buffer = function->buffers[at];
-    bool flat =
-        buffer->kind == MVS__BUFFER__KIND__PARAM || buffer->kind == MVS__BUFFER__KIND__GRAD;
+    bool whole = buffer->kind == MVS__BUFFER__KIND__PARAM ||
+                 buffer->kind == MVS__BUFFER__KIND__GRAD ||
+                 buffer->kind == MVS__BUFFER__KIND__PREPARED;
     int64_t bytes, all;
     bool fits = mvs_mul(buffer->per_batch, placement->batch, &bytes) &&
                 mvs_add(bytes, buffer->fixed, &bytes);
     placement->slots[at] =
-        flat ? buffer->slots_kept : slots_of(buffer, placement->redo->turns[at] > 0);
+        whole ? buffer->slots_kept : slots_of(buffer, placement->redo->turns[at] > 0);
     placement->slot_bytes[at] = bytes;
     if (!fits || !mvs_mul(bytes, placement->slots[at], &all) || all > INT64_MAX / 4)
       return MVS_FAIL(diag, MVS_ERR_LIMIT, "a batch of %lld is too large for 64-bit sizes",

@@ -216,6 +216,7 @@ mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
     status = read_param(session, file, name, entry, part, flat);
   }
   free(part);
+  mvs_executor_weights_changed(session->executor, false);
   return status;
 }
 

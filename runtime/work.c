@@ -1,6 +1,14 @@
 /* work.c: sums over steps and loops. */
 #include "runtime/work.h"
 
+#include <string.h>
+
+const Mvs__Function *mvs_program_function(const mvs_program *program, const char *name) {
+  for (size_t at = 0; at < program->n_functions; at++)
+    if (strcmp(program->functions[at]->name, name) == 0) return program->functions[at];
+  return NULL;
+}
+
 const Mvs__Loop *mvs_step_loop(const Mvs__Function *function, const Mvs__Step *step) {
   return step->kernel < 0 ? function->loops[step->loop] : NULL;
 }

@@ -4,6 +4,11 @@
 
 #include "codegen/program.h"
 
+/* Elements of a row of the flat buffers: the batch of functions over them counts rows. */
+#define MVS_FLAT_ROW_ELEMENTS 1024
+
+/* The function of that name, or NULL: a model without an objective has no "grad". */
+const Mvs__Function *mvs_program_function(const mvs_program *program, const char *name);
 /* The loop that a step runs, or NULL when it is a kernel. */
 const Mvs__Loop *mvs_step_loop(const Mvs__Function *function, const Mvs__Step *step);
 /* The bytes that a kernel reads and writes at a batch. */

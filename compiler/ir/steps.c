@@ -154,3 +154,19 @@ void mvs_steps_add(mvs_module *module) {
     return;
   }
 }
+
+void mvs_steps_add_rounding(mvs_module *module) {
+  mvs_function *adamw = mvs_module_function(module, "adamw");
+  if (adamw) {
+    maker at = {adamw->graph};
+    const mvs_results *results = mvs_graph_results(at.graph);
+    for (size_t i = 0; i < results->count; i++) {
+      if (strcmp(results->items[i].name, "p") != 0) continue;
+      mvs_id p = results->items[i].id;
+      result(at, "rounded", mvs_build_cast(at.graph, p, MVS_BF16, (mvs_span){0}));
+      break;
+    }
+  }
+  maker at = function(module, "round");
+  result(at, "rounded", mvs_build_cast(at.graph, flat(at, "p"), MVS_BF16, (mvs_span){0}));
+}

@@ -10,6 +10,11 @@
  *   "average"     : e, p; scalar decay          -> e = decay e + (1 - decay) p
  *   "sum_squares" : g                           -> total f64[]   (a fixed tree)
  *
+ * Where functions read the weights in bf16 (passes/prepare.c), "adamw" also gives `rounded`, its p
+ * in bf16, and there is
+ *
+ *   "round"       : p                           -> rounded = p, bf16[B, 1024]
+ *
  * Over the state, when the model has one:
  *
  *   "sampler_step": x, conditional, unconditional f32[B, ...]; scalars dt, cfg -> x
@@ -26,5 +31,8 @@
 mvs_id mvs_build_blend(mvs_graph *graph, mvs_id x0, mvs_id x1, mvs_id t, mvs_span span);
 /* Adds the step functions to a module whose model inputs are known. */
 void mvs_steps_add(mvs_module *module);
+/* Adds "round", and to "adamw" the result "rounded", for a module whose functions read weights in
+ * bf16. */
+void mvs_steps_add_rounding(mvs_module *module);
 
 #endif

@@ -114,7 +114,8 @@ bool mvs_rule_param_exists(const mvs_check *check) {
   return node->op != MVS_OP_param || node->attr.param.index < check->module->params.count;
 }
 
-/* Storage is laid out by the list's entry, kernels by the node's type. */
+/* Storage is laid out by the list's entry, kernels by the node's type. In bf16 the node is the
+ * copy of the parameter that prepare.c asks for. */
 bool mvs_rule_param_type_fits(const mvs_check *check) {
   const mvs_node *node = check->node;
   if (node->op != MVS_OP_param) return true;
@@ -125,6 +126,7 @@ bool mvs_rule_param_type_fits(const mvs_check *check) {
       return false;
     type = mvs_region_slice_type(&type);
   }
+  if (type.dtype == MVS_BF16 && param->trained) type.dtype = param->type.dtype;
   return mvs_type_equal(&type, &param->type);
 }
 

@@ -100,6 +100,8 @@ int64_t mvs_common_divisor(int64_t a, int64_t b);
 int64_t mvs_type_last_extent(const mvs_type *type);
 /* True for kinds that a kernel computes inside: not yet stored ones have no place. */
 bool mvs_value_is_computed(const mvs_value *value);
+/* True for a slice that lies in one stretch: its outer axes all have extent 1. */
+bool mvs_slice_is_contiguous(const mvs_node *node);
 /* True for a reduction over axes of extent 1: its result is its operand. */
 bool mvs_reduces_nothing(const mvs_graph *graph, const mvs_node *node);
 /* Marks a value as stored; an alias passes the mark to its root. */

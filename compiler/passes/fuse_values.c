@@ -81,8 +81,7 @@ static bool is_placed(mvs_value_kind kind) {
          kind == MVS_VALUE_CONCAT || kind == MVS_VALUE_COLUMN;
 }
 
-/* A slice whose outer axes all have extent 1 lies in one stretch. */
-static bool slice_is_contiguous(const mvs_node *node) {
+bool mvs_slice_is_contiguous(const mvs_node *node) {
   for (int i = 0; i < node->attr.slice.axis; i++) {
     if (node->type.dims[i].per_batch || node->type.dims[i].size != 1) return false;
   }
@@ -200,7 +199,7 @@ static mvs_value_kind kind_of(const mvs_fuse *fuse, mvs_id id, bool read_by_elem
     case MVS_OP_reshape:
       return reshape_is_view(fuse, node) ? MVS_VALUE_VIEW : MVS_VALUE_ALIAS;
     case MVS_OP_slice:
-      if (is_placed(fuse->values[node->inputs[0]].kind) && slice_is_contiguous(node)) {
+      if (is_placed(fuse->values[node->inputs[0]].kind) && mvs_slice_is_contiguous(node)) {
         return MVS_VALUE_ALIAS;
       }
       return MVS_VALUE_VIEW;

@@ -3,7 +3,7 @@
  * the best of them as its own, and is copied into the others. */
 #include "compiler/passes/memory.h"
 
-#include "compiler/passes/pass.h"
+#include "compiler/passes/prepare.h"
 
 static const mvs_node *node_of(const mvs_graph_layout *g, mvs_id id) {
   return mvs_graph_node(g->graph, id);
@@ -228,8 +228,13 @@ static void place_given(mvs_graph_layout *g, mvs_id id, mvs_place place) {
 
 static mvs_place place_of_input(mvs_graph_layout *g, mvs_id id) {
   const mvs_node *node = node_of(g, id);
-  uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_INPUT, &node->type, 1);
-  g->layout->function->buffers.items[buffer].name = node->attr.input.name;
+  uint32_t number = 0;
+  bool prepared = mvs_prepared_number(node->attr.input.name, &number);
+  mvs_buffer_kind kind = prepared ? MVS_BUFFER_PREPARED : MVS_BUFFER_INPUT;
+  uint32_t buffer = mvs_layout_buffer(g->layout, kind, &node->type, 1);
+  mvs_buffer *made = &g->layout->function->buffers.items[buffer];
+  made->param = number;
+  if (!prepared) made->name = node->attr.input.name;
   return mvs_place_whole(buffer, &node->type);
 }
 
@@ -237,7 +242,9 @@ static mvs_place place_of_param(mvs_graph_layout *g, mvs_id id) {
   const mvs_node *node = node_of(g, id);
   const mvs_param *param = &g->layout->module->params.items[node->attr.param.index];
   int64_t layers = param->layers ? param->layers : 1;
-  uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_PARAM, &param->type, layers);
+  mvs_type slot = param->type;
+  slot.dtype = node->type.dtype; /* bf16 where the node is the rounded copy */
+  uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_PARAM, &slot, layers);
   g->layout->function->buffers.items[buffer].param = node->attr.param.index;
   return mvs_place_whole(buffer, &node->type);
 }
@@ -309,10 +316,11 @@ static mvs_place place_of_output(mvs_graph_layout *g, const mvs_result *result) 
   if (param && param->layers) slots = param->layers;
   mvs_type slot = slots > 1 ? mvs_region_slice_type(type) : *type;
   mvs_buffer_kind kind = param ? MVS_BUFFER_GRAD : MVS_BUFFER_OUTPUT;
+  if (mvs_prepared_number(result->name, &index)) kind = MVS_BUFFER_PREPARED;
   uint32_t buffer = mvs_layout_buffer(g->layout, kind, &slot, slots);
   mvs_buffer *made = &g->layout->function->buffers.items[buffer];
   made->param = index;
-  if (!param) made->name = result->name;
+  if (kind == MVS_BUFFER_OUTPUT) made->name = result->name;
   return mvs_place_whole(buffer, type);
 }
 

@@ -14,7 +14,8 @@ typedef enum mvs_fact {
   MVS_FACT_CROSSING = 1 << 3,  /* what goes from forward to backward is decided (kept or redone) */
   MVS_FACT_FUSED = 1 << 4,     /* every node belongs to a kernel of the plan */
   MVS_FACT_SCHEDULED = 1 << 5, /* kernels have their order */
-  MVS_FACT_LAID_OUT = 1 << 6   /* values have buffers and live ranges */
+  MVS_FACT_LAID_OUT = 1 << 6,  /* values have buffers and live ranges */
+  MVS_FACT_PREPARED = 1 << 7   /* what weights alone decide is in "prepare" */
 } mvs_fact;
 
 /* How a merge gets the token means of a branch (--means; docs/numerics.md, "Token means"). */
@@ -53,6 +54,7 @@ mvs_status mvs_pass_simplify(mvs_compilation *compilation);  /* also run again a
 mvs_status mvs_pass_gradients(mvs_compilation *compilation); /* "loss" -> "grad", graph to graph */
 mvs_status mvs_pass_crossing(mvs_compilation *compilation);  /* keep-or-redo alternatives */
 mvs_status mvs_pass_hoist(mvs_compilation *compilation);     /* invariant values leave regions */
+mvs_status mvs_pass_prepare(mvs_compilation *compilation);   /* values of weights alone leave */
 mvs_status mvs_pass_fuse(mvs_compilation *compilation);      /* nodes -> kernels */
 mvs_status mvs_pass_schedule(mvs_compilation *compilation);  /* order of kernels */
 mvs_status mvs_pass_memory(mvs_compilation *compilation);    /* values -> buffers, live ranges */

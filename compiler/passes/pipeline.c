@@ -8,10 +8,11 @@
 #define GRADIENTS MVS_FACT_GRADIENTS
 #define CROSSING  MVS_FACT_CROSSING
 #define HOISTED   MVS_FACT_HOISTED
+#define PREPARED  MVS_FACT_PREPARED
 #define FUSED     MVS_FACT_FUSED
 #define SCHEDULED MVS_FACT_SCHEDULED
 #define LAID_OUT  MVS_FACT_LAID_OUT
-#define GRAPH     (SIMPLE | GRADIENTS | CROSSING | HOISTED)
+#define GRAPH     (SIMPLE | GRADIENTS | CROSSING | HOISTED | PREPARED)
 
 /* Simplify comes before gradients, because the gradients of recognised norms and means are the
  * cheap ones, and again after them, because gradients are built without looking at each other.
@@ -28,6 +29,8 @@ const mvs_pass mvs_pipeline[] = {
      "the rules once more, with those for gradients"},
     {"hoist", mvs_pass_hoist, SIMPLE | GRADIENTS, HOISTED, 0,
      "values that are the same for all layers leave their stack"},
+    {"prepare", mvs_pass_prepare, HOISTED, PREPARED, 0,
+     "values of weights alone are computed once per change of the weights"},
     {"fuse", mvs_pass_fuse, GRAPH, FUSED, 0, "nodes become kernels"},
     {"schedule", mvs_pass_schedule, GRAPH | FUSED, SCHEDULED, 0, "kernels get their order"},
     {"memory", mvs_pass_memory, GRAPH | FUSED | SCHEDULED, LAID_OUT, 0,

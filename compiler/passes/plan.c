@@ -48,13 +48,13 @@ static void dump_life(const mvs_buffer *buffer, mvs_text *out) {
 }
 
 static void dump_buffers(const dump *d) {
-  static const char *const kinds[] = {"input", "output", "param", "grad", "temp"};
+  static const char *const kinds[] = {"input", "output", "param", "grad", "prepared", "temp"};
   for (size_t i = 0; i < d->function->buffers.count; i++) {
     const mvs_buffer *buffer = &d->function->buffers.items[i];
     indent(d);
     mvs_text_addf(d->out, "b%zu %s", i, kinds[buffer->kind]);
     if (buffer->name) mvs_text_addf(d->out, " %s", buffer->name);
-    if (buffer->kind == MVS_BUFFER_PARAM || buffer->kind == MVS_BUFFER_GRAD) {
+    if (buffer->kind >= MVS_BUFFER_PARAM && buffer->kind <= MVS_BUFFER_PREPARED) {
       mvs_text_addf(d->out, " %u", buffer->param);
     }
     mvs_text_addf(d->out, " %s ", mvs_dtype_name(buffer->dtype));

@@ -67,8 +67,9 @@ typedef struct mvs_group {
 typedef enum mvs_buffer_kind {
   MVS_BUFFER_INPUT,    /* given by the caller */
   MVS_BUFFER_OUTPUT,   /* returned to the caller */
-  MVS_BUFFER_PARAM,    /* in the flat parameter buffer */
+  MVS_BUFFER_PARAM,    /* in the flat parameter buffer; bf16: in the copy of it in bf16 */
   MVS_BUFFER_GRAD,     /* in the flat gradient buffer */
+  MVS_BUFFER_PREPARED, /* kept between calls: written by "prepare", read by the others */
   MVS_BUFFER_TEMP      /* placed by the runtime from the live range */
 } mvs_buffer_kind;
 
@@ -86,7 +87,7 @@ typedef enum mvs_buffer_kind {
 typedef struct mvs_buffer {
   mvs_buffer_kind kind;
   const char *name;         /* INPUT, OUTPUT; NULL else */
-  uint32_t param;           /* PARAM, GRAD: index in the module */
+  uint32_t param;           /* PARAM, GRAD: index in the module; PREPARED: number of the value */
   mvs_dtype dtype;
   int64_t fixed, per_batch; /* bytes of one slot = fixed + per_batch * B, before alignment */
   int64_t slots_kept, slots_least;

@@ -93,7 +93,9 @@ mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
                       .map = mvs_new_ids(at->arena, size),
                       .results = MVS_ARRAY(at->arena, size + 1, mvs_id *)};
   for (mvs_id id = 0; id < size; id++) {
-    if (work.live->nodes[id]) work.map[id] = mvs_rebuild_node(&work, id);
+    if (!work.live->nodes[id]) continue;
+    if (at->replace) work.map[id] = at->replace(&work, id);
+    if (work.map[id] == MVS_NONE) work.map[id] = mvs_rebuild_node(&work, id);
   }
   const mvs_results *results = mvs_graph_results(from);
   for (size_t i = 0; i < results->count; i++) {

@@ -1,5 +1,6 @@
 /* rebuild.h: one graph being rebuilt into another, node by node and with its regions: by
- * rewrite.c with rules, by hoist.c with a hook that takes body nodes out of their region.
+ * rewrite.c with rules, by hoist.c with a hook that takes body nodes out of their region, by
+ * prepare.c with one that takes top-level nodes out of their function.
  * Owner: the rewriter's arena, which must outlive the graph that comes out. */
 #ifndef MVS_PASSES_REBUILD_H
 #define MVS_PASSES_REBUILD_H
@@ -19,6 +20,10 @@ struct mvs_region_work;
 /* Places a node of a body itself; false: it is copied as usual. */
 typedef bool mvs_place_hook(struct mvs_region_work *work, struct mvs_rebuild *body, mvs_id id);
 
+/* Builds something else in the place of a top-level node, whose inputs are built; MVS_NONE: it
+ * is copied as usual. */
+typedef mvs_id mvs_replace_hook(struct mvs_rebuild *work, mvs_id id);
+
 typedef struct mvs_rewriter {
   mvs_arena *arena;
   const mvs_rule *rules;
@@ -28,6 +33,8 @@ typedef struct mvs_rewriter {
   const char *last_fired; /* in this round; NULL when no rule fired */
   mvs_place_hook *place;  /* NULL: none */
   size_t placed;          /* for the hook's report */
+  mvs_replace_hook *replace; /* NULL: none */
+  void *replacing;        /* that hook's own */
   MVS_LIST(mvs_region_pair) regions;
 } mvs_rewriter;
 

@@ -4,6 +4,7 @@
 
 #include "compiler/passes/fuse.h"
 #include "compiler/passes/memory.h"
+#include "compiler/passes/prepare.h"
 
 #define MOST_OPERANDS 64
 /* Batch at which sizes are compared. Any would do; an odd one catches a mix-up of axes. */
@@ -240,6 +241,28 @@ static bool places_lie_in_their_buffers(check *c) {
   return true;
 }
 
+/* Inputs and weights are read alone; what is prepared is written by "prepare". */
+static bool may_be_stored(const check *c, const mvs_place *place) {
+  if (place->buffer >= c->function->buffers.count) return true; /* another rule's matter */
+  mvs_buffer_kind kind = c->function->buffers.items[place->buffer].kind;
+  if (kind == MVS_BUFFER_PREPARED) return strcmp(c->function->name, MVS_PREPARE) == 0;
+  return kind != MVS_BUFFER_INPUT && kind != MVS_BUFFER_PARAM;
+}
+
+static bool stores_stay_off_what_is_given(check *c) {
+  for (size_t n = 0; n < c->group->nests.count; n++) {
+    const mvs_nest_plan *nest = &c->group->nests.items[n];
+    for (size_t i = 0; i < nest->outputs.count; i++) {
+      if (!may_be_stored(c, &nest->store_places.items[i]))
+        return fail_at(c, nest->outputs.items[i]);
+    }
+  }
+  if (c->group->nests.count > 0 || mvs_op_is_tuple(node_of(c, c->group->heavy)->op))
+    return true;
+  bool may = may_be_stored(c, &c->schedule->places[c->group->heavy]);
+  return may || fail_at(c, c->group->heavy);
+}
+
 static bool copies_lie_in_their_buffers(check *c) {
   for (size_t n = 0; n < c->group->nests.count; n++) {
     const mvs_nest_plan *nest = &c->group->nests.items[n];
@@ -305,6 +328,7 @@ static const struct {
     {"reduces along the kernel's axes", true, reduces_as_it_should},
     {"operands fit a kernel", true, operands_fit_a_kernel},
     {"operands of heavy ops lie whole", true, heavy_operands_lie_whole},
+    {"stores stay off what is given", true, stores_stay_off_what_is_given},
     {"copies lie in their buffers", true, copies_lie_in_their_buffers},
     {"values lie in their buffers", false, places_lie_in_their_buffers},
     {"results are there", false, results_are_there},

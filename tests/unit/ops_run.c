@@ -400,7 +400,7 @@ void ops_check_same_bits(ops_suite *s, const char *a, const char *b, int64_t bat
 void ops_check_gradients(ops_suite *s, const mvs_graph *loss, int64_t batch, int64_t most) {
   mvs_arena *arena = mvs_arena_new();
   mvs_tensor_map given = {0};
-  const mvs_graph *grad = mvs_module_function(s->module, "grad")->graph;
+  const mvs_graph *grad = case_of(s, "grad")->graph;
   ops_case as_filled = *case_of(s, "grad");
   as_filled.graph = loss;
   ops_fill(arena, &as_filled, batch, &given);

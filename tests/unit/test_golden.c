@@ -17,8 +17,9 @@
 #include "compiler/passes/pass.h"
 
 #define MOST_BYTES (1 << 20)
-#define GRAPH_FACTS \
-  (MVS_FACT_SIMPLE | MVS_FACT_GRADIENTS | MVS_FACT_CROSSING | MVS_FACT_HOISTED)
+#define GRAPH_FACTS                                                              \
+  (MVS_FACT_SIMPLE | MVS_FACT_GRADIENTS | MVS_FACT_CROSSING | MVS_FACT_HOISTED | \
+   MVS_FACT_PREPARED)
 
 static void good(mvs_arena *arena, mvs_diag *diag, mvs_status status) {
   if (status == MVS_OK) return;
@@ -121,7 +122,7 @@ static void passes_explain_themselves(void **state) {
   mvs_text explain = mvs_text_new(arena);
   mvs_compilation compilation = {
       .arena = arena, .diag = diag, .module = module, .explain = &explain};
-  good(arena, diag, mvs_pipeline_run(&compilation, "hoist"));
+  good(arena, diag, mvs_pipeline_run(&compilation, "prepare"));
   static const char *const wanted[] = {
       "simplify grad: sum of pads is concat, 1 times (values padded to places that do not "
       "overlap "
@@ -129,7 +130,9 @@ static void passes_explain_themselves(void **state) {
       "crossing blocks: kept per layer, 112 bytes per sample: "
       "bf16[B, 7{image:4(2x2), context:3}, 8]\n",
       "crossing blocks: 4 elementwise values are redone\n",
-      "hoist grad: 4 values leave their stack\n"};
+      "hoist grad: 4 values leave their stack\n",
+      "prepare grad: 4 casts read the bf16 weights, 0 values are computed when the weights "
+      "change\n"};
   for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
     if (strstr(mvs_text_string(&explain), wanted[i])) continue;
     fail_msg("not told: %s\n%s", wanted[i], mvs_text_string(&explain));

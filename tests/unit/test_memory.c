@@ -400,6 +400,54 @@ static void stacked_parameters_have_slots(void **state) {
   plan_free(p);
 }
 
+/* The bf16 copy of a parameter has its layers in the same order; prepared values are stored by
+ * "prepare" and read by others, in buffers of one number and size. */
+static void weights_are_read_as_prepared(void **state) {
+  (void)state;
+  planned *p = plan_new();
+  plan_text(p, "prepared",
+            "module m\nparam 0 \"b.{i}.w\" : f32[8] layers=3 trained init=constant(1)\n"
+            "function f\n%0 = input x : f32[B, 8]\n%1 = param 0 : bf16[3, 8]\n"
+            "%2 = input \"prepared/4\" : f32[8]\n"
+            "%3 = region r count=3 carried(%0) invariant(%2) stacked(%1) {\n"
+            "  %0 = argument carried 0 : f32[B, 8]\n  %1 = argument invariant 0 : f32[8]\n"
+            "  %2 = argument stacked 0 : bf16[8]\n  %3 = mul %0, %1 : f32[B, 8]\n"
+            "  %4 = mul %3, %2 : f32[B, 8]\n  results carried(%4)\n"
+            "} : (f32[B, 8])\n%4 = get 0 %3 : f32[B, 8]\nresults y=%4\n"
+            "function prepare\n%0 = iota axis=0 : f32[8]\n%1 = cos %0 : f32[8]\n"
+            "results \"prepared/4\"=%1\n");
+  const mvs_function_plan *f = plan_function(p, "f"), *made = plan_function(p, "prepare");
+  const mvs_schedule *body = plan_body(f, 0);
+  const mvs_place *weight = &body->places[argument_of(body, MVS_ARG_STACKED, 0)];
+  const mvs_place *table = &body->places[argument_of(body, MVS_ARG_INVARIANT, 0)];
+  const mvs_buffer *read = buffer_of(f, table), *written = &made->buffers.items[0];
+  assert_int_equal(buffer_of(f, weight)->kind, MVS_BUFFER_PARAM);
+  assert_int_equal(buffer_of(f, weight)->dtype, MVS_BF16);
+  assert_int_equal(buffer_of(f, weight)->slots_kept, 3);
+  assert_int_equal(buffer_of(f, weight)->fixed, 16);
+  assert_int_equal(made->buffers.count, 1);
+  assert_int_equal(read->kind, MVS_BUFFER_PREPARED);
+  assert_int_equal(written->kind, MVS_BUFFER_PREPARED);
+  assert_int_equal(read->param, 4);
+  assert_int_equal(written->param, 4);
+  assert_int_equal(read->fixed, written->fixed);
+  plan_free(p);
+}
+
+/* Only "prepare" writes what is kept between calls. */
+static void others_do_not_write_what_is_prepared(void **state) {
+  (void)state;
+  planned *p = plan_new();
+  mvs_status status = plan_try(p, "prepared",
+                               "module m\nfunction f\n%0 = input x : f32[8]\n"
+                               "%1 = cos %0 : f32[8]\nresults \"prepared/0\"=%1\n");
+  mvs_text words = mvs_text_new(p->arena);
+  mvs_diag_render(p->diag, &words);
+  assert_int_equal(status, MVS_ERR_INTERNAL);
+  assert_non_null(strstr(mvs_text_string(&words), "stores stay off what is given"));
+  plan_free(p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reads_find_their_layers),
@@ -409,6 +457,8 @@ int main(void) {
       cmocka_unit_test(initial_values_survive),
       cmocka_unit_test(live_ranges_cover_their_uses),
       cmocka_unit_test(stacked_parameters_have_slots),
+      cmocka_unit_test(weights_are_read_as_prepared),
+      cmocka_unit_test(others_do_not_write_what_is_prepared),
   };
   return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

@@ -271,6 +271,12 @@ static void wrong_indices_are_refused(void **state) {
   BREAK(s.inner.kernel = -1); /* a loop in itself */
   BREAK(s.step.loop = 1);
   BREAK(s.buffer.param = 1);
+  BREAK(s.buffer.kind = MVS__BUFFER__KIND__GRAD; s.buffer.rounded = true);
+  BREAK(s.buffer.kind = MVS__BUFFER__KIND__PREPARED); /* by no function */
+  BREAK(s.buffer.kind = MVS__BUFFER__KIND__PREPARED; s.function.name = "prepare";
+        s.buffer.param = 1); /* more values than buffers */
+  BREAK(s.buffer.kind = MVS__BUFFER__KIND__PREPARED; s.function.name = "prepare";
+        s.buffer.per_batch = 4);
   BREAK(s.buffer.home = 1);
   BREAK(s.buffer.fixed = -1);
   BREAK(s.buffer.slots_least = 2);
