@@ -69,7 +69,10 @@ static int set_up(void **state) {
   snprintf(here->folder, sizeof here->folder, "/tmp/mvs-checkpoint-XXXXXX");
   if (!mkdtemp(here->folder)) return -1;
   *state = here;
-  return mvs_device_open_host(&here->program, 1, here->session.diag, &here->session.device);
+  MVS_TRY(mvs_device_open_host(&here->program, 1, here->session.diag, &here->session.device));
+  here->session.executor = mvs_executor_new(here->session.arena, here->session.diag,
+                                            &here->program, here->session.device);
+  return MVS_OK;
 }
 
 static int tear_down(void **state) {
