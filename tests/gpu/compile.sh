@@ -1,29 +1,14 @@
 #!/bin/sh
-# Compiles the programs of the GPU tests into a folder, where there need be no GPU.
+# Compiles the programs of the GPU tests into a folder, where there need be no GPU, and notes the hash of what was
+# emitted, so that results tell what they are of.
 # usage: MVCC=build/mvcc tests/gpu/compile.sh FOLDER [ARCHITECTURE]
 set -eu
 out=$1; architecture=${2:-sm_90a}
-root=$(cd "$(dirname "$0")/../.." && pwd)
+here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
 mkdir -p "$out"
-dit() {
-  name=$1; shift
-  "$MVCC" "$root/models/dit.mvs" "$@" --gpu "$architecture" -o "$out/$name"
+program() {
+  name=$1; model=$2; shift 2
+  "$MVCC" "$root/models/$model" "$@" --gpu "$architecture" -o "$out/$name"
 }
-for rule in mvsplit layerscale plain; do
-  for bf16 in false true; do
-    [ $bf16 = true ] && kind=bf16 || kind=f32
-    dit "golden-$rule-$kind" --set depth=3 --set width=64 --set heads=2 --set kv_heads=2 --set ffn=160 \
-      --set channels=8 --set patch=1 --set latent_h=4 --set latent_w=6 --set text_tokens=5 \
-      --set context_width=48 --set bf16=$bf16 --residual $rule
-  done
-done
-for bf16 in false true; do
-  [ $bf16 = true ] && kind=bf16 || kind=f32
-  dit "odd-$kind" --set depth=3 --set width=60 --set heads=3 --set kv_heads=1 --set ffn=52 --set channels=3 \
-    --set latent_h=5 --set latent_w=3 --set text_tokens=1 --set context_width=7 --set bias=true --set bf16=$bf16
-done
-# The paper's block: sizes that the libraries take; then 77 tokens and heads of 64 features.
-dit "block-bf16" --set depth=4 --set bf16=true
-dit "tokens77-bf16" --set depth=2 --set width=128 --set heads=2 --set kv_heads=2 --set ffn=256 --set channels=8 \
-  --set latent_h=7 --set latent_w=9 --set text_tokens=14 --set context_width=64 --set bf16=true
-"$MVCC" "$root/models/digits.mvs" --gpu "$architecture" -o "$out/digits"
+. "$here/programs.sh"
+"$here/hash.sh" >"$out/hash"

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Everything that is tested on a GPU: each kernel against the host's, whole models, sanitizers.
-# usage: tests/gpu/run.sh GPU_CHECK FOLDER      programs made by tests/gpu/compile.sh
+# usage: tests/gpu/run.sh GPU_CHECK FOLDER [LOG]      programs made by tests/gpu/compile.sh; LOG keeps what is printed
 # The last line is "N passed, N failed"; 77 where there is no GPU.
 set -u
 check=$1; folder=$2
 here=$(cd "$(dirname "$0")" && pwd)
-log=$(mktemp); trap 'rm -f "$log"' EXIT
+if [ $# -gt 2 ]; then log=$3; : >"$log"; else log=$(mktemp); trap 'rm -f "$log"' EXIT; fi
 kernels() { # PROGRAM BATCH
   echo "# $1, batch $2, libraries ${MVCC_GPU_LIBRARIES:-on}" >>"$log"
   "$check" "$folder/$1" "$2" >>"$log" 2>&1
