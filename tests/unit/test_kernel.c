@@ -170,6 +170,8 @@ static void break_op(mvs_kernel *k) { find(k, MVS_INSTR_ARITH)->op = MVS_OP_norm
 static void break_batch(mvs_kernel *k) { k->nests.items[0].inner.per_batch = true; }
 static void break_segments(mvs_kernel *k) { k->nests.items[0].segment_axis = 5; }
 
+static void break_lanes(mvs_kernel *k) { k->nests.items[0].lanes = 16; }
+
 static const struct breakage {
   const char *rule;
   void (*apply)(mvs_kernel *kernel);
@@ -187,6 +189,7 @@ static const struct breakage {
     {"arithmetic is an elementwise op", break_op},
     {"the batch is the slowest axis", break_batch},
     {"the segment axis exists", break_segments},
+    {"lanes of columns fold by halves", break_lanes},
 };
 
 static void verifier_names_the_rule(void **state) {
@@ -225,12 +228,39 @@ static void needs_follow_phases(void **state) {
   mvs_arena_free(arena);
 }
 
+/* The lanes of a sum over `reduced` of a space: what docs/numerics.md says of them. */
+static int lanes_of(const mvs_dim *dims, int rank, uint32_t reduced,
+                    const mvs_segments *segments) {
+  mvs_nest_plan plan = {.space = mvs_type_make(MVS_F32, rank, dims), .reduced_axes = reduced};
+  plan.space.segments = segments;
+  plan.by_segment = segments != NULL;
+  return mvs_column_lanes(&plan);
+}
+
+static void lanes_follow_shapes(void **state) {
+  (void)state;
+  static const mvs_segments two = {2, {{"image", 5, 0, 0}, {"text", 2, 0, 0}}};
+  const mvs_dim tokens[] = {{1, true}, {7, false}, {3, false}};
+  assert_int_equal(lanes_of(tokens, 3, 2, NULL), 16); /* the result has a batch */
+  assert_int_equal(lanes_of(tokens, 3, 2, &two), 16);
+  assert_int_equal(lanes_of(tokens + 1, 2, 1, NULL), 1024);
+  static const struct {
+    int64_t columns;
+    int lanes;
+  } wanted[] = {{1, 1024}, {63, 1024}, {64, 16}, {1 << 30, 16}};
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    const mvs_dim batch[] = {{1, true}, {wanted[i].columns, false}};
+    assert_int_equal(lanes_of(batch, 2, 1, NULL), wanted[i].lanes);
+  }
+}
+
 int main(void) {
   glob_t files;
   if (glob(MVS_SOURCE_DIR "/tests/golden/kernels/*.ir", 0, NULL, &files) != 0) return 1;
   struct CMUnitTest tests[64] = {cmocka_unit_test(verifier_names_the_rule),
-                                 cmocka_unit_test(needs_follow_phases)};
-  size_t count = 2;
+                                 cmocka_unit_test(needs_follow_phases),
+                                 cmocka_unit_test(lanes_follow_shapes)};
+  size_t count = 3;
   for (size_t i = 0; i < files.gl_pathc && count < 64; i++) {
     tests[count++] = (struct CMUnitTest){.name = strrchr(files.gl_pathv[i], '/') + 1,
                                          .test_func = graph_gives_kernels,
