@@ -1,6 +1,9 @@
 /* simplify_views.c: rules on sums, views and work done part by part. */
 #include "compiler/passes/simplify.h"
 
+/* Longest outer axis that is summed by additions, a power of two: more would make long kernels. */
+#define FEW_SUMMED 4
+
 static mvs_id becomes_a(mvs_graph *graph, const mvs_match *match) {
   return mvs_fit(graph, match->a, &match->node->type, match->node->span);
 }
@@ -327,6 +330,36 @@ mvs_id mvs_build_sum_in_stages(mvs_graph *graph, const mvs_match *match) {
     if (bit) sum = mvs_build_sum(graph, sum, bit, match->node->span);
   }
   return joined ? sum_joined(graph, sum, joined, match) : sum;
+}
+
+/* A sum over a short outer axis behind the batch: of segments, say. Tokens go by segment, and
+ * what is sliced before the batch would lie at offsets that grow with it. */
+bool mvs_guard_sum_of_few(mvs_match *match) {
+  const mvs_type *type = &mvs_match_input(match, 0)->type;
+  uint32_t mask = match->node->attr.axes.mask;
+  if (type->segments || type->rank == 0 || mask == 0 || (mask & (mask - 1))) return false;
+  int axis = __builtin_ctz(mask);
+  for (int i = axis; i < type->rank; i++) {
+    if (type->dims[i].per_batch) return false;
+  }
+  return axis + 1 < type->rank && type->dims[axis].size > 1 &&
+         type->dims[axis].size <= FEW_SUMMED;
+}
+/* The tree of a reduction kernel: by halves. */
+mvs_id mvs_build_sum_of_few(mvs_graph *graph, const mvs_match *match) {
+  mvs_id parts[FEW_SUMMED], from = match->node->inputs[0];
+  int axis = __builtin_ctz(match->node->attr.axes.mask), step = FEW_SUMMED;
+  int count = (int)mvs_graph_type(graph, from)->dims[axis].size;
+  mvs_span span = match->node->span;
+  for (int i = 0; i < count; i++) {
+    parts[i] = mvs_build_slice(graph, from, axis, i, 1, NULL, span);
+  }
+  while ((step /= 2) > 0) {
+    for (int i = 0; i < step && i + step < count; i++) {
+      parts[i] = mvs_build_binary(graph, MVS_OP_add, parts[i], parts[i + step], span);
+    }
+  }
+  return parts[0];
 }
 
 /* A sum over the last axis alone of a concat along it. */
