@@ -37,9 +37,9 @@ static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *
       return;
     default:
       for (size_t i = 0; i < count; ++i) {
-        mvs_cuda_blocks blocks = mvs_cuda_nest_blocks(kernel, &kernel->nests.items[i]);
-        record->grids[i] =
-            new_grid(arena, blocks.work.size, blocks.work.per_batch, blocks.per_block, 1);
+        mvs_cuda_blocks blocks = mvs_cuda_nest_blocks(arena, kernel, &kernel->nests.items[i]);
+        record->grids[i] = new_grid(arena, blocks.work.size, blocks.work.per_batch,
+                                    blocks.per_block, blocks.times);
       }
   }
 }

@@ -33,32 +33,10 @@ void mvs_cuda_nest_row_count(const mvs_cuda_nest *w) {
   mvs_text_add(w->out, ";\n");
 }
 
-void mvs_cuda_nest_thread(const mvs_cuda_nest *w) {
-  mvs_cuda_nest_row_count(w);
-  mvs_text_add(w->out, "  const i64 vectors = ");
-  mvs_cuda_print_dim(w->nest->inner, w->out);
-  mvs_text_addf(w->out,
-                " / %d;\n  const i64 thread = block * %d + threadIdx.x;\n"
-                "  if (thread >= rows * vectors) return;\n"
-                "  i64 row = thread / vectors;\n  const i64 i = thread %% vectors * %d;\n"
-                "  const bool live = true;\n  const i64 lane = i;\n  (void)live; (void)lane;\n",
-                w->map.vector, MVS_CUDA_BLOCK, w->map.vector);
-}
-
 static void print_segment_number(const mvs_cuda_nest *w) {
   const mvs_nest *nest = w->nest;
   if (nest->segment_axis < 0) return;
-  if (nest->nest_class == MVS_KERNEL_COLUMNS) {
-    mvs_text_addf(w->out, "  const i64 segment = o%d;\n", nest->segment_axis);
-    return;
-  }
-  mvs_text_add(w->out, "  const i64 segment = 0");
-  int64_t end = 0;
-  for (int s = 0; s + 1 < nest->segments->count; ++s) {
-    end += nest->segments->items[s].length;
-    mvs_text_addf(w->out, " + (o%d >= %lld)", nest->segment_axis, (long long)end);
-  }
-  mvs_text_add(w->out, ";\n");
+  mvs_text_addf(w->out, "  const i64 segment = o%d;\n", nest->segment_axis);
 }
 
 void mvs_cuda_nest_indices(const mvs_cuda_nest *w) {
@@ -121,19 +99,10 @@ void mvs_cuda_nest_row_phase(const mvs_cuda_nest *w, int phase) {
   }
 }
 
-/* The name of the pack of a load or store in the current chunk. */
-static void print_pack(const mvs_cuda_nest *w, size_t index) {
-  mvs_text_addf(w->out, w->kept[index] ? "q%zu[c]" : "q%zu", index);
-}
-
 static void print_pack_address(const mvs_cuda_nest *w, size_t index) {
   const mvs_access *access = &mvs_cuda_nest_instr(w, index)->access;
   mvs_text_addf(w->out, "p%d + a%zu + i", access->operand, index);
   if (access->sequential) mvs_text_addf(w->out, " + s * %lld", (long long)access->sequential);
-}
-
-static bool first_phase_of(uint32_t mask, int phase) {
-  return (mask & ((1u << phase) - 1)) == 0;
 }
 
 void mvs_cuda_nest_pack_loads(const mvs_cuda_nest *w, int phase) {
@@ -145,11 +114,8 @@ void mvs_cuda_nest_pack_loads(const mvs_cuda_nest *w, int phase) {
       mvs_text_addf(w->out, "    pack<%s, %d> q%zu;\n", type, w->map.vector, i);
       continue;
     }
-    if (w->kept[i] && !first_phase_of(w->needs[i], phase)) continue;
-    mvs_text_add(w->out, "    ");
-    if (!w->kept[i]) mvs_text_addf(w->out, "const pack<%s, %d> ", type, w->map.vector);
-    print_pack(w, i);
-    mvs_text_addf(w->out, " = *(const pack<%s, %d> *)(", type, w->map.vector);
+    mvs_text_addf(w->out, "    const pack<%s, %d> q%zu = *(const pack<%s, %d> *)(", type,
+                  w->map.vector, i, type, w->map.vector);
     print_pack_address(w, i);
     mvs_text_add(w->out, ");\n");
   }
@@ -167,8 +133,7 @@ static void print_element_memory(const mvs_cuda_nest *w, size_t index) {
   if (instr->kind == MVS_INSTR_LOAD) {
     mvs_text_addf(w->out, "      const %s v%zu = widen(", mvs_cuda_type(instr->dtype), index);
     if (mvs_cuda_nest_packed(w, instr)) {
-      print_pack(w, index);
-      mvs_text_add(w->out, ".at[e]");
+      mvs_text_addf(w->out, "q%zu.at[e]", index);
     } else {
       print_scalar_address(w, index);
     }
@@ -220,15 +185,14 @@ mvs_status mvs_cuda_print_nest(mvs_arena *arena, mvs_diag *diag, const mvs_kerne
                                int index, mvs_text *out) {
   (void)diag;
   const mvs_nest *nest = &kernel->nests.items[index];
-  mvs_cuda_nest w = {
-      .out = out, .kernel = kernel, .nest = nest, .map = mvs_cuda_map_nest(kernel, nest)};
-  w.needs = MVS_ARRAY(arena, nest->instrs.count + 1, uint32_t);
-  w.kept = MVS_ARRAY(arena, nest->instrs.count + 1, bool);
-  mvs_nest_needs(nest, w.needs);
+  mvs_cuda_nest w = {.out = out, .kernel = kernel, .nest = nest};
   mvs_text_addf(out, "static __device__ __forceinline__ void %s_nest%d(", kernel->name, index);
   mvs_cuda_print_operands(kernel, out);
   mvs_text_add(out, ", const i64 batch, const int layer, const i64 block) {\n");
   if (nest->nest_class == MVS_KERNEL_COLUMNS) {
+    w.map = mvs_cuda_map_nest(kernel, nest);
+    w.needs = MVS_ARRAY(arena, nest->instrs.count + 1, uint32_t);
+    mvs_nest_needs(nest, w.needs);
     mvs_cuda_print_columns(&w);
   } else {
     mvs_cuda_print_rows(&w);

@@ -15,9 +15,9 @@ typedef struct mvs_cuda_nest {
   mvs_text *out;
   const mvs_kernel *kernel;
   const mvs_nest *nest;
+  /* COLUMNS alone; ROWS: spread.h */
   mvs_cuda_map map;
   uint32_t *needs; /* per instruction: the phases that need it */
-  bool *kept;      /* per instruction: its pack stays in registers from phase to phase */
 } mvs_cuda_nest;
 
 /* The body of the device function, from `block` on. */
@@ -34,8 +34,6 @@ bool mvs_cuda_nest_packed(const mvs_cuda_nest *w, const mvs_instr *instr);
 const char *mvs_cuda_nest_storage(const mvs_cuda_nest *w, const mvs_instr *instr);
 /* Prints `rows`, the product of the outer extents. */
 void mvs_cuda_nest_row_count(const mvs_cuda_nest *w);
-/* Prints row, i, live and lane where every thread takes one vector of one row. */
-void mvs_cuda_nest_thread(const mvs_cuda_nest *w);
 /* Prints the outer indices from `row`, which is used up. */
 void mvs_cuda_nest_indices(const mvs_cuda_nest *w);
 /* Prints the address of every access at inner index 0. */

@@ -1,130 +1,520 @@
-/* nest_rows.c: a ROWS nest.
+/* nest_rows.c: a ROWS nest, spread over threads as spread.h says.
  *
- * With reductions, each row goes to a group of threads (mvs_cuda_map): every thread takes
- * whole vectors of the row, so accesses are 16 bytes wide, and keeps what it loaded in
- * registers for later phases. Without, each thread takes one vector. */
+ * A thread takes `rows` rows (r) and of each `chunks` vectors (c). Names besides nest.h's: t
+ * the group of rows, of `groups`; lane the thread within a row; tile the part of a row; qN the
+ * vectors of LOAD N, kN kept values of instruction N, sN values per row of ROW instruction N,
+ * fN what the warps of a row have folded. Everything indexed by r, c or e is unrolled, so it
+ * lives in registers. */
 #include "codegen/cuda/nest.h"
+#include "codegen/cuda/spread.h"
 
-/* Bytes of loaded vectors that a thread keeps from phase to phase; more are loaded again. */
-#define KEPT_BYTES 256
+/* Longer loops over chunks are unrolled in part; nothing is kept in them. */
+#define UNROLLED_CHUNKS 16
 
-static bool by_rows(const mvs_cuda_nest *w) { return w->map.threads_per_row > 0; }
+typedef struct writer {
+  mvs_cuda_nest *w;
+  mvs_text *out;
+  const mvs_nest *nest;
+  mvs_cuda_spread spread;
+} writer;
 
-static bool in_several_phases(uint32_t mask) { return (mask & (mask - 1)) != 0; }
+static const mvs_instr *instr_at(const writer *p, size_t index) {
+  return &p->nest->instrs.items[index];
+}
 
-static void print_thread(const mvs_cuda_nest *w) {
-  if (!by_rows(w)) {
-    mvs_cuda_nest_thread(w);
+static size_t count_of(const writer *p) { return p->nest->instrs.count; }
+
+/* A value that is told apart by r: only where a thread takes several rows. */
+static bool per_row(const writer *p, size_t index) {
+  return p->spread.rows > 1 && p->spread.varies[index];
+}
+
+static bool one_space(const writer *p) { return p->spread.split == 0; }
+
+/* --- which rows, which elements --- */
+
+static void print_place(const writer *p) {
+  if (p->spread.tiles == 0) {
+    mvs_text_add(p->out, "  const i64 tile = block;\n  const u32 place = 0;\n");
+  } else if (p->spread.tiles == 1) {
+    mvs_text_add(p->out, "  const u32 tile = 0, place = (u32)block;\n");
+  } else {
+    long long tiles = p->spread.tiles;
+    mvs_text_addf(p->out, "  const u32 tile = (u32)block %% %lld, place = (u32)block / %lld;\n",
+                  tiles, tiles);
+  }
+}
+
+/* t, live and, before the split, `prefix`. A group behind the last does the last one's work
+ * again and stores nothing: all threads must come to the folds. */
+static void print_group(const writer *p) {
+  int per_block = mvs_cuda_groups_per_block(&p->spread);
+  mvs_dim groups = p->spread.groups;
+  const char *type = groups.per_batch ? "i64" : "u32";
+  const char *place = "place";
+  if (!one_space(p)) {
+    long long blocks = p->spread.blocks;
+    mvs_text_addf(p->out, "  u32 prefix = place / %lld;\n", blocks);
+    place = mvs_arena_format(p->out->home, "place %% %lld", blocks);
+  }
+  mvs_text_addf(p->out, "  %s t = (%s)(%s) * %d + threadIdx.x / %d;\n", type, type, place,
+                per_block, p->spread.threads);
+  if (!groups.per_batch && groups.size % per_block == 0) {
+    mvs_text_add(p->out, "  const bool live = true;\n");
     return;
   }
-  mvs_cuda_nest_row_count(w);
-  mvs_text_addf(w->out,
-                "  const int lane = threadIdx.x %% %d;\n"
-                "  i64 row = block * %d + threadIdx.x / %d;\n"
-                "  const bool live = row < rows;\n"
-                "  if (!live) row = rows - 1; /* keeps the warp together for the fold */\n",
-                w->map.threads_per_row, MVS_CUDA_BLOCK / w->map.threads_per_row,
-                w->map.threads_per_row);
+  mvs_text_addf(p->out, "  const %s groups = ", type);
+  mvs_cuda_print_dim(groups, p->out);
+  mvs_text_add(p->out, ";\n  const bool live = t < groups;\n  if (!live) t = groups - 1;\n");
 }
 
-static void print_accumulate(const mvs_cuda_nest *w, size_t index) {
-  const mvs_instr *instr = mvs_cuda_nest_instr(w, index);
-  mvs_text_addf(w->out, "      r%zu = %s::of(r%zu, v%d);\n", index,
-                mvs_cuda_nest_combiner(instr), index, instr->arguments[0]);
+/* Outer indices from..to - 1, last first, out of `name`. */
+static void print_axes(const writer *p, const char *name, const char *type, int from, int to) {
+  int last = p->nest->outer_count - 1, rows = p->spread.rows;
+  for (int axis = to - 1; axis >= from; --axis) {
+    mvs_dim extent = p->nest->outer[axis];
+    long long size = extent.size;
+    if (axis == last) size = (size + rows - 1) / rows;
+    mvs_text_addf(p->out, "  %s%s o%d = %s", axis == last && rows > 1 ? "" : "const ", type,
+                  axis, name);
+    if (axis > from) {
+      mvs_text_addf(p->out, " %% %lld;\n  %s /= %lld", size, name, size);
+    }
+    mvs_text_add(p->out, ";\n");
+    if (axis != last || rows == 1) continue;
+    mvs_text_addf(p->out, "  o%d *= %d;\n", axis, rows);
+    if (extent.size % rows == 0) continue;
+    /* The last group ends with the axis: some rows are done twice, with the same bits. */
+    mvs_text_addf(p->out, "  if (o%d > %lld) o%d = %lld;\n", axis,
+                  (long long)extent.size - rows, axis, (long long)extent.size - rows);
+  }
 }
 
-/* The element work of one phase for one vector. */
-static void print_vector(const mvs_cuda_nest *w, int phase) {
-  mvs_cuda_nest_pack_loads(w, phase);
-  mvs_text_addf(w->out, "#pragma unroll\n    for (int e = 0; e < %d; ++e) {\n", w->map.vector);
-  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
-    bool taken = w->needs[i] >> phase & 1;
-    if (instr->kind == MVS_INSTR_REDUCE) {
-      if (taken || instr->phase == phase) print_accumulate(w, i);
-    } else if (taken && instr->level == MVS_LEVEL_ELEMENT) {
-      mvs_cuda_nest_element(w, i);
+static void print_segment(const writer *p) {
+  const mvs_nest *nest = p->nest;
+  if (nest->segment_axis < 0) return;
+  mvs_text_add(p->out, "  const u32 segment = 0");
+  int64_t end = 0;
+  for (int s = 0; s + 1 < nest->segments->count; ++s) {
+    end += nest->segments->items[s].length;
+    mvs_text_addf(p->out, " + (o%d >= %lld)", nest->segment_axis, (long long)end);
+  }
+  mvs_text_add(p->out, ";\n");
+}
+
+static void print_indices(const writer *p) {
+  print_place(p);
+  print_group(p);
+  mvs_text_addf(p->out, "  const u32 lane = threadIdx.x %% %d;\n", p->spread.threads);
+  if (!one_space(p)) print_axes(p, "prefix", "u32", 0, p->spread.split);
+  print_axes(p, "t", p->spread.groups.per_batch ? "i64" : "u32", p->spread.split,
+             p->nest->outer_count);
+  print_segment(p);
+  for (size_t i = 0; i < count_of(p); ++i) {
+    const mvs_access *access = &instr_at(p, i)->access;
+    if (!mvs_cuda_nest_memory(instr_at(p, i))) continue;
+    mvs_text_addf(p->out, "  const i64 a%zu = 0", i);
+    for (int axis = 0; axis < p->nest->outer_count; ++axis) {
+      if (access->outer[axis] == 0) continue;
+      mvs_text_addf(p->out, " + (i64)o%d * %lld", axis, (long long)access->outer[axis]);
+    }
+    if (access->segment) {
+      mvs_text_addf(p->out, " + (i64)segment * %lld", (long long)access->segment);
+    }
+    mvs_text_add(p->out, ";\n");
+  }
+}
+
+/* The address of an access in row r at inner index 0. */
+static void print_row_address(const writer *p, size_t index) {
+  const mvs_access *access = &instr_at(p, index)->access;
+  mvs_text_addf(p->out, "p%d + a%zu", access->operand, index);
+  if (per_row(p, index)) {
+    mvs_text_addf(p->out, " + r * %lldll",
+                  (long long)access->outer[p->nest->outer_count - 1]);
+  }
+}
+
+/* --- loops over r --- */
+
+/* Whether an instruction is printed at this place: a ROW one of the phase, or an ELEMENT one
+ * that the phase needs. */
+static bool taken_in(const writer *p, size_t index, int phase, mvs_level level) {
+  const mvs_instr *instr = instr_at(p, index);
+  if (level == MVS_LEVEL_ROW) {
+    return instr->level == MVS_LEVEL_ROW && instr->phase == phase &&
+           instr->kind != MVS_INSTR_REDUCE;
+  }
+  if (instr->kind == MVS_INSTR_REDUCE) return instr->phase == phase;
+  return instr->level == MVS_LEVEL_ELEMENT && p->spread.needs[index] >> phase & 1;
+}
+
+/* Values per row that the instructions of a place read, as plain names within the loop. */
+static void print_row_values(const writer *p, int phase, mvs_level level) {
+  for (size_t i = 0; i < count_of(p); ++i) {
+    const mvs_instr *instr = instr_at(p, i);
+    if (instr->level != MVS_LEVEL_ROW || !per_row(p, i)) continue;
+    if (level == MVS_LEVEL_ROW && taken_in(p, i, phase, level)) continue;
+    bool read = false;
+    for (size_t user = i + 1; user < count_of(p) && !read; ++user) {
+      if (!taken_in(p, user, phase, level)) continue;
+      for (int k = 0; k < mvs_instr_argument_count(instr_at(p, user)); ++k) {
+        read |= instr_at(p, user)->arguments[k] == i;
+      }
+    }
+    if (!read) continue;
+    mvs_text_addf(p->out, "    const %s v%zu = s%zu[r];\n", mvs_cuda_type(instr->dtype), i, i);
+  }
+}
+
+static void open_rows(const writer *p) {
+  if (p->spread.rows == 1) {
+    mvs_text_add(p->out, "  {\n");
+  } else {
+    mvs_text_addf(p->out, "#pragma unroll\n  for (int r = 0; r < %d; ++r) {\n",
+                  p->spread.rows);
+  }
+}
+
+/* --- ROW instructions --- */
+
+static void print_row_value(const writer *p, size_t index) {
+  const mvs_instr *instr = instr_at(p, index);
+  mvs_text_addf(p->out, "  const %s v%zu = ", mvs_cuda_type(instr->dtype), index);
+  if (instr->kind == MVS_INSTR_LOAD) {
+    mvs_text_add(p->out, "widen(*(");
+    print_row_address(p, index);
+    mvs_text_add(p->out, "))");
+  } else {
+    mvs_cuda_print_value(p->nest, instr, p->out);
+    if (instr->kind == MVS_INSTR_INDEX && per_row(p, index)) mvs_text_add(p->out, " + r");
+  }
+  mvs_text_add(p->out, ";\n");
+}
+
+static void print_row_store(const writer *p, size_t index) {
+  bool tiled = p->spread.tiles != 1;
+  mvs_text_addf(p->out, "  if (live && lane == 0%s) put(*(", tiled ? " && tile == 0" : "");
+  print_row_address(p, index);
+  mvs_text_addf(p->out, "), v%d);\n", instr_at(p, index)->arguments[0]);
+}
+
+static void print_varying_rows(const writer *p, int phase) {
+  for (size_t i = 0; i < count_of(p); ++i) {
+    const mvs_instr *instr = instr_at(p, i);
+    if (!taken_in(p, i, phase, MVS_LEVEL_ROW) || !per_row(p, i)) continue;
+    if (instr->kind == MVS_INSTR_STORE) continue;
+    mvs_text_addf(p->out, "  %s s%zu[%d];\n", mvs_cuda_type(instr->dtype), i, p->spread.rows);
+  }
+  open_rows(p);
+  print_row_values(p, phase, MVS_LEVEL_ROW);
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (!taken_in(p, i, phase, MVS_LEVEL_ROW) || !per_row(p, i)) continue;
+    mvs_text_add(p->out, "  ");
+    if (instr_at(p, i)->kind == MVS_INSTR_STORE) {
+      print_row_store(p, i);
+      continue;
+    }
+    print_row_value(p, i);
+    mvs_text_addf(p->out, "    s%zu[r] = v%zu;\n", i, i);
+  }
+  mvs_text_add(p->out, "  }\n");
+}
+
+/* The ROW instructions of a phase, REDUCE excepted: first those that all rows of the thread
+ * share, which never depend on the others. */
+static void print_row_phase(const writer *p, int phase) {
+  bool varying = false;
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (!taken_in(p, i, phase, MVS_LEVEL_ROW)) continue;
+    if (per_row(p, i)) {
+      varying = true;
+    } else if (instr_at(p, i)->kind == MVS_INSTR_STORE) {
+      print_row_store(p, i);
+    } else {
+      print_row_value(p, i);
     }
   }
-  mvs_text_add(w->out, "    }\n");
-  mvs_cuda_nest_pack_stores(w, phase);
+  if (varying) print_varying_rows(p, phase);
 }
 
-static void print_accumulators(const mvs_cuda_nest *w, int phase) {
-  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
+/* --- ELEMENT instructions --- */
+
+static bool first_phase_of(uint32_t mask, int phase) {
+  return (mask & ((1u << phase) - 1)) == 0;
+}
+
+/* Kept from an earlier phase. */
+static bool is_ready(const writer *p, size_t index, int phase) {
+  return p->spread.kept[index] && !first_phase_of(p->spread.needs[index], phase);
+}
+
+/* "[r][c]", "[r]", "[c]" or nothing: where a value of this row and chunk lies. */
+static void print_slot(const writer *p, size_t index) {
+  if (per_row(p, index)) mvs_text_add(p->out, "[r]");
+  if (p->spread.kept[index] && p->spread.chunks > 1) mvs_text_add(p->out, "[c]");
+}
+
+static void print_extents(const writer *p, size_t index) {
+  if (per_row(p, index)) mvs_text_addf(p->out, "[%d]", p->spread.rows);
+  if (p->spread.kept[index] && p->spread.chunks > 1) {
+    mvs_text_addf(p->out, "[%lld]", (long long)p->spread.chunks);
+  }
+}
+
+static void print_vector_type(const writer *p, size_t index) {
+  const mvs_access *access = &instr_at(p, index)->access;
+  int vector = p->spread.vector;
+  mvs_text_addf(p->out, "vec<%s, %d, %d>", mvs_cuda_nest_storage(p->w, instr_at(p, index)),
+                vector, mvs_cuda_access_width(p->w->kernel, p->nest, access, vector));
+}
+
+/* Kept values, before the first phase. */
+static void print_kept(const writer *p) {
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (!p->spread.kept[i]) continue;
+    mvs_text_add(p->out, "  ");
+    if (instr_at(p, i)->kind == MVS_INSTR_LOAD) {
+      print_vector_type(p, i);
+      mvs_text_addf(p->out, " q%zu", i);
+    } else {
+      mvs_text_addf(p->out, "%s k%zu", mvs_cuda_type(instr_at(p, i)->dtype), i);
+    }
+    print_extents(p, i);
+    if (instr_at(p, i)->kind != MVS_INSTR_LOAD) {
+      mvs_text_addf(p->out, "[%d]", p->spread.vector);
+    }
+    mvs_text_add(p->out, ";\n");
+  }
+}
+
+/* "ADDRESS, STRIDE" of the vector at i. */
+static void print_vector_place(const writer *p, size_t index) {
+  long long stride = instr_at(p, index)->access.inner;
+  print_row_address(p, index);
+  if (stride == 1) {
+    mvs_text_add(p->out, " + i, 1");
+  } else {
+    mvs_text_addf(p->out, " + (i64)i * %lldll, %lldll", stride, stride);
+  }
+}
+
+/* All loads of a chunk stand before its first use, so that they are in flight together. */
+static void print_loads(const writer *p, int phase) {
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (instr_at(p, i)->kind != MVS_INSTR_LOAD) continue;
+    if (!taken_in(p, i, phase, MVS_LEVEL_ELEMENT) || is_ready(p, i, phase)) continue;
+    if (!p->spread.kept[i]) {
+      mvs_text_add(p->out, "    ");
+      print_vector_type(p, i);
+      mvs_text_addf(p->out, " q%zu", i);
+      print_extents(p, i);
+      mvs_text_add(p->out, ";\n");
+    }
+    mvs_text_add(p->out, "    ");
+    if (per_row(p, i)) {
+      mvs_text_addf(p->out, "_Pragma(\"unroll\") for (int r = 0; r < %d; ++r) ",
+                    p->spread.rows);
+    }
+    mvs_text_addf(p->out, "q%zu", i);
+    print_slot(p, i);
+    mvs_text_add(p->out, ".load(");
+    print_vector_place(p, i);
+    mvs_text_add(p->out, ");\n");
+  }
+}
+
+static void print_element_value(const writer *p, size_t index, int phase) {
+  const mvs_instr *instr = instr_at(p, index);
+  mvs_text_addf(p->out, "      const %s v%zu = ", mvs_cuda_type(instr->dtype), index);
+  if (instr->kind == MVS_INSTR_LOAD) {
+    mvs_text_addf(p->out, "widen(q%zu", index);
+    print_slot(p, index);
+    mvs_text_add(p->out, ".at(e))");
+  } else if (is_ready(p, index, phase)) {
+    mvs_text_addf(p->out, "k%zu", index);
+    print_slot(p, index);
+    mvs_text_add(p->out, "[e]");
+  } else {
+    mvs_cuda_print_value(p->nest, instr, p->out);
+  }
+  mvs_text_add(p->out, ";\n");
+  if (instr->kind == MVS_INSTR_LOAD || !p->spread.kept[index] || is_ready(p, index, phase)) {
+    return;
+  }
+  mvs_text_addf(p->out, "      k%zu", index);
+  print_slot(p, index);
+  mvs_text_addf(p->out, "[e] = v%zu;\n", index);
+}
+
+static void print_element(const writer *p, size_t index, int phase) {
+  const mvs_instr *instr = instr_at(p, index);
+  int argument = instr->arguments[0];
+  if (instr->kind == MVS_INSTR_STORE) {
+    mvs_text_addf(p->out, "      put(q%zu.at(e), v%d);\n", index, argument);
+  } else if (instr->kind == MVS_INSTR_REDUCE) {
+    const char *slot = p->spread.rows > 1 ? "[r]" : "";
+    mvs_text_addf(p->out, "      r%zu%s = %s::of(r%zu%s, v%d);\n", index, slot,
+                  mvs_cuda_nest_combiner(instr), index, slot, argument);
+  } else {
+    print_element_value(p, index, phase);
+  }
+}
+
+/* The element work of one phase for the vectors at i. */
+static void print_vectors(const writer *p, int phase) {
+  print_loads(p, phase);
+  open_rows(p);
+  print_row_values(p, phase, MVS_LEVEL_ELEMENT);
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (instr_at(p, i)->kind != MVS_INSTR_STORE) continue;
+    if (!taken_in(p, i, phase, MVS_LEVEL_ELEMENT)) continue;
+    mvs_text_add(p->out, "    ");
+    print_vector_type(p, i);
+    mvs_text_addf(p->out, " q%zu;\n", i);
+  }
+  mvs_text_addf(p->out, "#pragma unroll\n    for (int e = 0; e < %d; ++e) {\n",
+                p->spread.vector);
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (taken_in(p, i, phase, MVS_LEVEL_ELEMENT)) print_element(p, i, phase);
+  }
+  mvs_text_add(p->out, "    }\n");
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (instr_at(p, i)->kind != MVS_INSTR_STORE) continue;
+    if (!taken_in(p, i, phase, MVS_LEVEL_ELEMENT)) continue;
+    mvs_text_addf(p->out, "    if (live) q%zu.store(", i);
+    print_vector_place(p, i);
+    mvs_text_add(p->out, ");\n");
+  }
+  mvs_text_add(p->out, "  }\n");
+}
+
+/* --- reductions --- */
+
+static void print_accumulators(const writer *p, int phase) {
+  for (size_t i = 0; i < count_of(p); ++i) {
+    const mvs_instr *instr = instr_at(p, i);
     if (instr->kind != MVS_INSTR_REDUCE || instr->phase != phase) continue;
-    mvs_text_addf(w->out, "  %s r%zu = %s;\n", mvs_cuda_type(instr->dtype), i,
-                  mvs_cuda_nest_identity(instr));
+    const char *type = mvs_cuda_type(instr->dtype);
+    if (p->spread.rows == 1) {
+      mvs_text_addf(p->out, "  %s r%zu = %s;\n", type, i, mvs_cuda_nest_identity(instr));
+      continue;
+    }
+    mvs_text_addf(p->out, "  %s r%zu[%d], s%zu[%d];\n", type, i, p->spread.rows, i,
+                  p->spread.rows);
+    open_rows(p);
+    mvs_text_addf(p->out, "    r%zu[r] = %s;\n  }\n", i, mvs_cuda_nest_identity(instr));
   }
 }
 
-static void print_folds(const mvs_cuda_nest *w, int phase) {
-  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
+/* Folds within warps, and where a row has several hands over what each warp has. */
+static void print_warp_folds(const writer *p, int phase) {
+  const char *slot = p->spread.rows > 1 ? "[r]" : "";
+  int threads = p->spread.threads < 32 ? p->spread.threads : 32;
+  for (size_t i = 0; i < count_of(p); ++i) {
+    const mvs_instr *instr = instr_at(p, i);
     if (instr->kind != MVS_INSTR_REDUCE || instr->phase != phase) continue;
-    mvs_text_addf(w->out, "  const %s v%zu = fold<%s, %d>(r%zu);\n",
-                  mvs_cuda_type(instr->dtype), i, mvs_cuda_nest_combiner(instr),
-                  w->map.threads_per_row, i);
+    mvs_text_addf(p->out, "    r%zu%s = fold_warp<%s, %d>(r%zu%s);\n", i, slot,
+                  mvs_cuda_nest_combiner(instr), threads, i, slot);
+    if (p->spread.threads > 32) {
+      mvs_text_addf(p->out,
+                    "    if (threadIdx.x %% 32 == 0) f%zu[%s][threadIdx.x / 32] = r%zu%s;\n", i,
+                    p->spread.rows > 1 ? "r" : "0", i, slot);
+    }
   }
 }
 
-static bool row_fits_threads(const mvs_cuda_nest *w) {
-  return w->nest->inner.size ==
-         w->map.chunks * w->map.threads_per_row * (int64_t)w->map.vector;
+/* The results: sN[r], or vN where the thread has one row. */
+static void print_results(const writer *p, int phase) {
+  bool several = p->spread.rows > 1;
+  for (size_t i = 0; i < count_of(p); ++i) {
+    const mvs_instr *instr = instr_at(p, i);
+    if (instr->kind != MVS_INSTR_REDUCE || instr->phase != phase) continue;
+    if (several) {
+      mvs_text_addf(p->out, "  for (int r = 0; r < %d; ++r) s%zu[r] = ", p->spread.rows, i);
+    } else {
+      mvs_text_addf(p->out, "  const %s v%zu = ", mvs_cuda_type(instr->dtype), i);
+    }
+    if (p->spread.threads > 32) {
+      mvs_text_addf(p->out, "fold_row<%s, %d>(f%zu[%s]);\n", mvs_cuda_nest_combiner(instr),
+                    p->spread.threads, i, several ? "r" : "0");
+    } else {
+      mvs_text_addf(p->out, "r%zu%s;\n", i, several ? "[r]" : "");
+    }
+  }
 }
 
-static void print_rows_phase(const mvs_cuda_nest *w, int phase) {
-  print_accumulators(w, phase);
-  mvs_text_addf(w->out,
-                "#pragma unroll\n  for (int c = 0; c < %lld; ++c) {\n"
-                "    const i64 i = ((i64)c * %d + lane) * %d;\n",
-                (long long)w->map.chunks, w->map.threads_per_row, w->map.vector);
-  if (!row_fits_threads(w)) {
-    mvs_text_addf(w->out, "    if (i >= %lldll) continue;\n", (long long)w->nest->inner.size);
+static void print_folds(const writer *p, int phase) {
+  bool any = false;
+  for (size_t i = 0; i < count_of(p); ++i) {
+    const mvs_instr *instr = instr_at(p, i);
+    if (instr->kind != MVS_INSTR_REDUCE || instr->phase != phase) continue;
+    any = true;
+    if (p->spread.threads <= 32) continue;
+    mvs_text_addf(p->out, "  __shared__ %s f%zu[%d][%d];\n", mvs_cuda_type(instr->dtype), i,
+                  p->spread.rows, MVS_CUDA_BLOCK / 32);
   }
-  print_vector(w, phase);
-  mvs_text_add(w->out, "  }\n");
-  print_folds(w, phase);
+  if (!any) return;
+  open_rows(p);
+  print_warp_folds(p, phase);
+  mvs_text_add(p->out, "  }\n");
+  if (p->spread.threads > 32) mvs_text_add(p->out, "  __syncthreads();\n");
+  print_results(p, phase);
 }
 
-static bool could_keep(const mvs_cuda_nest *w, size_t index) {
-  const mvs_instr *instr = mvs_cuda_nest_instr(w, index);
-  return instr->kind == MVS_INSTR_LOAD && mvs_cuda_nest_packed(w, instr) &&
-         in_several_phases(w->needs[index]);
+/* --- phases --- */
+
+static bool has_element_work(const writer *p, int phase) {
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (taken_in(p, i, phase, MVS_LEVEL_ELEMENT)) return true;
+  }
+  return false;
 }
 
-static void print_kept_loads(mvs_cuda_nest *w) {
-  int64_t bytes = 0;
-  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    if (!could_keep(w, i)) continue;
-    int operand = mvs_cuda_nest_instr(w, i)->access.operand;
-    bytes += w->map.chunks * w->map.vector * mvs_dtype_size(w->kernel->operands[operand]);
+/* True when every thread's vectors lie within the row. */
+static bool row_is_full(const writer *p) {
+  const mvs_cuda_spread *spread = &p->spread;
+  if (spread->tiles == 0) return false;
+  return p->nest->inner.size ==
+         spread->tiles * spread->chunks * spread->threads * (int64_t)spread->vector;
+}
+
+/* Inner indices in 64 bits only where they need it. */
+static const char *index_type(const writer *p) {
+  return p->nest->inner.per_batch || p->nest->inner.size > INT32_MAX / 2 ? "i64" : "int";
+}
+
+static void print_chunks(const writer *p, int phase) {
+  long long chunks = p->spread.chunks;
+  const char *type = index_type(p);
+  if (chunks <= UNROLLED_CHUNKS) {
+    mvs_text_add(p->out, "#pragma unroll\n");
+  } else {
+    mvs_text_add(p->out, "#pragma unroll 4\n");
   }
-  if (!by_rows(w) || bytes > KEPT_BYTES) return;
-  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    w->kept[i] = could_keep(w, i);
-    if (!w->kept[i]) continue;
-    mvs_text_addf(w->out, "  pack<%s, %d> q%zu[%lld];\n",
-                  mvs_cuda_nest_storage(w, mvs_cuda_nest_instr(w, i)), w->map.vector, i,
-                  (long long)w->map.chunks);
+  mvs_text_addf(p->out,
+                "  for (int c = 0; c < %lld; ++c) {\n"
+                "    const %s i = (((%s)tile * %lld + c) * %d + (int)lane) * %d;\n",
+                chunks, type, type, chunks, p->spread.threads, p->spread.vector);
+  if (!row_is_full(p)) {
+    mvs_text_add(p->out, "    if (i >= ");
+    mvs_cuda_print_dim(p->nest->inner, p->out);
+    mvs_text_add(p->out, ") continue;\n");
   }
+  print_vectors(p, phase);
+  mvs_text_add(p->out, "  }\n");
 }
 
 void mvs_cuda_print_rows(mvs_cuda_nest *w) {
-  print_thread(w);
-  mvs_cuda_nest_indices(w);
-  mvs_cuda_nest_addresses(w);
-  print_kept_loads(w);
-  mvs_cuda_nest_row_phase(w, 0);
-  for (int phase = 0; phase < w->nest->phases; ++phase) {
-    if (by_rows(w)) {
-      print_rows_phase(w, phase);
-    } else {
-      mvs_text_add(w->out, "  {\n");
-      print_vector(w, phase);
-      mvs_text_add(w->out, "  }\n");
-    }
-    mvs_cuda_nest_row_phase(w, phase + 1);
+  writer p = {.w = w, .out = w->out, .nest = w->nest};
+  p.spread = mvs_cuda_spread_nest(w->out->home, w->kernel, w->nest);
+  print_indices(&p);
+  print_kept(&p);
+  print_row_phase(&p, 0);
+  for (int phase = 0; phase < p.nest->phases; ++phase) {
+    print_accumulators(&p, phase);
+    if (has_element_work(&p, phase)) print_chunks(&p, phase);
+    print_folds(&p, phase);
+    print_row_phase(&p, phase + 1);
   }
 }

@@ -23,7 +23,21 @@ static const char conversions[] =
     "static __device__ __forceinline__ void put(double &p, double x) { p = x; }\n"
     "static __device__ __forceinline__ void put(int &p, int x) { p = x; }\n"
     "static __device__ __forceinline__ void put(bf16 &p, float x) { p = bits_bf16(x); }\n"
-    "template <typename T, int N> struct __align__(sizeof(T) * N) pack { T at[N]; };\n";
+    "template <typename T, int N> struct __align__(sizeof(T) * N) pack { T at[N]; };\n"
+    /* N elements of a row, moved W at a time. */
+    "template <typename T, int N, int W> struct vec {\n"
+    "  pack<T, W> part[N / W];\n"
+    "  __device__ __forceinline__ T &at(int e) { return part[e / W].at[e % W]; }\n"
+    "  __device__ __forceinline__ void load(const T *from, const i64 stride) {\n"
+    "#pragma unroll\n"
+    "    for (int k = 0; k < N / W; ++k)\n"
+    "      part[k] = *(const pack<T, W> *)(from + k * W * stride);\n"
+    "  }\n"
+    "  __device__ __forceinline__ void store(T *to, const i64 stride) const {\n"
+    "#pragma unroll\n"
+    "    for (int k = 0; k < N / W; ++k) *(pack<T, W> *)(to + k * W * stride) = part[k];\n"
+    "  }\n"
+    "};\n";
 
 /* Philox-4x32-10; the contract is in docs/numerics.md. */
 static const char philox[] =
@@ -56,7 +70,8 @@ static const char philox[] =
     "}\n";
 
 /* Sum and maximum over the N threads of a row, N a power of two. The tree is a butterfly inside
- * a warp, then warps in order through shared memory: fixed by N alone. */
+ * a warp (fold_warp), then warps in order, from what each of the block's warps left in shared
+ * memory (fold_row): fixed by N alone. */
 static const char reductions[] =
     "struct add_op { template <typename T> static __device__ T of(T a, T b) { return a + b; } "
     "};\n"
@@ -64,17 +79,17 @@ static const char reductions[] =
     "  template <typename T> static __device__ T of(T a, T b) { return a > b ? a : b; }\n"
     "};\n"
     "template <typename OP, int N, typename T>\n"
-    "static __device__ __forceinline__ T fold(T x) {\n"
+    "static __device__ __forceinline__ T fold_warp(T x) {\n"
     "#pragma unroll\n"
-    "  for (int step = (N < 32 ? N : 32) / 2; step; step /= 2)\n"
-    "    x = OP::of(x, __shfl_xor_sync(~0u, x, step));\n"
-    "  if (N <= 32) return x;\n"
-    "  __shared__ T warps[32];\n"
-    "  __syncthreads();\n"
-    "  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;\n"
-    "  __syncthreads();\n"
-    "  x = warps[0];\n"
-    "  for (int w = 1; w < N / 32; ++w) x = OP::of(x, warps[w]);\n"
+    "  for (int step = N / 2; step; step /= 2) x = OP::of(x, __shfl_xor_sync(~0u, x, step));\n"
+    "  return x;\n"
+    "}\n"
+    "template <typename OP, int N, typename T>\n"
+    "static __device__ __forceinline__ T fold_row(const T *warps) {\n"
+    "  const int first = threadIdx.x / N * (N / 32);\n"
+    "  T x = warps[first];\n"
+    "#pragma unroll\n"
+    "  for (int w = 1; w < N / 32; ++w) x = OP::of(x, warps[first + w]);\n"
     "  return x;\n"
     "}\n";
 

@@ -10,11 +10,11 @@ void mvs_cuda_print_operands(const mvs_kernel *kernel, mvs_text *out) {
 
 /* Blocks of a nest at a batch, as an expression. */
 static void print_blocks(const mvs_kernel *kernel, const mvs_nest *nest, mvs_text *out) {
-  mvs_cuda_blocks blocks = mvs_cuda_nest_blocks(kernel, nest);
+  mvs_cuda_blocks blocks = mvs_cuda_nest_blocks(out->home, kernel, nest);
   mvs_text_add(out, "(");
   mvs_cuda_print_dim(blocks.work, out);
-  mvs_text_addf(out, " + %lld) / %lld", (long long)blocks.per_block - 1,
-                (long long)blocks.per_block);
+  mvs_text_addf(out, " + %lld) / %lld * %lld", (long long)blocks.per_block - 1,
+                (long long)blocks.per_block, (long long)blocks.times);
 }
 
 static void print_call(const mvs_kernel *kernel, size_t nest, mvs_text *out) {

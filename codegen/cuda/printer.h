@@ -6,27 +6,24 @@
 
 /* Threads of every block of a nest kernel. */
 #define MVS_CUDA_BLOCK 256
-/* Elements of a row that one thread may hold; longer rows are spread over the whole block. */
-#define MVS_CUDA_PER_THREAD 32
 
-/* How the rows of a nest are spread over threads. */
+/* How a COLUMNS nest is spread over threads. */
 typedef struct mvs_cuda_map {
-  int vector;          /* elements of one access: 8, 4, 2 or 1 (16 bytes at most) */
-  int threads_per_row; /* a power of two up to MVS_CUDA_BLOCK; 0: one vector per thread, no rows */
-  int64_t chunks;      /* vectors that one thread handles of a row */
-  int columns;         /* COLUMNS: vectors that a block sums, each by BLOCK / columns threads */
+  int vector;  /* elements of one access: 8, 4, 2 or 1 (16 bytes at most) */
+  int columns; /* vectors that a block sums, each by BLOCK / columns threads */
 } mvs_cuda_map;
 
-/* The blocks of a nest: work over per_block, rounded up. */
+/* The blocks of a nest: work over per_block, rounded up, `times` over. */
 typedef struct mvs_cuda_blocks {
   mvs_dim work;
-  int64_t per_block;
+  int64_t per_block, times;
 } mvs_cuda_blocks;
 
-/* Chooses the map from the nest's accesses. */
+/* Chooses the map of a COLUMNS nest from its accesses. */
 mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest);
 /* The blocks that the nest's text is written for. */
-mvs_cuda_blocks mvs_cuda_nest_blocks(const mvs_kernel *kernel, const mvs_nest *nest);
+mvs_cuda_blocks mvs_cuda_nest_blocks(mvs_arena *arena, const mvs_kernel *kernel,
+                                     const mvs_nest *nest);
 /* The C type of a computed value: float, double or int. */
 const char *mvs_cuda_type(mvs_dtype dtype);
 /* The C type of a stored element: float, double, int or bf16 (unsigned short bits). */

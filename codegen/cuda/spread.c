@@ -1,0 +1,259 @@
+/* spread.c: how a ROWS nest is spread over the threads of a GPU. */
+#include "codegen/cuda/spread.h"
+
+/* Elements of all its rows that a thread holds at once, at most. */
+#define MOST_ELEMENTS 32
+/* Bytes of loads that a thread of a reduced row should have in flight: times the 1,024 threads
+ * that a multiprocessor holds, 1.6 of what the latency of memory asks for at full speed. */
+#define BYTES_IN_FLIGHT 64
+/* Registers, in bytes, that kept values may take; more are read and computed again. */
+#define MOST_KEPT 256
+/* Registers, in bytes, of kept values and loads in flight: leaves room for 512 threads. */
+#define MOST_HELD 384
+
+/* The largest power of two up to `most` that divides `value` (0 counts as divisible). */
+static int64_t common_power(int64_t value, int64_t most) {
+  while (most > 1 && value % most != 0) most /= 2;
+  return most;
+}
+
+static bool is_memory(const mvs_instr *instr) {
+  return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
+}
+
+int mvs_cuda_access_width(const mvs_kernel *kernel, const mvs_nest *nest,
+                          const mvs_access *access, int vector) {
+  if (access->inner != 1) return 1;
+  int64_t width = common_power(vector, 16 / mvs_dtype_size(kernel->operands[access->operand]));
+  for (int axis = 0; axis < nest->outer_count; ++axis) {
+    width = common_power(access->outer[axis], width);
+  }
+  width = common_power(access->segment, width);
+  return (int)common_power(kernel->alignment[access->operand], width);
+}
+
+int mvs_cuda_groups_per_block(const mvs_cuda_spread *spread) {
+  return MVS_CUDA_BLOCK / spread->threads;
+}
+
+static int64_t ceiling(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+/* --- the row --- */
+
+static bool reduces(const mvs_nest *nest) {
+  for (size_t i = 0; i < nest->instrs.count; ++i) {
+    if (nest->instrs.items[i].kind == MVS_INSTR_REDUCE) return true;
+  }
+  return false;
+}
+
+/* Nothing but the length may enter: this is the tree. Four elements are 16 bytes of f32, and
+ * enough of bf16. Up to a warp each thread has one vector; beyond, two, so that half as many
+ * warps meet at the fold. */
+static void spread_reduced_row(mvs_cuda_spread *spread, int64_t length) {
+  spread->vector = (int)common_power(length, 4);
+  int64_t vectors = length / spread->vector;
+  spread->threads = 1;
+  while (spread->threads < 32 && spread->threads < vectors) spread->threads *= 2;
+  while (spread->threads < MVS_CUDA_BLOCK && spread->threads * 2 < vectors) {
+    spread->threads *= 2;
+  }
+  spread->chunks = ceiling(vectors, spread->threads);
+  spread->tiles = 1;
+}
+
+/* As many elements as the widest contiguous operand that is written moves in 16 bytes. Wider
+ * reads cost nothing: their second half comes from the cache; halves of sectors written one by
+ * one do. */
+static int flat_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
+  int widest = 1, written = 8;
+  for (size_t i = 0; i < nest->instrs.count; ++i) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    if (!is_memory(instr) || instr->level == MVS_LEVEL_ROW) continue;
+    if (instr->access.inner != 1) continue;
+    int width = mvs_cuda_access_width(kernel, nest, &instr->access, 8);
+    if (width > widest) widest = width;
+    if (instr->kind == MVS_INSTR_STORE && width < written) written = width;
+  }
+  return (int)common_power(nest->inner.size, widest < written ? widest : written);
+}
+
+/* Threads for a row without reduction: many, but few of them idle at its end. */
+static void spread_flat_row(mvs_cuda_spread *spread, const mvs_kernel *kernel,
+                            const mvs_nest *nest) {
+  spread->vector = flat_vector(kernel, nest);
+  spread->threads = MVS_CUDA_BLOCK;
+  spread->chunks = 1;
+  spread->tiles = 0;
+  if (nest->inner.per_batch) return;
+  int64_t vectors = nest->inner.size / spread->vector;
+  while (spread->threads / 2 >= vectors) spread->threads /= 2;
+  while (spread->threads > 8 &&
+         ceiling(vectors, spread->threads) * spread->threads * 7 > vectors * 8) {
+    spread->threads /= 2;
+  }
+  spread->tiles = ceiling(vectors, spread->threads);
+}
+
+/* --- rows at once --- */
+
+/* Whether groups of `rows` tokens never hold two segments. The last group of an axis is moved
+ * down to end with it. */
+static bool segments_allow(const mvs_nest *nest, int rows) {
+  if (nest->segment_axis != nest->outer_count - 1) return true;
+  int64_t end = 0;
+  for (int s = 0; s < nest->segments->count; ++s) {
+    int64_t length = nest->segments->items[s].length;
+    bool last = s + 1 == nest->segments->count;
+    end += length;
+    if (last ? length < rows : end % rows != 0) return false;
+  }
+  return true;
+}
+
+static bool rows_allowed(const mvs_nest *nest, int rows) {
+  if (rows == 1) return true;
+  if (nest->outer_count == 0) return false;
+  mvs_dim last = nest->outer[nest->outer_count - 1];
+  if (last.per_batch ? last.size % rows != 0 : last.size < rows) return false;
+  return segments_allow(nest, rows);
+}
+
+/* Which values differ between rows along the last outer axis. */
+static void find_varying(const mvs_nest *nest, bool *varies) {
+  int last = nest->outer_count - 1;
+  for (size_t i = 0; i < nest->instrs.count; ++i) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    varies[i] = instr->kind == MVS_INSTR_REDUCE;
+    if (is_memory(instr)) varies[i] |= last >= 0 && instr->access.outer[last] != 0;
+    if (instr->kind == MVS_INSTR_INDEX) varies[i] = last >= 0 && instr->axis == last;
+    for (int k = 0; k < mvs_instr_argument_count(instr); ++k) {
+      varies[i] |= varies[instr->arguments[k]];
+    }
+  }
+}
+
+/* Bytes of loads per element of the inner axis. */
+static int64_t load_bytes(const mvs_kernel *kernel, const mvs_nest *nest,
+                          const mvs_cuda_spread *spread, bool varying) {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < nest->instrs.count; ++i) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    if (instr->kind != MVS_INSTR_LOAD || instr->level == MVS_LEVEL_ROW) continue;
+    if (spread->varies[i] != varying) continue;
+    bytes += mvs_dtype_size(kernel->operands[instr->access.operand]);
+  }
+  return bytes;
+}
+
+/* Two rows at once where loads serve both, or one has too little in flight. Rows shorter than
+ * a warp gain nothing: the warp's other rows read the same addresses in the same access.
+ * Without a reduction threads are short-lived and many, which hides more. */
+static void choose_rows(mvs_cuda_spread *spread, const mvs_kernel *kernel,
+                        const mvs_nest *nest) {
+  int64_t own = load_bytes(kernel, nest, spread, true);
+  int64_t shared = load_bytes(kernel, nest, spread, false);
+  int64_t elements = spread->chunks * spread->vector;
+  if (!spread->reduces || spread->threads < 32 || 2 * elements > MOST_ELEMENTS) return;
+  bool thin = elements * own < BYTES_IN_FLIGHT;
+  if ((shared * 4 > own || thin) && rows_allowed(nest, 2)) spread->rows = 2;
+}
+
+/* --- what is kept --- */
+
+/* The phases that need each instruction when what is kept is computed once. */
+static void needs_of_kept(const mvs_nest *nest, const bool *kept, uint32_t *masks) {
+  for (size_t i = 0; i < nest->instrs.count; ++i) masks[i] = 0;
+  for (size_t i = nest->instrs.count; i-- > 0;) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    bool reduce = instr->kind == MVS_INSTR_REDUCE;
+    bool store = instr->kind == MVS_INSTR_STORE && instr->level == MVS_LEVEL_ELEMENT;
+    if (reduce || store) masks[i] |= 1u << instr->phase;
+    uint32_t need = reduce ? 1u << instr->phase : masks[i];
+    if (kept[i]) need &= -need;
+    for (int k = 0; need && k < mvs_instr_argument_count(instr); ++k) {
+      uint16_t argument = instr->arguments[k];
+      if (nest->instrs.items[argument].level == MVS_LEVEL_ELEMENT) masks[argument] |= need;
+    }
+  }
+}
+
+/* Keeps what later phases read, if the registers hold it, with as many rows as they allow. */
+static void choose_kept(mvs_arena *arena, mvs_cuda_spread *spread, const mvs_kernel *kernel,
+                        const mvs_nest *nest) {
+  mvs_nest_needs(nest, spread->needs);
+  if (nest->phases == 1) return;
+  int64_t own = load_bytes(kernel, nest, spread, true);
+  for (;; spread->rows /= 2) {
+    int64_t elements = spread->chunks * spread->vector;
+    int64_t bytes = mvs_cuda_choose_kept(arena, kernel, nest, spread, spread->kept) * elements;
+    int64_t flight = own * spread->rows * spread->vector;
+    if (bytes <= MOST_KEPT && (bytes + flight <= MOST_HELD || spread->rows == 1)) break;
+    if (spread->rows == 1) {
+      memset(spread->kept, 0, nest->instrs.count * sizeof *spread->kept);
+      return;
+    }
+  }
+  needs_of_kept(nest, spread->kept, spread->needs);
+}
+
+/* --- the grid --- */
+
+/* Groups along the last axis. */
+static mvs_dim last_groups(const mvs_cuda_spread *spread, const mvs_nest *nest) {
+  if (nest->outer_count == 0) return (mvs_dim){1, false};
+  mvs_dim last = nest->outer[nest->outer_count - 1];
+  return (mvs_dim){ceiling(last.size, spread->rows), last.per_batch};
+}
+
+/* Takes axes together from the last on until whole blocks hold them with an eighth to spare. */
+static void choose_split(mvs_cuda_spread *spread, const mvs_nest *nest) {
+  int64_t per_block = mvs_cuda_groups_per_block(spread);
+  spread->groups = last_groups(spread, nest);
+  spread->split = nest->outer_count > 0 ? nest->outer_count - 1 : 0;
+  for (;;) {
+    spread->blocks = ceiling(spread->groups.size, per_block);
+    bool spare = spread->blocks * per_block * 8 > spread->groups.size * 9;
+    if (spread->split == 0 || !spare) return;
+    mvs_dim next = nest->outer[--spread->split];
+    spread->groups.size *= next.size;
+    spread->groups.per_batch |= next.per_batch;
+  }
+}
+
+mvs_cuda_spread mvs_cuda_spread_nest(mvs_arena *arena, const mvs_kernel *kernel,
+                                     const mvs_nest *nest) {
+  size_t count = nest->instrs.count + 1;
+  mvs_cuda_spread spread = {.rows = 1, .reduces = reduces(nest)};
+  spread.needs = MVS_ARRAY(arena, count, uint32_t);
+  spread.varies = MVS_ARRAY(arena, count, bool);
+  spread.kept = MVS_ARRAY(arena, count, bool);
+  find_varying(nest, spread.varies);
+  if (spread.reduces) {
+    spread_reduced_row(&spread, nest->inner.size);
+  } else {
+    spread_flat_row(&spread, kernel, nest);
+  }
+  choose_rows(&spread, kernel, nest);
+  choose_kept(arena, &spread, kernel, nest);
+  choose_split(&spread, nest);
+  return spread;
+}
+
+mvs_cuda_blocks mvs_cuda_rows_blocks(mvs_arena *arena, const mvs_kernel *kernel,
+                                     const mvs_nest *nest) {
+  mvs_cuda_spread spread = mvs_cuda_spread_nest(arena, kernel, nest);
+  if (spread.tiles == 0) {
+    mvs_dim vectors = {nest->inner.size / spread.vector, true};
+    return (mvs_cuda_blocks){vectors, spread.threads * spread.chunks, 1};
+  }
+  mvs_cuda_blocks blocks = {spread.groups, mvs_cuda_groups_per_block(&spread), spread.tiles};
+  if (spread.split == 0) return blocks;
+  blocks.work = (mvs_dim){spread.blocks, false};
+  blocks.per_block = 1;
+  for (int axis = 0; axis < spread.split; ++axis) {
+    blocks.work.size *= nest->outer[axis].size;
+    blocks.work.per_batch |= nest->outer[axis].per_batch;
+  }
+  return blocks;
+}
