@@ -20,9 +20,11 @@
 #include "runtime/memory.h"
 #include "runtime/metrics.h"
 #include "runtime/output_file.h"
+#include "runtime/output_option.h"
 #include "runtime/progress.h"
 #include "runtime/run_folder.h"
 #include "runtime/specialise.h"
+#include "runtime/trace.h"
 #include "runtime/training.h"
 #include "runtime/weights.h"
 
@@ -34,6 +36,10 @@
 /* Random numbers count steps and samples of a step in 32 bits. */
 #define MOST_COUNTED INT32_MAX
 #define MOST_OPTIONS 24
+/* Steps of this process that --profile takes: memory is touched, plans are made and calls are
+ * recorded in those before. */
+#define PROFILE_FIRST 3
+#define PROFILE_LAST  5
 
 static const mvs_option_row train_rows[] = {
     {"out", MVS_OPTION_TEXT, "DIR", 0, 0, "the run's folder: metrics, checkpoints (required)"},
@@ -64,6 +70,8 @@ static const mvs_option_row train_rows[] = {
     {"keep", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT, "checkpoints kept (default 3)"},
     {"log-every", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT,
      "steps between lines of metrics.jsonl (default 1)"},
+    {"profile", MVS_OPTION_TEXT, "FILE", 0, 0,
+     "write a Chrome trace of this run's third to fifth step"},
     {"resume", MVS_OPTION_FLAG, NULL, 0, 0, "go on with the run in DIR, bit for bit"},
 };
 
@@ -80,6 +88,9 @@ typedef struct run_state {
   mvs_progress progress;
   int64_t step, saved; /* steps done; step of the newest checkpoint, -1: none */
   double loss, norm;
+  const char *profile_path; /* NULL without --profile */
+  mvs_profile *profile;     /* while it is taken */
+  int64_t first;            /* step at the start of this process */
 } run_state;
 
 /* The options of this command alone; those of every command follow. */
@@ -275,6 +286,19 @@ static mvs_status check_steps(const run_state *run) {
                   run->steps, run->step, run->folder);
 }
 
+/* A file that would never be written is told before the first step. */
+static mvs_status check_profile(run_state *run) {
+  mvs_session *session = run->session;
+  run->profile_path = mvs_option_text(session->options, "profile", NULL);
+  if (!run->profile_path) return MVS_OK;
+  if (run->steps - run->step < PROFILE_FIRST)
+    return MVS_FAIL(
+        session->diag, MVS_ERR_LIMIT,
+        "--profile takes the third to fifth step of a run, and this one has %" PRId64,
+        run->steps - run->step);
+  return mvs_output_option_check(session, "profile", run->profile_path);
+}
+
 /* A resumed run is recorded anew, since --steps may have moved its end: should it be cut short,
  * the next --resume goes that far too. */
 static mvs_status record(run_state *run) {
@@ -294,6 +318,7 @@ static mvs_status prepare(run_state *run) {
                     : mvs_training_use_fixed(run->training, run->fixed, prefix));
   MVS_TRY(start_state(run));
   MVS_TRY(check_steps(run));
+  MVS_TRY(check_profile(run));
   MVS_TRY(record(run));
   mvs_checkpoint_sweep(run->folder);
   return mvs_metrics_open(session->arena, session->diag,
@@ -339,18 +364,56 @@ static mvs_status diverged(run_state *run) {
                   run->step, run->loss, run->norm, newest);
 }
 
+/* --- the profile --- */
+
+/* Before its first step. */
+static mvs_status start_profile(run_state *run) {
+  mvs_session *session = run->session;
+  if (!run->profile_path || run->step - run->first + 1 != PROFILE_FIRST) return MVS_OK;
+  run->profile = mvs_profile_new(session->arena, session->device);
+  mvs_executor_profile(session->executor, run->profile);
+  return mvs_profile_start(run->profile, session->diag);
+}
+
+/* Behind its last step, or the run's. */
+static mvs_status end_profile(run_state *run) {
+  mvs_session *session = run->session;
+  mvs_profile *profile = run->profile;
+  if (!profile) return MVS_OK;
+  run->profile = NULL;
+  mvs_executor_profile(session->executor, NULL);
+  mvs_status status = mvs_profile_settle(profile, session->diag);
+  if (status == MVS_OK) status = mvs_trace_write(session, profile, run->profile_path);
+  mvs_profile_end(profile);
+  return status;
+}
+
 /* Counts the step even when it was not taken: the message and the last line name it. */
 static mvs_status one_step(run_state *run) {
   double begin = mvs_seconds();
+  mvs_profile_open_phase(run->profile, "gradients");
   MVS_TRY(mvs_training_gradients(run->training, run->step, &run->loss, &run->norm));
+  mvs_profile_close_phase(run->profile);
   bool finite = isfinite(run->loss) && isfinite(run->norm);
+  mvs_profile_open_phase(run->profile, "update");
   if (finite)
     MVS_TRY(mvs_optimizer_step(mvs_training_optimizer(run->training), run->step, run->norm));
+  mvs_profile_close_phase(run->profile);
   run->step++;
   MVS_TRY(log_step(run, mvs_seconds() - begin));
   if (!finite) return diverged(run);
   if (run->step % run->save_every == 0) return save(run);
   return MVS_OK;
+}
+
+/* The same, with a slice around it where a profile is taken. */
+static mvs_status profiled_step(run_state *run) {
+  MVS_TRY(start_profile(run));
+  const char *name = mvs_arena_format(run->session->arena, "step %" PRId64, run->step + 1);
+  mvs_profile_open_phase(run->profile, name);
+  MVS_TRY(one_step(run));
+  mvs_profile_close_phase(run->profile);
+  return run->step - run->first == PROFILE_LAST ? end_profile(run) : MVS_OK;
 }
 
 /* The one sentence on standard output. */
@@ -365,14 +428,15 @@ static void report(const run_state *run, int64_t first, double seconds) {
 /* Runs until all steps are done or an end is asked for; both save. A failure does not: what is
  * in memory may be half updated. */
 static mvs_status loop(run_state *run) {
-  int64_t first = run->step;
+  int64_t first = run->first = run->step;
   double begin = mvs_seconds();
   mvs_status status = MVS_OK;
   mvs_progress_start(&run->progress, first, run->steps, run->settings.batch,
                      run->session->program->tokens);
   mvs_interrupt_catch();
   while (status == MVS_OK && run->step < run->steps && !mvs_interrupt_asked())
-    status = one_step(run);
+    status = run->profile_path ? profiled_step(run) : one_step(run);
+  if (status == MVS_OK) status = end_profile(run);
   mvs_progress_end(&run->progress);
   if (status == MVS_OK) status = save(run);
   mvs_interrupt_release();
@@ -388,6 +452,7 @@ static mvs_status run_command(mvs_session *session) {
   MVS_TRY(mvs_session_open(session));
   mvs_status status = prepare(&run);
   if (status == MVS_OK) status = loop(&run);
+  mvs_profile_end(run.profile); /* of a run that failed meanwhile */
   mvs_metrics_close(&run.metrics);
   mvs_safetensors_close(run.fixed);
   if (run.data) run.data->close(run.data);

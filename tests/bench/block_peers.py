@@ -1,158 +1,357 @@
-"""The paper's block in PyTorch on a GPU: forward + backward of one block, by the slope between two depths.
+"""The paper's block in PyTorch and JAX beside ours, in one call: ms a block by the slope between two depths.
 
-usage: block_peers.py [BATCH...]      prints one JSON line for each (mode, batch)
+usage: block_peers.py [--ours SHALLOW DEEP] [--released CHECKOUT] [--sample N] [--json FILE] [--only PEER,...] [BATCH...]
 
-Width 1024, 8 heads of 128, FFN 3072, 256 image + 64 text tokens, bf16, post-norm MV-Split. Modes: eager;
-inductor (torch.compile); inductor-graph (the compiled step replayed as a CUDA graph). Nothing is
-recomputed. Also the floor's parts, measured in the same run under the same load: the block's matmuls
-(forward, dX, dW) and attention over rotating buffers, and the speed of a device-to-device copy."""
+Width 1024, 8 heads of 128, FFN 3072, 256 image + 64 text tokens, bf16, post-norm MV-Split. Forward + backward at each
+batch (default 16 128), nothing recomputed, and one evaluation at batch N (default 8; 0: none). Depths 2 and 6.
+
+peers     eager; eager-graph (one CUDA graph); inductor (torch.compile) and inductor-graph (its step as one CUDA graph);
+          xla (JAX, scan over the blocks, jit). PyTorch takes the faster of FlashAttention and cuDNN's attention, measured here.
+ours      two programs of models/dit.mvs, bf16, depths 2 and 6, compiled with --gpu: their `bench --json` runs first and
+          again at the end, and the better of both counts, as the peers' better median of two does
+released  a checkout of erwold/mv-split: its own block class with its Triton kernels, as it stands and under a CUDA graph
+
+Every time is the better of two medians over runs that fill 0.2 s after warm-up, so clock and power are those of long work."""
+import argparse
+import importlib.util
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
+import time
 
-import torch
-import torch.nn.functional as F
-
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")
 WIDTH, HEADS, FFN, IMAGE, TEXT = 1024, 8, 3072, 256, 64
 TOKENS, HEAD = IMAGE + TEXT, WIDTH // HEADS
-BF16 = torch.bfloat16
+DEPTHS = (2, 6)
+SECONDS = 0.2
 
 
-def rms(x, eps):
-    """x over its root mean square, float32 inside."""
-    y = x.float()
-    return (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+def repeat(run, wait):
+    """The better of two medians of milliseconds a run: as many runs as fill SECONDS, five parts, after a warm-up."""
+    for _ in range(3):
+        run()
+    wait()
+    begin = time.perf_counter()
+    run()
+    wait()
+    count = max(1, int(SECONDS / 5 / max(time.perf_counter() - begin, 1e-6)))
+    medians = []
+    for _ in range(2):
+        parts = []
+        for _ in range(6):
+            begin = time.perf_counter()
+            for _ in range(count):
+                run()
+            wait()
+            parts.append((time.perf_counter() - begin) / count * 1e3)
+        medians.append(statistics.median(parts[1:]))
+    return min(medians)
 
 
-def token_mean(x):
-    """The float32 mean of each segment over its tokens, stretched."""
-    y = x.float()
-    return torch.cat([y[:, :IMAGE].mean(1, keepdim=True).expand(-1, IMAGE, -1),
-                      y[:, IMAGE:].mean(1, keepdim=True).expand(-1, TEXT, -1)], 1)
+# --- PyTorch ---
 
-
-def merge(x, f, alpha, beta):
-    """MV-Split and the norm behind it."""
-    mean = token_mean(f)
-    return rms((x.float() + beta * (f.float() - mean) + alpha * (mean - token_mean(x))).to(BF16), 1e-5)
-
-
-class Block(torch.nn.Module):
-    """Attention and SwiGLU."""
+class Torch:
+    """The block's definition; made once torch is imported."""
 
     def __init__(self):
-        super().__init__()
-        weight = lambda o, i: torch.nn.Parameter(torch.randn(o, i, device="cuda", dtype=BF16) * 0.02)
-        gain = lambda v: torch.nn.Parameter(torch.full((WIDTH,), v, device="cuda"))
-        self.qkv, self.o = weight(3 * WIDTH, WIDTH), weight(WIDTH, WIDTH)
-        self.w13, self.w2 = weight(2 * FFN, WIDTH), weight(WIDTH, FFN)
-        self.a1, self.b1, self.a2, self.b2 = gain(0.0), gain(1.0), gain(0.0), gain(1.0)
+        import torch
+        import torch.nn.functional as F
+        self.torch, self.F = torch, F
+        self.backend = None
 
-    def forward(self, x, cos, sin):
+    def rms(self, x, eps):
+        """x over its root mean square, float32 inside."""
+        y = x.float()
+        return (y * self.torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+    def token_mean(self, x):
+        """The float32 mean of each segment over its tokens, stretched."""
+        y = x.float()
+        return self.torch.cat([y[:, :IMAGE].mean(1, keepdim=True).expand(-1, IMAGE, -1),
+                               y[:, IMAGE:].mean(1, keepdim=True).expand(-1, TEXT, -1)], 1)
+
+    def merge(self, x, f, alpha, beta):
+        """MV-Split and the norm behind it."""
+        mean = self.token_mean(f)
+        z = x.float() + beta * (f.float() - mean) + alpha * (mean - self.token_mean(x))
+        return self.rms(z.to(x.dtype), 1e-5)
+
+    def block(self, w, x, cos, sin):
+        """Attention and SwiGLU. w: the block's weights in the order of weights()."""
+        torch, F = self.torch, self.F
+        qkv, o, w13, w2, a1, b1, a2, b2 = w
         b = x.shape[0]
-        q, k, v = F.linear(x, self.qkv).view(b, TOKENS, 3, HEADS, HEAD).unbind(2)
+        q, k, v = F.linear(x, qkv).view(b, TOKENS, 3, HEADS, HEAD).unbind(2)
 
         def turn(y):
             y1, y2 = y.float().chunk(2, -1)
-            return rms(torch.cat([y1 * cos + y2 * sin, y2 * cos - y1 * sin], -1).to(BF16), 1e-6).transpose(1, 2)
+            return self.rms(torch.cat([y1 * cos + y2 * sin, y2 * cos - y1 * sin], -1).to(x.dtype), 1e-6).transpose(1, 2)
 
         a = F.scaled_dot_product_attention(turn(q), turn(k), v.transpose(1, 2))
-        x = merge(x, F.linear(a.transpose(1, 2).reshape(b, TOKENS, WIDTH), self.o), self.a1, self.b1)
-        gate, value = F.linear(x, self.w13).chunk(2, -1)
-        return merge(x, F.linear(F.silu(gate) * value, self.w2), self.a2, self.b2)
+        x = self.merge(x, F.linear(a.transpose(1, 2).reshape(b, TOKENS, WIDTH), o), a1, b1)
+        gate, value = F.linear(x, w13).chunk(2, -1)
+        return self.merge(x, F.linear(F.silu(gate) * value, w2), a2, b2)
 
+    def weights(self, grad):
+        """Matrices in bf16, gains in float32."""
+        torch = self.torch
+        shapes = [(3 * WIDTH, WIDTH), (WIDTH, WIDTH), (2 * FFN, WIDTH), (WIDTH, FFN)]
+        out = [torch.randn(s, device="cuda", dtype=torch.bfloat16).mul_(0.02) for s in shapes]
+        out += [torch.full((WIDTH,), float(at % 2), device="cuda") for at in range(4)]
+        return [w.requires_grad_(grad) for w in out]
 
-class Stack(torch.nn.Module):
-    """Blocks with their RoPE table."""
+    def stack(self, depth, grad):
+        """A function of x over fresh blocks."""
+        angle = self.torch.rand(TOKENS, 1, HEAD // 2, device="cuda")
+        cos, sin = angle.cos(), angle.sin()
+        blocks = [self.weights(grad) for _ in range(depth)]
 
-    def __init__(self, depth):
-        super().__init__()
-        self.blocks = torch.nn.ModuleList(Block() for _ in range(depth))
-        angle = torch.rand(TOKENS, 1, HEAD // 2, device="cuda")
-        self.cos, self.sin = angle.cos(), angle.sin()
+        def run(x):
+            for w in blocks:
+                x = self.block(w, x, cos, sin)
+            return x
+        return run
 
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x, self.cos, self.sin)
-        return x
+    def choose_attention(self, batch):
+        """The faster kernel, forward + backward, at this batch; used from now on."""
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+        torch, F = self.torch, self.F
+        q, k, v = (torch.randn(batch, TOKENS, HEADS, HEAD, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
+                   .requires_grad_() for _ in range(3))
+        times = {}
+        for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
+            try:
+                with sdpa_kernel(backend):
+                    g = torch.randn_like(F.scaled_dot_product_attention(q, k, v))
+                    times[backend] = repeat(lambda: F.scaled_dot_product_attention(q, k, v).backward(g),
+                                            torch.cuda.synchronize)
+            except RuntimeError:
+                pass
+        self.backend = min(times, key=times.get)
+        return {str(b).split(".")[-1]: t for b, t in times.items()}
 
+    def time(self, run, x, grad, compiled, graphed):
+        """Milliseconds of forward (+ backward) of a function of x."""
+        from torch.nn.attention import sdpa_kernel
+        torch = self.torch
+        call = torch.compile(run) if compiled else run
+        g = torch.randn_like(x)
 
-def time_ms(run, repeats=20):
-    """Median milliseconds by CUDA events."""
-    for _ in range(5):
-        run()
-    torch.cuda.synchronize()
-    times = []
-    for _ in range(repeats):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        run()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
-
-
-def stack_ms(mode, depth, batch):
-    """Forward + backward of a stack."""
-    stack = Stack(depth)
-    call = stack if mode == "eager" else torch.compile(stack)
-    x = torch.randn(batch, TOKENS, WIDTH, device="cuda", dtype=BF16, requires_grad=True)
-    g = torch.randn_like(x)
-
-    def step():
-        call(x).backward(g)
-
-    if mode != "inductor-graph":
-        return time_ms(step)
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
+        def step():
+            with sdpa_kernel(self.backend):
+                if grad:
+                    call(x).backward(g)
+                else:
+                    with torch.no_grad():
+                        call(x)
+        if not graphed:
+            return repeat(step, torch.cuda.synchronize)
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                step()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
             step()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        step()
-    return time_ms(graph.replay)
+        return repeat(graph.replay, torch.cuda.synchronize)
+
+    def slope(self, batch, grad, compiled, graphed, make=None):
+        """ms a block."""
+        torch = self.torch
+        x = torch.randn(batch, TOKENS, WIDTH, device="cuda", dtype=torch.bfloat16).requires_grad_(grad)
+        times = []
+        for depth in DEPTHS:
+            torch._dynamo.reset()
+            times.append(self.time((make or self.stack)(depth, grad), x, grad, compiled, graphed))
+        return (times[1] - times[0]) / (DEPTHS[1] - DEPTHS[0])
 
 
-def floor_ms(batch):
-    """Matmuls and attention of one block, and the seconds per byte of a copy."""
-    rows = batch * TOKENS
-    shapes = [(3 * WIDTH, WIDTH), (WIDTH, WIDTH), (2 * FFN, WIDTH), (WIDTH, FFN)]
-    sets = []
-    for _ in range(3):
-        sets.append([(torch.randn(rows, i, device="cuda", dtype=BF16), torch.randn(rows, o, device="cuda", dtype=BF16),
-                      torch.randn(o, i, device="cuda", dtype=BF16)) for o, i in shapes])
-    turn = [0]
+# --- the released repository ---
 
-    def matmuls():
-        turn[0] += 1
-        for x, y, w in sets[turn[0] % 3]:
-            x @ w.T
-            y @ w
-            y.T @ x
+def without_einops():
+    """A stand-in for the two rearrangements that the released block asks of einops, where that is not installed."""
+    import types
 
-    q, k, v = (torch.randn(batch, HEADS, TOKENS, HEAD, device="cuda", dtype=BF16, requires_grad=True) for _ in range(3))
-    g = torch.randn_like(q)
+    def rearrange(x, pattern, h=None):
+        if pattern.split("->")[0].strip() == "b l (h d)":
+            return x.unflatten(2, (h, -1)).transpose(1, 2)
+        return x.transpose(1, 2).flatten(2)
 
-    def attention():
-        F.scaled_dot_product_attention(q, k, v).backward(g)
+    sys.modules["einops"] = types.SimpleNamespace(rearrange=rearrange)
 
-    source = torch.empty(1 << 29, device="cuda", dtype=torch.int32)
-    target = torch.empty_like(source)
-    copy = time_ms(lambda: target.copy_(source))
-    return {"matmuls": time_ms(matmuls), "attention": time_ms(attention), "copy_tb_s": 4 * 2 ** 30 / copy / 1e9}
+
+def released_stack(checkout, pt):
+    """stack(depth, grad) of the checkout's own block (class DiTBlock of dit.py), given a stream, a rotation and a grid."""
+    torch = pt.torch
+    if importlib.util.find_spec("einops") is None:
+        without_einops()
+    sys.path.insert(0, checkout)
+    import dit
+    if not (dit.TRITON_AVAILABLE and dit.FUSED_MVSPLIT_AVAILABLE):
+        raise SystemExit(f"{checkout}: its Triton kernels do not load")
+    angle = torch.rand(1, 1, TOKENS, HEAD // 2, device="cuda")
+    rope = (angle.cos(), angle.sin())
+
+    def stack(depth, grad):
+        blocks = [dit.DiTBlock(WIDTH, HEADS, HEADS, FFN, qkv_bias=False).to("cuda", torch.bfloat16).requires_grad_(grad)
+                  for _ in range(depth)]
+
+        def run(x):
+            for block in blocks:
+                x = block(x, rope=rope, L_img=IMAGE)
+            return x
+        return run
+    return stack
+
+
+# --- JAX ---
+
+class Jax:
+    """The same block, blocks stacked and scanned over."""
+
+    def __init__(self):
+        import jax
+        import jax.numpy as jnp
+        self.jax, self.jnp = jax, jnp
+
+    def rms(self, x, eps):
+        jnp = self.jnp
+        y = x.astype(jnp.float32)
+        return (y * self.jax.lax.rsqrt(jnp.mean(y * y, -1, keepdims=True) + eps)).astype(x.dtype)
+
+    def token_mean(self, x):
+        jnp = self.jnp
+        y = x.astype(jnp.float32)
+        part = lambda z: jnp.broadcast_to(jnp.mean(z, 1, keepdims=True), z.shape)
+        return jnp.concatenate([part(y[:, :IMAGE]), part(y[:, IMAGE:])], 1)
+
+    def merge(self, x, f, alpha, beta):
+        jnp = self.jnp
+        mean = self.token_mean(f)
+        z = x.astype(jnp.float32) + beta * (f.astype(jnp.float32) - mean) + alpha * (mean - self.token_mean(x))
+        return self.rms(z.astype(x.dtype), 1e-5)
+
+    def block(self, x, w):
+        jax, jnp = self.jax, self.jnp
+        qkv, o, w13, w2, a1, b1, a2, b2, cos, sin = w
+        b = x.shape[0]
+        y = (x @ qkv).reshape(b, TOKENS, 3, HEADS, HEAD)
+
+        def turn(z):
+            z1, z2 = jnp.split(z.astype(jnp.float32), 2, -1)
+            return self.rms(jnp.concatenate([z1 * cos + z2 * sin, z2 * cos - z1 * sin], -1).astype(x.dtype), 1e-6)
+
+        a = jax.nn.dot_product_attention(turn(y[:, :, 0]), turn(y[:, :, 1]), y[:, :, 2], implementation=self.attention)
+        x = self.merge(x, a.reshape(b, TOKENS, WIDTH) @ o, a1, b1)
+        gate, value = jnp.split(x @ w13, 2, -1)
+        return self.merge(x, (jax.nn.silu(gate) * value) @ w2, a2, b2)
+
+    def time(self, depth, batch, grad):
+        jax, jnp = self.jax, self.jnp
+        keys = iter(jax.random.split(jax.random.PRNGKey(0), 16))
+        normal = lambda *s: 0.02 * jax.random.normal(next(keys), s, jnp.bfloat16)
+        w = [normal(depth, WIDTH, 3 * WIDTH), normal(depth, WIDTH, WIDTH), normal(depth, WIDTH, 2 * FFN),
+             normal(depth, FFN, WIDTH)] + [jnp.full((depth, WIDTH), float(at % 2)) for at in range(4)]
+        angle = jax.random.uniform(next(keys), (TOKENS, 1, HEAD // 2))
+        x = jax.random.normal(next(keys), (batch, TOKENS, WIDTH), jnp.bfloat16)
+        g = jax.random.normal(next(keys), x.shape, jnp.bfloat16)
+
+        def forward(x, w):
+            body = lambda y, each: (self.block(y, (*each, jnp.cos(angle), jnp.sin(angle))), None)
+            return jax.lax.scan(body, x, w)[0]
+
+        def both(x, w, g):
+            _, back = jax.vjp(forward, x, w)
+            return back(g)
+
+        run = jax.jit(both) if grad else jax.jit(lambda x, w, g: forward(x, w))
+        last = [run(x, w, g)]
+
+        def step():
+            last[0] = run(x, w, g)
+
+        return repeat(step, lambda: jax.block_until_ready(last[0]))
+
+    def slope(self, batch, grad):
+        """ms a block, with cuDNN's attention where it takes it."""
+        self.attention = "cudnn"
+        try:
+            times = [self.time(depth, batch, grad) for depth in DEPTHS]
+        except (RuntimeError, ValueError):  # this version or GPU has no such kernel
+            self.attention = "xla"
+            times = [self.time(depth, batch, grad) for depth in DEPTHS]
+        return (times[1] - times[0]) / (DEPTHS[1] - DEPTHS[0])
+
+
+# --- ours ---
+
+def ours(programs, batch, sample):
+    """Figures of a block by the slope of two runs of `bench`."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for program in programs:
+            out = os.path.join(folder, "out.json")
+            options = ["--sample"] if sample else ["--recompute", "none"]
+            subprocess.run([program, "bench", "--batch", str(batch), "--json", out, "--device", "cuda", *options],
+                           check=True, stdout=subprocess.DEVNULL)
+            rows.append(json.load(open(out)))
+    blocks = rows[1]["blocks"] - rows[0]["blocks"]
+    return {k: (rows[1][k] - rows[0][k]) / blocks
+            for k in ("core_ms", "core_floor_ms", "core_turns_ms", "step_ms", "step_floor_ms")}
 
 
 def main():
-    print(json.dumps({"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}), flush=True)
-    for batch in [int(a) for a in sys.argv[1:]] or [16, 128]:
-        print(json.dumps({"floor": floor_ms(batch), "batch": batch}), flush=True)
-        for mode in ["eager", "inductor", "inductor-graph"]:
-            torch._dynamo.reset()
-            shallow, deep = stack_ms(mode, 2, batch), stack_ms(mode, 6, batch)
-            print(json.dumps({"mode": mode, "batch": batch, "ms_per_block": (deep - shallow) / 4}), flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours", nargs=2, metavar=("SHALLOW", "DEEP"))
+    parser.add_argument("--released")
+    parser.add_argument("--sample", type=int, default=8)
+    parser.add_argument("--json")
+    parser.add_argument("--only", default="eager,eager-graph,inductor,inductor-graph,xla")
+    parser.add_argument("batches", nargs="*", type=int)
+    asked = parser.parse_args()
+    only = asked.only.split(",")
+    work = [(b, True) for b in asked.batches or [16, 128]] + ([(asked.sample, False)] if asked.sample else [])
+    results, pt, jx = [], None, None
+    for batch, grad in work:
+        row = {"batch": batch, "work": "forward + backward" if grad else "forward", "ms": {}}
+        results.append(row)
+        first = ours(asked.ours, batch, not grad) if asked.ours else None
+        print(row["work"], "batch", batch, flush=True)
+
+        def note(name, call):
+            begin = time.perf_counter()
+            row["ms"][name] = call()
+            print(f"  {name:18} {row['ms'][name]:8.4f} ms a block   ({time.perf_counter() - begin:.0f} s)", flush=True)
+
+        if {"eager", "eager-graph", "inductor", "inductor-graph"} & set(only) or asked.released:
+            pt = pt or Torch()
+            row["attention"] = pt.choose_attention(batch)
+            for name in ("eager", "eager-graph", "inductor", "inductor-graph"):
+                if name in only:
+                    note(name, lambda: pt.slope(batch, grad, "inductor" in name, "graph" in name))
+            if asked.released:
+                made = released_stack(asked.released, pt)
+                note("released", lambda: pt.slope(batch, grad, False, False, made))
+                note("released-graph", lambda: pt.slope(batch, grad, False, True, made))
+            pt.torch.cuda.empty_cache()
+        if "xla" in only:
+            jx = jx or Jax()
+            note("xla", lambda: jx.slope(batch, grad))
+        if asked.ours:
+            again = ours(asked.ours, batch, not grad)
+            row["ours"] = min(first, again, key=lambda r: r["core_ms"])
+            mine = row["ms"]["mvcc"] = row["ours"]["core_ms"]
+            print(f"  {'mvcc':18} {mine:8.4f} ms a block, {mine / row['ours']['core_floor_ms']:.3f} x its floor, "
+                  f"{mine / row['ours']['core_turns_ms']:.3f} x it in turns; whole step {row['ours']['step_ms']:.4f}")
+            for name, ms in row["ms"].items():
+                print(f"  mvcc / {name:15} {mine / ms:.3f}", flush=True)
+    if asked.json:
+        json.dump(results, open(asked.json, "w"), indent=1)
 
 
 main()
