@@ -181,7 +181,7 @@ static const char every_op[] =
     "%1 = param 0 : f32[4, 4]\n"
     "%2 = param 1 : f32[3, 4, 4]\n"
     "%3 = param 2 : f32[4]\n"
-    "%4 = matmul NT %0, %1, %3 : bf16[B, " TOKENS
+    "%4 = matmul NT %0, %1, %3 : f32[B, " TOKENS
     ", 4]\n"
     "%5 = matmul TN %0, %0 : f32[4, 4]\n"
     "%6 = inv_rms eps=1e-05 %4 : f32[B, " TOKENS
