@@ -178,7 +178,9 @@ const char *mvs_cuda_nest_combiner(const mvs_instr *instr) {
 
 const char *mvs_cuda_nest_identity(const mvs_instr *instr) {
   if (instr->op == MVS_OP_sum) return "0";
-  return instr->dtype == MVS_F64 ? "-1.7976931348623157e308" : "-3.402823466e38f";
+  if (instr->dtype == MVS_I32) return "(-2147483647 - 1)";
+  return instr->dtype == MVS_F64 ? "__longlong_as_double(0xfff0000000000000ll)"
+                                 : "__int_as_float(0xff800000)"; /* minus infinity */
 }
 
 mvs_status mvs_cuda_print_nest(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
