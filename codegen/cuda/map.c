@@ -1,6 +1,10 @@
 /* map.c: how a COLUMNS nest is spread over the threads of a GPU, and the blocks of any nest. */
 #include "codegen/cuda/spread.h"
 
+/* Registers of a thread that the sums of a COLUMNS nest may take: narrower vectors leave room
+ * for what is loaded and computed. */
+#define MOST_SUM_REGISTERS 64
+
 /* The largest power of two up to `most` that divides `value` (0 counts as divisible). */
 static int64_t common_power(int64_t value, int64_t most) {
   while (most > 1 && value % most != 0) most /= 2;
@@ -32,13 +36,26 @@ static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
   return (int)vector;
 }
 
+/* Registers of 32 bits that the REDUCEs of a nest take for one element. */
+static int64_t sum_registers(const mvs_nest *nest) {
+  int64_t registers = 0;
+  for (size_t i = 0; i < nest->instrs.count; ++i) {
+    if (nest->instrs.items[i].kind != MVS_INSTR_REDUCE) continue;
+    registers += mvs_dtype_size(nest->instrs.items[i].dtype) / 4;
+  }
+  return registers;
+}
+
 /* A thread for each lane of a vector's sums that has work, as far as a block reaches: then each
  * thread has several lanes. */
 mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest) {
   int lanes = mvs_nest_busy_lanes(nest);
   int threads = lanes < MVS_CUDA_BLOCK ? lanes : MVS_CUDA_BLOCK;
-  return (mvs_cuda_map){.vector = choose_vector(kernel, nest),
-                        .columns = MVS_CUDA_BLOCK / threads};
+  int64_t sums = sum_registers(nest) * (lanes / threads);
+  mvs_cuda_map map = {.vector = choose_vector(kernel, nest),
+                      .columns = MVS_CUDA_BLOCK / threads};
+  while (map.vector > 1 && map.vector * sums > MOST_SUM_REGISTERS) map.vector /= 2;
+  return map;
 }
 
 mvs_cuda_blocks mvs_cuda_nest_blocks(mvs_arena *arena, const mvs_kernel *kernel,

@@ -33,6 +33,11 @@ try "odd sizes, biases, grouped heads" sm_80 "$root/models/dit.mvs" --set depth=
 for rule in plain prenorm layerscale rezero deepnorm sandwich; do
   try "digits with $rule" sm_80 "$root/models/digits.mvs" --residual "$rule"
 done
+# Forty token means of one pass: more sums than registers, were each thread to hold a whole vector of each.
+means=$(i=1; while [ $i -le 40 ]; do printf ' + mean(sigmoid(%d * f))' $i; i=$((i + 1)); done)
+printf 'use "%s" with residual many()\nresidual many() { rmsnorm(x + f%s, eps = 1e-5) }\n' \
+  "$root/models/dit.mvs" "$means" >"$work/many.mvs"
+try "forty token means" sm_80 "$work/many.mvs" --set depth=2 --set bf16=true
 
 # --- the cache, on a model of few kernels ---
 cat >"$work/tiny.mvs" <<'EOF'
