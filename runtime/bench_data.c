@@ -65,6 +65,6 @@ mvs_data *mvs_bench_data(mvs_session *session) {
                             .check = check,
                             .close = close_data};
   made->program = session->program;
-  for (uint32_t at = 0; at < NORMALS; at++) made->normals[at] = mvs_random_normal(key, at);
+  mvs_random_normals(key, 0, NORMALS, made->normals);
   return &made->source;
 }

@@ -112,7 +112,9 @@ static void fill_inputs(mvs_bench_limits *limits) {
   const mvs_random_key key = {.stream = NUMBER_STREAM};
   uint16_t *numbers = MVS_ARRAY(session->arena, NUMBERS, uint16_t);
   int64_t have = NUMBERS * (int64_t)sizeof *numbers, bytes = limits->inputs.bytes;
-  for (uint32_t at = 0; at < NUMBERS; at++) numbers[at] = to_bf16(mvs_random_normal(key, at));
+  float *normals = MVS_ARRAY(session->arena, NUMBERS, float);
+  mvs_random_normals(key, 0, NUMBERS, normals);
+  for (uint32_t at = 0; at < NUMBERS; at++) numbers[at] = to_bf16(normals[at]);
   if (have > bytes) have = bytes;
   device->copy(device, limits->inputs.memory, numbers, have, MVS_COPY_TO_DEVICE);
   for (int64_t part; have < bytes; have += part) {

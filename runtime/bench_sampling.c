@@ -36,8 +36,7 @@ static void *made_up(mvs_session *session, const Mvs__ModelInput *input, int64_t
   const mvs_random_key key = {.stream = NOISE_STREAM};
   int64_t elements = mvs_input_elements(input) * samples;
   float *values = MVS_ARRAY(session->arena, elements + 1, float);
-  for (int64_t at = 0; strcmp(input->dtype, "i32") != 0 && at < elements; at++)
-    values[at] = mvs_random_normal(key, (uint32_t)at);
+  if (strcmp(input->dtype, "i32") != 0) mvs_random_normals(key, 0, elements, values);
   return values;
 }
 

@@ -173,8 +173,7 @@ static void draw_noise(request *ask) {
                                         (size_t)elements * sizeof(float));
   for (int64_t sample = 0; sample < ask->sampling.count; sample++) {
     mvs_random_key key = {.seed = seed, .stream = NOISE_STREAM, .sample = (uint32_t)sample};
-    for (int64_t at = 0; at < elements; at++)
-      ask->sampling.state[sample * elements + at] = mvs_random_normal(key, (uint32_t)at);
+    mvs_random_normals(key, 0, elements, ask->sampling.state + sample * elements);
   }
 }
 

@@ -29,20 +29,21 @@ typedef struct filling {
 /* A pool task; every element is a function of its position. */
 static void fill(void *user, int thread, int64_t begin, int64_t end) {
   const filling *job = user;
+  uint32_t first = (uint32_t)(job->first + begin);
   (void)thread;
-  for (int64_t at = begin; at < end; at++) {
-    uint32_t position = (uint32_t)(job->first + at);
-    switch (job->rule) {
-      case CONSTANT:
-        job->out[at] = job->value;
-        break;
-      case NORMAL:
-        job->out[at] = job->value * mvs_random_normal(job->key, position);
-        break;
-      case UNIFORM:
-        job->out[at] = job->value * (2 * mvs_random_uniform(job->key, position) - 1);
-        break;
-    }
+  switch (job->rule) {
+    case CONSTANT:
+      for (int64_t at = begin; at < end; at++) job->out[at] = job->value;
+      break;
+    case NORMAL:
+      mvs_random_normals(job->key, first, end - begin, job->out + begin);
+      for (int64_t at = begin; at < end; at++) job->out[at] *= job->value;
+      break;
+    case UNIFORM:
+      for (int64_t at = begin; at < end; at++)
+        job->out[at] =
+            job->value * (2 * mvs_random_uniform(job->key, first + (uint32_t)(at - begin)) - 1);
+      break;
   }
 }
 

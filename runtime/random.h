@@ -15,7 +15,8 @@ typedef struct mvs_random_key {
 void mvs_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4]);
 /* The number at `position`, uniform in (0, 1). */
 float mvs_random_uniform(mvs_random_key key, uint32_t position);
-/* The number at `position`, normal with mean 0 and deviation 1. */
-float mvs_random_normal(mvs_random_key key, uint32_t position);
+/* The numbers at positions first .. first + count - 1, normal with mean 0 and deviation 1. Each
+ * depends on its position alone. */
+void mvs_random_normals(mvs_random_key key, uint32_t first, int64_t count, float *out);
 
 #endif
