@@ -176,6 +176,38 @@ mvs_id mvs_build_concat_slices(mvs_graph *graph, const mvs_match *match) {
   return mvs_fit(graph, made, &node->type, node->span);
 }
 
+/* The parts of a concat, those of parts that are concats along the same axis in their place;
+ * how many there are. `parts` may be NULL. */
+static int flat_parts(const mvs_graph *graph, const mvs_node *concat, mvs_id *parts) {
+  int count = 0;
+  for (int i = 0; i < concat->input_count; i++) {
+    const mvs_node *part = mvs_graph_node(graph, concat->inputs[i]);
+    bool nested =
+        part->op == MVS_OP_concat && part->attr.concat.axis == concat->attr.concat.axis;
+    int found = nested ? part->input_count : 1;
+    const mvs_id *from = nested ? part->inputs : &concat->inputs[i];
+    for (int k = 0; parts && k < found; k++) parts[count + k] = from[k];
+    count += found;
+  }
+  return count;
+}
+
+/* Concats of tokens stay: their segments have names. */
+bool mvs_guard_concat_concat(mvs_match *match) {
+  const mvs_node *node = match->node;
+  if (node->attr.concat.axis == 1 && node->type.segments) return false;
+  int count = flat_parts(match->graph, node, NULL);
+  return count > node->input_count && count <= MVS_MAX_INPUTS;
+}
+mvs_id mvs_build_concat_concat(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node;
+  mvs_id parts[MVS_MAX_INPUTS];
+  int count = flat_parts(graph, node, parts);
+  mvs_id made = mvs_build_concat(graph, parts, count, node->attr.concat.axis,
+                                 node->type.segments, node->span);
+  return mvs_fit(graph, made, &node->type, node->span);
+}
+
 #define MAX_PADS 16 /* terms of one sum of pads */
 
 typedef struct pads {
@@ -205,25 +237,39 @@ static int64_t pad_end(const mvs_node *pad) {
   return pad->attr.slice.start + pad->attr.slice.length;
 }
 
-/* Pads of one dtype that do not overlap, and of which two at least touch: those join. */
+/* Pads that do not overlap, and of which two at least touch: those join. */
 bool mvs_guard_sum_of_pads(mvs_match *match) {
   pads found = {0};
   if (!gather_pads(match->graph, match->node, MAX_PADS, &found)) return false;
   bool touching = false;
   for (int i = 0; i + 1 < found.count; i++) {
     if (pad_end(found.items[i]) > found.items[i + 1]->attr.slice.start) return false;
-    if (found.items[i]->type.dtype != found.items[i + 1]->type.dtype) return false;
     touching = touching || pad_end(found.items[i]) == found.items[i + 1]->attr.slice.start;
   }
   return touching;
+}
+
+/* What the parts of a sum of pads are joined in: their own dtype, or that of the sum where they
+ * differ: it holds the narrower ones exactly. */
+static mvs_dtype joined_dtype(const mvs_match *match, const pads *found) {
+  mvs_dtype dtype = found->items[0]->type.dtype;
+  for (int i = 1; i < found->count; i++) {
+    if (found->items[i]->type.dtype != dtype) return match->node->type.dtype;
+  }
+  return dtype;
 }
 
 /* Joins pads first to last - 1, which touch, into one pad; a full one is the concat itself. */
 static mvs_id join_pads(mvs_graph *graph, const mvs_match *match, const pads *found, int first,
                         int last) {
   const mvs_node *node = match->node;
+  mvs_dtype dtype = joined_dtype(match, found);
   mvs_id parts[MAX_PADS];
-  for (int i = first; i < last; i++) parts[i - first] = found->items[i]->inputs[0];
+  for (int i = first; i < last; i++) {
+    mvs_id part = found->items[i]->inputs[0];
+    bool same = mvs_graph_type(graph, part)->dtype == dtype;
+    parts[i - first] = same ? part : mvs_build_cast(graph, part, dtype, node->span);
+  }
   mvs_attr attr = found->items[first]->attr;
   attr.slice.length = pad_end(found->items[last - 1]) - attr.slice.start;
   attr.slice.segments = node->type.segments;
@@ -390,6 +436,24 @@ bool mvs_guard_reshape_last(mvs_match *match) {
 mvs_id mvs_build_reshape_last(mvs_graph *graph, const mvs_match *match) {
   mvs_id made = mvs_again(graph, match, mvs_match_input(match, 0)->inputs);
   return mvs_build_reshape(graph, made, &match->node->type, match->node->span);
+}
+
+/* A concat along the last axis, not one of tokens, whose parts element_by_parts leaves alone
+ * because their lengths differ. */
+bool mvs_guard_cast_by_parts(mvs_match *match) {
+  const mvs_node *concat = mvs_match_input(match, 0);
+  int last = concat->type.rank - 1;
+  return concat->op == MVS_OP_concat && concat->attr.concat.axis == last &&
+         !(last == 1 && concat->type.segments) && !mvs_has_equal_parts(match->graph, concat);
+}
+mvs_id mvs_build_cast_by_parts(mvs_graph *graph, const mvs_match *match) {
+  const mvs_node *node = match->node, *concat = mvs_match_input(match, 0);
+  mvs_id parts[MVS_MAX_INPUTS];
+  for (int i = 0; i < concat->input_count; i++) {
+    parts[i] = mvs_build_cast(graph, concat->inputs[i], node->attr.cast.dtype, node->span);
+  }
+  return mvs_build_concat(graph, parts, concat->input_count, concat->attr.concat.axis,
+                          node->type.segments, node->span);
 }
 
 /* True when an operand has one element, or none of its own, along the result's last axis. */
