@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "codegen/build_draft.h"
+#include "compiler/passes/strides.h"
 
 typedef struct launch_builder {
   mvs_diag *diag;
@@ -19,13 +20,25 @@ static mvs_status fail(const launch_builder *b, mvs_id id, const char *reason) {
   return MVS_ERR_INTERNAL;
 }
 
-/* Adds a whole tensor as the next operand. The same place twice is two operands here: heavy
- * kernels know their operands by position. */
+/* Elements between tokens of an operand of attention: [B, T, H, D] with the heads side by side.
+ */
+static int64_t token_stride(const mvs_place *place, const mvs_type *type) {
+  return place->strides[0] / type->dims[1].size;
+}
+
+/* Adds a tensor as the next operand. The same place twice is two operands here: heavy kernels
+ * know their operands by position. Attention alone takes tensors with gaps. */
 static mvs_status add_tensor(const launch_builder *b, mvs_id owner, mvs_id id, bool written) {
   const mvs_type *type = mvs_graph_type(b->graph, id);
   const mvs_place *place = &b->schedule->places[id];
   if (place->buffer == UINT32_MAX) return fail(b, owner, "an operand is not in memory");
-  if (!mvs_place_contiguous(place, type)) return fail(b, owner, "an operand has gaps");
+  if (mvs_is_heads(b->graph, owner, id)) {
+    if (!mvs_strides_fit_heads(type, place->strides)) return fail(b, owner, "heads lie apart");
+    b->launch->kernel->attention.strides[b->launch->kernel->operand_count] =
+        token_stride(place, type);
+  } else if (!mvs_strides_are_whole(type, place->strides)) {
+    return fail(b, owner, "an operand has gaps");
+  }
   mvs_kernel *kernel = b->launch->kernel;
   int index = kernel->operand_count++;
   mvs_operand *operand = &b->launch->operands[index];

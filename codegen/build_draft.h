@@ -144,8 +144,6 @@ uint8_t mvs_operand_alignment(const mvs_schedule *schedule, mvs_id id,
                               const mvs_operand *operand);
 /* The operand at `constant` elements from a place. */
 mvs_operand mvs_place_operand(const mvs_place *place, mvs_dtype dtype, int64_t constant);
-/* True when the value of that type lies in one run of memory, row-major. */
-bool mvs_place_contiguous(const mvs_place *place, const mvs_type *type);
 
 /* --- build_walk.c: from the graph to a draft --- */
 

@@ -55,13 +55,34 @@ static char *init_name(mvs_arena *arena, mvs_init_kind kind) {
   return text(arena, names[kind]);
 }
 
-/* Takes room in the flat buffers, in whole rows of MVS_FLAT_ROW. */
-static bool place_param(Mvs__Param *param, int64_t *flat) {
-  int64_t layers = param->layers ? param->layers : 1, size;
-  param->offset = *flat;
-  if (!mvs_mul(layers, param->elements, &size)) return false;
+/* Takes room in the flat buffers for all layers, in whole rows of MVS_FLAT_ROW. */
+static bool take_room(int64_t layers, int64_t elements, int64_t *flat) {
+  int64_t size;
+  if (!mvs_mul(layers ? layers : 1, elements, &size)) return false;
   if (!mvs_add(size, MVS_FLAT_ROW - 1, &size)) return false;
   return mvs_add(*flat, size / MVS_FLAT_ROW * MVS_FLAT_ROW, flat);
+}
+
+/* The first part of a pack takes room for all of it. */
+static bool place_param(const mvs_module *module, size_t index, mvs_program *program,
+                        int64_t *flat) {
+  const mvs_param *from = &module->params.items[index];
+  Mvs__Param *param = program->params[index];
+  param->offset = *flat;
+  if (from->pack == 0) return take_room(param->layers, param->elements, flat);
+  param->stride = mvs_type_elements(&module->params.items[from->pack].type, NULL);
+  if (from->pack_place == 0) return take_room(param->layers, param->stride, flat);
+  param->offset = program->params[mvs_tables_param(module, from->pack)]->offset;
+  param->offset += from->pack_place;
+  return true;
+}
+
+/* Parts come in the order of their places, and before their pack. */
+uint32_t mvs_tables_param(const mvs_module *module, uint32_t index) {
+  if (!module->params.items[index].is_pack) return index;
+  uint32_t part = 0;
+  while (module->params.items[part].pack != index) part++;
+  return part;
 }
 
 static Mvs__Param *model_param(mvs_arena *arena, const mvs_param *param) {
@@ -74,7 +95,7 @@ static Mvs__Param *model_param(mvs_arena *arena, const mvs_param *param) {
     out->shape[out->n_shape++] = param->type.dims[i].size;
   }
   out->layers = param->layers;
-  out->elements = mvs_type_elements(&param->type, &batched);
+  out->elements = out->stride = mvs_type_elements(&param->type, &batched);
   out->trained = param->trained;
   out->init = init_name(arena, param->init.kind);
   out->init_value = param->init.value;
@@ -88,8 +109,9 @@ static mvs_status add_params(mvs_arena *arena, mvs_diag *diag, const mvs_module 
   int64_t flat = 0;
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
-    Mvs__Param *out = program->params[program->n_params++] = model_param(arena, param);
-    if (param->trained && !place_param(out, &flat)) {
+    if (param->is_pack) break; /* none but packs behind it */
+    program->params[program->n_params++] = model_param(arena, param);
+    if (param->trained && !place_param(module, i, program, &flat)) {
       mvs_diag_error(diag, param->span, "the parameters have more elements than fit 63 bits");
       return MVS_ERR_LIMIT;
     }

@@ -48,13 +48,3 @@ mvs_operand mvs_place_operand(const mvs_place *place, mvs_dtype dtype, int64_t c
                        .per_layer = place->per_layer,
                        .shift = place->shift};
 }
-
-bool mvs_place_contiguous(const mvs_place *place, const mvs_type *type) {
-  int64_t stride = 1;
-  for (int i = type->rank - 1; i >= 0; i--) {
-    bool moves = type->dims[i].size > 1 || type->dims[i].per_batch;
-    if (moves && place->strides[i] != stride) return false;
-    stride *= type->dims[i].size;
-  }
-  return true;
-}

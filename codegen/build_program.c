@@ -14,6 +14,7 @@ typedef struct tables {
   mvs_arena *arena;
   mvs_diag *diag;
   mvs_build *build;
+  const mvs_module *module;        /* of the part being filled */
   MVS_LIST(kernel_key) keys;       /* per kernel of the build */
   MVS_LIST(Mvs__Kernel *) records; /* the same as tables */
   /* of the function being filled */
@@ -64,6 +65,9 @@ static Mvs__Attention *attention_record(const tables *t, const mvs_attention_sha
   out->scale = shape->scale;
   out->dtype = text(t, mvs_dtype_name(shape->dtype));
   out->gradient = gradient;
+  out->n_strides = gradient ? 9 : 5;
+  out->strides = MVS_ARRAY(t->arena, out->n_strides, int64_t);
+  memcpy(out->strides, shape->strides, out->n_strides * sizeof *out->strides);
   return out;
 }
 
@@ -263,7 +267,8 @@ static Mvs__Buffer *buffer_record(const tables *t, const mvs_buffer *buffer) {
   mvs__buffer__init(out);
   out->kind = buffer_kind(buffer->kind);
   out->name = text(t, buffer->name);
-  out->param = buffer->param;
+  bool flat = buffer->kind == MVS_BUFFER_PARAM || buffer->kind == MVS_BUFFER_GRAD;
+  out->param = flat ? mvs_tables_param(t->module, buffer->param) : buffer->param;
   out->rounded = buffer->kind == MVS_BUFFER_PARAM && buffer->dtype == MVS_BF16;
   out->fixed = buffer->fixed;
   out->per_batch = buffer->per_batch;
@@ -370,6 +375,7 @@ static mvs_status fill_function(tables *t, const mvs_function_plan *plan, Mvs__F
 
 static mvs_status fill_part(tables *t, const mvs_build_part *part, int32_t specialisation,
                             mvs_program *program) {
+  t->module = part->module;
   for (size_t i = 0; i < part->plan->functions.count; i++) {
     Mvs__Function **function = &program->functions[program->n_functions];
     MVS_TRY(fill_function(t, &part->plan->functions.items[i], function));

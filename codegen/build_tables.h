@@ -32,6 +32,8 @@ mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *
 /* Adds what differs between specialisations. */
 void mvs_tables_specialisation(mvs_arena *arena, const char *value, const mvs_module *module,
                                mvs_program *program);
+/* The number in the tables of a parameter: of a pack, that of its first part. */
+uint32_t mvs_tables_param(const mvs_module *module, uint32_t index);
 /* An extent of the tables. */
 Mvs__Extent *mvs_tables_extent(mvs_arena *arena, mvs_dim dim);
 

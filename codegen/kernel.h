@@ -130,12 +130,16 @@ typedef struct mvs_matmul_shape {
   bool bias; /* operands: a, b, c, [bias of dtype c], workspace last on the host */
 } mvs_matmul_shape;
 
-/* attention over q [B,T,H,D], k, v [B,T,G,D], all with the given element strides. */
+/* attention over q [B,T,H,D], k, v [B,T,G,D]. Operands forward: q, k, v, o, lse; gradient: q,
+ * k, v, o, lse, do, dq, dk, dv. */
+#define MVS_ATTENTION_OPERANDS 9
 typedef struct mvs_attention_shape {
   int64_t tokens, heads, kv_heads, head_dim;
   double scale;
-  mvs_dtype dtype; /* of q, k, v, o and their gradients; lse is f32 [B,H,T] */
-  /* operands forward: q, k, v, o, lse; gradient: q, k, v, o, lse, do, dq, dk, dv; contiguous */
+  mvs_dtype dtype; /* of q, k, v, o and their gradients; lse is f32 [B,H,T], contiguous */
+  /* Per operand: elements from one token to the next; samples are T such steps apart, and the
+   * heads of a token side by side. 0 for lse and what is no operand. */
+  int64_t strides[MVS_ATTENTION_OPERANDS];
 } mvs_attention_shape;
 
 typedef struct mvs_kernel {

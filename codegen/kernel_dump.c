@@ -120,6 +120,11 @@ static void dump_attention(const mvs_attention_shape *shape, mvs_text *out) {
                 " scale %.17g %s\n",
                 shape->tokens, shape->heads, shape->kv_heads, shape->head_dim, shape->scale,
                 mvs_dtype_name(shape->dtype));
+  mvs_text_add(out, "  token strides");
+  for (int i = 0; i < MVS_ATTENTION_OPERANDS; i++) {
+    if (shape->strides[i]) mvs_text_addf(out, " #%d %" PRId64, i, shape->strides[i]);
+  }
+  mvs_text_add(out, "\n");
 }
 
 void mvs_kernel_dump(const mvs_kernel *kernel, mvs_text *out) {

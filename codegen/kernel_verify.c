@@ -155,6 +155,18 @@ static mvs_status check_nest(const mvs_kernel *kernel, const mvs_nest *nest, mvs
   return MVS_OK;
 }
 
+/* Tokens of one operand do not overlap; operand 4 holds logarithms, which have no heads. */
+static bool strides_hold_heads(const mvs_kernel *kernel) {
+  const mvs_attention_shape *shape = &kernel->attention;
+  bool gradient = kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD;
+  for (int i = 0; i < (gradient ? 9 : 5); i++) {
+    bool keys = i == 1 || i == 2 || i >= 7;
+    int64_t least = (keys ? shape->kv_heads : shape->heads) * shape->head_dim;
+    if (i == 4 ? shape->strides[i] != 0 : shape->strides[i] < least) return false;
+  }
+  return true;
+}
+
 mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag) {
   bool nested =
       kernel->kernel_class == MVS_KERNEL_ROWS || kernel->kernel_class == MVS_KERNEL_COLUMNS;
@@ -163,6 +175,11 @@ mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag) {
   }
   if (nested != (kernel->nests.count > 0)) {
     return broken(kernel, diag, (mvs_span){0}, "a kernel has nests or is heavy", 0);
+  }
+  bool attention = kernel->kernel_class == MVS_KERNEL_ATTENTION ||
+                   kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD;
+  if (attention && !strides_hold_heads(kernel)) {
+    return broken(kernel, diag, (mvs_span){0}, "tokens do not overlap", 0);
   }
   for (size_t i = 0; i < kernel->nests.count; i++) {
     MVS_TRY(check_nest(kernel, &kernel->nests.items[i], diag));

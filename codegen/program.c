@@ -12,7 +12,7 @@
  * Executable:      the trainer's bytes, the packed program, then TAIL, its length, its
  * checksum: a reader starts at the end of the file and needs no knowledge of the executable's
  * format. */
-static const char magic[8] = "MVSPROG1";
+static const char magic[8] = "MVSPROG2";
 static const char tail[8] = "MVSTAIL1";
 #define FRAME_BYTES       24
 #define MAX_PROGRAM_BYTES ((uint64_t)1 << 30)
@@ -195,7 +195,16 @@ static bool function_ok(const Mvs__Function *function, const mvs_program *progra
          steps_ok(function->steps, function->n_steps, function, program);
 }
 
+static bool attention_ok(const Mvs__Attention *attention) {
+  if (attention->n_strides != (attention->gradient ? 9 : 5)) return false;
+  for (size_t i = 0; i < attention->n_strides; i++) {
+    if (!size_sane(attention->strides[i])) return false;
+  }
+  return true;
+}
+
 static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
+  if (kernel->attention && !attention_ok(kernel->attention)) return false;
   for (size_t i = 0; i < kernel->n_stages; i++) {
     const Mvs__Stage *stage = kernel->stages[i];
     for (size_t k = 0; k < stage->n_nests; k++) {
@@ -212,14 +221,15 @@ static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
          size_sane(kernel->workspace_per_batch);
 }
 
-/* offset + layers * elements of a parameter must lie in the flat buffers. */
+/* The last layer of a parameter must end in the flat buffers. */
 static bool param_ok(const Mvs__Param *param, const mvs_program *program) {
   int64_t layers = param->layers ? param->layers : 1, extent, end;
-  if (!size_sane(param->elements) || !size_sane(layers) || !size_sane(param->offset)) {
+  if (!size_sane(param->elements) || !size_sane(layers) || !size_sane(param->offset) ||
+      !size_sane(param->stride) || param->stride < param->elements) {
     return false;
   }
-  if (__builtin_mul_overflow(layers, param->elements, &extent)) return false;
-  if (__builtin_add_overflow(param->offset, extent, &end)) return false;
+  if (__builtin_mul_overflow(layers - 1, param->stride, &extent)) return false;
+  if (__builtin_add_overflow(param->offset + param->elements, extent, &end)) return false;
   int64_t product = 1;
   for (size_t i = 0; i < param->n_shape; i++) {
     if (!size_sane(param->shape[i])) return false;

@@ -10,6 +10,7 @@
 
 #define MOST_HEAD_DIM 128
 #define HEAD_DIM_STEP 8
+#define ALIGNMENT     16 /* bytes */
 
 /* Numbers of the tensors: operands first, in the kernel's order. */
 enum { Q = 1, K, V, O, STATS, DO, DQ, DK, DV, SCALE, DELTA, ONE };
@@ -40,12 +41,24 @@ struct mvs_cuda_attention {
   room *rooms;
 };
 
-bool mvs_cuda_attention_fits(const Mvs__Attention *shape, char *why) {
+/* The library loads 16 bytes at a time. */
+static bool is_aligned(const Mvs__Kernel *kernel) {
+  const Mvs__Attention *shape = kernel->attention;
+  for (size_t at = 0; at < shape->n_strides; at++)
+    if (shape->strides[at] % HEAD_DIM_STEP != 0) return false;
+  for (size_t at = 0; at < kernel->n_arguments; at++)
+    if (kernel->arguments[at]->alignment % ALIGNMENT != 0) return false;
+  return true;
+}
+
+bool mvs_cuda_attention_fits(const Mvs__Kernel *kernel, char *why) {
+  const Mvs__Attention *shape = kernel->attention;
   const char *reason = NULL;
   if (strcmp(shape->dtype, "bf16") != 0) reason = "cuDNN's attention takes bf16 alone";
   if (shape->heads != shape->kv_heads) reason = "grouped KV heads are not left to cuDNN";
   if (shape->head_dim > MOST_HEAD_DIM || shape->head_dim % HEAD_DIM_STEP != 0)
     reason = "cuDNN takes heads of 8, 16, ... 128 features";
+  if (!reason && !is_aligned(kernel)) reason = "its tokens do not start on 16 bytes";
   if (reason) snprintf(why, MVS_CUDA_WORDS, "%s", reason);
   return !reason;
 }
@@ -55,11 +68,17 @@ bool mvs_cuda_attention_fits(const Mvs__Attention *shape, char *why) {
 typedef struct builder {
   mvs_dnn_graph *graph;
   int64_t batch, heads, tokens, features;
+  const int64_t *strides; /* per operand: elements between tokens */
 } builder;
 
-/* [B, T, H, D] in memory. */
+/* [B, T, H, D] in memory, as the operand of that number lies; what is inside the graph only
+ * (number 0) lies without gaps. */
+static int64_t token_stride(const builder *b, int64_t number) {
+  return number ? b->strides[number - 1] : b->heads * b->features;
+}
+
 static void *heads_tensor(const builder *b, int64_t number, mvs_dnn_type type) {
-  int64_t row = b->heads * b->features;
+  int64_t row = token_stride(b, number);
   mvs_dnn_tensor tensor = {.number = number,
                            .type = type,
                            .size = {b->batch, b->heads, b->tokens, b->features},
@@ -69,7 +88,7 @@ static void *heads_tensor(const builder *b, int64_t number, mvs_dnn_type type) {
 
 /* The same with tokens and features exchanged: its transpose for a matmul. */
 static void *turned_tensor(const builder *b, int64_t number) {
-  int64_t row = b->heads * b->features;
+  int64_t row = token_stride(b, number);
   mvs_dnn_tensor tensor = {.number = number,
                            .type = MVS_DNN_BF16,
                            .size = {b->batch, b->heads, b->features, b->tokens},
@@ -175,13 +194,15 @@ static char *find_room(mvs_cuda_attention *attention, int64_t bytes) {
   return (char *)(uintptr_t)attention->rooms->memory;
 }
 
-static void make_plan(mvs_cuda_attention *attention, const Mvs__Attention *shape, plan *out) {
+static void make_plan(mvs_cuda_attention *attention, const Mvs__Kernel *kernel, plan *out) {
+  const Mvs__Attention *shape = kernel->attention;
   char reason[MVS_CUDA_WORDS];
-  if (!mvs_cuda_attention_fits(shape, reason)) {
+  if (!mvs_cuda_attention_fits(kernel, reason)) {
     snprintf(out->why, sizeof out->why, "generated: %.200s", reason);
     return;
   }
-  builder b = {&out->graph, out->batch, shape->heads, shape->tokens, shape->head_dim};
+  builder b = {&out->graph,   out->batch,      shape->heads,
+               shape->tokens, shape->head_dim, shape->strides};
   out->scale = (float)shape->scale;
   out->one = 1;
   mvs_dnn_begin(&out->graph, &attention->dnn);
@@ -214,7 +235,7 @@ static plan *find_plan(mvs_cuda_attention *attention, uint32_t kernel, int64_t b
   out->batch = batch;
   out->next = attention->plans[kernel];
   attention->plans[kernel] = out;
-  make_plan(attention, attention->place.program->kernels[kernel]->attention, out);
+  make_plan(attention, attention->place.program->kernels[kernel], out);
   return out;
 }
 

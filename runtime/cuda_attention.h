@@ -13,8 +13,9 @@ typedef struct mvs_cuda_attention mvs_cuda_attention;
 /* Loads the library; NULL with a sentence in `why` [MVS_CUDA_WORDS] when it cannot be used. */
 mvs_cuda_attention *mvs_cuda_attention_open(const mvs_cuda_place *place, char *why);
 void mvs_cuda_attention_close(mvs_cuda_attention *attention);
-/* Whether the library may take a kernel, before it is asked; else the reason in `why`. */
-bool mvs_cuda_attention_fits(const Mvs__Attention *shape, char *why);
+/* Whether the library may take an attention kernel, before it is asked; else the reason in
+ * `why`. */
+bool mvs_cuda_attention_fits(const Mvs__Kernel *kernel, char *why);
 /* Runs an attention kernel if the library has a plan for it; the first launch of a kernel at a
  * batch makes the plan (up to a second).
  * words [MVS_CUDA_WORDS] : the reason of MVS_CUDA_FAILED */

@@ -315,8 +315,8 @@ static void open_libraries(cuda_device *device) {
   for (size_t at = 0; at < device->program->n_kernels; at++) {
     const Mvs__Kernel *kernel = device->program->kernels[at];
     matmul = matmul || kernel->matmul;
-    attention = attention || (kernel->attention &&
-                              mvs_cuda_attention_fits(kernel->attention, device->no_attention));
+    attention = attention ||
+                (kernel->attention && mvs_cuda_attention_fits(kernel, device->no_attention));
   }
   if (choice && strcmp(choice, "off") == 0) {
     snprintf(device->no_blas, sizeof device->no_blas, "MVCC_GPU_LIBRARIES is off");

@@ -77,7 +77,7 @@ static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t numbe
       int64_t left = param->elements - job.first, count = left < PART ? left : PART;
       mvs_pool_run(mvs_device_pool(session->device), count, fill, &job);
       session->device->copy(session->device,
-                            flat + param->offset + layer * param->elements + job.first, part,
+                            flat + param->offset + layer * param->stride + job.first, part,
                             count * (int64_t)sizeof *part, MVS_COPY_TO_DEVICE);
     }
   }

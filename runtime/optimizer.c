@@ -27,13 +27,15 @@ static int by_offset(const void *left, const void *right) {
   return (*a)->offset == (*b)->offset ? 0 : (*a)->offset < (*b)->offset ? -1 : 1;
 }
 
-/* All layers of a parameter lie behind one another; the last row may be padding in part. */
-static int64_t rows_of(const Mvs__Param *param) {
-  int64_t elements = param->elements * (param->layers ? param->layers : 1);
-  return (elements + MVS_FLAT_ROW_ELEMENTS - 1) / MVS_FLAT_ROW_ELEMENTS;
+/* The row behind all layers of a parameter; the last one may be padding in part. */
+static int64_t end_row(const Mvs__Param *param) {
+  int64_t layers = param->layers ? param->layers : 1;
+  int64_t end = param->offset + (layers - 1) * param->stride + param->elements;
+  return (end + MVS_FLAT_ROW_ELEMENTS - 1) / MVS_FLAT_ROW_ELEMENTS;
 }
 
-/* Joins neighbours with the same decay: every parameter starts on a row of its own. */
+/* Joins neighbours with the same decay. Parts of a pack share rows, and their decay agrees;
+ * every other parameter starts on a row of its own. */
 static void find_spans(mvs_optimizer *optimizer) {
   const mvs_program *program = optimizer->session->program;
   mvs_arena *arena = optimizer->session->arena;
@@ -43,15 +45,17 @@ static void find_spans(mvs_optimizer *optimizer) {
     if (program->params[at]->trained) params[count++] = program->params[at];
   qsort(params, count, sizeof *params, by_offset);
   for (size_t at = 0; at < count; at++) {
-    int64_t first = params[at]->offset / MVS_FLAT_ROW_ELEMENTS, rows = rows_of(params[at]);
+    int64_t first = params[at]->offset / MVS_FLAT_ROW_ELEMENTS, end = end_row(params[at]);
     span_of_params *last =
         optimizer->calls->spans.count
             ? &optimizer->calls->spans.items[optimizer->calls->spans.count - 1]
             : NULL;
-    if (last && last->decay == params[at]->decay && last->first_row + last->rows == first) {
-      last->rows += rows;
+    bool touches = last && last->first_row + last->rows >= first;
+    if (touches && last->decay == params[at]->decay) {
+      if (end > last->first_row + last->rows) last->rows = end - last->first_row;
     } else {
-      span_of_params next = {.first_row = first, .rows = rows, .decay = params[at]->decay};
+      span_of_params next = {
+          .first_row = first, .rows = end - first, .decay = params[at]->decay};
       MVS_PUSH(arena, &optimizer->calls->spans, next);
     }
   }

@@ -41,7 +41,7 @@ mvs_param_list *mvs_params_list(mvs_arena *arena, const mvs_program *program) {
       list->by_name[list->count++] = entry;
       *entry = (mvs_param_entry){.name = expand(arena, param->name, layer),
                                  .param = param,
-                                 .offset = param->offset + layer * param->elements};
+                                 .offset = param->offset + layer * param->stride};
     }
   }
   if (list->count) qsort(list->by_name, list->count, sizeof *list->by_name, by_name);

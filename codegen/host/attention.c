@@ -23,8 +23,6 @@ void mvs_heads_open(mvs_heads *h, const char *symbol) {
   mvs_emit *e = h->e;
   h->entry = mvs_emit_entry(e, symbol);
   h->depth = (h->shape->head_dim + MVS_LANES - 1) / MVS_LANES * MVS_LANES;
-  h->query_stride = mvs_emit_i64(e, h->shape->heads * h->shape->head_dim);
-  h->key_stride = mvs_emit_i64(e, h->shape->kv_heads * h->shape->head_dim);
   h->tokens = mvs_emit_i64(e, h->shape->tokens);
   h->dim = mvs_emit_i64(e, h->shape->head_dim);
 }
@@ -35,22 +33,23 @@ LLVMValueRef mvs_heads_room(mvs_heads *h, int64_t rows, int64_t columns) {
   return room;
 }
 
-LLVMValueRef mvs_heads_matrix(mvs_heads *h, int operand, LLVMValueRef sample, LLVMValueRef head,
-                              int64_t heads) {
+mvs_head_matrix mvs_heads_matrix(mvs_heads *h, int operand, LLVMValueRef sample,
+                                 LLVMValueRef head) {
   mvs_emit *e = h->e;
-  int64_t per_sample = h->shape->tokens * heads * h->shape->head_dim;
+  int64_t stride = h->shape->strides[operand], per_sample = h->shape->tokens * stride;
   LLVMValueRef at = mvs_emit_add(e, mvs_emit_times(e, sample, per_sample),
                                  mvs_emit_times(e, head, h->shape->head_dim));
   LLVMValueRef base = mvs_emit_operand(e, &h->entry, operand);
-  return mvs_emit_at(e, mvs_emit_storage(e, h->shape->dtype), base, at);
+  return (mvs_head_matrix){mvs_emit_at(e, mvs_emit_storage(e, h->shape->dtype), base, at),
+                           mvs_emit_i64(e, stride)};
 }
 
-/* Rows of a head lie heads * head_dim apart; in scratch they are neighbours, with zeros up
- * to whole vectors. */
-void mvs_heads_keys(mvs_heads *h, LLVMValueRef matrix, LLVMValueRef to) {
+/* Rows of a head lie a token apart; in scratch they are neighbours, with zeros up to whole
+ * vectors. */
+void mvs_heads_keys(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef to) {
   mvs_pack_call copy = {.type = h->shape->dtype,
-                        .source = matrix,
-                        .source_stride = h->key_stride,
+                        .source = matrix.base,
+                        .source_stride = matrix.stride,
                         .rows = h->tokens,
                         .columns = h->dim,
                         .target = to,
@@ -58,16 +57,16 @@ void mvs_heads_keys(mvs_heads *h, LLVMValueRef matrix, LLVMValueRef to) {
   mvs_pack_copy(h->e, &copy);
 }
 
-LLVMValueRef mvs_heads_rows(mvs_heads *h, LLVMValueRef matrix) {
-  LLVMValueRef at = mvs_emit_mul(h->e, h->first, h->query_stride);
-  return mvs_emit_at(h->e, mvs_emit_storage(h->e, h->shape->dtype), matrix, at);
+LLVMValueRef mvs_heads_rows(mvs_heads *h, mvs_head_matrix matrix) {
+  LLVMValueRef at = mvs_emit_mul(h->e, h->first, matrix.stride);
+  return mvs_emit_at(h->e, mvs_emit_storage(h->e, h->shape->dtype), matrix.base, at);
 }
 
 /* The scale is applied here, once per element of q, rather than to every logit. */
-void mvs_heads_panel(mvs_heads *h, LLVMValueRef matrix, double scale, LLVMValueRef to) {
+void mvs_heads_panel(mvs_heads *h, mvs_head_matrix matrix, double scale, LLVMValueRef to) {
   mvs_pack_call transpose = {.type = h->shape->dtype,
                              .source = mvs_heads_rows(h, matrix),
-                             .source_stride = h->query_stride,
+                             .source_stride = matrix.stride,
                              .rows = h->count,
                              .columns = h->dim,
                              .target = to,
@@ -105,14 +104,14 @@ void mvs_heads_weighted(mvs_heads *h, LLVMValueRef values, LLVMValueRef weights,
 }
 
 /* Back from one query a lane to one query a row; only the queries that exist are written. */
-void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, LLVMValueRef matrix) {
+void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, mvs_head_matrix matrix) {
   mvs_pack_call restore = {.type = h->shape->dtype,
                            .source = from,
                            .source_stride = mvs_emit_i64(h->e, MVS_PANEL),
                            .rows = h->dim,
                            .columns = h->count,
                            .target = mvs_heads_rows(h, matrix),
-                           .target_stride = h->query_stride};
+                           .target_stride = matrix.stride};
   mvs_pack_restore(h->e, &restore);
 }
 
@@ -158,7 +157,7 @@ LLVMValueRef mvs_heads_lse(mvs_heads *h, LLVMValueRef sample, LLVMValueRef head,
 typedef struct forward {
   mvs_heads heads;
   LLVMValueRef sample, head;
-  LLVMValueRef q, o;                  /* the head's matrices */
+  mvs_head_matrix q, o;
   LLVMValueRef keys, values;          /* f32 copies */
   LLVMValueRef panel, logits, result; /* [depth][32], [tokens][32], [depth][32] */
 } forward;
@@ -246,10 +245,10 @@ static void unit(forward *f, const mvs_division *division, LLVMValueRef number) 
   f->head = LLVMBuildURem(e->builder, row, heads, "");
   LLVMValueRef group = mvs_emit_i64(e, s->heads / s->kv_heads);
   LLVMValueRef kv_head = LLVMBuildUDiv(e->builder, f->head, group, "");
-  f->q = mvs_heads_matrix(h, Q, f->sample, f->head, s->heads);
-  f->o = mvs_heads_matrix(h, O, f->sample, f->head, s->heads);
-  mvs_heads_keys(h, mvs_heads_matrix(h, K, f->sample, kv_head, s->kv_heads), f->keys);
-  mvs_heads_keys(h, mvs_heads_matrix(h, V, f->sample, kv_head, s->kv_heads), f->values);
+  f->q = mvs_heads_matrix(h, Q, f->sample, f->head);
+  f->o = mvs_heads_matrix(h, O, f->sample, f->head);
+  mvs_heads_keys(h, mvs_heads_matrix(h, K, f->sample, kv_head), f->keys);
+  mvs_heads_keys(h, mvs_heads_matrix(h, V, f->sample, kv_head), f->values);
   LLVMValueRef end = mvs_emit_add(e, from, mvs_emit_i64(e, division->inner_chunk));
   LLVMValueRef totals = mvs_heads_room(h, 1, MVS_PANEL);
   mvs_loop blocks = mvs_emit_loop(e, from, mvs_emit_smaller(e, end, h->tokens), MVS_PANEL);

@@ -8,16 +8,18 @@
 #include "codegen/host/printed.h"
 #include "codegen/host/tile.h"
 
-/* One head of one sample being printed. Matrices of a head: [tokens][head_dim], rows far apart.
- */
+/* [tokens][head_dim] of one head of one sample, rows far apart. */
+typedef struct mvs_head_matrix {
+  LLVMValueRef base, stride; /* elements between rows */
+} mvs_head_matrix;
+
+/* One head of one sample being printed. */
 typedef struct mvs_heads {
   mvs_emit *e;
   const mvs_attention_shape *shape;
   mvs_entry entry;
   int64_t scratch; /* bytes given out so far */
   int64_t depth;   /* head_dim rounded up to whole vectors */
-  LLVMValueRef query_stride,
-      key_stride;           /* elements between tokens: heads or kv_heads * head_dim */
   LLVMValueRef tokens, dim; /* i64 */
   /* the block of queries */
   LLVMValueRef first, count; /* query number, at most 32 */
@@ -28,22 +30,22 @@ typedef struct mvs_heads {
 void mvs_heads_open(mvs_heads *h, const char *symbol);
 /* Takes `rows` x `columns` floats of scratch. */
 LLVMValueRef mvs_heads_room(mvs_heads *h, int64_t rows, int64_t columns);
-/* The matrix of head `head` of `heads` in sample `sample` of an operand. */
-LLVMValueRef mvs_heads_matrix(mvs_heads *h, int operand, LLVMValueRef sample, LLVMValueRef head,
-                              int64_t heads);
-/* Copies a keys-like matrix into scratch as f32 [tokens][depth]. */
-void mvs_heads_keys(mvs_heads *h, LLVMValueRef matrix, LLVMValueRef to);
-/* The block's rows of a queries-like matrix. */
-LLVMValueRef mvs_heads_rows(mvs_heads *h, LLVMValueRef matrix);
+/* The matrix of a head in a sample of an operand. */
+mvs_head_matrix mvs_heads_matrix(mvs_heads *h, int operand, LLVMValueRef sample,
+                                 LLVMValueRef head);
+/* Copies a matrix into scratch as f32 [tokens][depth]. */
+void mvs_heads_keys(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef to);
+/* The block's rows of a matrix. */
+LLVMValueRef mvs_heads_rows(mvs_heads *h, mvs_head_matrix matrix);
 /* Transposes the block's rows into a panel [depth][32], times scale. */
-void mvs_heads_panel(mvs_heads *h, LLVMValueRef matrix, double scale, LLVMValueRef to);
+void mvs_heads_panel(mvs_heads *h, mvs_head_matrix matrix, double scale, LLVMValueRef to);
 /* to[key][query] = keys [tokens][depth] x panel. */
 void mvs_heads_logits(mvs_heads *h, LLVMValueRef keys, LLVMValueRef panel, LLVMValueRef to);
 /* to[dim][query] = sum over keys of values[key][dim] * weights[key][query]. */
 void mvs_heads_weighted(mvs_heads *h, LLVMValueRef values, LLVMValueRef weights,
                         LLVMValueRef to);
-/* Writes from[dim][query] to the block's rows of a queries-like matrix. */
-void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, LLVMValueRef matrix);
+/* Writes from[dim][query] to the block's rows of a matrix. */
+void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, mvs_head_matrix matrix);
 /* Pointer to float [row][column] of a matrix with 32 columns. */
 LLVMValueRef mvs_heads_at(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row,
                           LLVMValueRef column);

@@ -19,7 +19,7 @@ typedef struct backward {
   mvs_heads heads;
   int64_t panels; /* of 32 columns that head_dim needs */
   LLVMValueRef sample, kv_head, head;
-  LLVMValueRef q, o, d_o, dq;              /* matrices of the query head */
+  mvs_head_matrix q, o, d_o, dq;           /* of the query head */
   LLVMValueRef keys, values, dk, dv;       /* f32 [tokens][depth] in scratch */
   LLVMValueRef q_panel, do_panel, o_panel; /* the block transposed, [depth][32] */
   LLVMValueRef q_rows, do_rows; /* the block as panels of the other products: [32][32] each */
@@ -70,7 +70,7 @@ static LLVMValueRef panel_of(backward *g, LLVMValueRef rows, int64_t panel) {
 }
 
 /* The block's rows as panels: [panel][query][32 of head_dim]. */
-static void row_panels(backward *g, LLVMValueRef matrix, LLVMValueRef to) {
+static void row_panels(backward *g, mvs_head_matrix matrix, LLVMValueRef to) {
   mvs_heads *h = &g->heads;
   mvs_emit *e = h->e;
   for (int64_t panel = 0; panel < g->panels; ++panel) {
@@ -79,7 +79,7 @@ static void row_panels(backward *g, LLVMValueRef matrix, LLVMValueRef to) {
                     mvs_emit_i64(e, panel * MVS_PANEL));
     mvs_pack_call copy = {.type = h->shape->dtype,
                           .source = from,
-                          .source_stride = h->query_stride,
+                          .source_stride = matrix.stride,
                           .rows = h->count,
                           .columns = panel_width(g, panel),
                           .target = panel_of(g, to, panel),
@@ -166,11 +166,10 @@ static void block(backward *g) {
 /* All queries of one head, in order. */
 static void head(backward *g) {
   mvs_heads *h = &g->heads;
-  int64_t heads = h->shape->heads;
-  g->q = mvs_heads_matrix(h, Q, g->sample, g->head, heads);
-  g->o = mvs_heads_matrix(h, O, g->sample, g->head, heads);
-  g->d_o = mvs_heads_matrix(h, DO, g->sample, g->head, heads);
-  g->dq = mvs_heads_matrix(h, DQ, g->sample, g->head, heads);
+  g->q = mvs_heads_matrix(h, Q, g->sample, g->head);
+  g->o = mvs_heads_matrix(h, O, g->sample, g->head);
+  g->d_o = mvs_heads_matrix(h, DO, g->sample, g->head);
+  g->dq = mvs_heads_matrix(h, DQ, g->sample, g->head);
   mvs_loop blocks = mvs_emit_loop(h->e, zero(g), h->tokens, MVS_PANEL);
   mvs_heads_block(h, blocks.index);
   block(g);
@@ -180,14 +179,14 @@ static void head(backward *g) {
 /* The f32 sums of a key-value head to dk or dv, rounded where their storage is bf16. */
 static void write_sums(backward *g, int operand, LLVMValueRef sums) {
   mvs_heads *h = &g->heads;
-  LLVMValueRef to = mvs_heads_matrix(h, operand, g->sample, g->kv_head, h->shape->kv_heads);
+  mvs_head_matrix to = mvs_heads_matrix(h, operand, g->sample, g->kv_head);
   mvs_pack_call round = {.type = h->shape->dtype,
                          .source = sums,
                          .source_stride = mvs_emit_i64(h->e, h->depth),
                          .rows = h->tokens,
                          .columns = h->dim,
-                         .target = to,
-                         .target_stride = h->key_stride};
+                         .target = to.base,
+                         .target_stride = to.stride};
   mvs_pack_round(h->e, &round);
 }
 
@@ -199,8 +198,8 @@ static void unit(backward *g, LLVMValueRef number) {
   LLVMValueRef kv_heads = mvs_emit_i64(e, s->kv_heads);
   g->sample = LLVMBuildUDiv(e->builder, number, kv_heads, "");
   g->kv_head = LLVMBuildURem(e->builder, number, kv_heads, "");
-  mvs_heads_keys(h, mvs_heads_matrix(h, K, g->sample, g->kv_head, s->kv_heads), g->keys);
-  mvs_heads_keys(h, mvs_heads_matrix(h, V, g->sample, g->kv_head, s->kv_heads), g->values);
+  mvs_heads_keys(h, mvs_heads_matrix(h, K, g->sample, g->kv_head), g->keys);
+  mvs_heads_keys(h, mvs_heads_matrix(h, V, g->sample, g->kv_head), g->values);
   clear(g, g->dk);
   clear(g, g->dv);
   int64_t group = s->heads / s->kv_heads;

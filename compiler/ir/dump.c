@@ -288,7 +288,8 @@ void mvs_graph_dump(const mvs_graph *graph, mvs_text *out) {
 
 /* --- modules --- */
 
-/* "param 0 NAME : TYPE layers=N trained writer init=normal(0.02) by ORIGIN" */
+/* "param 0 NAME : TYPE layers=N trained writer pack=9 at=4096 init=normal(0.02) by ORIGIN"; the
+ * pack itself says "is_pack" in the place of "pack=9 at=4096" */
 static void param_text(size_t index, const mvs_param *param, mvs_text *out) {
   static const char *const kinds[] = {"constant", "normal", "uniform"};
   mvs_text_addf(out, "param %zu ", index);
@@ -298,6 +299,10 @@ static void param_text(size_t index, const mvs_param *param, mvs_text *out) {
   if (param->layers) mvs_text_addf(out, " layers=%" PRId64, param->layers);
   if (param->trained) mvs_text_add(out, " trained");
   if (param->writer) mvs_text_add(out, " writer");
+  if (param->is_pack) mvs_text_add(out, " is_pack");
+  if (param->pack) {
+    mvs_text_addf(out, " pack=%" PRIu32 " at=%" PRId64, param->pack, param->pack_place);
+  }
   mvs_text_addf(out, " init=%s(", kinds[param->init.kind]);
   number_text(param->init.value, out);
   mvs_text_add(out, ")");

@@ -40,12 +40,21 @@ const mvs_segments *mvs_module_segments(mvs_module *module, const mvs_segments *
   return copy;
 }
 
-/* Stacked parameters count once per layer. */
+mvs_type mvs_param_node_type(const mvs_param *param) {
+  mvs_type type = param->type;
+  if (param->layers == 0) return type;
+  type.rank++;
+  type.dims[0] = (mvs_dim){param->layers, false};
+  for (int i = 0; i < param->type.rank; i++) type.dims[i + 1] = param->type.dims[i];
+  return type;
+}
+
+/* Stacked parameters count once per layer, and a pack is counted by its parts. */
 int64_t mvs_module_trained_elements(const mvs_module *module) {
   int64_t total = 0;
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
-    if (!param->trained) continue;
+    if (!param->trained || param->is_pack) continue;
     total += mvs_type_elements(&param->type, NULL) * (param->layers ? param->layers : 1);
   }
   return total;

@@ -20,7 +20,11 @@ typedef struct mvs_init {
 } mvs_init;
 
 /* A parameter. Stacked ones belong to `stack` and have `layers` > 0; their checkpoint names are
- * STACK.{i}.NAME ("blocks.{i}.operator.q_proj.weight"); NAME alone otherwise. */
+ * STACK.{i}.NAME ("blocks.{i}.operator.q_proj.weight"); NAME alone otherwise.
+ *
+ * A pack is several parameters in one: its parts lie behind one another along the first axis,
+ * in every layer. Graphs name the pack and never its parts; files, initial values and reports
+ * know the parts and never the pack. Packs come behind all other parameters. */
 typedef struct mvs_param {
   const char *name;   /* with "{i}" where the layer's number goes */
   mvs_type type;      /* as stored in checkpoints, for one layer (rank decides weight decay) */
@@ -29,6 +33,9 @@ typedef struct mvs_param {
   bool writer;        /* writes into the residual stream */
   mvs_init init;
   mvs_span span;
+  bool is_pack;
+  uint32_t pack;      /* of a part: index of its pack; 0, where no pack can be: it is in none */
+  int64_t pack_place; /* of a part: elements before it, in each layer */
 } mvs_param;
 
 /* An input of the model, with the value that stands for "no condition". */
@@ -79,6 +86,8 @@ mvs_function *mvs_module_function(mvs_module *module, const char *name);
 mvs_function *mvs_module_add_function(mvs_module *module, const char *name);
 /* Interns a segment table. */
 const mvs_segments *mvs_module_segments(mvs_module *module, const mvs_segments *table);
+/* The type that a parameter has in a function's graph: its layers in front. */
+mvs_type mvs_param_node_type(const mvs_param *param);
 /* Trained elements over all layers: what `info` prints. Constants do not count. */
 int64_t mvs_module_trained_elements(const mvs_module *module);
 

@@ -462,6 +462,17 @@ static mvs_status read_init(mvs_reader *reader, mvs_init *init) {
   return mvs_read_accept(reader, "by") ? mvs_read_name(reader, &init->origin) : MVS_OK;
 }
 
+/* "pack=9 at=4096"; that the pack exists and fits is for the verifier. */
+static mvs_status read_pack(mvs_reader *reader, mvs_param *param) {
+  int64_t pack;
+  MVS_TRY(mvs_read_expect(reader, "="));
+  MVS_TRY(mvs_read_integer(reader, 1, UINT32_MAX - 1, &pack));
+  param->pack = (uint32_t)pack;
+  MVS_TRY(mvs_read_expect(reader, "at"));
+  MVS_TRY(mvs_read_expect(reader, "="));
+  return mvs_read_integer(reader, 0, MVS_MAX_EXTENT, &param->pack_place);
+}
+
 /* A line of the parameter list; the indices must run from 0, as nodes name them. */
 static mvs_status read_param(mvs_reader *reader) {
   mvs_param param = {0};
@@ -479,6 +490,8 @@ static mvs_status read_param(mvs_reader *reader) {
   }
   param.trained = mvs_read_accept(reader, "trained");
   param.writer = mvs_read_accept(reader, "writer");
+  param.is_pack = mvs_read_accept(reader, "is_pack");
+  if (mvs_read_accept(reader, "pack")) MVS_TRY(read_pack(reader, &param));
   MVS_TRY(read_init(reader, &param.init));
   MVS_PUSH(reader->arena, &reader->module->params, param);
   return MVS_OK;

@@ -66,6 +66,30 @@ bool mvs_rule_inits_are_finite(const mvs_check *check) {
   return true;
 }
 
+static bool is_part_of(const mvs_param *part, const mvs_param *pack) {
+  return pack->is_pack && pack->pack == 0 && part->layers == pack->layers && part->trained &&
+         pack->trained && part->type.rank == pack->type.rank;
+}
+
+/* A part that lay elsewhere would be read and written in the place of another, and elements of
+ * a pack that no part names would start with no value. */
+bool mvs_rule_parts_fill_packs(const mvs_check *check) {
+  const mvs_module *module = check->module;
+  for (size_t i = 0; i < module->params.count; i++) {
+    const mvs_param *pack = &module->params.items[i];
+    int64_t filled = 0;
+    for (size_t k = 0; k < module->params.count; k++) {
+      const mvs_param *part = &module->params.items[k];
+      if (part->pack == 0 || part->pack != i) continue;
+      if (k >= i || !is_part_of(part, pack) || part->pack_place != filled) return false;
+      filled += mvs_type_elements(&part->type, NULL);
+    }
+    if (pack->pack >= module->params.count) return false;
+    if (filled != (pack->is_pack ? mvs_type_elements(&pack->type, NULL) : 0)) return false;
+  }
+  return true;
+}
+
 /* --- functions and model inputs --- */
 
 /* The executor and the passes find functions by name. */

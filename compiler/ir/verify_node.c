@@ -114,6 +114,13 @@ bool mvs_rule_param_exists(const mvs_check *check) {
   return node->op != MVS_OP_param || node->attr.param.index < check->module->params.count;
 }
 
+/* A part has no buffer of its own. */
+bool mvs_rule_packs_are_named_whole(const mvs_check *check) {
+  const mvs_node *node = check->node;
+  if (node->op != MVS_OP_param) return true;
+  return check->module->params.items[node->attr.param.index].pack == 0;
+}
+
 /* Storage is laid out by the list's entry, kernels by the node's type. In bf16 the node is the
  * copy of the parameter that prepare.c asks for. */
 bool mvs_rule_param_type_fits(const mvs_check *check) {

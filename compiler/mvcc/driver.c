@@ -142,7 +142,7 @@ static const char *gpu_runner(mvs_arena *arena, const Mvs__Kernel *kernel) {
   char why[MVS_CUDA_WORDS];
   if (kernel->matmul) return "matmul by cuBLASLt where it is installed, else generated";
   if (!kernel->attention) return NULL;
-  if (mvs_cuda_attention_fits(kernel->attention, why))
+  if (mvs_cuda_attention_fits(kernel, why))
     return "attention by cuDNN where it is installed, else generated";
   return mvs_arena_format(arena, "attention generated: %s", why);
 }

@@ -55,8 +55,15 @@ static void mark_stored(mvs_crossing *crossing, mvs_graph *graph, bool *stored) 
 }
 
 /* A view of something kept is had for nothing, so keeping it too would be a second copy. */
-static bool keeps(const mvs_crossing *crossing, const mvs_node *node, bool stored) {
-  if (is_view(node->op)) return stored && !crossing->kept[node->inputs[0]];
+static bool keeps(const mvs_crossing *crossing, const mvs_graph *graph, const mvs_node *node,
+                  bool stored) {
+  if (is_view(node->op)) {
+    mvs_id seen = node->inputs[0];
+    while (!crossing->kept[seen] && is_view(mvs_graph_node(graph, seen)->op)) {
+      seen = mvs_graph_node(graph, seen)->inputs[0];
+    }
+    return stored && !crossing->kept[seen];
+  }
   switch (mvs_ops[node->op].op_class) {
     case MVS_CLASS_HEAVY:
     case MVS_CLASS_REDUCE:
@@ -87,7 +94,7 @@ mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {
   mark_varying(crossing, graph);
   mark_stored(crossing, graph, stored);
   for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
-    crossing->kept[id] = keeps(crossing, mvs_graph_node(graph, id), stored[id]);
+    crossing->kept[id] = keeps(crossing, graph, mvs_graph_node(graph, id), stored[id]);
   }
   return crossing;
 }

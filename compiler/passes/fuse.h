@@ -16,11 +16,12 @@
 
 typedef enum mvs_value_kind {
   MVS_VALUE_UNUSED,
-  MVS_VALUE_FREE,    /* constant, iota, the layer's number: computed where it is used */
-  MVS_VALUE_PLACED,  /* input, parameter, argument: has its place from outside */
-  MVS_VALUE_TUPLE,   /* attention, its gradient, region: results are taken by get */
-  MVS_VALUE_HEAVY,   /* matmul, and get of a tuple */
-  MVS_VALUE_ALIAS,   /* reshape; slice of whole outer rows of a placed value */
+  MVS_VALUE_FREE,   /* constant, iota, the layer's number: computed where it is used */
+  MVS_VALUE_PLACED, /* input, parameter, argument: has its place from outside */
+  MVS_VALUE_TUPLE,  /* attention, its gradient, region: results are taken by get */
+  MVS_VALUE_HEAVY,  /* matmul, and get of a tuple */
+  MVS_VALUE_ALIAS, /* reshape; slice of whole outer rows of a placed value, or of what attention
+                      reads row by row */
   MVS_VALUE_CONCAT,  /* a buffer whose parts are stored by their own kernels */
   MVS_VALUE_ELEMENT, /* computed per element */
   MVS_VALUE_VIEW,    /* changes the address: slice, transpose, segment to token, inner concat */

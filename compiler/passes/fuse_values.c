@@ -1,5 +1,6 @@
 /* fuse_values.c: what each node is to fusion, and which values must lie in memory. */
 #include "compiler/passes/fuse.h"
+#include "compiler/passes/strides.h"
 
 static const mvs_node *node_of(const mvs_fuse *fuse, mvs_id id) {
   return mvs_graph_node(fuse->graph, id);
@@ -231,7 +232,8 @@ static const mvs_type *first_rows(const mvs_fuse *fuse, mvs_id id) {
   return NULL;
 }
 
-/* Marks nodes that some needed node reads element by element. */
+/* Marks nodes that some needed node reads element by element, and none as a whole: what a heavy
+ * op takes must lie in memory anyway, and is read from there. */
 static bool *find_element_reads(mvs_fuse *fuse) {
   bool *read = MVS_ARRAY(fuse->arena, fuse->size + 1, bool);
   for (mvs_id id = 0; id < fuse->size; id++) {
@@ -241,6 +243,11 @@ static bool *find_element_reads(mvs_fuse *fuse) {
                  op_class == MVS_CLASS_SEGMENT;
     if (!reads || fuse->values[id].uses == 0) continue;
     for (int i = 0; i < node->input_count; i++) read[node->inputs[i]] = true;
+  }
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    if (mvs_ops[node->op].op_class != MVS_CLASS_HEAVY || fuse->values[id].uses == 0) continue;
+    for (int i = 0; i < node->input_count; i++) read[node->inputs[i]] = false;
   }
   return read;
 }
@@ -278,6 +285,89 @@ static void find_kinds(mvs_fuse *fuse) {
       value->root = fuse->values[node_of(fuse, id)->inputs[0]].root;
     }
     value->stored = is_placed(value->kind);
+  }
+}
+
+/* --- what attention reads in place --- */
+
+#define MOST_VIEWS 8 /* slices and reshapes between a value and attention */
+
+static bool is_attention(mvs_op op) {
+  return op == MVS_OP_attention || op == MVS_OP_attention_grad;
+}
+
+/* True when all that takes the value, `above` aside, can do so with gaps between its rows:
+ * attention, and kernels that load element by element. */
+static bool stands_gaps(const mvs_fuse *fuse, mvs_id id, mvs_id above) {
+  const mvs_results *results = mvs_graph_result_list(fuse->graph);
+  for (size_t i = 0; i < results->count; i++) {
+    if (results->items[i].id == id) return false;
+  }
+  for (mvs_id user = id + 1; user < fuse->size; user++) {
+    const mvs_node *node = node_of(fuse, user);
+    mvs_op_class op_class = mvs_ops[node->op].op_class;
+    bool loads = op_class == MVS_CLASS_ELEMENT || op_class == MVS_CLASS_REDUCE ||
+                 op_class == MVS_CLASS_SEGMENT || is_attention(node->op);
+    if (loads || user == above || fuse->values[user].uses == 0) continue;
+    for (int i = 0; i < node->input_count; i++) {
+      if (node->inputs[i] == id) return false;
+    }
+  }
+  return true;
+}
+
+/* The views between an operand of attention and a placed value, the uppermost first; how many
+ * there are, 0 when nothing is to be done. */
+static int find_views(const mvs_fuse *fuse, mvs_id id, mvs_id *views, mvs_id *base) {
+  int count = 0;
+  bool moved = false;
+  for (;; id = node_of(fuse, id)->inputs[0]) {
+    mvs_op op = node_of(fuse, id)->op;
+    if (op != MVS_OP_slice && op != MVS_OP_reshape) break;
+    if (count == MOST_VIEWS) return 0;
+    if (fuse->values[id].kind == MVS_VALUE_VIEW) moved = true;
+    views[count++] = id;
+  }
+  *base = id;
+  return moved && is_placed(fuse->values[id].kind) ? count : 0;
+}
+
+/* True when attention can read the uppermost view where the placed value is. */
+static bool fits_in_place(const mvs_fuse *fuse, const mvs_id *views, int count, mvs_id base) {
+  int64_t strides[MVS_MAX_RANK], next[MVS_MAX_RANK];
+  mvs_id from = base;
+  mvs_strides_whole(mvs_graph_type(fuse->graph, base), strides);
+  for (int i = count; i-- > 0; from = views[i]) {
+    const mvs_node *node = node_of(fuse, views[i]);
+    if (!stands_gaps(fuse, views[i], i ? views[i - 1] : MVS_NONE)) return false;
+    if (node->op == MVS_OP_slice) continue;
+    if (!mvs_strides_reshape(mvs_graph_type(fuse->graph, from), strides, &node->type, next)) {
+      return false;
+    }
+    memcpy(strides, next, sizeof strides);
+  }
+  return mvs_strides_fit_heads(mvs_graph_type(fuse->graph, views[0]), strides);
+}
+
+/* Slices that attention reads become aliases, which need no copy: q, k and v in the result of
+ * one product. */
+static void read_in_place(mvs_fuse *fuse, mvs_id id) {
+  mvs_id views[MOST_VIEWS], base;
+  int count = find_views(fuse, id, views, &base);
+  if (count == 0 || !fits_in_place(fuse, views, count, base)) return;
+  for (int i = 0; i < count; i++) {
+    mvs_value *value = &fuse->values[views[i]];
+    value->kind = MVS_VALUE_ALIAS;
+    value->root = fuse->values[base].root;
+    value->stored = true;
+  }
+}
+
+static void read_all_in_place(mvs_fuse *fuse) {
+  for (mvs_id id = 0; id < fuse->size; id++) {
+    const mvs_node *node = node_of(fuse, id);
+    if (!is_attention(node->op) || fuse->values[id].uses == 0) continue;
+    for (int i = 0; i < node->input_count; i++) read_in_place(fuse, node->inputs[i]);
   }
 }
 
@@ -359,6 +449,7 @@ mvs_status mvs_fuse_values(mvs_fuse *fuse) {
     if (whole && fuse->values[id].uses == 0) use(fuse, id);
   }
   find_kinds(fuse);
+  read_all_in_place(fuse);
   store_what_must_be(fuse);
   MVS_TRY(check_views(fuse));
   return check_reductions(fuse);

@@ -269,18 +269,8 @@ void mvs_gradient_sweep(mvs_gradient *at) {
   }
 }
 
-/* The type of the parameter's node: layers in front. */
-static mvs_type param_type(const mvs_param *param) {
-  mvs_type type = param->type;
-  if (param->layers == 0) return type;
-  type.rank++;
-  type.dims[0] = (mvs_dim){param->layers, false};
-  for (int i = 0; i < param->type.rank; i++) type.dims[i + 1] = param->type.dims[i];
-  return type;
-}
-
-/* One result per trained parameter, in the module's order; zeros where the loss does not depend
- * on it. */
+/* One result per trained parameter, in the module's order, those in packs as their pack; zeros
+ * where the loss does not depend on it. */
 static void add_results(mvs_gradient *at, mvs_id loss) {
   const mvs_module *module = mvs_graph_module(at->target);
   mvs_id *found = new_ids(home(at), module->params.count);
@@ -293,8 +283,8 @@ static void add_results(mvs_gradient *at, mvs_id loss) {
   results->count = 1;
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
-    if (!param->trained) continue;
-    mvs_type type = param_type(param);
+    if (!param->trained || param->pack) continue;
+    mvs_type type = mvs_param_node_type(param);
     mvs_id gradient = found[i] == MVS_NONE ? mvs_gradient_zeros(at->target, &type) : found[i];
     if (mvs_graph_type(at->target, gradient)->dtype != MVS_F32) {
       gradient = mvs_build_cast(at->target, gradient, MVS_F32, param->span);

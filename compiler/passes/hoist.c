@@ -131,6 +131,7 @@ static void lift_all(const mvs_region_work *work, survey *all) {
 
 /* The survey of a body is made when its first node is placed. */
 static bool place(mvs_region_work *work, mvs_rebuild *body, mvs_id id) {
+  if (!work) return false;
   if (!work->lifted) {
     survey *fresh = survey_body(work);
     lift_all(work, fresh);

@@ -4,6 +4,7 @@
 #include "compiler/passes/memory.h"
 
 #include "compiler/passes/prepare.h"
+#include "compiler/passes/strides.h"
 
 static const mvs_node *node_of(const mvs_graph_layout *g, mvs_id id) {
   return mvs_graph_node(g->graph, id);
@@ -30,18 +31,9 @@ uint32_t mvs_layout_buffer(mvs_layout *layout, mvs_buffer_kind kind, const mvs_t
   return (uint32_t)layout->function->buffers.count - 1;
 }
 
-/* Strides of axes before a batch axis would grow with the batch; such axes have extent 1. */
-static void row_major(const mvs_type *type, int64_t *strides) {
-  int64_t stride = 1;
-  for (int i = type->rank - 1; i >= 0; i--) {
-    strides[i] = stride;
-    stride *= type->dims[i].size;
-  }
-}
-
 mvs_place mvs_place_whole(uint32_t buffer, const mvs_type *type) {
   mvs_place place = {.buffer = buffer};
-  row_major(type, place.strides);
+  mvs_strides_whole(type, place.strides);
   return place;
 }
 
@@ -123,16 +115,24 @@ static void mark(bool *flags, mvs_id root) {
   if (root != MVS_NONE) flags[root] = true;
 }
 
-/* Heavy ops and aliases need values without gaps; regions need them in a place of no layer. */
+/* What an op reads or writes: its logarithms of sums have no gaps, its heads may have some. */
+static void need(mvs_graph_layout *g, mvs_id op, mvs_id value) {
+  if (mvs_is_heads(g->graph, op, value)) {
+    g->heads[value] = true;
+  } else {
+    mark(g->whole, root_of(g, value));
+  }
+}
+
+/* Matmuls and regions need values without gaps; regions need them in a place of no layer. */
 static void find_needs(mvs_graph_layout *g) {
   for (mvs_id id = 0; id < g->size; id++) {
     const mvs_node *node = node_of(g, id);
-    mvs_id root = root_of(g, id);
-    if (root != MVS_NONE && root != id) mark(g->whole, root);
     bool heavy = mvs_ops[node->op].op_class == MVS_CLASS_HEAVY;
-    if (heavy || node->op == MVS_OP_get) mark(g->whole, root);
+    if (heavy) mark(g->whole, root_of(g, id));
+    if (node->op == MVS_OP_get && root_of(g, id) != MVS_NONE) need(g, node->inputs[0], id);
     if (!heavy || g->writer[id] < 0) continue;
-    for (int i = 0; i < node->input_count; i++) mark(g->whole, root_of(g, node->inputs[i]));
+    for (int i = 0; i < node->input_count; i++) need(g, id, node->inputs[i]);
     if (node->op != MVS_OP_region) continue;
     const mvs_region *region = node->attr.region.body;
     for (int i = (int)region->carried_count; i < node->input_count; i++) {
@@ -155,19 +155,52 @@ void mvs_layout_want(mvs_graph_layout *g, mvs_id id, mvs_target target) {
   if (id != root) {
     bool batched, stored_batched;
     bool same = mvs_type_elements(type, &batched) == mvs_type_elements(stored, &stored_batched);
-    if (!same || batched != stored_batched || target.kind == MVS_TARGET_PART) {
+    mvs_place place = target.place;
+    if (!same || batched != stored_batched ||
+        !mvs_strides_reshape(type, target.place.strides, stored, place.strides)) {
       copy_to(g, id, &target);
       return;
     }
-    row_major(stored, target.place.strides);
+    target.place = place;
   }
   MVS_PUSH(g->layout->arena, &g->targets[root], target);
+}
+
+/* The place of an alias, from that of what it names; false when there is none. */
+static bool place_alias(const mvs_graph_layout *g, mvs_id id, mvs_place *places) {
+  const mvs_node *node = node_of(g, id);
+  mvs_id from = node->op == MVS_OP_get ? root_of(g, id) : node->inputs[0];
+  mvs_place place = places[from];
+  if (node->op == MVS_OP_reshape &&
+      !mvs_strides_reshape(mvs_graph_type(g->graph, from), places[from].strides, &node->type,
+                           place.strides)) {
+    return false;
+  }
+  if (node->op == MVS_OP_slice) {
+    place.offset += node->attr.slice.start * place.strides[node->attr.slice.axis];
+  }
+  places[id] = place;
+  return true;
+}
+
+/* True when the root and all its aliases can be what their users want them to be there. */
+static bool aliases_fit(const mvs_graph_layout *g, mvs_id root, const mvs_place *place) {
+  mvs_place *places = MVS_ARRAY(g->layout->arena, (size_t)g->size + 1, mvs_place);
+  places[root] = *place;
+  for (mvs_id id = root; id < g->size; id++) {
+    if (root_of(g, id) != root) continue;
+    if (id != root && !place_alias(g, id, places)) return false;
+    const mvs_type *type = mvs_graph_type(g->graph, id);
+    if (g->heads[id] && !mvs_strides_fit_heads(type, places[id].strides)) return false;
+  }
+  return true;
 }
 
 /* True when the value may live in that place alone. */
 static bool suits(const mvs_graph_layout *g, mvs_id id, const mvs_target *target) {
   if (target->place.per_layer && g->fixed[id]) return false;
-  if (target->kind == MVS_TARGET_PART && g->whole[id]) return false;
+  bool part = target->kind == MVS_TARGET_PART;
+  if (part && (g->whole[id] || !aliases_fit(g, id, &target->place))) return false;
   return target->until == MVS_NONE || g->last_reader[id] <= g->writer[target->until];
 }
 
@@ -341,20 +374,17 @@ static void want_results(mvs_graph_layout *g) {
   }
 }
 
-/* Aliases come after what they name, so that one sweep does. A reshape of contiguous bytes is
- * row-major again; a slice keeps the strides. */
-static void place_aliases(mvs_graph_layout *g) {
+/* Aliases come after what they name, so that one sweep does. Roots were placed where all of
+ * them fit. */
+static mvs_status place_aliases(mvs_graph_layout *g) {
   for (mvs_id id = 0; id < g->size; id++) {
-    const mvs_node *node = node_of(g, id);
-    mvs_place *place = &g->schedule->places[id];
     if (root_of(g, id) == MVS_NONE || root_of(g, id) == id) continue;
-    mvs_id from = node->op == MVS_OP_get ? root_of(g, id) : node->inputs[0];
-    *place = g->schedule->places[from];
-    if (node->op == MVS_OP_reshape) row_major(&node->type, place->strides);
-    if (node->op == MVS_OP_slice) {
-      place->offset += node->attr.slice.start * place->strides[node->attr.slice.axis];
-    }
+    if (place_alias(g, id, g->schedule->places)) continue;
+    mvs_diag_error(g->layout->diag, node_of(g, id)->span,
+                   "memory: %%%u has gaps that its shape cannot express", id);
+    return MVS_ERR_INTERNAL;
   }
+  return MVS_OK;
 }
 
 /* --- graphs --- */
@@ -371,6 +401,7 @@ static mvs_graph_layout *new_graph_layout(mvs_layout *layout, mvs_schedule *sche
   size_t room = (size_t)g->size + 1;
   g->targets = MVS_ARRAY(arena, room, mvs_target_list);
   g->whole = MVS_ARRAY(arena, room, bool);
+  g->heads = MVS_ARRAY(arena, room, bool);
   g->fixed = MVS_ARRAY(arena, room, bool);
   g->writer = MVS_ARRAY(arena, room, int);
   g->last_reader = MVS_ARRAY(arena, room, int);
@@ -396,7 +427,7 @@ mvs_status mvs_layout_graph(mvs_layout *layout, mvs_schedule *schedule,
     if (root_of(g, id) == id) MVS_TRY(place_root(g, id));
   }
   place_idle_inputs(g);
-  place_aliases(g);
+  MVS_TRY(place_aliases(g));
   for (size_t i = 0; i < schedule->bodies.count; i++) {
     mvs_region_layout *region = mvs_region_layout_of(layout, schedule->bodies.items[i]->region);
     MVS_TRY(mvs_region_arguments(g, region));

@@ -77,7 +77,8 @@ typedef struct mvs_graph_layout {
   mvs_id size;
   mvs_region_layout *inside; /* the region whose body it is, or NULL */
   mvs_target_list *targets;  /* per node */
-  bool *whole;               /* per node: must lie in one stretch */
+  bool *whole;               /* per root: must lie in one stretch */
+  bool *heads;               /* per node: attention reads or writes it, by rows of heads */
   bool *fixed;               /* per node: regions read it, so it needs a place without layers */
   int *writer;               /* per node: the group that stores it in its place, -1: none */
   int *last_reader;          /* per root: the last group that loads it, -1: none */

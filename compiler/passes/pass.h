@@ -15,7 +15,8 @@ typedef enum mvs_fact {
   MVS_FACT_FUSED = 1 << 4,     /* every node belongs to a kernel of the plan */
   MVS_FACT_SCHEDULED = 1 << 5, /* kernels have their order */
   MVS_FACT_LAID_OUT = 1 << 6,  /* values have buffers and live ranges */
-  MVS_FACT_PREPARED = 1 << 7   /* what weights alone decide is in "prepare" */
+  MVS_FACT_PREPARED = 1 << 7,  /* what weights alone decide is in "prepare" */
+  MVS_FACT_PACKED = 1 << 8     /* products of one value with several parameters are one */
 } mvs_fact;
 
 /* How a merge gets the token means of a branch (--means; docs/numerics.md, "Token means"). */
@@ -51,6 +52,7 @@ mvs_status mvs_pipeline_run(mvs_compilation *compilation, const char *until);
 
 /* The passes, in their order. */
 mvs_status mvs_pass_simplify(mvs_compilation *compilation);  /* also run again after gradients */
+mvs_status mvs_pass_pack(mvs_compilation *compilation);      /* products of one value joined */
 mvs_status mvs_pass_gradients(mvs_compilation *compilation); /* "loss" -> "grad", graph to graph */
 mvs_status mvs_pass_crossing(mvs_compilation *compilation);  /* keep-or-redo alternatives */
 mvs_status mvs_pass_hoist(mvs_compilation *compilation);     /* invariant values leave regions */

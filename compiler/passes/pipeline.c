@@ -12,16 +12,19 @@
 #define FUSED     MVS_FACT_FUSED
 #define SCHEDULED MVS_FACT_SCHEDULED
 #define LAID_OUT  MVS_FACT_LAID_OUT
-#define GRAPH     (SIMPLE | GRADIENTS | CROSSING | HOISTED | PREPARED)
+#define PACKED    MVS_FACT_PACKED
+#define GRAPH     (SIMPLE | PACKED | GRADIENTS | CROSSING | HOISTED | PREPARED)
 
 /* Simplify comes before gradients, because the gradients of recognised norms and means are the
  * cheap ones, and again after them, because gradients are built without looking at each other.
- */
+ * Products are joined before gradients, which then come out joined by themselves. */
 const mvs_pass mvs_pipeline[] = {
     /* name, run, needs, gives, breaks, summary */
     {"simplify", mvs_pass_simplify, 0, SIMPLE, 0,
      "named rewrite rules on the model as lowered"},
-    {"gradients", mvs_pass_gradients, SIMPLE, GRADIENTS, SIMPLE,
+    {"pack", mvs_pass_pack, SIMPLE, PACKED, 0,
+     "products of one value with several parameters become one"},
+    {"gradients", mvs_pass_gradients, SIMPLE | PACKED, GRADIENTS, SIMPLE,
      "the loss becomes the loss and its gradients"},
     {"crossing", mvs_pass_crossing, GRADIENTS, CROSSING, 0,
      "what goes from forward to backward, kept or redone"},

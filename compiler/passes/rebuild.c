@@ -94,6 +94,7 @@ mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
                       .results = MVS_ARRAY(at->arena, size + 1, mvs_id *)};
   for (mvs_id id = 0; id < size; id++) {
     if (!work.live->nodes[id]) continue;
+    if (at->place && at->place(NULL, &work, id)) continue;
     if (at->replace) work.map[id] = at->replace(&work, id);
     if (work.map[id] == MVS_NONE) work.map[id] = mvs_rebuild_node(&work, id);
   }

@@ -1,6 +1,7 @@
 /* rebuild.h: one graph being rebuilt into another, node by node and with its regions: by
  * rewrite.c with rules, by hoist.c with a hook that takes body nodes out of their region, by
- * prepare.c with one that takes top-level nodes out of their function.
+ * prepare.c with one that takes top-level nodes out of their function, by pack.c with one that
+ * joins products.
  * Owner: the rewriter's arena, which must outlive the graph that comes out. */
 #ifndef MVS_PASSES_REBUILD_H
 #define MVS_PASSES_REBUILD_H
@@ -17,7 +18,8 @@ typedef struct mvs_region_pair {
 struct mvs_rebuild;
 struct mvs_region_work;
 
-/* Places a node of a body itself; false: it is copied as usual. */
+/* Places a node itself, or leaves it out when nothing that is copied needs it; false: it is
+ * copied as usual. work: the region whose body it is in, NULL at the top. */
 typedef bool mvs_place_hook(struct mvs_region_work *work, struct mvs_rebuild *body, mvs_id id);
 
 /* Builds something else in the place of a top-level node, whose inputs are built; MVS_NONE: it
@@ -34,7 +36,7 @@ typedef struct mvs_rewriter {
   mvs_place_hook *place;  /* NULL: none */
   size_t placed;          /* for the hook's report */
   mvs_replace_hook *replace; /* NULL: none */
-  void *replacing;        /* that hook's own */
+  void *replacing;        /* the hooks' own */
   MVS_LIST(mvs_region_pair) regions;
 } mvs_rewriter;
 

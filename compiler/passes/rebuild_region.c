@@ -74,11 +74,9 @@ static void rebuild_body(mvs_region_work *work, mvs_rebuild *body) {
   for (mvs_id id = 0; id < mvs_graph_size(body->from); id++) {
     if (!body->live->nodes[id]) continue;
     const mvs_node *node = mvs_graph_node(body->from, id);
-    if (node->op == MVS_OP_argument) {
-      body->map[id] = copy_argument(work, node);
-    } else if (!place || !place(work, body, id)) {
-      body->map[id] = mvs_rebuild_node(body, id);
-    }
+    if (place && place(work, body, id)) continue;
+    body->map[id] =
+        node->op == MVS_OP_argument ? copy_argument(work, node) : mvs_rebuild_node(body, id);
   }
 }
 

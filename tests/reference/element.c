@@ -25,9 +25,28 @@ mvs_status mvs_evaluate_input(const mvs_evaluate_call *call) {
   return take_given(call, call->node->attr.input.name);
 }
 
+/* A pack is its parts, which are what is given, one below the other in each layer. */
+static mvs_status take_parts(const mvs_evaluate_call *call, uint32_t pack) {
+  const mvs_module *module = mvs_graph_module(call->graph);
+  for (size_t i = 0; i < module->params.count; i++) {
+    const mvs_param *part = &module->params.items[i];
+    if (part->pack != pack) continue;
+    const mvs_tensor *given = mvs_tensor_map_find(call->evaluation->given, part->name);
+    mvs_diag *diag = call->evaluation->options.diag;
+    if (!given) {
+      if (diag) mvs_diag_error(diag, call->node->span, "'%s' is not given", part->name);
+      return MVS_ERR_NAME;
+    }
+    mvs_reference_part(module, part, call->results[0].data, given->data, false);
+  }
+  return MVS_OK;
+}
+
 mvs_status mvs_evaluate_param(const mvs_evaluate_call *call) {
   const mvs_module *module = mvs_graph_module(call->graph);
-  return take_given(call, module->params.items[call->node->attr.param.index].name);
+  uint32_t index = call->node->attr.param.index;
+  if (module->params.items[index].is_pack) return take_parts(call, index);
+  return take_given(call, module->params.items[index].name);
 }
 
 mvs_status mvs_evaluate_constant(const mvs_evaluate_call *call) {

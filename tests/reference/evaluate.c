@@ -112,6 +112,32 @@ mvs_status mvs_evaluate_graph(const mvs_evaluation *evaluation, mvs_arena *arena
   return MVS_OK;
 }
 
+void mvs_reference_part(const mvs_module *module, const mvs_param *part, double *pack,
+                        double *values, bool out) {
+  int64_t each = mvs_type_elements(&part->type, NULL);
+  int64_t stride = mvs_type_elements(&module->params.items[part->pack].type, NULL);
+  for (int64_t layer = 0; layer < (part->layers ? part->layers : 1); layer++) {
+    double *there = pack + layer * stride + part->pack_place, *here = values + layer * each;
+    memcpy(out ? here : there, out ? there : here, (size_t)each * sizeof *here);
+  }
+}
+
+/* Gradients of parts, from those of their packs. */
+static void add_parts(mvs_arena *arena, const mvs_module *module, mvs_tensor_map *results) {
+  for (size_t i = 0; i < module->params.count; i++) {
+    const mvs_param *part = &module->params.items[i];
+    if (part->pack == 0) continue;
+    const char *name = module->params.items[part->pack].name;
+    const mvs_tensor *pack =
+        mvs_tensor_map_find(results, mvs_arena_format(arena, "g/%s", name));
+    if (!pack) continue;
+    mvs_type type = mvs_param_node_type(part);
+    mvs_tensor tensor = mvs_tensor_new(arena, &type, 1);
+    mvs_reference_part(module, part, pack->data, tensor.data, true);
+    mvs_tensor_map_set(arena, results, mvs_arena_format(arena, "g/%s", part->name), tensor);
+  }
+}
+
 mvs_status mvs_reference_run(mvs_arena *arena, const mvs_graph *graph, int64_t batch,
                              const mvs_tensor_map *given, const mvs_reference_options *options,
                              mvs_tensor_map *results) {
@@ -123,6 +149,7 @@ mvs_status mvs_reference_run(mvs_arena *arena, const mvs_graph *graph, int64_t b
   for (size_t i = 0; i < list->count; i++) {
     mvs_tensor_map_set(arena, results, list->items[i].name, values[list->items[i].id][0]);
   }
+  add_parts(arena, mvs_graph_module(graph), results);
   return MVS_OK;
 }
 

@@ -26,6 +26,17 @@ static void fill_tensor(mvs_arena *arena, const char *name, const mvs_type *type
   mvs_tensor_map_set(arena, map, name, tensor);
 }
 
+/* A parameter under its name, a pack under those of its parts. */
+static void fill_param(mvs_arena *arena, const mvs_module *module, uint32_t index,
+                       uint32_t seed, mvs_tensor_map *map) {
+  const mvs_param *param = &module->params.items[index];
+  mvs_type type = mvs_param_node_type(param);
+  if (!param->is_pack) fill_tensor(arena, param->name, &type, 1, seed, map);
+  for (uint32_t i = 0; param->is_pack && i < index; i++) {
+    if (module->params.items[i].pack == index) fill_param(arena, module, i, seed, map);
+  }
+}
+
 void mvs_reference_fill(mvs_arena *arena, const mvs_graph *graph, int64_t batch, uint32_t seed,
                         mvs_tensor_map *map) {
   const mvs_module *module = mvs_graph_module(graph);
@@ -34,8 +45,7 @@ void mvs_reference_fill(mvs_arena *arena, const mvs_graph *graph, int64_t batch,
     if (node->op == MVS_OP_input) {
       fill_tensor(arena, node->attr.input.name, &node->type, batch, seed, map);
     } else if (node->op == MVS_OP_param) {
-      const char *name = module->params.items[node->attr.param.index].name;
-      fill_tensor(arena, name, &node->type, batch, seed, map);
+      fill_param(arena, module, node->attr.param.index, seed, map);
     }
   }
 }

@@ -30,12 +30,16 @@ typedef struct mvs_reference_options {
 
 /* Evaluates a top-level graph for `batch` samples.
  * options : NULL for none
- * results : one entry for each result of the graph, appended
+ * results : one entry for each result of the graph, appended; behind them, for each gradient
+ *           "g/PACK" of a pack, those of its parts
  * errors  : MVS_ERR_NAME, MVS_ERR_SHAPE when something is not given or has another shape */
 mvs_status mvs_reference_run(mvs_arena *arena, const mvs_graph *graph, int64_t batch,
                              const mvs_tensor_map *given, const mvs_reference_options *options,
                              mvs_tensor_map *results);
 
+/* Copies a part of a pack, all layers of it, into the pack's values or out of them. */
+void mvs_reference_part(const mvs_module *module, const mvs_param *part, double *pack,
+                        double *values, bool out);
 /* Elements of a tensor. */
 int64_t mvs_tensor_count(const mvs_tensor *tensor, int64_t batch);
 /* A tensor of zeros. */

@@ -97,13 +97,18 @@ static mvs_status spoiled_alloc(mvs_device *device, int64_t bytes, mvs_diag *dia
   return MVS_OK;
 }
 
-static const mvs_param *gradient_of(const ops_suite *s, const char *result, size_t *index) {
-  if (strncmp(result, "g/", 2) != 0) return NULL;
-  for (*index = 0; *index < s->module->params.count; ++*index) {
-    const mvs_param *param = &s->module->params.items[*index];
-    if (strcmp(param->name, result + 2) == 0) return param;
+/* Finds the place of a gradient in the flat buffer: that of a pack is its first part's. */
+static bool gradient_of(const ops_suite *s, const char *result, int64_t *offset) {
+  if (strncmp(result, "g/", 2) != 0) return false;
+  for (size_t i = 0; i < s->module->params.count; i++) {
+    const mvs_param *params = s->module->params.items;
+    if (strcmp(params[i].name, result + 2) != 0) continue;
+    size_t part = i;
+    while (params[i].is_pack && (params[part].pack != i || params[part].pack_place)) part--;
+    *offset = s->build->program->params[part]->offset;
+    return true;
   }
-  return NULL;
+  return false;
 }
 
 /* All trained parameters as the program lays them out; the padding is zero. */
@@ -119,7 +124,7 @@ static void fill_flats(given_run *run) {
     if (!param->trained || !tensor) continue;
     float *to = (float *)run->params.bytes + param->offset;
     for (int64_t at = 0; at < mvs_tensor_count(tensor, run->batch); at++)
-      to[at] = (float)tensor->data[at];
+      to[at / param->elements * param->stride + at % param->elements] = (float)tensor->data[at];
   }
   mvs_executor_set_flats(run->executor, (float *)run->params.bytes, (float *)run->grads.bytes);
 }
@@ -149,10 +154,9 @@ static void bind_results(given_run *run, mvs_call *call) {
   run->results = calloc(list->count + 1, sizeof *run->results);
   for (size_t i = 0; i < list->count; i++) {
     const mvs_type *type = mvs_graph_type(run->each->graph, list->items[i].id);
-    size_t index,
-        size = (size_t)(mvs_type_count(type, run->batch) * mvs_dtype_size(type->dtype));
-    run->results[i] = guarded(size);
-    if (gradient_of(run->s, list->items[i].name, &index)) continue;
+    int64_t offset, size = mvs_type_count(type, run->batch) * mvs_dtype_size(type->dtype);
+    run->results[i] = guarded((size_t)size);
+    if (gradient_of(run->s, list->items[i].name, &offset)) continue;
     ops_good((ops_suite *)run->s,
              mvs_call_bind_output(call, list->items[i].name, run->results[i].bytes),
              run->each->name);
@@ -163,9 +167,8 @@ static void bind_results(given_run *run, mvs_call *call) {
 static bool collect_gradients(given_run *run) {
   const mvs_results *list = mvs_graph_result_list(run->each->graph);
   for (size_t i = 0; i < list->count; i++) {
-    size_t index;
-    if (!gradient_of(run->s, list->items[i].name, &index)) continue;
-    int64_t offset = run->s->build->program->params[index]->offset;
+    int64_t offset;
+    if (!gradient_of(run->s, list->items[i].name, &offset)) continue;
     char *from = run->grads.bytes + offset * (int64_t)sizeof(float);
     memcpy(run->results[i].bytes, from, run->results[i].size);
     memset(from, 0xff, run->results[i].size);

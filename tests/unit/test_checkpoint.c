@@ -36,7 +36,7 @@ static void add_param(fixture *here, int at, const char *name, int rank, int64_t
   param->shape = here->shapes[at];
   param->n_shape = (size_t)rank;
   here->shapes[at][0] = 4, here->shapes[at][1] = 6;
-  param->elements = rank == 2 ? 24 : 4;
+  param->elements = param->stride = rank == 2 ? 24 : 4;
   param->layers = layers, param->offset = offset, param->trained = trained;
   param->init_value = 1;
 }

@@ -68,7 +68,7 @@ static planned *plan_model(const char *path, const setting *settings) {
 }
 
 typedef struct counts {
-  int rows, columns, copies;
+  int rows, columns, copies, products;
   int between; /* most light kernels between two heavy ones */
 } counts;
 
@@ -84,6 +84,7 @@ static counts count_groups(const mvs_schedule *schedule) {
     c.rows += group->group_class == MVS_GROUP_ROWS;
     c.columns += group->group_class == MVS_GROUP_COLUMNS;
     c.copies += is_copy(group);
+    c.products += group->group_class == MVS_GROUP_MATMUL;
     run = group->nests.count > 0 ? run + 1 : 0;
     if (run > c.between) c.between = run;
   }
@@ -131,6 +132,27 @@ static void backward_blocks_fuse(void **state) {
   assert_true(c.between <= 5);
   assert_int_equal(c.copies, 0);
   plan_free(p);
+}
+
+/* Four products a block, q, k and v being one, and two for the gradients of each; none has its
+ * operands copied together first. */
+static void products_are_joined(void **state) {
+  (void)state;
+  static const char *const choices[] = {"false", "true"};
+  for (int i = 0; i < 8; i++) {
+    const setting settings[] = {{"depth", "3"},
+                                {"kv_heads", i / 4 ? "8" : "2"},
+                                {"bf16", choices[i / 2 % 2]},
+                                {"bias", choices[i % 2]},
+                                {NULL, NULL}};
+    planned *p = plan_model(DIT, settings);
+    for (size_t body = 0; body < 2; body++) {
+      counts c = count_groups(plan_body(plan_function(p, "grad"), body));
+      assert_int_equal(c.products, body ? 8 : 4);
+      assert_int_equal(c.copies, 0);
+    }
+    plan_free(p);
+  }
 }
 
 /* The plan has as many groups and buffers whatever the depth. */
@@ -220,7 +242,7 @@ int main(void) {
       {"plain", 4, 0, 1},  {"layerscale", 4, 0, 1}, {"deepnorm", 4, 0, 1}, {"prenorm", 5, 0, 1},
       {"rezero", 5, 0, 1}, {"sandwich", 5, 0, 1},   {"mvsplit", 4, 2, 2},
   };
-  enum { RULES = sizeof rules / sizeof *rules, OTHERS = 5 };
+  enum { RULES = sizeof rules / sizeof *rules, OTHERS = 6 };
   glob_t found = {0};
   glob(MVS_SOURCE_DIR "/tests/golden/plan/*.ir", 0, NULL, &found);
   size_t count = found.gl_pathc + 2 * RULES + OTHERS, at = 0;
@@ -236,6 +258,7 @@ int main(void) {
     tests[at++] =
         (struct CMUnitTest){rules[i].rule, backward_blocks_fuse, NULL, NULL, &rules[i]};
   }
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(products_are_joined);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(plans_do_not_grow_with_depth);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(rules_of_a_user_fuse);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(plans_are_explained);

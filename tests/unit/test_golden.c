@@ -17,9 +17,9 @@
 #include "compiler/passes/pass.h"
 
 #define MOST_BYTES (1 << 20)
-#define GRAPH_FACTS                                                              \
-  (MVS_FACT_SIMPLE | MVS_FACT_GRADIENTS | MVS_FACT_CROSSING | MVS_FACT_HOISTED | \
-   MVS_FACT_PREPARED)
+#define GRAPH_FACTS                                                             \
+  (MVS_FACT_SIMPLE | MVS_FACT_PACKED | MVS_FACT_GRADIENTS | MVS_FACT_CROSSING | \
+   MVS_FACT_HOISTED | MVS_FACT_PREPARED)
 
 static void good(mvs_arena *arena, mvs_diag *diag, mvs_status status) {
   if (status == MVS_OK) return;

@@ -18,6 +18,9 @@ static const char sound[] =
     "param 0 w : f32[4, 4] trained init=normal(0.5)\n"
     "param 1 \"blocks.{i}.w\" : f32[4, 4] layers=3 trained init=normal(0.5)\n"
     "param 2 ones : f32[4] init=constant(1)\n"
+    "param 3 q : f32[2, 4] trained pack=5 at=0 init=normal(0.5)\n"
+    "param 4 k : f32[2, 4] trained pack=5 at=8 init=normal(0.5)\n"
+    "param 5 \"q+k\" : f32[4, 4] trained is_pack init=constant(0)\n"
     "input x : f32[B, 5, 4] unconditional=0\n"
     "input c : f32[B, 4] conditioning unconditional=0\n"
     "function f\n"
@@ -114,6 +117,9 @@ BREAK(negative_layers, m->params.items[0].layers = -1)
 BREAK(stacked_without_mark, m->params.items[0].layers = 3)
 BREAK(random_constant, m->params.items[0].trained = false)
 BREAK(nan_init, m->params.items[0].init.value = NAN)
+BREAK(hole_in_pack, m->params.items[4].pack_place = 9)
+BREAK(part_without_pack, m->params.items[3].pack = 0)
+BREAK(part_of_a_part, m->params.items[3].pack = 4)
 BREAK(same_function_names, m->functions.items[1].name = "f")
 BREAK(function_without_graph, m->functions.items[1].graph = NULL)
 BREAK(same_model_inputs, m->inputs.items[1].name = "x")
@@ -135,6 +141,7 @@ BREAK(tuple_used, inputs(m, 10)[0] = 6)
 BREAK(get_of_single, inputs(m, 7)[0] = 5)
 BREAK(get_too_far, node(m, 7)->attr.index.value = 9)
 BREAK(param_missing, node(m, 1)->attr.param.index = 9)
+BREAK(part_named, node(m, 1)->attr.param.index = 3)
 BREAK(param_of_other_type, node(m, 1)->attr.param.index = 2)
 BREAK(argument_outside, node(m, 14)->op = MVS_OP_argument;
       node(m, 14)->attr.argument.kind = MVS_ARG_LAYER; node(m, 14)->attr.argument.index = 0)
@@ -237,6 +244,9 @@ static const struct breakage {
     {"names of stacked parameters, and only they, hold {i}", stacked_without_mark},
     {"parameters that are not trained start constant", random_constant},
     {"parameters start finite", nan_init},
+    {"the parts of a pack fill it, one behind the other", hole_in_pack},
+    {"the parts of a pack fill it, one behind the other", part_without_pack},
+    {"the parts of a pack fill it, one behind the other", part_of_a_part},
     {"function names are unique", same_function_names},
     {"functions have a top-level graph of this module", function_without_graph},
     {"model input names are unique", same_model_inputs},
@@ -255,6 +265,7 @@ static const struct breakage {
     {"get takes a result of an op that has several", get_of_single},
     {"get names a result that exists", get_too_far},
     {"a parameter is one of the module's", param_missing},
+    {"a graph names a pack, not its parts", part_named},
     {"a parameter has the type of its row, the layer in front", param_of_other_type},
     {"arguments stand in region bodies only", argument_outside},
     {"named inputs and parameters stand outside of region bodies", input_inside},

@@ -32,6 +32,8 @@ typedef struct sample {
   Mvs__Specialisation specialisation, *specialisations[1];
   Mvs__Operand operand, *operands[1];
   Mvs__Kernel kernel, *kernels[1];
+  Mvs__Attention attention;
+  int64_t strides[5];
   Mvs__Stage stage, *stages[1];
   Mvs__Nest nest, *nests[1];
   Mvs__Extent rows, inner_extent;
@@ -59,6 +61,10 @@ static void fill_kernel(sample *s) {
   s->kernel.name = "k0_rows";
   s->kernel.stages = s->stages;
   s->kernel.n_stages = 1;
+  mvs__attention__init(&s->attention);
+  s->attention.strides = s->strides;
+  s->attention.n_strides = 5;
+  s->kernel.attention = &s->attention;
   s->kernels[0] = &s->kernel;
 }
 
@@ -129,7 +135,7 @@ static void fill(sample *s) {
   s->param.name = "blocks.{i}.weight";
   s->param.shape = s->shape;
   s->param.n_shape = 2;
-  s->param.elements = 32;
+  s->param.elements = s->param.stride = 32;
   s->param.layers = 4;
   s->param.trained = true;
   s->params[0] = &s->param;
@@ -288,7 +294,11 @@ static void wrong_indices_are_refused(void **state) {
   BREAK(s.param.elements = 33);
   BREAK(s.param.offset = 1000);
   BREAK(s.param.layers = INT64_MAX);
+  BREAK(s.param.stride = 31); /* layers on top of one another */
+  BREAK(s.param.stride = 500);
   BREAK(s.program.flat_elements = -1);
+  BREAK(s.attention.n_strides = 4);
+  BREAK(s.strides[2] = -8);
   BREAK(s.alternative.buffer = 1);
   BREAK(s.again = 1);
   BREAK(s.alternative.n_own_steps = 0; s.again = 1);
