@@ -33,7 +33,7 @@ def slope(name):
     copy = b["copy_bytes_per_second"]
     paper = b["tokens"] == 320 and b["micro_batch"] == b["batch"]
     table = TABLE[b["core"]] * b["micro_batch"] * 320 * 1024 * 2
-    d["table_floor_ms"] = d["core_matmul_ms"] + d["core_attention_ms"] + 1e3 * table / copy if paper else float("nan")
+    d["table_floor_ms"] = d["core_matmul_ms"] + d["core_attention_ms"] + 1e3 * table / copy if paper else None
     d["copy_tb_s"] = copy / 1e12
     return d
 
@@ -43,9 +43,10 @@ print(f"{rows[0]['hardware']}; ms a block, copy {rows[0]['copy_tb_s']:.3f} TB/s"
 print(f"{'core':8} {'batch':>5} {'core':>7} {'step':>7} {'matmul':>7} {'attn':>6} {'least MB':>8} {'floor':>7} {'/floor':>6} "
       f"{'turns':>7} {'/turns':>6} {'table':>7} {'/table':>6} {'step/f':>6}")
 for d in rows:
+    table = f"{d['table_floor_ms']:7.4f} {d['core_ms'] / d['table_floor_ms']:6.3f}" if d["table_floor_ms"] else "-"
     print(f"{d['core']:8} {d['batch']:5} {d['core_ms']:7.4f} {d['step_ms']:7.4f} {d['core_matmul_ms']:7.4f} "
           f"{d['core_attention_ms']:6.4f} {d['core_least_bytes'] / 1e6:8.1f} {d['core_floor_ms']:7.4f} "
           f"{d['core_ms'] / d['core_floor_ms']:6.3f} {d['core_turns_ms']:7.4f} {d['core_ms'] / d['core_turns_ms']:6.3f} "
-          f"{d['table_floor_ms']:7.4f} {d['core_ms'] / d['table_floor_ms']:6.3f} {d['step_ms'] / d['step_floor_ms']:6.3f}")
+          f"{table:>14} {d['step_ms'] / d['step_floor_ms']:6.3f}")
 json.dump(rows, open(f"{out}/block.json", "w"), indent=1)
 EOF

@@ -1,18 +1,21 @@
 """The paper's block in PyTorch and JAX beside ours, in one call: ms a block by the slope between two depths.
 
-usage: block_peers.py [--ours SHALLOW DEEP] [--released CHECKOUT] [--sample N] [--json FILE] [--only PEER,...] [BATCH...]
+usage: block_peers.py [--ours SHALLOW DEEP] [--released CHECKOUT] [--sample N] [--only PEER,...] [--json FILE] [BATCH...]
 
 Width 1024, 8 heads of 128, FFN 3072, 256 image + 64 text tokens, bf16, post-norm MV-Split. Forward + backward at each
-batch (default 16 128), nothing recomputed, and one evaluation at batch N (default 8; 0: none). Depths 2 and 6.
+batch (default 16 128), nothing recomputed, and one evaluation at batch N (default 8; 0: none). Depths 2 and 6, or 1 and 3
+where compiling takes long.
 
 peers     eager; eager-graph (one CUDA graph); inductor (torch.compile) and inductor-graph (its step as one CUDA graph);
-          xla (JAX, scan over the blocks, jit). PyTorch takes the faster of FlashAttention and cuDNN's attention, measured here.
+          xla (JAX, scan over the blocks, jit). PyTorch takes the faster of FlashAttention's and cuDNN's attention at each
+          batch, measured here.
 ours      two programs of models/dit.mvs, bf16, depths 2 and 6, compiled with --gpu: their `bench --json` runs first and
           again at the end, and the better of both counts, as the peers' better median of two does
-released  a checkout of erwold/mv-split: its own block class with its Triton kernels, as it stands and under a CUDA graph
+released  a checkout of erwold/mv-split: its own block with its Triton kernels, as it stands and as one CUDA graph
 
-Every time is the better of two medians over runs that fill 0.2 s after warm-up, so clock and power are those of long work."""
+Every time is the better of two medians over runs that fill 0.15 s after warm-up, so clock and power are those of long work."""
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -26,8 +29,8 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")
 WIDTH, HEADS, FFN, IMAGE, TEXT = 1024, 8, 3072, 256, 64
 TOKENS, HEAD = IMAGE + TEXT, WIDTH // HEADS
-DEPTHS = (2, 6)
-SECONDS = 0.2
+DEPTHS, SHALLOW_DEPTHS = (2, 6), (1, 3)
+SECONDS = 0.15
 
 
 def repeat(run, wait):
@@ -105,7 +108,7 @@ class Torch:
         return [w.requires_grad_(grad) for w in out]
 
     def stack(self, depth, grad):
-        """A function of x over fresh blocks."""
+        """A function of x over fresh blocks, and their weights."""
         angle = self.torch.rand(TOKENS, 1, HEAD // 2, device="cuda")
         cos, sin = angle.cos(), angle.sin()
         blocks = [self.weights(grad) for _ in range(depth)]
@@ -114,7 +117,7 @@ class Torch:
             for w in blocks:
                 x = self.block(w, x, cos, sin)
             return x
-        return run
+        return run, [leaf for w in blocks for leaf in w]
 
     def choose_attention(self, batch):
         """The faster kernel, forward + backward, at this batch; used from now on."""
@@ -134,41 +137,45 @@ class Torch:
         self.backend = min(times, key=times.get)
         return {str(b).split(".")[-1]: t for b, t in times.items()}
 
-    def time(self, run, x, grad, compiled, graphed):
-        """Milliseconds of forward (+ backward) of a function of x."""
+    def times(self, run, leaves, x, grad, compiled, graphs):
+        """Milliseconds of forward (+ backward) of a function of x: launch by launch, and as one CUDA graph. Gradients
+        are made anew, since adding them to older ones costs a pass that ours does not take."""
         from torch.nn.attention import sdpa_kernel
         torch = self.torch
-        call = torch.compile(run) if compiled else run
+        call = torch.compile(run, dynamic=False) if compiled else run
         g = torch.randn_like(x)
 
         def step():
-            with sdpa_kernel(self.backend):
+            with sdpa_kernel(self.backend) if self.backend else contextlib.nullcontext():
                 if grad:
-                    call(x).backward(g)
+                    torch.autograd.grad(call(x), leaves, g)
                 else:
                     with torch.no_grad():
                         call(x)
-        if not graphed:
-            return repeat(step, torch.cuda.synchronize)
-        stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream):
-            for _ in range(3):
+        out = {False: repeat(step, torch.cuda.synchronize)} if False in graphs else {}
+        if True in graphs:
+            stream = torch.cuda.Stream()
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    step()
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream):
                 step()
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            step()
-        return repeat(graph.replay, torch.cuda.synchronize)
+            out[True] = repeat(graph.replay, torch.cuda.synchronize)
+        return out
 
-    def slope(self, batch, grad, compiled, graphed, make=None):
-        """ms a block."""
+    def slopes(self, batch, grad, compiled, graphs, make=None):
+        """ms a block, by whether it is one CUDA graph. What is compiled is shallow: it takes seconds a block."""
         torch = self.torch
+        depths = SHALLOW_DEPTHS if compiled else DEPTHS
         x = torch.randn(batch, TOKENS, WIDTH, device="cuda", dtype=torch.bfloat16).requires_grad_(grad)
-        times = []
-        for depth in DEPTHS:
+        found = []
+        for depth in depths:
             torch._dynamo.reset()
-            times.append(self.time((make or self.stack)(depth, grad), x, grad, compiled, graphed))
-        return (times[1] - times[0]) / (DEPTHS[1] - DEPTHS[0])
+            run, leaves = (make or self.stack)(depth, grad)
+            found.append(self.times(run, [x, *leaves], x, grad, compiled, graphs))
+        return {graph: (found[1][graph] - found[0][graph]) / (depths[1] - depths[0]) for graph in graphs}
 
 
 # --- the released repository ---
@@ -186,7 +193,7 @@ def without_einops():
 
 
 def released_stack(checkout, pt):
-    """stack(depth, grad) of the checkout's own block (class DiTBlock of dit.py), given a stream, a rotation and a grid."""
+    """stack(depth, grad) of the checkout's own block: class DiTBlock of dit.py."""
     torch = pt.torch
     if importlib.util.find_spec("einops") is None:
         without_einops()
@@ -205,7 +212,7 @@ def released_stack(checkout, pt):
             for block in blocks:
                 x = block(x, rope=rope, L_img=IMAGE)
             return x
-        return run
+        return run, [leaf for block in blocks for leaf in block.parameters()]
     return stack
 
 
@@ -296,7 +303,7 @@ def ours(programs, batch, sample):
     with tempfile.TemporaryDirectory() as folder:
         for program in programs:
             out = os.path.join(folder, "out.json")
-            options = ["--sample"] if sample else ["--recompute", "none"]
+            options = ["--seconds", str(SECONDS)] + (["--sample"] if sample else ["--recompute", "none"])
             subprocess.run([program, "bench", "--batch", str(batch), "--json", out, "--device", "cuda", *options],
                            check=True, stdout=subprocess.DEVNULL)
             rows.append(json.load(open(out)))
@@ -324,20 +331,27 @@ def main():
         print(row["work"], "batch", batch, flush=True)
 
         def note(name, call):
+            """call gives ms a block by whether it is a graph, or a number."""
             begin = time.perf_counter()
-            row["ms"][name] = call()
-            print(f"  {name:18} {row['ms'][name]:8.4f} ms a block   ({time.perf_counter() - begin:.0f} s)", flush=True)
+            found = call()
+            found = found if isinstance(found, dict) else {False: found}
+            for graph, ms in found.items():
+                full = name + ("-graph" if graph else "")
+                row["ms"][full] = ms
+                print(f"  {full:18} {ms:8.4f} ms a block   ({time.perf_counter() - begin:.0f} s)", flush=True)
 
-        if {"eager", "eager-graph", "inductor", "inductor-graph"} & set(only) or asked.released:
+        for name in ("eager", "inductor"):
+            graphs = [graph for graph in (False, True) if name + ("-graph" if graph else "") in only]
+            if graphs:
+                pt = pt or Torch()
+                if "attention" not in row:
+                    row["attention"] = pt.choose_attention(batch)
+                note(name, lambda: pt.slopes(batch, grad, name == "inductor", graphs))
+        if asked.released:
             pt = pt or Torch()
-            row["attention"] = pt.choose_attention(batch)
-            for name in ("eager", "eager-graph", "inductor", "inductor-graph"):
-                if name in only:
-                    note(name, lambda: pt.slope(batch, grad, "inductor" in name, "graph" in name))
-            if asked.released:
-                made = released_stack(asked.released, pt)
-                note("released", lambda: pt.slope(batch, grad, False, False, made))
-                note("released-graph", lambda: pt.slope(batch, grad, False, True, made))
+            pt.backend = None
+            note("released", lambda: pt.slopes(batch, grad, False, (False, True), released_stack(asked.released, pt)))
+        if pt:
             pt.torch.cuda.empty_cache()
         if "xla" in only:
             jx = jx or Jax()

@@ -16,4 +16,7 @@ check() { title=$1; shift; if "$@" >"$work/log" 2>&1; then echo "ok $title"; els
 check "mvcc compiles a model under the sanitizers" "$mvcc" models/digits.mvs --set depth=2 -o "$work/x"
 check "a trainer trains under the sanitizers" "$work/x" train --data digits --batch 3 --steps 3 --recompute block --out "$work/run"
 check "a trainer samples under the sanitizers" "$work/x" sample --weights "$work/run/latest" --count 3 --steps 2 --out "$work/x.png"
+check "a trainer measures itself under the sanitizers" "$work/x" bench --steps 1 --batch 3 --json "$work/bench.json"
+check "and its sampler" "$work/x" bench --sample --steps 1 --batch 3
+check "a trainer writes a trace under the sanitizers" "$work/x" train --data digits --batch 3 --steps 4 --profile "$work/trace.json" --out "$work/traced"
 check "mvcc run trains under the sanitizers" "$mvcc" run models/digits.mvs --set depth=2 train --batch 3 --steps 2 --out "$work/jit"

@@ -62,7 +62,7 @@ def main():
                     for r in deep["kernels"] if r["ms"] >= 0.002 * deep["step_kernels_ms"]]}
     blocks = out.get("block", {})
     if {"mvsplit", "plain"} <= set(blocks):
-        out["mvsplit_over_plain_step"] = {str(a["batch"]): a["step_ms"] / b["step_ms"]
+        out["mvsplit_over_plain_step"] = {f"{a['core']} {a['batch']}": a["step_ms"] / b["step_ms"]
                                           for a, b in zip(blocks["mvsplit"], blocks["plain"])}
     out["libraries"] = sorted(libraries)
     peers = read(results, "peers.json")
