@@ -3,17 +3,17 @@
 usage: block_peers.py [--ours SHALLOW DEEP] [--released CHECKOUT] [--sample N] [--only PEER,...] [--json FILE] [BATCH...]
 
 Width 1024, 8 heads of 128, FFN 3072, 256 image + 64 text tokens, bf16, post-norm MV-Split. Forward + backward at each
-batch (default 16 128), nothing recomputed, and one evaluation at batch N (default 8; 0: none). Depths 2 and 6, or 1 and 3
-where compiling takes long.
+batch (default 16 128), nothing recomputed, and one evaluation at batch N (default 8; 0: none). Depths 2 and 6, or 1 and 2
+where compiling takes long (torch.compile: ten seconds a block).
 
 peers     eager; eager-graph (one CUDA graph); inductor (torch.compile) and inductor-graph (its step as one CUDA graph);
           xla (JAX, scan over the blocks, jit). PyTorch takes the faster of FlashAttention's and cuDNN's attention at each
           batch, measured here.
-ours      two programs of models/dit.mvs, bf16, depths 2 and 6, compiled with --gpu: their `bench --json` runs first and
-          again at the end, and the better of both counts, as the peers' better median of two does
+ours      two programs of models/dit.mvs, bf16, depths 2 and 6, compiled with --gpu: their `bench --json` runs between
+          PyTorch and JAX, the median of three rounds
 released  a checkout of erwold/mv-split: its own block with its Triton kernels, as it stands and as one CUDA graph
 
-Every time is the better of two medians over runs that fill 0.15 s after warm-up, so clock and power are those of long work."""
+Every time is the better of two medians over runs that fill 0.15 s after warm-up: clock and power are those of long work."""
 import argparse
 import contextlib
 import importlib.util
@@ -29,7 +29,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")
 WIDTH, HEADS, FFN, IMAGE, TEXT = 1024, 8, 3072, 256, 64
 TOKENS, HEAD = IMAGE + TEXT, WIDTH // HEADS
-DEPTHS, SHALLOW_DEPTHS = (2, 6), (1, 3)
+DEPTHS, COMPILED_DEPTHS = (2, 6), (1, 2)
 SECONDS = 0.15
 
 
@@ -168,13 +168,16 @@ class Torch:
     def slopes(self, batch, grad, compiled, graphs, make=None):
         """ms a block, by whether it is one CUDA graph. What is compiled is shallow: it takes seconds a block."""
         torch = self.torch
-        depths = SHALLOW_DEPTHS if compiled else DEPTHS
+        depths = COMPILED_DEPTHS if compiled else DEPTHS
         x = torch.randn(batch, TOKENS, WIDTH, device="cuda", dtype=torch.bfloat16).requires_grad_(grad)
         found = []
         for depth in depths:
             torch._dynamo.reset()
             run, leaves = (make or self.stack)(depth, grad)
+            begin = time.perf_counter()
             found.append(self.times(run, [x, *leaves], x, grad, compiled, graphs))
+            if compiled:
+                print(f"  # compiling and timing {depth} took {time.perf_counter() - begin:.0f} s", flush=True)
         return {graph: (found[1][graph] - found[0][graph]) / (depths[1] - depths[0]) for graph in graphs}
 
 
@@ -327,7 +330,6 @@ def main():
     for batch, grad in work:
         row = {"batch": batch, "work": "forward + backward" if grad else "forward", "ms": {}}
         results.append(row)
-        first = ours(asked.ours, batch, not grad) if asked.ours else None
         print(row["work"], "batch", batch, flush=True)
 
         def note(name, call):
@@ -353,19 +355,22 @@ def main():
             note("released", lambda: pt.slopes(batch, grad, False, (False, True), released_stack(asked.released, pt)))
         if pt:
             pt.torch.cuda.empty_cache()
+        if asked.ours:
+            begin = time.perf_counter()
+            row["ours"] = ours(asked.ours, batch, not grad)
+            mine = row["ms"]["mvcc"] = row["ours"]["core_ms"]
+            print(f"  {'mvcc':18} {mine:8.4f} ms a block   ({time.perf_counter() - begin:.0f} s); "
+                  f"{mine / row['ours']['core_floor_ms']:.3f} x its floor, {mine / row['ours']['core_turns_ms']:.3f} x it in "
+                  f"turns; whole step {row['ours']['step_ms']:.4f}", flush=True)
         if "xla" in only:
             jx = jx or Jax()
             note("xla", lambda: jx.slope(batch, grad))
-        if asked.ours:
-            again = ours(asked.ours, batch, not grad)
-            row["ours"] = min(first, again, key=lambda r: r["core_ms"])
-            mine = row["ms"]["mvcc"] = row["ours"]["core_ms"]
-            print(f"  {'mvcc':18} {mine:8.4f} ms a block, {mine / row['ours']['core_floor_ms']:.3f} x its floor, "
-                  f"{mine / row['ours']['core_turns_ms']:.3f} x it in turns; whole step {row['ours']['step_ms']:.4f}")
-            for name, ms in row["ms"].items():
+        for name, ms in row["ms"].items():
+            if asked.ours and name != "mvcc":
                 print(f"  mvcc / {name:15} {mine / ms:.3f}", flush=True)
     if asked.json:
-        json.dump(results, open(asked.json, "w"), indent=1)
+        versions = {m: sys.modules[m].__version__ for m in ("torch", "triton", "jax") if m in sys.modules}
+        json.dump({"versions": versions, "rows": results}, open(asked.json, "w"), indent=1)
 
 
 main()
