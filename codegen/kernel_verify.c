@@ -133,6 +133,7 @@ static const char *check_axes(const mvs_nest *nest) {
   if (nest->inner.per_batch && nest->outer_count > 0) return "the batch is the slowest axis";
   bool columns = nest->nest_class == MVS_KERNEL_COLUMNS;
   bool halves = nest->lanes > 0 && (nest->lanes & (nest->lanes - 1)) == 0;
+  if (columns && nest->inner.per_batch) return "columns have no batch innermost";
   if (columns ? !halves : nest->lanes != 0) return "lanes of columns fold by halves";
   if (nest->phases < 1 || nest->phases > 32) return "phases fit a mask";
   if (nest->segment_axis >= nest->outer_count) return "the segment axis exists";

@@ -11,20 +11,18 @@ static int64_t common_power(int64_t value, int64_t most) {
   return most;
 }
 
-/* Elements per access, so that the widest contiguous operand moves at most 16 bytes at once and
- * every row starts on a multiple of it. */
+/* Elements per access, so that the widest contiguous operand that is walked moves at most 16
+ * bytes at once and every row starts on a multiple of it. What is read or written once may take
+ * two accesses. */
 static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
-  int64_t vector = 8;
-  if (!nest->inner.per_batch) vector = common_power(nest->inner.size, vector);
+  int64_t vector = common_power(nest->inner.size, 8);
   for (size_t i = 0; i < nest->instrs.count; ++i) {
     const mvs_instr *instr = &nest->instrs.items[i];
     if (instr->kind != MVS_INSTR_LOAD && instr->kind != MVS_INSTR_STORE) continue;
     const mvs_access *access = &instr->access;
     if (instr->level == MVS_LEVEL_ROW || access->inner != 1) continue;
-    /* What a column reads or writes once may take two accesses: what it walks decides. */
-    bool walked = nest->nest_class == MVS_KERNEL_ROWS || access->sequential != 0;
     int64_t widest = 16 / mvs_dtype_size(kernel->operands[access->operand]);
-    while (walked && vector > widest) vector /= 2;
+    while (access->sequential && vector > widest) vector /= 2;
     for (int axis = 0; axis < nest->outer_count; ++axis) {
       vector = common_power(access->outer[axis], vector);
     }
@@ -32,7 +30,6 @@ static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
     vector = common_power(access->sequential, vector);
     vector = common_power(kernel->alignment[access->operand], vector);
   }
-  if (nest->inner.per_batch) vector = common_power(nest->inner.size, vector);
   return (int)vector;
 }
 
@@ -68,6 +65,5 @@ mvs_cuda_blocks mvs_cuda_nest_blocks(mvs_arena *arena, const mvs_kernel *kernel,
     blocks.work.per_batch |= nest->outer[axis].per_batch;
   }
   blocks.work.size *= nest->inner.size / map.vector;
-  blocks.work.per_batch |= nest->inner.per_batch;
   return blocks;
 }

@@ -45,10 +45,8 @@ static void turn_instr(mvs_instr *instr) {
 }
 
 const mvs_nest *mvs_nest_turned(mvs_arena *arena, const mvs_nest *nest) {
-  if (nest->nest_class != MVS_KERNEL_COLUMNS || nest->inner.size != 1 ||
-      nest->inner.per_batch || nest->lanes < MVS_LANES) {
-    return NULL;
-  }
+  bool columns = nest->nest_class == MVS_KERNEL_COLUMNS;
+  if (!columns || nest->inner.size != 1 || nest->lanes < MVS_LANES) return NULL;
   mvs_nest *turned = MVS_NEW(arena, mvs_nest);
   *turned = *nest;
   turned->instrs.items = MVS_ARRAY(arena, nest->instrs.count, mvs_instr);
@@ -252,7 +250,7 @@ static void print_turned(mvs_nest_print *p) {
 /* Whole blocks first, then single masked vectors for the rest of the range. */
 void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to) {
   mvs_emit *e = p->e;
-  mvs_dim inner = p->nest->inner;
+  int64_t inner = p->nest->inner.size;
   int vectors = p->vectors, most = mvs_nest_busy_lanes(p->nest);
   mvs_nest_scalars(p, 0, false);
   if (p->turned) {
@@ -260,19 +258,19 @@ void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to) {
     return;
   }
   mvs_nest_scalars(p, 1, false); /* stores of values that no reduction takes part in */
-  if (!inner.per_batch && inner.size < vectors * MVS_LANES) vectors = 1;
+  if (inner < vectors * MVS_LANES) vectors = 1;
   reserve_lanes(p, vectors, most);
   int64_t width = vectors * MVS_LANES;
   LLVMValueRef size = LLVMBuildNSWSub(e->builder, to, from, "");
   LLVMValueRef whole = LLVMBuildAnd(e->builder, size, mvs_emit_i64(e, -width), "");
   LLVMValueRef middle = LLVMBuildNSWAdd(e->builder, from, whole, "");
   p->mask = NULL;
-  if (inner.per_batch || inner.size >= width) {
+  if (inner >= width) {
     mvs_loop loop = mvs_emit_loop(e, from, middle, width);
     print_block(p, vectors, most, loop.index);
     mvs_emit_loop_end(e, &loop);
   }
-  if (inner.size % width == 0) return;
+  if (inner % width == 0) return;
   mvs_loop rest = mvs_emit_loop(e, middle, to, MVS_LANES);
   p->mask = mvs_emit_mask(e, rest.index, to);
   print_block(p, 1, most, rest.index);

@@ -86,7 +86,7 @@ static int64_t sequential_length(const mvs_nest_print *p) {
 /* Halved while there would be too few units, down to one vector. */
 static int64_t column_chunk(const mvs_nest *nest, mvs_dim rows) {
   int64_t chunk = COLUMN_CHUNK;
-  if (rows.per_batch || nest->inner.per_batch) return chunk;
+  if (rows.per_batch) return chunk;
   while (chunk > MVS_LANES &&
          rows.size * ((nest->inner.size + chunk - 1) / chunk) < LEAST_COLUMN_UNITS) {
     chunk /= 2;
@@ -101,8 +101,7 @@ static mvs_division divide(const mvs_nest_print *p) {
   int64_t cost = chunk_cost(nest), width = nest->inner.size;
   if (nest->nest_class == MVS_KERNEL_COLUMNS) {
     division.inner_chunk = column_chunk(nest, division.rows);
-    bool narrow = width < division.inner_chunk && !nest->inner.per_batch;
-    width = narrow ? width : division.inner_chunk;
+    if (width > division.inner_chunk) width = division.inner_chunk;
     cost *= sequential_length(p);
   } else if (nest->phases == 1 && !has_row_store(p)) {
     int64_t chunk = at_least(UNIT_COST / cost, 1) * MVS_LANES;

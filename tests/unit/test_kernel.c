@@ -168,6 +168,13 @@ static void break_row(mvs_kernel *k) { find(k, MVS_INSTR_LOAD)->level = MVS_LEVE
 static void break_reduce(mvs_kernel *k) { find(k, MVS_INSTR_REDUCE)->op = MVS_OP_add; }
 static void break_op(mvs_kernel *k) { find(k, MVS_INSTR_ARITH)->op = MVS_OP_normalize; }
 static void break_batch(mvs_kernel *k) { k->nests.items[0].inner.per_batch = true; }
+static void break_inner(mvs_kernel *k) {
+  mvs_nest *nest = &k->nests.items[0];
+  nest->nest_class = MVS_KERNEL_COLUMNS;
+  nest->lanes = 16;
+  nest->outer_count = 0;
+  nest->inner.per_batch = true;
+}
 static void break_segments(mvs_kernel *k) { k->nests.items[0].segment_axis = 5; }
 
 static void break_lanes(mvs_kernel *k) { k->nests.items[0].lanes = 16; }
@@ -188,6 +195,7 @@ static const struct breakage {
     {"reductions have the level of their nest", break_reduce},
     {"arithmetic is an elementwise op", break_op},
     {"the batch is the slowest axis", break_batch},
+    {"columns have no batch innermost", break_inner},
     {"the segment axis exists", break_segments},
     {"lanes of columns fold by halves", break_lanes},
 };
