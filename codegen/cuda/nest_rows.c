@@ -263,10 +263,11 @@ static void print_extents(const writer *p, size_t index) {
 }
 
 static void print_vector_type(const writer *p, size_t index) {
-  const mvs_access *access = &instr_at(p, index)->access;
+  const mvs_instr *instr = instr_at(p, index);
   int vector = p->spread.vector;
-  mvs_text_addf(p->out, "vec<%s, %d, %d>", mvs_cuda_nest_storage(p->w, instr_at(p, index)),
-                vector, mvs_cuda_access_width(p->w->kernel, p->nest, access, vector));
+  mvs_text_addf(p->out, "%s<%s, %d, %d>", instr->kind == MVS_INSTR_LOAD ? "vec" : "out",
+                mvs_cuda_nest_storage(p->w, instr), vector,
+                mvs_cuda_access_width(p->w->kernel, p->nest, &instr->access, vector));
 }
 
 /* Kept values, before the first phase. */
@@ -328,9 +329,9 @@ static void print_element_value(const writer *p, size_t index, int phase) {
   const mvs_instr *instr = instr_at(p, index);
   mvs_text_addf(p->out, "      const %s v%zu = ", mvs_cuda_type(instr->dtype), index);
   if (instr->kind == MVS_INSTR_LOAD) {
-    mvs_text_addf(p->out, "widen(q%zu", index);
+    mvs_text_addf(p->out, "q%zu", index);
     print_slot(p, index);
-    mvs_text_add(p->out, ".at(e))");
+    mvs_text_add(p->out, ".at(e)");
   } else if (is_ready(p, index, phase)) {
     mvs_text_addf(p->out, "k%zu", index);
     print_slot(p, index);
@@ -347,11 +348,25 @@ static void print_element_value(const writer *p, size_t index, int phase) {
   mvs_text_addf(p->out, "[e] = v%zu;\n", index);
 }
 
+/* What a STORE takes: a value that was rounded to bf16 for it alone goes in before that, since
+ * the store rounds, in pairs. */
+static int stored_value(const writer *p, size_t index) {
+  int value = instr_at(p, index)->arguments[0];
+  const mvs_instr *rounding = instr_at(p, (size_t)value);
+  int operand = instr_at(p, index)->access.operand;
+  bool rounds = rounding->kind == MVS_INSTR_ARITH && rounding->op == MVS_OP_cast &&
+                rounding->to == MVS_BF16 && rounding->level == MVS_LEVEL_ELEMENT &&
+                p->w->kernel->operands[operand] == MVS_BF16;
+  int before = rounds ? rounding->arguments[0] : value;
+  const mvs_instr *source = instr_at(p, (size_t)before);
+  return source->dtype == MVS_F32 && !p->spread.kept[value] ? before : value;
+}
+
 static void print_element(const writer *p, size_t index, int phase) {
   const mvs_instr *instr = instr_at(p, index);
   int argument = instr->arguments[0];
   if (instr->kind == MVS_INSTR_STORE) {
-    mvs_text_addf(p->out, "      put(q%zu.at(e), v%d);\n", index, argument);
+    mvs_text_addf(p->out, "      q%zu.at[e] = v%d;\n", index, stored_value(p, index));
   } else if (instr->kind == MVS_INSTR_REDUCE) {
     const char *slot = p->spread.rows > 1 ? "[r]" : "";
     mvs_text_addf(p->out, "      r%zu%s = %s::of(r%zu%s, v%d);\n", index, slot,

@@ -1,7 +1,9 @@
 /* spread.c: how a ROWS nest is spread over the threads of a GPU. */
 #include "codegen/cuda/spread.h"
 
-/* Elements of all its rows that a thread holds at once, at most. */
+/* Rows that a thread takes at once, at most. */
+#define MOST_ROWS 4
+/* Elements of two reduced rows that a thread holds at once, at most. */
 #define MOST_ELEMENTS 32
 /* Bytes of loads that a thread of a reduced row should have in flight: times the 1,024 threads
  * that a multiprocessor holds, 1.6 of what the latency of memory asks for at full speed. */
@@ -146,17 +148,25 @@ static int64_t load_bytes(const mvs_kernel *kernel, const mvs_nest *nest,
   return bytes;
 }
 
-/* Two rows at once where loads serve both, or one has too little in flight. Rows shorter than
- * a warp gain nothing: the warp's other rows read the same addresses in the same access.
- * Without a reduction threads are short-lived and many, which hides more. */
+/* With a reduction, two rows at once where loads serve both or one row has too little in
+ * flight; rows shorter than a warp gain nothing, as the warp's other rows read the same
+ * addresses in the same access. Without one, threads are short-lived and many, which hides more:
+ * rows are joined only until what serves all of them is less than what is their own. */
 static void choose_rows(mvs_cuda_spread *spread, const mvs_kernel *kernel,
                         const mvs_nest *nest) {
   int64_t own = load_bytes(kernel, nest, spread, true);
   int64_t shared = load_bytes(kernel, nest, spread, false);
   int64_t elements = spread->chunks * spread->vector;
-  if (!spread->reduces || spread->threads < 32 || 2 * elements > MOST_ELEMENTS) return;
-  bool thin = elements * own < BYTES_IN_FLIGHT;
-  if ((shared * 4 > own || thin) && rows_allowed(nest, 2)) spread->rows = 2;
+  if (spread->threads < 32) return;
+  if (spread->reduces) {
+    bool helps = shared * 4 > own || elements * own < BYTES_IN_FLIGHT;
+    if (helps && 2 * elements <= MOST_ELEMENTS && rows_allowed(nest, 2)) spread->rows = 2;
+    return;
+  }
+  while (shared > own * spread->rows && spread->rows < MOST_ROWS &&
+         rows_allowed(nest, 2 * spread->rows)) {
+    spread->rows *= 2;
+  }
 }
 
 /* --- what is kept --- */

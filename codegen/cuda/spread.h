@@ -21,7 +21,7 @@ typedef struct mvs_cuda_spread {
   int vector;  /* 8, 4, 2 or 1; up to 4 with a reduction */
   int threads; /* a power of two up to MVS_CUDA_BLOCK */
   int64_t chunks;
-  int rows; /* 1 or 2 */
+  int rows; /* 1, 2 or 4 */
   bool reduces;
   int64_t tiles;  /* of a row; 0: as many as the batch asks for (inner is per batch) */
   int split;      /* outer axis */
