@@ -1,5 +1,5 @@
 /* attach.c: the CUDA side of a program: texts, launch grids, images. */
-#include "codegen/cuda/printer.h"
+#include "codegen/cuda/matmul.h"
 
 /* --- launch grids --- */
 
@@ -25,8 +25,9 @@ static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *
   record->n_grids = count;
   switch (kernel->kernel_class) {
     case MVS_KERNEL_MATMUL:
-      record->grids[0] = new_grid(arena, kernel->matmul.m.size, kernel->matmul.m.per_batch, 64,
-                                  (kernel->matmul.n + 63) / 64);
+      record->grids[0] =
+          new_grid(arena, kernel->matmul.m.size, kernel->matmul.m.per_batch, MVS_CUDA_TILE,
+                   (kernel->matmul.n + MVS_CUDA_TILE - 1) / MVS_CUDA_TILE);
       return;
     case MVS_KERNEL_ATTENTION:
       record->grids[0] = new_grid(arena, attention->heads * tiles, true, 1, 1);
