@@ -2,9 +2,10 @@
  *
  * One safetensors file holds all of it: weights under the released names with constants, the
  * average under ema/, AdamW's moments under adam_m/ and adam_v/, and the step in the
- * metadata. Data order, noise and times follow from the step and the seed, so nothing else
- * is needed to go on bit for bit. Values are float32 as in memory: a round trip changes no
- * bit. The older checkpoints go only when the new one has its name. */
+ * metadata, beside what the device's libraries chose by measurement. Data order, noise and
+ * times follow from the step and the seed, so nothing else is needed to go on bit for bit.
+ * Values are float32 as in memory: a round trip changes no bit. The older checkpoints go only
+ * when the new one has its name. */
 #include "runtime/checkpoint.h"
 
 #include <inttypes.h>
@@ -39,6 +40,9 @@ mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimi
   mvs_safetensors_add_metadata(writer, "mvcc.residual", session->program->residual);
   mvs_safetensors_add_metadata(writer, MVS_CHECKPOINT_STEP,
                                mvs_arena_format(arena, "%" PRId64, step));
+  const mvs_device *device = session->device;
+  const char *choices = device->choices ? device->choices(session->device) : NULL;
+  if (choices) mvs_safetensors_add_metadata(writer, MVS_CHECKPOINT_CHOICES, choices);
   mvs_weights_declare(writer, arena, params, "", true);
   if (optimizer->average) mvs_weights_declare(writer, arena, params, "ema/", false);
   mvs_weights_declare(writer, arena, params, "adam_m/", false);
@@ -76,4 +80,21 @@ mvs_status mvs_checkpoint_load(mvs_session *session, mvs_optimizer *optimizer, c
   mvs_status status = read_state(session, file, optimizer, step);
   mvs_safetensors_close(file);
   return status;
+}
+
+mvs_status mvs_checkpoint_adopt(mvs_session *session, const char *path, const char **note) {
+  mvs_safetensors *file;
+  mvs_device *device = session->device;
+  *note = NULL;
+  if (!device->adopt) return MVS_OK;
+  MVS_TRY(mvs_safetensors_open(session->arena, session->diag, path, &file));
+  const char *choices = mvs_safetensors_metadata(file, MVS_CHECKPOINT_CHOICES);
+  char why[MVS_DEVICE_WORDS];
+  if (!choices) {
+    *note = "the checkpoint names no matmul algorithms (it was not written on a GPU)";
+  } else if (!device->adopt(device, choices, why)) {
+    *note = mvs_arena_string(session->arena, why);
+  }
+  mvs_safetensors_close(file);
+  return MVS_OK;
 }

@@ -13,5 +13,10 @@ mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimi
 /* Reads a checkpoint back into the optimizer's buffers. errors : as weights.h */
 mvs_status mvs_checkpoint_load(mvs_session *session, mvs_optimizer *optimizer, const char *path,
                                int64_t *step);
+/* Hands the device what its libraries had chosen when the checkpoint was written, so that the
+ * run goes on with the same bits; before anything is prepared.
+ * note   : NULL, or a sentence saying why the device cannot go by it
+ * errors : MVS_ERR_IO, MVS_ERR_FORMAT */
+mvs_status mvs_checkpoint_adopt(mvs_session *session, const char *path, const char **note);
 
 #endif

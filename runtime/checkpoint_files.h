@@ -8,8 +8,10 @@
 
 #include "compiler/base/diag.h"
 
-/* The metadata that every checkpoint has: the number of steps done. */
+/* The metadata of a checkpoint: the number of steps done, which every one has. */
 #define MVS_CHECKPOINT_STEP "mvcc.step"
+/* And what a device's libraries chose, where they did. */
+#define MVS_CHECKPOINT_CHOICES "mvcc.algorithms"
 
 /* What a path given to --weights means: a file is itself; a folder, or `latest` in it, is its
  * newest complete checkpoint. errors : MVS_ERR_IO when the folder holds none */

@@ -255,6 +255,9 @@ static mvs_status print_kernels(mvs_session *session) {
     printf("  %-24s %-14s %s (%s)\n", program->kernels[at]->name, program->kernels[at]->kind,
            program->kernels[at]->why,
            session->device->how(session->device, (uint32_t)at, batch));
+  if (session->device->held)
+    printf("libraries work in %s for them, beside the memory above\n",
+           mvs_bytes_text(session->arena, session->device->held(session->device)));
   return MVS_OK;
 }
 

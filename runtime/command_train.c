@@ -86,7 +86,8 @@ typedef struct run_state {
   mvs_training *training;
   mvs_metrics metrics;
   mvs_progress progress;
-  int64_t step, saved; /* steps done; step of the newest checkpoint, -1: none */
+  const char *checkpoint; /* that is gone on from, NULL: none */
+  int64_t step, saved;    /* steps done; step of the newest checkpoint, -1: none */
   double loss, norm;
   const char *profile_path; /* NULL without --profile */
   mvs_profile *profile;     /* while it is taken */
@@ -263,16 +264,27 @@ static mvs_status start_weights(run_state *run) {
   return MVS_OK;
 }
 
+/* The checkpoint to go on from, if there is one. What libraries had chosen for it is taken up
+ * before they choose anew. */
+static mvs_status find_checkpoint(run_state *run) {
+  mvs_session *session = run->session;
+  const char *note = NULL;
+  run->saved = -1;
+  if (!mvs_option_given(session->options, "resume")) return MVS_OK;
+  run->checkpoint = mvs_checkpoint_newest(session->arena, run->folder, &run->saved);
+  if (run->checkpoint) MVS_TRY(mvs_checkpoint_adopt(session, run->checkpoint, &note));
+  if (note)
+    fprintf(stderr, "%s: note: %s; bits may differ from those of the run so far\n",
+            session->name, note);
+  return MVS_OK;
+}
+
 /* Takes the newest checkpoint when resuming, else the weights of step 0. */
 static mvs_status start_state(run_state *run) {
   mvs_session *session = run->session;
-  const char *path = NULL;
-  run->saved = -1;
-  if (mvs_option_given(session->options, "resume"))
-    path = mvs_checkpoint_newest(session->arena, run->folder, &run->saved);
-  if (!path) return start_weights(run);
-  MVS_TRY(
-      mvs_checkpoint_load(session, mvs_training_optimizer(run->training), path, &run->step));
+  if (!run->checkpoint) return start_weights(run);
+  MVS_TRY(mvs_checkpoint_load(session, mvs_training_optimizer(run->training), run->checkpoint,
+                              &run->step));
   run->saved = run->step;
   return MVS_OK;
 }
@@ -312,6 +324,7 @@ static mvs_status prepare(run_state *run) {
   mvs_session *session = run->session;
   const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
   MVS_TRY(open_data(run));
+  MVS_TRY(find_checkpoint(run));
   MVS_TRY(choose_memory(run));
   MVS_TRY(mvs_training_new(session, &run->settings, &run->training));
   MVS_TRY(run->data ? mvs_training_use_data(run->training, run->data)

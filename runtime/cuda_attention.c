@@ -3,9 +3,11 @@
  * that cuDNN's engine takes and computes right; each line below was seen to matter. */
 #include "runtime/cuda_attention.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "compiler/toolkit/cache.h"
 #include "runtime/cuda_dnn.h"
 
 #define MOST_HEAD_DIM 128
@@ -20,8 +22,8 @@ typedef struct plan {
   int64_t batch;
   mvs_dnn_graph graph;
   bool usable;
-  float scale, one;        /* by value: read at every launch */
-  char *delta, *workspace; /* device; delta: row sums of dO * O, f32 [B, H, T] */
+  float scale, one; /* by value: read at every launch */
+  int64_t delta;    /* bytes of the row sums of dO * O, f32 [B, H, T]; the workspace follows */
   char why[MVS_CUDA_WORDS];
 } plan;
 
@@ -37,7 +39,8 @@ struct mvs_cuda_attention {
   mvs_cuda_place place;
   mvs_dnn dnn;
   char name[32];
-  plan **plans; /* per kernel */
+  plan **plans;  /* per kernel */
+  int64_t bytes; /* that the plans so far share */
   room *rooms;
 };
 
@@ -178,9 +181,10 @@ static void build_backward(const builder *b) {
 
 /* --- plans --- */
 
-/* At least that many bytes of shared memory; NULL when there are none. */
-static char *find_room(mvs_cuda_attention *attention, int64_t bytes) {
+/* The shared memory, as large as the largest plan needs; NULL when there is none. */
+static char *find_room(mvs_cuda_attention *attention) {
   const mvs_cuda_driver *driver = attention->place.driver;
+  int64_t bytes = attention->bytes;
   if (!attention->rooms || attention->rooms->bytes < bytes) {
     room *fresh = calloc(1, sizeof *fresh);
     if (!fresh) return NULL;
@@ -194,6 +198,71 @@ static char *find_room(mvs_cuda_attention *attention, int64_t bytes) {
   return (char *)(uintptr_t)attention->rooms->memory;
 }
 
+/* --- plans on disk --- */
+
+/* GPU, driver, library and all of the kernel's shape. */
+static mvs_cache_key key_of(const mvs_cuda_attention *attention, const Mvs__Attention *shape,
+                            int64_t batch, mvs_arena *arena) {
+  size_t size = mvs__attention__get_packed_size(shape);
+  uint8_t *packed = MVS_ARRAY(arena, size + 1, uint8_t);
+  mvs__attention__pack(shape, packed);
+  mvs_text text = mvs_text_new(arena);
+  mvs_text_addf(&text, "batch %" PRId64 " of ", batch);
+  for (size_t at = 0; at < size; at++) mvs_text_addf(&text, "%02x", packed[at]);
+  const char *parts[] = {"attention plan", attention->place.model, attention->place.driver_text,
+                         attention->name, mvs_text_string(&text)};
+  return mvs_cache_key_of(parts, sizeof parts / sizeof *parts);
+}
+
+/* A text that the library refuses leaves the graph empty. */
+static bool read_plan(mvs_cuda_attention *attention, mvs_arena *arena, const char *folder,
+                      mvs_cache_key key, plan *out) {
+  mvs_cache_entry saved;
+  mvs_dnn_begin(&out->graph, &attention->dnn);
+  if (!mvs_cache_get(arena, folder, key, &saved)) return false;
+  if (mvs_dnn_plan_from_text(&out->graph, saved.data, saved.size)) return true;
+  mvs_dnn_end(&out->graph);
+  return false;
+}
+
+static void write_plan(mvs_arena *arena, const char *folder, mvs_cache_key key,
+                       const plan *of) {
+  mvs_cache_entry saved = {0};
+  saved.data = mvs_dnn_plan_text(&of->graph, arena, &saved.size);
+  if (saved.data) mvs_cache_put(folder, key, &saved);
+}
+
+static bool build_plan(mvs_cuda_attention *attention, const Mvs__Attention *shape, plan *out) {
+  builder b = {&out->graph,   out->batch,      shape->heads,
+               shape->tokens, shape->head_dim, shape->strides};
+  mvs_dnn_begin(&out->graph, &attention->dnn);
+  if (shape->gradient) {
+    build_backward(&b);
+  } else {
+    build_forward(&b);
+  }
+  if (mvs_dnn_plan(&out->graph)) return true;
+  snprintf(out->why, sizeof out->why, "generated: %s refuses: %.200s", attention->name,
+           out->graph.words);
+  mvs_dnn_end(&out->graph);
+  return false;
+}
+
+/* Read from disk, or built and written there. */
+static bool get_plan(mvs_cuda_attention *attention, const Mvs__Attention *shape, plan *out) {
+  mvs_arena *arena = mvs_arena_new();
+  const char *folder = arena ? mvs_cache_folder(arena) : NULL;
+  mvs_cache_key key = {0};
+  if (folder) key = key_of(attention, shape, out->batch, arena);
+  bool good = folder && read_plan(attention, arena, folder, key, out);
+  if (!good) {
+    good = build_plan(attention, shape, out);
+    if (good && folder) write_plan(arena, folder, key, out);
+  }
+  mvs_arena_free(arena);
+  return good;
+}
+
 static void make_plan(mvs_cuda_attention *attention, const Mvs__Kernel *kernel, plan *out) {
   const Mvs__Attention *shape = kernel->attention;
   char reason[MVS_CUDA_WORDS];
@@ -201,30 +270,14 @@ static void make_plan(mvs_cuda_attention *attention, const Mvs__Kernel *kernel, 
     snprintf(out->why, sizeof out->why, "generated: %.200s", reason);
     return;
   }
-  builder b = {&out->graph,   out->batch,      shape->heads,
-               shape->tokens, shape->head_dim, shape->strides};
   out->scale = (float)shape->scale;
   out->one = 1;
-  mvs_dnn_begin(&out->graph, &attention->dnn);
-  if (shape->gradient) {
-    build_backward(&b);
-  } else {
-    build_forward(&b);
-  }
-  if (!mvs_dnn_plan(&out->graph)) {
-    snprintf(out->why, sizeof out->why, "generated: %s refuses: %.200s", attention->name,
-             out->graph.words);
-    mvs_dnn_end(&out->graph);
-    return;
-  }
-  int64_t delta = out->batch * shape->heads * shape->tokens * (int64_t)sizeof(float);
-  delta = (delta + 255) / 256 * 256;
-  out->delta = find_room(attention, delta + out->graph.workspace + 256);
-  out->workspace = out->delta ? out->delta + delta : NULL;
-  out->usable = out->delta != NULL;
-  if (!out->usable)
-    snprintf(out->why, sizeof out->why, "generated: no memory for the workspace of %s",
-             attention->name);
+  out->usable = get_plan(attention, shape, out);
+  if (!out->usable) return;
+  out->delta = out->batch * shape->heads * shape->tokens * (int64_t)sizeof(float);
+  out->delta = (out->delta + 255) / 256 * 256;
+  int64_t bytes = out->delta + out->graph.workspace + 256;
+  if (bytes > attention->bytes) attention->bytes = bytes;
 }
 
 static plan *find_plan(mvs_cuda_attention *attention, uint32_t kernel, int64_t batch) {
@@ -248,18 +301,41 @@ mvs_cuda_taken mvs_cuda_attention_launch(mvs_cuda_attention *attention,
   void *addresses[12];
   plan *use = find_plan(attention, launch->kernel, launch->batch);
   if (!use || !use->usable) return MVS_CUDA_NOT_TAKEN;
+  char *memory = find_room(attention);
+  if (!memory) {
+    snprintf(words, MVS_CUDA_WORDS,
+             "there is no memory for the %" PRId64
+             " bytes that %s works in; a smaller "
+             "--micro-batch (or --batch) takes less",
+             attention->bytes, attention->name);
+    return MVS_CUDA_FAILED;
+  }
   bool gradient = attention->place.program->kernels[launch->kernel]->attention->gradient;
   int count = gradient ? 9 : 5;
   for (int at = 0; at < count; at++) addresses[at] = launch->operands[at];
   addresses[count++] = &use->scale;
-  if (gradient) addresses[count++] = use->delta;
+  if (gradient) addresses[count++] = memory;
   if (gradient) addresses[count++] = &use->one;
-  int status =
-      mvs_dnn_run(&use->graph, count, gradient ? backward : forward, addresses, use->workspace);
+  int status = mvs_dnn_run(&use->graph, count, gradient ? backward : forward, addresses,
+                           memory + use->delta);
   if (!status) return MVS_CUDA_TAKEN;
   snprintf(words, MVS_CUDA_WORDS, "cudnnBackendExecute: error %d ", status);
   attention->dnn.last_error(words + strlen(words), MVS_CUDA_WORDS - strlen(words));
   return MVS_CUDA_FAILED;
+}
+
+void mvs_cuda_attention_prepare(mvs_cuda_attention *attention, uint32_t kernel, int64_t batch) {
+  find_plan(attention, kernel, batch);
+}
+
+int64_t mvs_cuda_attention_held(const mvs_cuda_attention *attention) {
+  return attention->bytes;
+}
+
+int64_t mvs_cuda_attention_taken(const mvs_cuda_attention *attention) {
+  int64_t bytes = 0;
+  for (const room *each = attention->rooms; each; each = each->next) bytes += each->bytes;
+  return bytes;
 }
 
 void mvs_cuda_attention_how(mvs_cuda_attention *attention, uint32_t kernel, int64_t batch,

@@ -16,8 +16,15 @@ void mvs_cuda_attention_close(mvs_cuda_attention *attention);
 /* Whether the library may take an attention kernel, before it is asked; else the reason in
  * `why`. */
 bool mvs_cuda_attention_fits(const Mvs__Kernel *kernel, char *why);
+/* Makes the plan of a kernel at a batch, or reads it from the user's cache: up to a second, or
+ * some milliseconds. */
+void mvs_cuda_attention_prepare(mvs_cuda_attention *attention, uint32_t kernel, int64_t batch);
+/* Bytes of device memory that the plans made so far work in, and how many of them are taken:
+ * the first launch takes them, all plans share them. */
+int64_t mvs_cuda_attention_held(const mvs_cuda_attention *attention);
+int64_t mvs_cuda_attention_taken(const mvs_cuda_attention *attention);
 /* Runs an attention kernel if the library has a plan for it; the first launch of a kernel at a
- * batch makes the plan (up to a second).
+ * batch makes the plan.
  * words [MVS_CUDA_WORDS] : the reason of MVS_CUDA_FAILED */
 mvs_cuda_taken mvs_cuda_attention_launch(mvs_cuda_attention *attention,
                                          const mvs_launch *launch, char *words);

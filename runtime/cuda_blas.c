@@ -2,71 +2,24 @@
 #include "runtime/cuda_blas.h"
 
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The library's constants, by value (cublasLt.h, cublas_api.h, library_types.h). */
-enum { REAL_F32 = 0, REAL_BF16 = 14 }; /* cudaDataType */
-enum { COMPUTE_F32 = 68 };             /* CUBLAS_COMPUTE_32F: no TF32 */
-enum { PLAIN = 0, TRANSPOSED = 1 };    /* cublasOperation_t */
-enum { DESC_A = 3, DESC_B = 4, DESC_EPILOGUE = 7, DESC_BIAS = 8, DESC_BIAS_TYPE = 26 };
-enum { EPILOGUE_BIAS = 4 };
-enum {
-  PREFER_WORKSPACE = 1,
-  PREFER_REDUCTION = 3,
-  PREFER_ALIGNMENT = 5 /* of A; B, C, D follow */
-};
-enum {
-  REDUCE_IN_F32 = 2
-}; /* CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: parts kept, added in order */
+#include "runtime/cuda_blas_calls.h"
+#include "runtime/cuda_measure.h"
 
-/* NVIDIA's advice for Hopper. */
-#define WORKSPACE_BYTES ((size_t)32 << 20)
+#define WORKSPACE_BYTES ((size_t)MVS_CUDA_BLAS_BYTES)
 #define MOST_ALIGNMENT  256
-#define CHOICES         8
-
-typedef struct algorithm {
-  uint64_t data[8];
-} algorithm;
-
-/* cublasLtMatmulHeuristicResult_t */
-typedef struct choice {
-  algorithm algorithm;
-  size_t workspace;
-  int status;
-  float waves;
-  int reserved[4];
-} choice;
-
-/* Field, symbol without "cublasLt", arguments; all return a status, 0 for success. */
-#define BLAS_CALLS(X)                                                                         \
-  X(create, "Create", (void **handle))                                                        \
-  X(destroy, "Destroy", (void *handle))                                                       \
-  X(desc_new, "MatmulDescCreate", (void **desc, int compute, int scale))                      \
-  X(desc_set, "MatmulDescSetAttribute", (void *desc, int name, const void *value, size_t n))  \
-  X(desc_free, "MatmulDescDestroy", (void *desc))                                             \
-  X(layout_new, "MatrixLayoutCreate",                                                         \
-    (void **layout, int type, uint64_t rows, uint64_t columns, int64_t leading))              \
-  X(layout_free, "MatrixLayoutDestroy", (void *layout))                                       \
-  X(prefer_new, "MatmulPreferenceCreate", (void **prefer))                                    \
-  X(prefer_set, "MatmulPreferenceSetAttribute",                                               \
-    (void *prefer, int name, const void *value, size_t n))                                    \
-  X(prefer_free, "MatmulPreferenceDestroy", (void *prefer))                                   \
-  X(choose, "MatmulAlgoGetHeuristic",                                                         \
-    (void *handle, void *desc, void *a, void *b, void *c, void *d, void *prefer, int most,    \
-     choice *found, int *count))                                                              \
-  X(matmul, "Matmul",                                                                         \
-    (void *handle, void *desc, const void *alpha, const void *a, void *a_layout,              \
-     const void *b, void *b_layout, const void *beta, const void *c, void *c_layout, void *d, \
-     void *d_layout, const algorithm *chosen, void *workspace, size_t bytes, void *stream))
+#define LONGEST_PRODUCT 128
 
 /* A kernel at a batch. `desc` is NULL when the library refused. */
 typedef struct plan {
   struct plan *next;
   int64_t batch;
   void *desc, *a, *b, *c;
-  algorithm algorithm;
-  char why[MVS_CUDA_WORDS];
+  mvs_cuda_algorithm algorithm;
+  char words[MVS_CUDA_WORDS]; /* what runs it */
 } plan;
 
 struct mvs_cuda_blas {
@@ -75,6 +28,8 @@ struct mvs_cuda_blas {
   char name[64];
   mvs_cuda_address workspace;
   plan **plans; /* per kernel */
+  bool measures;
+  mvs_cuda_algorithms *table;
   const char *(*status_text)(int status);
 #define X(field, symbol, arguments) int(*field) arguments;
   BLAS_CALLS(X)
@@ -143,15 +98,45 @@ static int describe(mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const sizes 
   return status;
 }
 
-static int choose(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const sizes *size,
-                  plan *out) {
+/* --- algorithms --- */
+
+typedef struct search {
+  mvs_cuda_blas *blas;
+  const Mvs__Matmul *matmul;
+  const sizes *size;
+  uint32_t alignment[4]; /* of B, A, C, C: the library's order */
+  const plan *use;
+  choice found[MVS_MEASURE_WAYS];
+  int count;
+} search;
+
+static search search_of(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const sizes *size,
+                        const plan *use) {
   const Mvs__Matmul *matmul = kernel->matmul;
-  uint32_t reduction = REDUCE_IN_F32;
   uint32_t c = alignment_of(kernel, 2, size->n, matmul->c);
-  uint32_t alignment[4] = {alignment_of(kernel, 1, size->b_leading, matmul->b),
-                           alignment_of(kernel, 0, size->a_leading, matmul->a), c, c};
+  return (search){.blas = blas,
+                  .matmul = matmul,
+                  .size = size,
+                  .alignment = {alignment_of(kernel, 1, size->b_leading, matmul->b),
+                                alignment_of(kernel, 0, size->a_leading, matmul->a), c, c},
+                  .use = use};
+}
+
+/* All that the choice may depend on, as a line of the table: where operands lie does not. */
+static void name_product(const search *s, char *out) {
+  const Mvs__Matmul *matmul = s->matmul;
+  snprintf(out, LONGEST_PRODUCT,
+           "%s %" PRId64 "x%" PRId64 "x%" PRId64 " %s %s %s%s aligned %u %u %u", matmul->form,
+           s->size->m, s->size->n, s->size->k, matmul->a, matmul->b, matmul->c,
+           matmul->bias ? " bias" : "", s->alignment[1], s->alignment[0], s->alignment[2]);
+}
+
+/* The library's own order, the likely best first. */
+static int list_candidates(search *s) {
+  mvs_cuda_blas *blas = s->blas;
+  uint32_t reduction = REDUCE_IN_F32;
   size_t workspace = WORKSPACE_BYTES;
-  choice found[CHOICES];
+  choice found[MVS_MEASURE_WAYS];
   void *prefer = NULL;
   int count = 0, status = blas->prefer_new(&prefer);
   if (!status)
@@ -159,18 +144,90 @@ static int choose(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const sizes *s
   if (!status)
     status = blas->prefer_set(prefer, PREFER_REDUCTION, &reduction, sizeof reduction);
   for (int at = 0; at < 4 && !status; at++)
-    status = blas->prefer_set(prefer, PREFER_ALIGNMENT + at, &alignment[at], sizeof *alignment);
+    status = blas->prefer_set(prefer, PREFER_ALIGNMENT + at, &s->alignment[at],
+                              sizeof s->alignment[at]);
   if (!status)
-    status = blas->choose(blas->handle, out->desc, out->b, out->a, out->c, out->c, prefer,
-                          CHOICES, found, &count);
+    status = blas->choose(blas->handle, s->use->desc, s->use->b, s->use->a, s->use->c,
+                          s->use->c, prefer, MVS_MEASURE_WAYS, found, &count);
   if (prefer) blas->prefer_free(prefer);
   if (status) return status;
-  for (int at = 0; at < count; at++) {
-    if (found[at].status) continue;
-    out->algorithm = found[at].algorithm;
-    return 0;
+  for (int at = 0; at < count; at++)
+    if (!found[at].status) s->found[s->count++] = found[at];
+  return s->count > 0 ? 0 : -1;
+}
+
+static int run(const mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const plan *use,
+               const mvs_cuda_algorithm *algorithm, void *const *operands) {
+  static const float one = 1, zero = 0;
+  int status = 0;
+  if (matmul->bias)
+    status = blas->desc_set(use->desc, DESC_BIAS, &operands[3], sizeof operands[3]);
+  if (status) return status;
+  return blas->matmul(blas->handle, use->desc, &one, operands[1], use->b, operands[0], use->a,
+                      &zero, operands[2], use->c, operands[2], use->c, algorithm,
+                      (void *)(uintptr_t)blas->workspace, WORKSPACE_BYTES, blas->place.stream);
+}
+
+static int run_candidate(void *user, int way, void *const *operands) {
+  const search *s = user;
+  return run(s->blas, s->matmul, s->use, &s->found[way].algorithm, operands);
+}
+
+static int fastest(search *s) {
+  const Mvs__Matmul *matmul = s->matmul;
+  const sizes *size = s->size;
+  mvs_measure of = {
+      .operands = matmul->bias ? 4 : 3,
+      .ways = s->count,
+      .result = 2,
+      .bytes = {size->m * size->k * bytes_of(matmul->a),
+                size->k * size->n * bytes_of(matmul->b),
+                size->m * size->n * bytes_of(matmul->c), size->n * bytes_of(matmul->c)},
+      .run = run_candidate,
+      .user = s};
+  return mvs_cuda_fastest(&s->blas->place, &of);
+}
+
+/* An entry is used when the library takes it: it may be another's. */
+static bool is_known(search *s, const char *product, plan *out) {
+  static const char *const words[] = {[MVS_CUDA_FIRST] = "first choice",
+                                      [MVS_CUDA_MEASURED] = "measured",
+                                      [MVS_CUDA_CACHED] = "measured before",
+                                      [MVS_CUDA_OF_RUN] = "as the run began"};
+  mvs_cuda_blas *blas = s->blas;
+  mvs_cuda_origin origin;
+  choice checked = {.status = 0};
+  if (!mvs_cuda_algorithms_find(blas->table, product, &out->algorithm, &origin)) return false;
+  if (origin == MVS_CUDA_CACHED && !blas->measures) return false;
+  if (blas->check(blas->handle, out->desc, out->b, out->a, out->c, out->c, &out->algorithm,
+                  &checked) != 0 ||
+      checked.workspace > WORKSPACE_BYTES)
+    return false;
+  snprintf(out->words, sizeof out->words, "%s, %s", blas->name, words[origin]);
+  mvs_cuda_algorithms_add(blas->table, product, &out->algorithm, origin);
+  return true;
+}
+
+static int choose(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const sizes *size,
+                  plan *out) {
+  char product[LONGEST_PRODUCT];
+  search s = search_of(blas, kernel, size, out);
+  name_product(&s, product);
+  if (is_known(&s, product, out)) return 0;
+  int status = list_candidates(&s);
+  if (status) return status;
+  int best = blas->measures ? fastest(&s) : -1;
+  out->algorithm = s.found[best < 0 ? 0 : best].algorithm;
+  mvs_cuda_algorithms_add(blas->table, product, &out->algorithm,
+                          best < 0 ? MVS_CUDA_FIRST : MVS_CUDA_MEASURED);
+  if (best < 0) {
+    snprintf(out->words, sizeof out->words, "%s, first choice%s", blas->name,
+             blas->measures ? ": there was no memory to measure" : "");
+  } else {
+    snprintf(out->words, sizeof out->words, "%s, measured: choice %d of %d", blas->name,
+             best + 1, s.count);
   }
-  return -1;
+  return 0;
 }
 
 static void free_parts(mvs_cuda_blas *blas, plan *old) {
@@ -196,8 +253,8 @@ static plan *find_plan(mvs_cuda_blas *blas, uint32_t number, int64_t batch) {
   if (!status) status = choose(blas, kernel, &size, out);
   if (!status) return out;
   free_parts(blas, out);
-  snprintf(out->why, sizeof out->why, "generated: %s has no algorithm for it (%s)", blas->name,
-           status < 0 ? "none fits" : blas->status_text(status));
+  snprintf(out->words, sizeof out->words, "generated: %s has no algorithm for it (%s)",
+           blas->name, status < 0 ? "none fits" : blas->status_text(status));
   return out;
 }
 
@@ -205,30 +262,25 @@ static plan *find_plan(mvs_cuda_blas *blas, uint32_t number, int64_t batch) {
 
 mvs_cuda_taken mvs_cuda_blas_launch(mvs_cuda_blas *blas, const mvs_launch *launch,
                                     char *words) {
-  static const float one = 1, zero = 0;
   const plan *use = find_plan(blas, launch->kernel, launch->batch);
-  void *const *operands = launch->operands;
-  int status = 0;
+  const Mvs__Matmul *matmul = blas->place.program->kernels[launch->kernel]->matmul;
   if (!use || !use->desc) return MVS_CUDA_NOT_TAKEN;
-  if (blas->place.program->kernels[launch->kernel]->matmul->bias)
-    status = blas->desc_set(use->desc, DESC_BIAS, &operands[3], sizeof operands[3]);
-  if (!status)
-    status =
-        blas->matmul(blas->handle, use->desc, &one, operands[1], use->b, operands[0], use->a,
-                     &zero, operands[2], use->c, operands[2], use->c, &use->algorithm,
-                     (void *)(uintptr_t)blas->workspace, WORKSPACE_BYTES, blas->place.stream);
+  int status = run(blas, matmul, use, &use->algorithm, launch->operands);
   if (!status) return MVS_CUDA_TAKEN;
   snprintf(words, MVS_CUDA_WORDS, "cublasLtMatmul: %s", blas->status_text(status));
   return MVS_CUDA_FAILED;
 }
 
+void mvs_cuda_blas_prepare(mvs_cuda_blas *blas, uint32_t kernel, int64_t batch) {
+  find_plan(blas, kernel, batch);
+}
+
 void mvs_cuda_blas_how(mvs_cuda_blas *blas, uint32_t kernel, int64_t batch, char *words) {
   const plan *use = find_plan(blas, kernel, batch);
-  snprintf(words, MVS_CUDA_WORDS, "%s",
-           !use        ? "generated: out of memory"
-           : use->desc ? blas->name
-                       : use->why);
+  snprintf(words, MVS_CUDA_WORDS, "%s", use ? use->words : "generated: out of memory");
 }
+
+mvs_cuda_algorithms *mvs_cuda_blas_algorithms(mvs_cuda_blas *blas) { return blas->table; }
 
 static bool load(mvs_cuda_blas *blas, char *why) {
   static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", NULL};
@@ -265,6 +317,13 @@ mvs_cuda_blas *mvs_cuda_blas_open(const mvs_cuda_place *place, char *why) {
   blas->place = *place;
   blas->plans = calloc(place->program->n_kernels + 1, sizeof *blas->plans);
   bool good = blas->plans && load(blas, why);
+  const char *algorithms = getenv("MVCC_GPU_ALGORITHMS");
+  blas->measures = !algorithms || strcmp(algorithms, "first") != 0;
+  if (good) blas->table = mvs_cuda_algorithms_new(place, blas->name);
+  if (good && !blas->table) {
+    snprintf(why, MVS_CUDA_WORDS, "out of memory");
+    good = false;
+  }
   if (good && place->driver->alloc(&blas->workspace, WORKSPACE_BYTES) != 0) {
     snprintf(why, MVS_CUDA_WORDS, "there is no memory for cuBLASLt's workspace");
     good = false;
@@ -287,6 +346,7 @@ void mvs_cuda_blas_close(mvs_cuda_blas *blas) {
   }
   if (blas->handle) blas->destroy(blas->handle);
   if (blas->workspace) blas->place.driver->release(blas->workspace);
+  mvs_cuda_algorithms_free(blas->table);
   free(blas->plans);
   free(blas);
 }

@@ -31,7 +31,8 @@ enum {
   IS_HEURISTIC = 8,
   IS_MODE = 14,
   IS_DESCRIPTOR = 15,
-  IS_REDUCTION = 18
+  IS_REDUCTION = 18,
+  IS_CHAR = 24
 };
 
 /* cudnnBackendAttributeName_t */
@@ -44,6 +45,7 @@ enum {
   PLAN_HANDLE = 400,
   PLAN_CONFIG = 401,
   PLAN_WORKSPACE = 402,
+  PLAN_TEXT = 405, /* JSON */
   POINTWISE_STEP_DESC = 750,
   POINTWISE_STEP_X = 751,
   POINTWISE_STEP_B = 752,
@@ -269,6 +271,17 @@ void mvs_dnn_attention(mvs_dnn_graph *graph, void *q, void *k, void *v, void *o,
   add_step(graph, step, "attention");
 }
 
+/* The plan's settings are there; what is left is the same for both origins. */
+static bool finish_plan(mvs_dnn_graph *graph, void *plan) {
+  int64_t count = 0;
+  finish(graph, plan, "the plan");
+  if (!graph->failed)
+    note(graph, "the plan's workspace",
+         graph->dnn->get(plan, PLAN_WORKSPACE, IS_INT64, 1, &count, &graph->workspace));
+  if (!graph->failed) graph->plan = plan;
+  return !graph->failed;
+}
+
 bool mvs_dnn_plan(mvs_dnn_graph *graph) {
   const mvs_dnn *dnn = graph->dnn;
   int64_t count = 0;
@@ -288,12 +301,27 @@ bool mvs_dnn_plan(mvs_dnn_graph *graph) {
   void *plan = new_part(graph, PLAN, "the plan");
   set(graph, plan, PLAN_HANDLE, IS_HANDLE, 1, &dnn->handle);
   set_part(graph, plan, PLAN_CONFIG, config);
-  finish(graph, plan, "the plan");
-  if (!graph->failed)
-    note(graph, "the plan's workspace",
-         dnn->get(plan, PLAN_WORKSPACE, IS_INT64, 1, &count, &graph->workspace));
-  if (!graph->failed) graph->plan = plan;
-  return !graph->failed;
+  return finish_plan(graph, plan);
+}
+
+/* --- plans as text --- */
+
+const char *mvs_dnn_plan_text(const mvs_dnn_graph *graph, mvs_arena *arena, size_t *size) {
+  const mvs_dnn *dnn = graph->dnn;
+  int64_t bytes = 0, written = 0;
+  if (dnn->get(graph->plan, PLAN_TEXT, IS_CHAR, 0, &bytes, NULL) != 0 || bytes <= 0)
+    return NULL;
+  char *text = MVS_ARRAY(arena, (size_t)bytes, char);
+  if (dnn->get(graph->plan, PLAN_TEXT, IS_CHAR, bytes, &written, text) != 0) return NULL;
+  *size = (size_t)bytes;
+  return text;
+}
+
+bool mvs_dnn_plan_from_text(mvs_dnn_graph *graph, const char *text, size_t size) {
+  void *plan = new_part(graph, PLAN, "a saved plan");
+  set(graph, plan, PLAN_HANDLE, IS_HANDLE, 1, &graph->dnn->handle);
+  set(graph, plan, PLAN_TEXT, IS_CHAR, (int64_t)size, text);
+  return finish_plan(graph, plan);
 }
 
 int mvs_dnn_run(const mvs_dnn_graph *graph, int count, const int64_t *numbers,

@@ -67,6 +67,11 @@ void mvs_dnn_attention(mvs_dnn_graph *graph, void *q, void *k, void *v, void *o,
                        void *scale);
 /* Makes the plan that the library's heuristics put first. False when there is none. */
 bool mvs_dnn_plan(mvs_dnn_graph *graph);
+/* The plan as text, which the same version of the library on the same GPU reads in
+ * milliseconds; making it takes up to a second. NULL when the library gives none. */
+const char *mvs_dnn_plan_text(const mvs_dnn_graph *graph, mvs_arena *arena, size_t *size);
+/* Makes the plan from such a text instead of operations. */
+bool mvs_dnn_plan_from_text(mvs_dnn_graph *graph, const char *text, size_t size);
 /* Launches the plan: `count` addresses for the tensors' numbers. Returns the library's status.
  */
 int mvs_dnn_run(const mvs_dnn_graph *graph, int count, const int64_t *numbers,

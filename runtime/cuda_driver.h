@@ -67,6 +67,7 @@ typedef struct mvs_cuda_driver {
 
 /* Attributes of a device (CUdevice_attribute). */
 #define MVS_CUDA_ATTRIBUTE_MULTIPROCESSORS 16
+#define MVS_CUDA_ATTRIBUTE_CACHE           38 /* bytes of the L2 */
 #define MVS_CUDA_ATTRIBUTE_MAJOR           75
 #define MVS_CUDA_ATTRIBUTE_MINOR           76
 /* Flags: CU_STREAM_NON_BLOCKING, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL. */

@@ -12,6 +12,9 @@ typedef struct mvs_cuda_place {
   const mvs_cuda_driver *driver;
   const mvs_program *program;
   void *stream;
+  int ordinal;
+  const char *model;       /* "NVIDIA H200, 132 multiprocessors" */
+  const char *driver_text; /* "driver of CUDA 13.0" */
 } mvs_cuda_place;
 
 typedef enum mvs_cuda_taken {
@@ -21,7 +24,7 @@ typedef enum mvs_cuda_taken {
 } mvs_cuda_taken;
 
 /* Room for a sentence that a library gives. */
-#define MVS_CUDA_WORDS 256
+#define MVS_CUDA_WORDS MVS_DEVICE_WORDS
 
 /* The largest power of two, up to `most`, that divides the number. */
 static inline int64_t mvs_cuda_power_of_two(int64_t number, int64_t most) {

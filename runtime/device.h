@@ -13,6 +13,9 @@
 struct mvs_pool;
 typedef struct mvs_device mvs_device;
 
+/* Room for a sentence that a device gives. */
+#define MVS_DEVICE_WORDS 256
+
 /* One launch of a kernel of the program. */
 typedef struct mvs_launch {
   uint32_t kernel;       /* index into the program's kernels */
@@ -37,8 +40,21 @@ struct mvs_device {
   mvs_status (*synchronize)(mvs_device *device, mvs_diag *diag);
   /* Bytes that an allocation may still take, as far as the system tells. */
   int64_t (*available)(mvs_device *device);
-  /* What runs a kernel at a batch: "generated", "cuBLASLt 13.1.0", "generated: " and why. The
-   * words last until the next call. */
+  /* Makes ready what a kernel needs at a batch besides its operands: plans of libraries, and
+   * algorithms, which may be measured. Called while there still is memory; a launch does it
+   * where nobody has. NULL where a device needs nothing. */
+  void (*prepare)(mvs_device *device, uint32_t kernel, int64_t batch);
+  /* Bytes that libraries keep for what was prepared; `available` takes those for free that they
+   * have already. NULL where a device has no libraries. */
+  int64_t (*held)(mvs_device *device);
+  /* What libraries chose by measurement and bits depend on, as text that another run of the
+   * program can take up: NULL where a device chooses nothing. `adopt` must stand before
+   * anything is prepared; false with a sentence in `why` [MVS_DEVICE_WORDS] when the choices
+   * are not good for this device. */
+  const char *(*choices)(mvs_device *device);
+  bool (*adopt)(mvs_device *device, const char *choices, char *why);
+  /* What runs a kernel at a batch: "generated", "cuBLASLt 13.1.0, ...", "generated: " and why.
+   * The words last until the next call. */
   const char *(*how)(mvs_device *device, uint32_t kernel, int64_t batch);
   /* Recording, NULL where a device has none. Between `record` and `recorded` launches, clears
    * and copies within the device are kept instead of done; a replay does them all, with the

@@ -35,6 +35,7 @@ typedef struct cuda_device {
   int ordinal;
   bool retained;
   char name[128], what[192];
+  char model[192], driver_text[64]; /* as in cuda_library.h */
   void *stream;
   mvs_cuda_modules *modules;
   mvs_cuda_blas *blas; /* NULL: not to be had, for the reason below */
@@ -136,7 +137,15 @@ static int64_t cuda_available(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   size_t left = 0, all = 0;
   CALL(device, NULL, memory_info, &left, &all);
-  return (int64_t)(left - left / KEPT_FREE);
+  int64_t taken = device->blas ? MVS_CUDA_BLAS_BYTES : 0;
+  if (device->attention) taken += mvs_cuda_attention_taken(device->attention);
+  return (int64_t)(left - left / KEPT_FREE) + taken;
+}
+
+static int64_t cuda_held(mvs_device *table) {
+  cuda_device *device = (cuda_device *)table;
+  int64_t bytes = device->blas ? MVS_CUDA_BLAS_BYTES : 0;
+  return bytes + (device->attention ? mvs_cuda_attention_held(device->attention) : 0);
 }
 
 /* --- kernels --- */
@@ -192,6 +201,28 @@ static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
   device->failed = true;
   device->kernel = kernel->name;
   snprintf(device->failure, sizeof device->failure, "%s", words);
+}
+
+static void cuda_prepare(mvs_device *table, uint32_t number, int64_t batch) {
+  cuda_device *device = (cuda_device *)table;
+  const Mvs__Kernel *kernel = device->program->kernels[number];
+  if (kernel->matmul && device->blas) mvs_cuda_blas_prepare(device->blas, number, batch);
+  if (kernel->attention && device->attention)
+    mvs_cuda_attention_prepare(device->attention, number, batch);
+}
+
+static const char *cuda_choices(mvs_device *table) {
+  cuda_device *device = (cuda_device *)table;
+  return device->blas ? mvs_cuda_algorithms_text(mvs_cuda_blas_algorithms(device->blas)) : NULL;
+}
+
+static bool cuda_adopt(mvs_device *table, const char *choices, char *why) {
+  cuda_device *device = (cuda_device *)table;
+  if (device->blas)
+    return mvs_cuda_algorithms_adopt(mvs_cuda_blas_algorithms(device->blas), choices, why);
+  snprintf(why, MVS_DEVICE_WORDS, "the run used cuBLASLt, which is not in use now: %.180s",
+           *device->no_blas ? device->no_blas : "there are no products");
+  return false;
 }
 
 static const char *cuda_how(mvs_device *table, uint32_t number, int64_t batch) {
@@ -309,7 +340,12 @@ static void cuda_unmark(mvs_device *table, void *mark) {
 /* A library is loaded when a kernel may go to it. MVCC_GPU_LIBRARIES=off leaves all to the
  * generated kernels, so that tests can compare both. */
 static void open_libraries(cuda_device *device) {
-  const mvs_cuda_place place = {device->driver, device->program, device->stream};
+  const mvs_cuda_place place = {.driver = device->driver,
+                                .program = device->program,
+                                .stream = device->stream,
+                                .ordinal = device->ordinal,
+                                .model = device->model,
+                                .driver_text = device->driver_text};
   const char *choice = getenv("MVCC_GPU_LIBRARIES");
   bool matmul = false, attention = false;
   for (size_t at = 0; at < device->program->n_kernels; at++) {
@@ -360,10 +396,25 @@ static mvs_status find_gpu(cuda_device *device, mvs_diag *diag) {
                   device->ordinal);
 }
 
+/* What measured times and saved plans are good for. A part of a GPU has its name, but fewer
+ * multiprocessors. */
+static mvs_status name_model(cuda_device *device, mvs_diag *diag) {
+  const mvs_cuda_driver *driver = device->driver;
+  int parts, version;
+  MVS_TRY(MVS_CUDA(driver, diag, device_attribute, &parts, MVS_CUDA_ATTRIBUTE_MULTIPROCESSORS,
+                   device->ordinal));
+  MVS_TRY(MVS_CUDA(driver, diag, version, &version));
+  snprintf(device->model, sizeof device->model, "%s, %d multiprocessors", device->name, parts);
+  snprintf(device->driver_text, sizeof device->driver_text, "driver of CUDA %d.%d",
+           version / 1000, version % 1000 / 10);
+  return MVS_OK;
+}
+
 static mvs_status prepare(cuda_device *device, int threads, mvs_diag *diag) {
   void *context;
   MVS_TRY(mvs_cuda_load(diag, &device->driver));
   MVS_TRY(find_gpu(device, diag));
+  MVS_TRY(name_model(device, diag));
   for (size_t at = 0; at < device->program->n_kernels && device->program->n_images; at++)
     MVS_TRY(check_kernel(device->program->kernels[at], diag));
   MVS_TRY(MVS_CUDA(device->driver, diag, context_retain, &context, device->ordinal));
@@ -392,6 +443,10 @@ mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_dia
                                .launch = cuda_launch,
                                .synchronize = cuda_synchronize,
                                .available = cuda_available,
+                               .prepare = cuda_prepare,
+                               .held = cuda_held,
+                               .choices = cuda_choices,
+                               .adopt = cuda_adopt,
                                .how = cuda_how,
                                .record = cuda_record,
                                .recorded = cuda_recorded,

@@ -67,6 +67,8 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
                       .average = use->average_flats * flat};
   out->prepared = mvs_rounded_bytes(program) + mvs_prepared_new(session->arena, program)->bytes;
   MVS_TRY(add_function(session, "prepare", 1, recompute, &all));
+  if (session->device && session->device->held)
+    out->libraries = session->device->held(session->device);
   for (const char *const *name = use->functions; *name; name++) {
     const Mvs__Function *function = mvs_program_function(program, *name);
     MVS_TRY(add_function(session, *name, use->batch, recompute, &all));
@@ -75,7 +77,7 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   }
   bool fits = mvs_add(all.block, all.workspace, &out->temporaries);
   const int64_t parts[] = {out->parameters, out->gradients,   out->optimizer, out->average,
-                           out->prepared,   out->temporaries, out->tensors};
+                           out->prepared,   out->temporaries, out->tensors,   out->libraries};
   for (size_t at = 0; at < sizeof parts / sizeof *parts; at++)
     fits = fits && mvs_add(out->total, parts[at], &out->total);
   return fits ? MVS_OK : too_large(session, use->batch);
@@ -134,10 +136,31 @@ static mvs_status does_not_fit(mvs_session *session, const mvs_memory *kept,
                   limit, advice);
 }
 
+static void prepare_steps(mvs_session *session, Mvs__Step *const *steps, size_t count,
+                          int64_t batch) {
+  for (size_t at = 0; at < count; at++)
+    if (steps[at]->kernel >= 0)
+      session->device->prepare(session->device, (uint32_t)steps[at]->kernel, batch);
+}
+
+/* Libraries measure, and say what they need, before any memory is taken. */
+static void prepare_device(mvs_session *session, const mvs_memory_use *use) {
+  if (!session->device->prepare) return;
+  for (const char *const *name = use->functions; *name; name++) {
+    const Mvs__Function *function = mvs_program_function(session->program, *name);
+    if (!function) continue;
+    prepare_steps(session, function->steps, function->n_steps, use->batch);
+    for (size_t at = 0; at < function->n_loops; at++)
+      prepare_steps(session, function->loops[at]->steps, function->loops[at]->n_steps,
+                    use->batch);
+  }
+}
+
 /* Both ends are planned first: they decide whether anything fits, and what the message says. */
 mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, const char *what,
                              const char *advice, mvs_recompute *out) {
   const char *asked = mvs_option_text(session->options, "recompute", "auto");
+  prepare_device(session, use);
   int64_t budget = mvs_session_budget(session);
   int most = most_redone(session, use);
   bool may_keep = strcmp(asked, "block") != 0;

@@ -12,6 +12,7 @@ typedef struct mvs_memory {
   int64_t prepared;    /* what the weights alone decide: their bf16 copy, results of "prepare" */
   int64_t temporaries; /* the shared block and the workspace */
   int64_t tensors;                                   /* inputs and outputs of functions */
+  int64_t libraries; /* what the device's libraries work in; 0 with no device open */
   int64_t total;
 } mvs_memory;
 

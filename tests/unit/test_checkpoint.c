@@ -134,6 +134,41 @@ static void holds_the_released_names(void **state) {
   mvs_safetensors_close(file);
 }
 
+static const char *choices = "a GPU\n\"nt\" \\ 5x6 00ff\nchecksum 12\n";
+static char adopted[128];
+
+static const char *tell_choices(mvs_device *device) {
+  (void)device;
+  return choices;
+}
+
+static bool adopt(mvs_device *device, const char *text, char *why) {
+  (void)device;
+  snprintf(adopted, sizeof adopted, "%s", text);
+  snprintf(why, MVS_DEVICE_WORDS, "they are of another");
+  return strcmp(text, choices) == 0;
+}
+
+/* What libraries chose comes back to the device as it was, quotes and lines too. */
+static void carries_the_device_choices(void **state) {
+  fixture *here = *state;
+  mvs_device *device = here->session.device;
+  const char *note;
+  save(here, 1, 3);
+  device->choices = tell_choices;
+  save(here, 2, 3);
+  device->adopt = adopt;
+  assert_int_equal(mvs_checkpoint_adopt(&here->session, path_of(here, 2), &note), MVS_OK);
+  assert_string_equal(adopted, choices);
+  assert_null(note);
+  assert_int_equal(mvs_checkpoint_adopt(&here->session, path_of(here, 1), &note), MVS_OK);
+  assert_non_null(strstr(note, "names no matmul algorithms"));
+  choices = "another";
+  assert_int_equal(mvs_checkpoint_adopt(&here->session, path_of(here, 2), &note), MVS_OK);
+  assert_string_equal(note, "they are of another");
+  device->choices = NULL, device->adopt = NULL;
+}
+
 static void newest_complete_one(void **state) {
   fixture *here = *state;
   const char *found;
@@ -214,8 +249,12 @@ static void metrics_go_back(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-  const struct CMUnitTest tests[] = {
-      TEST(there_and_back), TEST(holds_the_released_names),   TEST(newest_complete_one),
-      TEST(keeps_the_last), TEST(weights_choose_the_average), TEST(metrics_go_back)};
+  const struct CMUnitTest tests[] = {TEST(there_and_back),
+                                     TEST(holds_the_released_names),
+                                     TEST(newest_complete_one),
+                                     TEST(keeps_the_last),
+                                     TEST(weights_choose_the_average),
+                                     TEST(metrics_go_back),
+                                     TEST(carries_the_device_choices)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
