@@ -11,6 +11,18 @@ same() { # TITLE FILE FILE
   if cmp -s "$2" "$3"; then echo "ok $1"; else echo "not ok $1"; fi
 }
 
+# The tensors alone: the metadata names the matmul algorithms, which a fresh measurement may choose anew.
+same_tensors() { # TITLE FILE FILE
+  if "$python" - "$2" "$3" <<'END'
+import sys
+def tensors(path):
+    data = open(path, "rb").read()
+    return data[8 + int.from_bytes(data[:8], "little"):]
+sys.exit(tensors(sys.argv[1]) != tensors(sys.argv[2]))
+END
+  then echo "ok $1"; else echo "not ok $1"; fi
+}
+
 golden() { # RULE KIND
   x="$folder/golden-$1-$2"; file="$root/tests/data/dev-$1.safetensors"; title="$1 $2"
   weights="--weights $file --weights-prefix w/ --device $device"
@@ -40,11 +52,16 @@ digits() {
   {
     "$folder/digits" $train --steps 12 --out "$work/whole" &&
     "$folder/digits" $train --steps 12 --out "$work/twice" &&
+    MVCC_CACHE="$work/cache" "$folder/digits" $train --steps 12 --out "$work/fresh" &&
     "$folder/digits" $train --steps 5 --out "$work/parts" &&
-    "$folder/digits" $train --steps 12 --resume --out "$work/parts"
+    MVCC_CACHE="$work/no-cache" "$folder/digits" $train --steps 12 --resume --out "$work/parts" &&
+    MVCC_GPU_ALGORITHMS=first "$folder/digits" $train --steps 12 --out "$work/first"
   } >"$work/log" 2>&1 || { echo "not ok digits trains"; cat "$work/log"; return; }
   same "digits: the same bits again" "$work/whole/step-12.safetensors" "$work/twice/step-12.safetensors"
-  same "digits: a resumed run has the same bits" "$work/whole/step-12.safetensors" "$work/parts/step-12.safetensors"
+  same "digits: a resumed run has the same bits, and table, without the cache" "$work/whole/step-12.safetensors" \
+    "$work/parts/step-12.safetensors"
+  same_tensors "digits: another measurement gives the same bits" "$work/whole/step-12.safetensors" "$work/fresh/step-12.safetensors"
+  same_tensors "digits: the library's first choices do too" "$work/whole/step-12.safetensors" "$work/first/step-12.safetensors"
 }
 
 for rule in mvsplit layerscale plain; do
