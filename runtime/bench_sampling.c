@@ -4,6 +4,7 @@
 #include "runtime/memory.h"
 #include "runtime/progress.h"
 #include "runtime/random.h"
+#include "runtime/recording.h"
 #include "runtime/sampler.h"
 
 #define DEFAULT_BATCH 8
@@ -16,6 +17,7 @@ static const char *const functions[] = {"forward", "sampler_step", NULL};
 typedef struct sampling_state {
   mvs_sampling sampling;
   mvs_call *forward, *step;
+  mvs_recording *core;
   bool guided;
 } sampling_state;
 
@@ -79,6 +81,12 @@ static mvs_status bind_all(mvs_bench *bench, mvs_call *call) {
   return MVS_OK;
 }
 
+/* One evaluation. */
+static mvs_status run_forward(void *user) {
+  const sampling_state *state = user;
+  return mvs_call_run(state->forward);
+}
+
 static mvs_status prepare(mvs_bench *bench) {
   mvs_session *session = bench->session;
   const Mvs__Settings *model = session->program->settings;
@@ -101,6 +109,7 @@ static mvs_status prepare(mvs_bench *bench) {
   MVS_TRY(mvs_call_new(session->executor, "forward", bench->batch, &state->forward));
   MVS_TRY(mvs_call_new(session->executor, "sampler_step", bench->batch, &state->step));
   MVS_TRY(bind_all(bench, state->forward));
+  state->core = mvs_recording_new(session, run_forward, state);
   return bind_all(bench, state->step);
 }
 
@@ -127,7 +136,7 @@ static mvs_status run_core(mvs_bench *bench, int64_t times, double *seconds) {
   mvs_session *session = bench->session;
   const sampling_state *state = bench->state;
   double begin = mvs_seconds();
-  for (int64_t at = 0; at < times; at++) MVS_TRY(mvs_call_run(state->forward));
+  for (int64_t at = 0; at < times; at++) MVS_TRY(mvs_recording_run(state->core));
   MVS_TRY(session->device->synchronize(session->device, session->diag));
   *seconds = mvs_seconds() - begin;
   return MVS_OK;

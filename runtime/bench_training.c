@@ -6,11 +6,13 @@
 #include "runtime/init.h"
 #include "runtime/memory.h"
 #include "runtime/progress.h"
+#include "runtime/recording.h"
 #include "runtime/training.h"
 
 typedef struct training_state {
   mvs_training_settings settings;
   mvs_training *training;
+  mvs_recording *core;
   int64_t step; /* the next one */
 } training_state;
 
@@ -35,6 +37,12 @@ static mvs_status settle(mvs_bench *bench) {
   return MVS_OK;
 }
 
+/* Forward and backward alone, on the samples of the last step. */
+static mvs_status run_gradients(void *user) {
+  const training_state *state = user;
+  return mvs_call_run(mvs_training_grad_call(state->training));
+}
+
 static mvs_status prepare(mvs_bench *bench) {
   mvs_session *session = bench->session;
   training_state *state = bench->state;
@@ -42,6 +50,7 @@ static mvs_status prepare(mvs_bench *bench) {
                         .batch = state->settings.micro_batch,
                         .gradient_flats = mvs_training_gradient_flats(&state->settings),
                         .optimizer_flats = 2,
+                        .landings = MVS_FEED_SLOTS,
                         .average_flats = state->settings.optimizer.ema > 0};
   mvs_recompute recompute;
   MVS_TRY(mvs_memory_choose(session, &use, "a training step", "a smaller --micro-batch",
@@ -51,19 +60,20 @@ static mvs_status prepare(mvs_bench *bench) {
   MVS_TRY(mvs_training_use_data(state->training, mvs_bench_data(session)));
   MVS_TRY(mvs_init_params(session, 0, mvs_training_optimizer(state->training)->params));
   mvs_optimizer_start(mvs_training_optimizer(state->training));
+  state->core = mvs_recording_new(session, run_gradients, state);
   return MVS_OK;
 }
 
-/* The same two calls as `train`, without a file or a log. */
-static mvs_status one_step(training_state *state) {
-  double loss, norm;
-  MVS_TRY(mvs_training_gradients(state->training, state->step, &loss, &norm));
-  return mvs_optimizer_step(mvs_training_optimizer(state->training), state->step++, norm);
-}
-
+/* As in `train`, without a file or a log: each step is queued before the result of the one
+ * before it is asked for. */
 static mvs_status run_profiled(mvs_bench *bench, int64_t times) {
-  for (int64_t at = 0; at < times; at++) MVS_TRY(one_step(bench->state));
-  return MVS_OK;
+  training_state *state = bench->state;
+  mvs_step_result result;
+  for (int64_t at = 0; at < times; at++) {
+    MVS_TRY(mvs_training_queue(state->training, state->step++));
+    if (at > 0) MVS_TRY(mvs_training_collect(state->training, &result));
+  }
+  return times > 0 ? mvs_training_collect(state->training, &result) : MVS_OK;
 }
 
 static mvs_status run_steps(mvs_bench *bench, int64_t times, double *seconds) {
@@ -75,13 +85,12 @@ static mvs_status run_steps(mvs_bench *bench, int64_t times, double *seconds) {
   return MVS_OK;
 }
 
-/* On the samples of the last step, nothing waited for in between. */
+/* Nothing is waited for in between. */
 static mvs_status run_core(mvs_bench *bench, int64_t times, double *seconds) {
   mvs_session *session = bench->session;
   const training_state *state = bench->state;
   double begin = mvs_seconds();
-  for (int64_t at = 0; at < times; at++)
-    MVS_TRY(mvs_call_run(mvs_training_grad_call(state->training)));
+  for (int64_t at = 0; at < times; at++) MVS_TRY(mvs_recording_run(state->core));
   MVS_TRY(session->device->synchronize(session->device, session->diag));
   *seconds = mvs_seconds() - begin;
   return MVS_OK;

@@ -164,6 +164,7 @@ static mvs_status plan_training(mvs_session *session, mvs_training_settings *set
                         .batch = settings->micro_batch,
                         .gradient_flats = mvs_training_gradient_flats(settings),
                         .optimizer_flats = 2,
+                        .landings = MVS_FEED_SLOTS,
                         .average_flats = model->ema > 0};
   MVS_TRY(mvs_memory_plan(session, &use, MVS_RECOMPUTE_NONE, kept));
   return mvs_memory_plan(session, &use, MVS_RECOMPUTE_BLOCK, redone);

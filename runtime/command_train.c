@@ -3,9 +3,11 @@
  * Order matters here. Settings are settled first, since a resumed run takes the recorded
  * ones; then data, memory plan, training state and weights are prepared, each of which may
  * fail with a sentence; only then is the folder made, so a run that cannot start leaves
- * nothing behind. In the loop a step is taken whole or not at all: a loss or norm that is
- * not finite ends the run before the update, and Ctrl-C is looked at between steps. What is
- * saved is therefore always the state after a whole number of steps. */
+ * nothing behind. In the loop a step is taken whole or not at all: the device itself leaves the
+ * weights alone once a loss or norm is not finite, and Ctrl-C is looked at between steps. A
+ * device that works on its own is given the next step before the result of the last one is
+ * asked for; before anything is saved all results are in. What is saved is therefore always
+ * the state after a whole number of good steps. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -86,9 +88,11 @@ typedef struct run_state {
   mvs_training *training;
   mvs_metrics metrics;
   mvs_progress progress;
-  const char *checkpoint; /* that is gone on from, NULL: none */
-  int64_t step, saved;    /* steps done; step of the newest checkpoint, -1: none */
-  double loss, norm;
+  const char *checkpoint;   /* that is gone on from, NULL: none */
+  int64_t queued;           /* steps given to the device */
+  int64_t step, saved;      /* steps done; step of the newest checkpoint, -1: none */
+  double began;             /* when the step that is done next began */
+  mvs_step_result result;   /* of the step done last */
   const char *profile_path; /* NULL without --profile */
   mvs_profile *profile;     /* while it is taken */
   int64_t first;            /* step at the start of this process */
@@ -242,6 +246,7 @@ static mvs_status choose_memory(run_state *run) {
                         .batch = run->settings.micro_batch,
                         .gradient_flats = mvs_training_gradient_flats(&run->settings),
                         .optimizer_flats = 2,
+                        .landings = MVS_FEED_SLOTS,
                         .average_flats = run->settings.optimizer.ema > 0};
   const char *what = mvs_arena_format(
       session->arena, "training with %" PRId64 " samples at a time", run->settings.micro_batch);
@@ -354,14 +359,13 @@ static mvs_status save(run_state *run) {
 static mvs_status log_step(run_state *run, double seconds) {
   const mvs_optimizer_settings *optimizer = &run->settings.optimizer;
   mvs_metrics_row row = {.step = run->step,
-                         .loss = run->loss,
-                         .grad_norm = run->norm,
+                         .loss = run->result.loss,
+                         .grad_norm = run->result.norm,
                          .lr = mvs_optimizer_rate(optimizer, run->step - 1),
                          .seconds = seconds};
   bool due = run->step % run->log_every == 0 || run->step == run->steps;
-  if (due || !isfinite(run->loss) || !isfinite(run->norm))
-    MVS_TRY(mvs_metrics_add(&run->metrics, &row));
-  mvs_progress_show(&run->progress, run->step, run->loss, run->norm);
+  if (due || run->result.taken == 0) MVS_TRY(mvs_metrics_add(&run->metrics, &row));
+  mvs_progress_show(&run->progress, run->step, run->result.loss, run->result.norm);
   return MVS_OK;
 }
 
@@ -374,7 +378,7 @@ static mvs_status diverged(run_state *run) {
   return MVS_FAIL(run->session->diag, MVS_ERR_FORMAT,
                   "training diverged: at step %" PRId64
                   " the loss is %g and the gradient norm %g; %s",
-                  run->step, run->loss, run->norm, newest);
+                  run->step, run->result.loss, run->result.norm, newest);
 }
 
 /* --- the profile --- */
@@ -382,7 +386,7 @@ static mvs_status diverged(run_state *run) {
 /* Before its first step. */
 static mvs_status start_profile(run_state *run) {
   mvs_session *session = run->session;
-  if (!run->profile_path || run->step - run->first + 1 != PROFILE_FIRST) return MVS_OK;
+  if (!run->profile_path || run->queued - run->first + 1 != PROFILE_FIRST) return MVS_OK;
   run->profile = mvs_profile_new(session->arena, session->device);
   mvs_executor_profile(session->executor, run->profile);
   return mvs_profile_start(run->profile, session->diag);
@@ -401,39 +405,52 @@ static mvs_status end_profile(run_state *run) {
   return status;
 }
 
-/* Counts the step even when it was not taken: the message and the last line name it. */
-static mvs_status one_step(run_state *run) {
-  double begin = mvs_seconds();
-  mvs_profile_open_phase(run->profile, "gradients");
-  MVS_TRY(mvs_training_gradients(run->training, run->step, &run->loss, &run->norm));
-  mvs_profile_close_phase(run->profile);
-  bool finite = isfinite(run->loss) && isfinite(run->norm);
-  mvs_profile_open_phase(run->profile, "update");
-  if (finite)
-    MVS_TRY(mvs_optimizer_step(mvs_training_optimizer(run->training), run->step, run->norm));
-  mvs_profile_close_phase(run->profile);
+/* Waits for a step. It counts even when it was not taken: the message and the last line name
+ * it. A step lasts from the end of the one before it. */
+static mvs_status finish_step(run_state *run) {
+  MVS_TRY(mvs_training_collect(run->training, &run->result));
+  double now = mvs_seconds(), seconds = now - run->began;
+  run->began = now;
   run->step++;
-  MVS_TRY(log_step(run, mvs_seconds() - begin));
-  if (!finite) return diverged(run);
-  if (run->step % run->save_every == 0) return save(run);
+  MVS_TRY(log_step(run, seconds));
+  return run->result.taken == 0 ? diverged(run) : MVS_OK;
+}
+
+/* Until no more than `left` steps are under way. */
+static mvs_status finish_steps(run_state *run, int64_t left) {
+  while (run->queued - run->step > left) MVS_TRY(finish_step(run));
+  return MVS_OK;
+}
+
+/* One step more; a checkpoint is of the state after all that were queued. */
+static mvs_status one_step(run_state *run) {
+  bool ahead = run->session->device->works_alone;
+  MVS_TRY(mvs_training_queue(run->training, run->queued));
+  run->queued++;
+  bool due = run->queued % run->save_every == 0;
+  MVS_TRY(finish_steps(run, ahead && !due ? MVS_TRAINING_AHEAD - 1 : 0));
+  if (!due) return MVS_OK;
+  MVS_TRY(save(run));
+  run->began = mvs_seconds();
   return MVS_OK;
 }
 
 /* The same, with a slice around it where a profile is taken. */
 static mvs_status profiled_step(run_state *run) {
   MVS_TRY(start_profile(run));
-  const char *name = mvs_arena_format(run->session->arena, "step %" PRId64, run->step + 1);
+  const char *name = mvs_arena_format(run->session->arena, "step %" PRId64, run->queued + 1);
   mvs_profile_open_phase(run->profile, name);
   MVS_TRY(one_step(run));
   mvs_profile_close_phase(run->profile);
-  return run->step - run->first == PROFILE_LAST ? end_profile(run) : MVS_OK;
+  return run->queued - run->first == PROFILE_LAST ? end_profile(run) : MVS_OK;
 }
 
 /* The one sentence on standard output. */
 static void report(const run_state *run, int64_t first, double seconds) {
   printf("%s %" PRId64 " of %" PRId64 " steps in %.1f s",
          run->step < run->steps ? "stopped after" : "trained", run->step, run->steps, seconds);
-  if (run->step > first) printf(": loss %.6g, gradient norm %.4g", run->loss, run->norm);
+  if (run->step > first)
+    printf(": loss %.6g, gradient norm %.4g", run->result.loss, run->result.norm);
   printf("; saved %s/step-%" PRId64 ".safetensors\n", run->folder, run->step);
   if (run->step < run->steps) printf("--resume goes on from there\n");
 }
@@ -444,11 +461,13 @@ static mvs_status loop(run_state *run) {
   int64_t first = run->first = run->step;
   double begin = mvs_seconds();
   mvs_status status = MVS_OK;
+  run->queued = first, run->began = begin;
   mvs_progress_start(&run->progress, first, run->steps, run->settings.batch,
                      run->session->program->tokens);
   mvs_interrupt_catch();
-  while (status == MVS_OK && run->step < run->steps && !mvs_interrupt_asked())
+  while (status == MVS_OK && run->queued < run->steps && !mvs_interrupt_asked())
     status = run->profile_path ? profiled_step(run) : one_step(run);
+  if (status == MVS_OK) status = finish_steps(run, 0);
   if (status == MVS_OK) status = end_profile(run);
   mvs_progress_end(&run->progress);
   if (status == MVS_OK) status = save(run);

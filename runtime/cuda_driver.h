@@ -27,6 +27,8 @@ typedef uint64_t mvs_cuda_address; /* CUdeviceptr */
   X(memory_info, "cuMemGetInfo_v2", (size_t * left, size_t * all))                             \
   X(alloc, "cuMemAlloc_v2", (mvs_cuda_address * memory, size_t bytes))                         \
   X(release, "cuMemFree_v2", (mvs_cuda_address memory))                                        \
+  X(host_alloc, "cuMemHostAlloc", (void **memory, size_t bytes, unsigned flags))               \
+  X(host_release, "cuMemFreeHost", (void *memory))                                             \
   X(clear, "cuMemsetD8Async",                                                                  \
     (mvs_cuda_address memory, unsigned char value, size_t bytes, void *stream))                \
   X(to_device, "cuMemcpyHtoDAsync_v2",                                                         \
@@ -38,6 +40,7 @@ typedef uint64_t mvs_cuda_address; /* CUdeviceptr */
   X(stream_new, "cuStreamCreate", (void **stream, unsigned flags))                             \
   X(stream_free, "cuStreamDestroy_v2", (void *stream))                                         \
   X(stream_wait, "cuStreamSynchronize", (void *stream))                                        \
+  X(stream_await, "cuStreamWaitEvent", (void *stream, void *event, unsigned flags))            \
   X(module_load, "cuModuleLoadData", (void **module, const void *image))                       \
   X(module_free, "cuModuleUnload", (void *module))                                             \
   X(module_function, "cuModuleGetFunction", (void **function, void *module, const char *name)) \
@@ -48,6 +51,7 @@ typedef uint64_t mvs_cuda_address; /* CUdeviceptr */
   X(event_new, "cuEventCreate", (void **event, unsigned flags))                                \
   X(event_record, "cuEventRecord", (void *event, void *stream))                                \
   X(event_node, "cuEventRecordWithFlags", (void *event, void *stream, unsigned flags))         \
+  X(event_wait, "cuEventSynchronize", (void *event))                                           \
   X(event_elapsed, "cuEventElapsedTime", (float *milliseconds, void *from, void *to))          \
   X(event_free, "cuEventDestroy_v2", (void *event))                                            \
   X(capture_begin, "cuStreamBeginCapture_v2", (void *stream, int mode))                        \
@@ -70,8 +74,10 @@ typedef struct mvs_cuda_driver {
 #define MVS_CUDA_ATTRIBUTE_CACHE           38 /* bytes of the L2 */
 #define MVS_CUDA_ATTRIBUTE_MAJOR           75
 #define MVS_CUDA_ATTRIBUTE_MINOR           76
-/* Flags: CU_STREAM_NON_BLOCKING, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL. */
+/* Flags: CU_STREAM_NON_BLOCKING, CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING,
+ * CU_STREAM_CAPTURE_MODE_THREAD_LOCAL. */
 #define MVS_CUDA_STREAM_OWN     1
+#define MVS_CUDA_EVENT_PLAIN    3
 #define MVS_CUDA_CAPTURE_THREAD 1
 /* CU_EVENT_RECORD_EXTERNAL: while capturing, a node that each launch of the graph does anew. */
 #define MVS_CUDA_EVENT_NODE 1

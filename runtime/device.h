@@ -2,7 +2,10 @@
  * and so is an NVIDIA GPU (device_cuda.c).
  * Owner: the opener closes it. Memory of a device is its own; `copy` moves bytes in and out.
  * Work given to launch, clear and copy is done in order; synchronize waits for all of it. A
- * copy to the host is done when it returns, one to the device has read its source. */
+ * copy to the host is done when it returns, one to the device has read its source.
+ * Staging memory is the host's, and copies between it and the device return at once: `send`
+ * brings data in beside the work in hand, in an order of its own, `fetch` stands in the order
+ * of work. Events tie the two orders and the host together. */
 #ifndef MVS_RUNTIME_DEVICE_H
 #define MVS_RUNTIME_DEVICE_H
 
@@ -25,16 +28,34 @@ typedef struct mvs_launch {
 
 typedef enum mvs_copy { MVS_COPY_TO_DEVICE, MVS_COPY_TO_HOST, MVS_COPY_WITHIN } mvs_copy;
 
+/* The two orders: launches, clears, copies and fetches; sends. */
+typedef enum mvs_lane { MVS_LANE_WORK, MVS_LANE_SENDS } mvs_lane;
+
 struct mvs_device {
   const char *name;      /* "cpu", "cuda" */
   const char *what;      /* the hardware and the code in use: "NVIDIA H200, sm_90a" */
   struct mvs_pool *pool; /* threads of the host, for work that is not a kernel */
+  bool works_alone;      /* calls return before their work is done */
   /* Memory aligned to at least 64 bytes, with undefined contents.
    * errors : MVS_ERR_MEMORY, told in diag */
   mvs_status (*alloc)(mvs_device *device, int64_t bytes, mvs_diag *diag, void **out);
   void (*release)(mvs_device *device, void *memory);
   void (*clear)(mvs_device *device, void *memory, int64_t bytes);
   void (*copy)(mvs_device *device, void *to, const void *from, int64_t bytes, mvs_copy kind);
+  /* Host memory that send and fetch copy from and to. errors : as alloc */
+  mvs_status (*alloc_staging)(mvs_device *device, int64_t bytes, mvs_diag *diag, void **out);
+  void (*release_staging)(mvs_device *device, void *memory);
+  void (*send)(mvs_device *device, void *to, const void *staging, int64_t bytes);
+  void (*fetch)(mvs_device *device, void *staging, const void *from, int64_t bytes);
+  /* An event marks a point of a lane: signal puts it behind all that the lane has been given,
+   * await holds back what the lane is given from now on until the event's last point is
+   * reached, reach waits for that on the host. One that was never signalled holds nothing back.
+   * errors of reach : as synchronize */
+  mvs_status (*event_new)(mvs_device *device, mvs_diag *diag, void **out);
+  void (*event_free)(mvs_device *device, void *event);
+  void (*signal)(mvs_device *device, void *event, mvs_lane lane);
+  void (*await)(mvs_device *device, void *event, mvs_lane lane);
+  mvs_status (*reach)(mvs_device *device, void *event, mvs_diag *diag);
   void (*launch)(mvs_device *device, const mvs_launch *launch);
   /* errors : MVS_ERR_DEVICE when earlier work failed */
   mvs_status (*synchronize)(mvs_device *device, mvs_diag *diag);

@@ -1,5 +1,6 @@
-/* device_cuda.c: an NVIDIA GPU as a device. All work goes in order through one stream; a failed
- * call is remembered and told by the next synchronize. */
+/* device_cuda.c: an NVIDIA GPU as a device. All work goes in order through one stream, what is
+ * sent ahead of it through another; a failed call is remembered and told by the next
+ * synchronize, or by reaching an event. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ typedef struct cuda_device {
   bool retained;
   char name[128], what[192];
   char model[192], driver_text[64]; /* as in cuda_library.h */
-  void *stream;
+  void *stream, *sends;             /* one for each lane */
   mvs_cuda_modules *modules;
   mvs_cuda_blas *blas; /* NULL: not to be had, for the reason below */
   mvs_cuda_attention *attention;
@@ -68,15 +69,22 @@ static void remember(cuda_device *device, const char *call, const char *kernel, 
 #define CALL(device, kernel, field, ...) \
   remember((device), mvs_cuda_symbol_##field, (kernel), (device)->driver->field(__VA_ARGS__))
 
-static mvs_status cuda_synchronize(mvs_device *table, mvs_diag *diag) {
-  cuda_device *device = (cuda_device *)table;
-  CALL(device, NULL, stream_wait, device->stream);
+/* Tells what was remembered; the next work starts with a clean slate. */
+static mvs_status tell_failure(cuda_device *device, mvs_diag *diag) {
   if (!device->failed) return MVS_OK;
   device->failed = false;
   if (!device->kernel)
     return MVS_FAIL(diag, MVS_ERR_DEVICE, "the GPU failed: %s", device->failure);
   return MVS_FAIL(diag, MVS_ERR_DEVICE, "the GPU failed in kernel '%s': %s", device->kernel,
                   device->failure);
+}
+
+/* What was sent may be waited for by nothing else. */
+static mvs_status cuda_synchronize(mvs_device *table, mvs_diag *diag) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, stream_wait, device->sends);
+  CALL(device, NULL, stream_wait, device->stream);
+  return tell_failure(device, diag);
 }
 
 /* --- memory --- */
@@ -133,6 +141,40 @@ static void cuda_copy(mvs_device *table, void *to, const void *from, int64_t byt
   }
 }
 
+/* Pinned, so that the GPU's copy engine reads and writes it on its own. */
+static mvs_status cuda_alloc_staging(mvs_device *table, int64_t bytes, mvs_diag *diag,
+                                     void **out) {
+  cuda_device *device = (cuda_device *)table;
+  *out = NULL;
+  int result = device->driver->host_alloc(out, bytes > 0 ? (size_t)bytes : 1, 0);
+  if (result == MVS_CUDA_OUT_OF_MEMORY)
+    return MVS_FAIL(diag, MVS_ERR_MEMORY,
+                    "cannot pin %" PRId64 " bytes of the host's memory for copies to the GPU",
+                    bytes);
+  return mvs_cuda_check(device->driver, diag, mvs_cuda_symbol_host_alloc, result);
+}
+
+/* A copy may still be under way where a command ended early. */
+static void cuda_release_staging(mvs_device *table, void *memory) {
+  cuda_device *device = (cuda_device *)table;
+  if (!memory) return;
+  CALL(device, NULL, stream_wait, device->sends);
+  CALL(device, NULL, stream_wait, device->stream);
+  CALL(device, NULL, host_release, memory);
+}
+
+static void cuda_send(mvs_device *table, void *to, const void *staging, int64_t bytes) {
+  cuda_device *device = (cuda_device *)table;
+  if (bytes > 0)
+    CALL(device, NULL, to_device, address_of(to), staging, (size_t)bytes, device->sends);
+}
+
+static void cuda_fetch(mvs_device *table, void *staging, const void *from, int64_t bytes) {
+  cuda_device *device = (cuda_device *)table;
+  if (bytes > 0)
+    CALL(device, NULL, to_host, staging, address_of(from), (size_t)bytes, device->stream);
+}
+
 static int64_t cuda_available(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   size_t left = 0, all = 0;
@@ -146,6 +188,39 @@ static int64_t cuda_held(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   int64_t bytes = device->blas ? MVS_CUDA_BLAS_BYTES : 0;
   return bytes + (device->attention ? mvs_cuda_attention_held(device->attention) : 0);
+}
+
+/* --- events --- */
+
+static void *stream_of(const cuda_device *device, mvs_lane lane) {
+  return lane == MVS_LANE_SENDS ? device->sends : device->stream;
+}
+
+static mvs_status cuda_event_new(mvs_device *table, mvs_diag *diag, void **out) {
+  cuda_device *device = (cuda_device *)table;
+  *out = NULL;
+  return MVS_CUDA(device->driver, diag, event_new, out, MVS_CUDA_EVENT_PLAIN);
+}
+
+static void cuda_event_free(mvs_device *table, void *event) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, event_free, event);
+}
+
+static void cuda_signal(mvs_device *table, void *event, mvs_lane lane) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, event_record, event, stream_of(device, lane));
+}
+
+static void cuda_await(mvs_device *table, void *event, mvs_lane lane) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, stream_await, stream_of(device, lane), event, 0);
+}
+
+static mvs_status cuda_reach(mvs_device *table, void *event, mvs_diag *diag) {
+  cuda_device *device = (cuda_device *)table;
+  CALL(device, NULL, event_wait, event);
+  return tell_failure(device, diag);
 }
 
 /* --- kernels --- */
@@ -378,6 +453,7 @@ static void cuda_close(mvs_device *table) {
   }
   mvs_cuda_attention_close(device->attention);
   mvs_cuda_blas_close(device->blas);
+  if (device->sends) driver->stream_free(device->sends);
   if (device->stream) driver->stream_free(device->stream);
   if (device->retained) driver->context_release(device->ordinal);
   mvs_pool_free(device->table.pool);
@@ -421,6 +497,7 @@ static mvs_status prepare(cuda_device *device, int threads, mvs_diag *diag) {
   device->retained = true;
   MVS_TRY(MVS_CUDA(device->driver, diag, context_set, context));
   MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->stream, MVS_CUDA_STREAM_OWN));
+  MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->sends, MVS_CUDA_STREAM_OWN));
   MVS_TRY(mvs_cuda_modules_open(&device->gpu, device->program, diag, &device->modules));
   snprintf(device->what, sizeof device->what, "%s, %s", device->name,
            mvs_cuda_modules_what(device->modules));
@@ -436,10 +513,20 @@ mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_dia
   if (!device) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
   device->table = (mvs_device){.name = "cuda",
                                .what = device->what,
+                               .works_alone = true,
                                .alloc = cuda_alloc,
                                .release = cuda_release,
                                .clear = cuda_clear,
                                .copy = cuda_copy,
+                               .alloc_staging = cuda_alloc_staging,
+                               .release_staging = cuda_release_staging,
+                               .send = cuda_send,
+                               .fetch = cuda_fetch,
+                               .event_new = cuda_event_new,
+                               .event_free = cuda_event_free,
+                               .signal = cuda_signal,
+                               .await = cuda_await,
+                               .reach = cuda_reach,
                                .launch = cuda_launch,
                                .synchronize = cuda_synchronize,
                                .available = cuda_available,

@@ -77,6 +77,34 @@ static void host_copy(mvs_device *device, void *to, const void *from, int64_t by
   if (bytes > 0 && to != from) memmove(to, from, (size_t)bytes);
 }
 
+/* Any memory will do: the host is the device. */
+static void host_send(mvs_device *device, void *to, const void *staging, int64_t bytes) {
+  host_copy(device, to, staging, bytes, MVS_COPY_WITHIN);
+}
+
+/* Done when it returns, like everything here. */
+static void host_fetch(mvs_device *device, void *staging, const void *from, int64_t bytes) {
+  host_copy(device, staging, from, bytes, MVS_COPY_WITHIN);
+}
+
+/* Nothing is ever under way, so one event, always reached, stands for all. */
+static mvs_status host_event_new(mvs_device *device, mvs_diag *diag, void **out) {
+  (void)diag;
+  *out = device;
+  return MVS_OK;
+}
+
+static void host_event_free(mvs_device *device, void *event) { (void)device, (void)event; }
+
+static void host_event_pass(mvs_device *device, void *event, mvs_lane lane) {
+  (void)device, (void)event, (void)lane;
+}
+
+static mvs_status host_reach(mvs_device *device, void *event, mvs_diag *diag) {
+  (void)device, (void)event, (void)diag;
+  return MVS_OK;
+}
+
 /* Addresses are offsets into the copied code, or absolute when a JIT loaded it. */
 static mvs_host_kernel *kernel_of(const host_device *device, const Mvs__Nest *nest) {
   uintptr_t address = (uintptr_t)nest->address;
@@ -277,6 +305,15 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
                                .release = host_release,
                                .clear = host_clear,
                                .copy = host_copy,
+                               .alloc_staging = host_alloc,
+                               .release_staging = host_release,
+                               .send = host_send,
+                               .fetch = host_fetch,
+                               .event_new = host_event_new,
+                               .event_free = host_event_free,
+                               .signal = host_event_pass,
+                               .await = host_event_pass,
+                               .reach = host_reach,
                                .launch = host_launch,
                                .synchronize = host_synchronize,
                                .available = host_available,

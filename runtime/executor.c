@@ -5,19 +5,14 @@
  * loop runs its body once per layer, forwards or backwards. An operand's address is a base,
  * a slot picked by layer and shift, and an offset, so depth is arithmetic here and not a
  * list. Before a backward body the steps of its forward block that were not kept run again
- * into the same slots. Launches are in order on the device, and nothing waits.
- * Where the device can record, the launches of a long call are kept and replayed as one, for
- * as long as its addresses stay the same. */
+ * into the same slots. Launches are in order on the device, and nothing waits. */
 #include "runtime/executor.h"
 
 #include <inttypes.h>
 
 #include "runtime/fail.h"
 
-/* Recordings of one call: as many as there are sets of addresses that it is run with in turn.
- */
-#define MOST_RECORDINGS 8
-/* Fewer launches are not worth a recording. */
+/* A profiled call of fewer launches runs as it is. */
 #define WORTH_RECORDING 4
 /* Operands of one launch: the kernel form's limit plus the workspace. */
 #define MOST_OPERANDS 128
@@ -32,32 +27,22 @@ struct mvs_executor {
   int64_t block_bytes, workspace_bytes;
   mvs_recompute recompute;
   mvs_profile *profile;
-  mvs_call *recorded; /* calls that hold recordings */
-  uint64_t version;   /* of the weights, from 1 */
-  void *rounded;      /* them in bf16, NULL until asked for */
+  int64_t layout;   /* counts changes of the addresses above */
+  uint64_t version; /* of the weights, from 1 */
+  void *rounded;    /* them in bf16, NULL until asked for */
   uint64_t rounded_version;
   mvs_prepared *prepared; /* of the present program first, then of its other views */
 };
-
-/* What a call does with one set of addresses. */
-typedef struct recording {
-  char **addresses; /* bases, then copied_out; NULL: free */
-  void *work;       /* the device's; NULL: it has run once */
-} recording;
 
 struct mvs_call {
   mvs_executor *executor;
   const Mvs__Function *function;
   mvs_placement *placement;
-  char **bases;      /* per buffer: where its first slot starts */
-  char **copied_out; /* per output that is no OUTPUT buffer: where the caller wants it */
-  recording recordings[MOST_RECORDINGS];
-  int next_recording;
-  bool records, listed;   /* whether recording is worth it; whether the executor knows */
+  char **bases;           /* per buffer: where its first slot starts */
+  char **copied_out;      /* per output that is no OUTPUT buffer: where the caller wants it */
   bool has_run;           /* once: what is recorded must have run before */
   mvs_prepared *prepared; /* where the values lie that it reads, or as "prepare" writes */
   bool reads_rounded, reads_prepared;
-  mvs_call *next_recorded;
 };
 
 /* Nothing is allocated on the device before the first call runs. */
@@ -72,11 +57,6 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
 /* The device must still be open. */
 void mvs_executor_free(mvs_executor *executor) {
   if (!executor) return;
-  for (mvs_call *call = executor->recorded; call; call = call->next_recorded)
-    for (int at = 0; at < MOST_RECORDINGS; at++)
-      if (call->recordings[at].work)
-        executor->device->forget(executor->device, call->recordings[at].work);
-  executor->recorded = NULL;
   for (mvs_prepared *each = executor->prepared; each; each = each->next) {
     if (each->memory) executor->device->release(executor->device, each->memory);
     each->memory = NULL;
@@ -104,6 +84,7 @@ void mvs_executor_set_program(mvs_executor *executor, const mvs_program *program
 void mvs_executor_set_flats(mvs_executor *executor, float *params, float *grads) {
   executor->params = params;
   executor->grads = grads;
+  executor->layout++;
   mvs_executor_weights_changed(executor, false);
 }
 
@@ -128,6 +109,8 @@ void mvs_executor_profile(mvs_executor *executor, mvs_profile *profile) {
 }
 
 mvs_profile *mvs_executor_profiled(const mvs_executor *executor) { return executor->profile; }
+
+int64_t mvs_executor_layout(const mvs_executor *executor) { return executor->layout; }
 
 /* Only calls made afterwards follow it: a placement belongs to one choice. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute) {
@@ -178,8 +161,6 @@ mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
   find_prepared(call);
   if (call->reads_prepared && !call->prepared->call)
     MVS_TRY(mvs_call_new(executor, "prepare", 1, &call->prepared->call));
-  call->records =
-      executor->device->record && mvs_function_launches(function) >= WORTH_RECORDING;
   *out = call;
   return MVS_OK;
 }
@@ -193,6 +174,10 @@ static int find_tensor(Mvs__Tensor *const *tensors, size_t count, const char *na
   for (size_t at = 0; at < count; at++)
     if (strcmp(tensors[at]->name, name) == 0) return (int)at;
   return -1;
+}
+
+bool mvs_has_tensor(Mvs__Tensor *const *tensors, size_t count, const char *name) {
+  return find_tensor(tensors, count, name) >= 0;
 }
 
 bool mvs_call_has_input(const mvs_call *call, const char *name) {
@@ -257,6 +242,7 @@ static mvs_status grow(mvs_executor *executor, char **memory, int64_t *have, int
   void *fresh;
   MVS_TRY(executor->device->alloc(executor->device, bytes, executor->diag, &fresh));
   *memory = fresh, *have = bytes;
+  executor->layout++;
   return MVS_OK;
 }
 
@@ -397,58 +383,12 @@ static mvs_status run_steps(mvs_call *call) {
   return MVS_OK;
 }
 
-/* --- recording: the first run with a set of addresses is a plain one, the second is recorded
- * --- */
+/* --- profiling --- */
 
-/* Whether the recording is of the call's addresses as they are. */
-static bool is_current(const mvs_call *call, const recording *of) {
-  size_t buffers = call->function->n_buffers, outputs = call->function->n_outputs;
-  return of->addresses &&
-         memcmp(of->addresses, call->bases, buffers * sizeof *call->bases) == 0 &&
-         (outputs == 0 || memcmp(of->addresses + buffers, call->copied_out,
-                                 outputs * sizeof *call->copied_out) == 0);
-}
-
-/* Notes the addresses in the place of the oldest recording. */
-static void note_addresses(mvs_call *call) {
-  mvs_executor *executor = call->executor;
-  size_t buffers = call->function->n_buffers, outputs = call->function->n_outputs;
-  recording *place = &call->recordings[call->next_recording];
-  call->next_recording = (call->next_recording + 1) % MOST_RECORDINGS;
-  if (place->work) executor->device->forget(executor->device, place->work);
-  place->work = NULL;
-  if (!place->addresses)
-    place->addresses = MVS_ARRAY(executor->arena, buffers + outputs, char *);
-  memcpy(place->addresses, call->bases, buffers * sizeof *call->bases);
-  if (outputs)
-    memcpy(place->addresses + buffers, call->copied_out, outputs * sizeof *call->copied_out);
-  if (!call->listed) {
-    call->next_recorded = executor->recorded;
-    executor->recorded = call;
-    call->listed = true;
-  }
-}
-
-static mvs_status run_recorded(mvs_call *call) {
-  mvs_device *device = call->executor->device;
-  recording *of = NULL;
-  for (int at = 0; at < MOST_RECORDINGS && !of; at++)
-    if (is_current(call, &call->recordings[at])) of = &call->recordings[at];
-  if (!of) {
-    note_addresses(call);
-    return run_steps(call);
-  }
-  if (!of->work && device->record(device)) {
-    mvs_status status = run_steps(call);
-    of->work = device->recorded(device);
-    MVS_TRY(status);
-  }
-  if (!of->work) {
-    call->records = false;
-    return run_steps(call);
-  }
-  device->replay(device, of->work);
-  return MVS_OK;
+/* A recording of its own costs more than a few gaps between launches. */
+static bool is_worth_recording(const mvs_call *call) {
+  return call->executor->device->record &&
+         mvs_function_launches(call->function) >= WORTH_RECORDING;
 }
 
 /* With a mark behind every launch. They are recorded together where that can be, so that the
@@ -456,7 +396,7 @@ static mvs_status run_recorded(mvs_call *call) {
 static mvs_status run_profiled(mvs_call *call) {
   mvs_executor *executor = call->executor;
   mvs_device *device = executor->device;
-  bool recorded = call->records && call->has_run && device->record(device);
+  bool recorded = call->has_run && is_worth_recording(call) && device->record(device);
   mvs_profile_open_call(executor->profile, call->function, call->placement->batch);
   mvs_status status = run_steps(call);
   void *work = recorded ? device->recorded(device) : NULL;
@@ -488,28 +428,42 @@ static mvs_status round_weights(mvs_executor *executor) {
   return MVS_OK;
 }
 
-/* Runs "prepare" for the present weights, or once where constants alone decide. */
-static mvs_status prepare(mvs_executor *executor, mvs_prepared *prepared) {
-  bool fresh = prepared->version == executor->version || !prepared->of_weights;
-  if (prepared->version != 0 && fresh) return MVS_OK;
+/* Whatever the weights, at the same addresses. */
+static mvs_status run_prepare(mvs_executor *executor, mvs_prepared *prepared) {
   if (!prepared->memory) {
     void *memory;
     MVS_TRY(
         executor->device->alloc(executor->device, prepared->bytes, executor->diag, &memory));
     prepared->memory = memory;
   }
-  MVS_TRY(mvs_call_run(prepared->call));
+  return mvs_call_run(prepared->call);
+}
+
+/* Runs "prepare" for the present weights, or once where constants alone decide. */
+static mvs_status prepare(mvs_executor *executor, mvs_prepared *prepared) {
+  bool fresh = prepared->version == executor->version || !prepared->of_weights;
+  if (prepared->version != 0 && fresh) return MVS_OK;
+  MVS_TRY(run_prepare(executor, prepared));
   prepared->version = executor->version;
   return MVS_OK;
+}
+
+/* The copy in bf16 was written with the weights themselves. */
+mvs_status mvs_call_prepare(mvs_call *call) {
+  bool changes = call->reads_prepared && call->prepared->of_weights;
+  return changes ? run_prepare(call->executor, call->prepared) : MVS_OK;
+}
+
+void mvs_call_prepared(mvs_call *call) {
+  mvs_executor_weights_changed(call->executor, true);
+  if (call->reads_prepared) call->prepared->version = call->executor->version;
 }
 
 mvs_status mvs_call_run(mvs_call *call) {
   if (call->reads_rounded) MVS_TRY(round_weights(call->executor));
   if (call->reads_prepared) MVS_TRY(prepare(call->executor, call->prepared));
   MVS_TRY(resolve_buffers(call));
-  mvs_status status = call->executor->profile ? run_profiled(call)
-                      : call->records         ? run_recorded(call)
-                                              : run_steps(call);
+  mvs_status status = call->executor->profile ? run_profiled(call) : run_steps(call);
   call->has_run = true;
   return status;
 }

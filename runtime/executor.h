@@ -1,7 +1,7 @@
 /* executor.h: runs functions of the program: walks their steps and loops and launches kernels.
  * Owner: the executor owns one block of temporaries, shared by all its calls, so only one call
- * runs at a time and nothing survives in it, and what the weights alone decide, which does until
- * they change. Inputs, outputs and the flat buffers are the caller's. */
+ * runs at a time and nothing survives in it, and what the weights alone decide, which does
+ * until they change. Inputs, outputs and the flat buffers are the caller's. */
 #ifndef MVS_RUNTIME_EXECUTOR_H
 #define MVS_RUNTIME_EXECUTOR_H
 
@@ -36,6 +36,9 @@ mvs_status mvs_executor_rounded(mvs_executor *executor, void **out);
 void mvs_executor_profile(mvs_executor *executor, mvs_profile *profile);
 /* The profile that is being taken, or NULL: for phases of the host. */
 mvs_profile *mvs_executor_profiled(const mvs_executor *executor);
+/* A number that changes when flat buffers or temporaries move: work recorded before is then of
+ * addresses that no longer stand. */
+int64_t mvs_executor_layout(const mvs_executor *executor);
 /* Sets how blocks are redone in calls made from now on. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute);
 
@@ -60,7 +63,16 @@ mvs_status mvs_call_bind_input(mvs_call *call, const char *name, void *memory);
 mvs_status mvs_call_bind_output(mvs_call *call, const char *name, void *memory);
 /* Runs it. errors : MVS_ERR_INTERNAL when an input or output is not bound; MVS_ERR_MEMORY */
 mvs_status mvs_call_run(mvs_call *call);
+/* For recorded work that changes the weights and their copy in bf16 (see recording.h), which
+ * must do the same each time: makes what the call takes from the weights alone, needed or not.
+ */
+mvs_status mvs_call_prepare(mvs_call *call);
+/* To be told behind each run of such work: what the call takes from the weights is up to date,
+ * what others take is not. */
+void mvs_call_prepared(mvs_call *call);
 
+/* True when a list of a function's tensors has one of that name. */
+bool mvs_has_tensor(Mvs__Tensor *const *tensors, size_t count, const char *name);
 /* Elements of a tensor of a function's interface at a batch. */
 int64_t mvs_tensor_elements(const Mvs__Tensor *tensor, int64_t batch);
 /* Bytes of one element of a program's dtype. */

@@ -31,7 +31,7 @@ struct mvs_flat_call {
   flat_scalar scalar[MOST_TENSORS];
 };
 
-/* The batch of these functions counts rows of MVS_FLAT_ROW_ELEMENTS. */
+/* The batch of these functions counts rows of the flat buffers. */
 static bool is_rows(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch;
 }
@@ -47,6 +47,11 @@ static bool runs_in_place(const mvs_program *program, const Mvs__Function *funct
   return kernel->n_stages == 1 && kernel->stages[0]->n_nests == 1;
 }
 
+static mvs_status bind_scalar(mvs_flat_call *call, const char *name, void *memory) {
+  MVS_TRY(mvs_call_bind(call->part, name, memory));
+  return call->rest ? mvs_call_bind(call->rest, name, memory) : MVS_OK;
+}
+
 /* Scalars get a place of their own for all calls; rows are bound call by call. */
 static mvs_status add_tensor(mvs_flat_call *call, const Mvs__Tensor *tensor, bool bounce) {
   mvs_session *session = call->session;
@@ -55,7 +60,7 @@ static mvs_status add_tensor(mvs_flat_call *call, const Mvs__Tensor *tensor, boo
     return MVS_FAIL(session->diag, MVS_ERR_INTERNAL,
                     "internal: a flat function has too many tensors");
   if (is_rows(tensor)) {
-    int64_t row_bytes = MVS_FLAT_ROW_ELEMENTS * mvs_dtype_bytes(tensor->dtype);
+    int64_t row_bytes = mvs_tensor_elements(tensor, 1) * mvs_dtype_bytes(tensor->dtype);
     if (bounce) MVS_TRY(mvs_session_alloc(session, call->part_rows * row_bytes, &memory));
     for (int at = 0; at < call->tensors; at++) {
       if (strcmp(call->tensor[at].name, tensor->name) != 0) continue;
@@ -68,8 +73,7 @@ static mvs_status add_tensor(mvs_flat_call *call, const Mvs__Tensor *tensor, boo
   }
   MVS_TRY(mvs_session_alloc(session, sizeof(double), &memory));
   call->scalar[call->scalars++] = (flat_scalar){.name = tensor->name, .memory = memory};
-  MVS_TRY(mvs_call_bind(call->part, tensor->name, memory));
-  return call->rest ? mvs_call_bind(call->rest, tensor->name, memory) : MVS_OK;
+  return bind_scalar(call, tensor->name, memory);
 }
 
 /* At most two calls: one for whole parts, one for the rows that are left. */
@@ -122,6 +126,14 @@ mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value) 
   if (!scalar) return no_scalar(call, name);
   device->copy(device, scalar->memory, &single, sizeof single, MVS_COPY_TO_DEVICE);
   return MVS_OK;
+}
+
+/* The place that it had is left alone: a scalar is a few bytes. */
+mvs_status mvs_flat_share(mvs_flat_call *call, const char *name, void *memory) {
+  flat_scalar *scalar = find_scalar(call, name);
+  if (!scalar) return no_scalar(call, name);
+  scalar->memory = memory;
+  return bind_scalar(call, name, memory);
 }
 
 /* Scalar outputs are f64: losses and sums of squares. */

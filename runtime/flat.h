@@ -11,10 +11,12 @@ typedef struct mvs_flat_call mvs_flat_call;
 /* Prepares a function for `rows` rows. errors : MVS_ERR_INTERNAL, MVS_ERR_MEMORY */
 mvs_status mvs_flat_new(mvs_session *session, const char *function, int64_t rows,
                         mvs_flat_call **out);
-/* Gives the place of a tensor of rows, by name. */
+/* Gives the place of a tensor of rows, by name: of whole rows, or of one value a row. */
 void mvs_flat_rows(mvs_flat_call *call, const char *name, void *memory);
 /* Sets a scalar input; the value is copied. */
 mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value);
+/* Takes a scalar from, or gives it to, device memory of the caller's instead. */
+mvs_status mvs_flat_share(mvs_flat_call *call, const char *name, void *memory);
 /* Runs it. */
 mvs_status mvs_flat_run(mvs_flat_call *call);
 /* After a run: the value of a scalar f64 output. */

@@ -9,6 +9,7 @@
 #include "runtime/memory.h"
 
 #include "compiler/base/checked.h"
+#include "runtime/flat.h"
 
 /* False when the size does not fit 64 bits. */
 static bool tensor_bytes(const Mvs__Tensor *tensor, int64_t batch, int64_t *bytes) {
@@ -29,6 +30,24 @@ static bool add_interface(const Mvs__Function *function, int64_t batch, int64_t 
   for (size_t at = 0; at < function->n_outputs; at++)
     if (!tensor_bytes(function->outputs[at], batch, &bytes) || !mvs_add(*sum, bytes, sum))
       return false;
+  return true;
+}
+
+/* Adds the samples that stand ready for later micro-batches: whatever "grad" has for each
+ * sample and "draw" does not make of nothing. */
+static bool add_landings(const mvs_program *program, const mvs_memory_use *use, int64_t *sum) {
+  const Mvs__Function *grad = mvs_program_function(program, "grad");
+  const Mvs__Function *draw = mvs_program_function(program, "draw");
+  int64_t bytes;
+  for (size_t at = 0; use->landings && grad && at < grad->n_inputs; at++) {
+    const Mvs__Tensor *tensor = grad->inputs[at];
+    bool drawn = mvs_has_tensor(draw->outputs, draw->n_outputs, tensor->name);
+    bool given = mvs_has_tensor(draw->inputs, draw->n_inputs, tensor->name);
+    if (drawn && !given) continue;
+    if (!tensor_bytes(tensor, use->batch, &bytes) || !mvs_mul(bytes, use->landings, &bytes) ||
+        !mvs_add(*sum, bytes, sum))
+      return false;
+  }
   return true;
 }
 
@@ -61,9 +80,10 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   const mvs_program *program = session->program;
   int64_t flat = mvs_flat_bytes(program);
   shared all = {0};
+  int64_t decay = use->optimizer_flats ? flat / MVS_FLAT_ROW_ELEMENTS : 0;
   *out = (mvs_memory){.parameters = flat,
                       .gradients = use->gradient_flats * flat,
-                      .optimizer = use->optimizer_flats * flat,
+                      .optimizer = use->optimizer_flats * flat + decay,
                       .average = use->average_flats * flat};
   out->prepared = mvs_rounded_bytes(program) + mvs_prepared_new(session->arena, program)->bytes;
   MVS_TRY(add_function(session, "prepare", 1, recompute, &all));
@@ -75,6 +95,7 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
     if (function && !add_interface(function, use->batch, &out->tensors))
       return too_large(session, use->batch);
   }
+  if (!add_landings(program, use, &out->tensors)) return too_large(session, use->batch);
   bool fits = mvs_add(all.block, all.workspace, &out->temporaries);
   const int64_t parts[] = {out->parameters, out->gradients,   out->optimizer, out->average,
                            out->prepared,   out->temporaries, out->tensors,   out->libraries};

@@ -22,6 +22,7 @@ typedef struct mvs_memory_use {
                                    are passed over */
   int64_t batch;
   int gradient_flats, optimizer_flats, average_flats; /* flat buffers of each purpose */
+  int landings; /* of the samples: how often they are held besides (feed.h), filled ahead */
 } mvs_memory_use;
 
 /* Adds up the memory for a choice of recompute. errors : MVS_ERR_LIMIT */

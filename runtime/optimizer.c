@@ -1,31 +1,19 @@
 /* optimizer.c: AdamW over flat rows, and the average of the weights.
  *
- * Parameters stand in flat buffers, each starting on a row of its own, so the update of a
- * whole model is a few calls: one per run of neighbours with the same decay. The formulas
- * are graphs compiled with the model (compiler/ir/steps.c); here are only their scalars.
- * Gradients are not clipped in place: the factor is one of the scalars. */
+ * All parameters stand in one flat buffer, each starting on a row of its own, so the update
+ * of a whole model is one call; what differs between parameters, the decay, is a number a
+ * row. The formulas are graphs compiled with the model (compiler/ir/steps.c); here is where
+ * their numbers come from. Gradients are not clipped in place: the factor is a scalar that
+ * "clip" leaves on the device for "adamw", with whether the step is taken at all. */
 #include "runtime/optimizer.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* A run of parameters in the flat buffers with the same decay. */
-typedef struct span_of_params {
-  int64_t first_row, rows;
-  bool decay;
-  mvs_flat_call *adamw;
-} span_of_params;
-
 struct mvs_optimizer_calls {
-  MVS_LIST(span_of_params) spans;
-  mvs_flat_call *sum_squares, *average;
+  mvs_flat_call *sum_squares, *adamw, *average;
+  mvs_call *clip;
 };
-
-/* Trained parameters have distinct offsets. */
-static int by_offset(const void *left, const void *right) {
-  const Mvs__Param *const *a = left, *const *b = right;
-  return (*a)->offset == (*b)->offset ? 0 : (*a)->offset < (*b)->offset ? -1 : 1;
-}
 
 /* The row behind all layers of a parameter; the last one may be padding in part. */
 static int64_t end_row(const Mvs__Param *param) {
@@ -34,71 +22,109 @@ static int64_t end_row(const Mvs__Param *param) {
   return (end + MVS_FLAT_ROW_ELEMENTS - 1) / MVS_FLAT_ROW_ELEMENTS;
 }
 
-/* Joins neighbours with the same decay. Parts of a pack share rows, and their decay agrees;
- * every other parameter starts on a row of its own. */
-static void find_spans(mvs_optimizer *optimizer) {
-  const mvs_program *program = optimizer->session->program;
-  mvs_arena *arena = optimizer->session->arena;
-  const Mvs__Param **params = MVS_ARRAY(arena, program->n_params + 1, const Mvs__Param *);
-  size_t count = 0;
-  for (size_t at = 0; at < program->n_params; at++)
-    if (program->params[at]->trained) params[count++] = program->params[at];
-  qsort(params, count, sizeof *params, by_offset);
-  for (size_t at = 0; at < count; at++) {
-    int64_t first = params[at]->offset / MVS_FLAT_ROW_ELEMENTS, end = end_row(params[at]);
-    span_of_params *last =
-        optimizer->calls->spans.count
-            ? &optimizer->calls->spans.items[optimizer->calls->spans.count - 1]
-            : NULL;
-    bool touches = last && last->first_row + last->rows >= first;
-    if (touches && last->decay == params[at]->decay) {
-      if (end > last->first_row + last->rows) last->rows = end - last->first_row;
-    } else {
-      span_of_params next = {
-          .first_row = first, .rows = end - first, .decay = params[at]->decay};
-      MVS_PUSH(arena, &optimizer->calls->spans, next);
-    }
+/* The weight decay of each row. Parts of a pack share rows, and their decay agrees; every other
+ * parameter starts on a row of its own. Padding holds zeros and keeps them. */
+static mvs_status upload_decay(mvs_optimizer *optimizer, int64_t rows, float **out) {
+  mvs_session *session = optimizer->session;
+  void *memory = NULL;
+  float *values = calloc((size_t)rows + 1, sizeof *values);
+  if (!values) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
+  for (size_t at = 0; at < session->program->n_params; at++) {
+    const Mvs__Param *param = session->program->params[at];
+    if (!param->trained || !param->decay) continue;
+    int64_t first = param->offset / MVS_FLAT_ROW_ELEMENTS, end = end_row(param);
+    for (int64_t row = first; row < end; row++)
+      values[row] = (float)optimizer->settings.weight_decay;
   }
+  mvs_status status =
+      mvs_session_upload(session, values, rows * (int64_t)sizeof *values, &memory);
+  free(values);
+  *out = memory;
+  return status;
 }
 
-/* Buffers never move, so rows are bound once; only scalars change from step to step. */
-static mvs_status prepare_calls(mvs_optimizer *optimizer) {
+/* The norm, the factor and whether the step is taken, from the sum of squares and the loss.
+ * `taken` is read and written in one place, so a step that is not taken is the last one. */
+static mvs_status prepare_clip(mvs_optimizer *optimizer, mvs_step_result *result, void **total,
+                               void **factor) {
+  mvs_session *session = optimizer->session;
+  mvs_call **clip = &optimizer->calls->clip;
+  double limit = optimizer->settings.clip > 0 ? optimizer->settings.clip : INFINITY;
+  const float one = 1;
+  void *limit_place;
+  MVS_TRY(mvs_session_alloc(session, sizeof(double), total));
+  MVS_TRY(mvs_session_alloc(session, sizeof(float), factor));
+  MVS_TRY(mvs_session_upload(session, &limit, sizeof limit, &limit_place));
+  session->device->copy(session->device, &result->taken, &one, sizeof one, MVS_COPY_TO_DEVICE);
+  MVS_TRY(mvs_call_new(session->executor, "clip", 1, clip));
+  MVS_TRY(mvs_call_bind(*clip, "total", *total));
+  MVS_TRY(mvs_call_bind(*clip, "loss", &result->loss));
+  MVS_TRY(mvs_call_bind(*clip, "limit", limit_place));
+  MVS_TRY(mvs_call_bind(*clip, "norm", &result->norm));
+  MVS_TRY(mvs_call_bind(*clip, "clip", *factor));
+  return mvs_call_bind(*clip, "taken", &result->taken);
+}
+
+/* Every scalar is either the run's, set here once, or stands where the step puts it. */
+static mvs_status bind_adamw(mvs_optimizer *optimizer, const mvs_optimizer_places *places,
+                             void *factor) {
+  const mvs_optimizer_settings *settings = &optimizer->settings;
+  mvs_flat_call *adamw = optimizer->calls->adamw;
+  MVS_TRY(mvs_flat_scalar(adamw, "beta1", settings->beta1));
+  MVS_TRY(mvs_flat_scalar(adamw, "beta2", settings->beta2));
+  MVS_TRY(mvs_flat_scalar(adamw, "eps", settings->eps));
+  MVS_TRY(mvs_flat_share(adamw, "lr", (void *)&places->rates->lr));
+  MVS_TRY(mvs_flat_share(adamw, "correction1", (void *)&places->rates->correction1));
+  MVS_TRY(mvs_flat_share(adamw, "correction2", (void *)&places->rates->correction2));
+  MVS_TRY(mvs_flat_share(adamw, "clip", factor));
+  return mvs_flat_share(adamw, "taken", &places->result->taken);
+}
+
+static mvs_status prepare_average(mvs_optimizer *optimizer, int64_t rows,
+                                  mvs_step_result *result) {
+  mvs_flat_call **average = &optimizer->calls->average;
+  MVS_TRY(mvs_flat_new(optimizer->session, "average", rows, average));
+  mvs_flat_rows(*average, "e", optimizer->average);
+  mvs_flat_rows(*average, "p", optimizer->params);
+  MVS_TRY(mvs_flat_scalar(*average, "decay", optimizer->settings.ema));
+  return mvs_flat_share(*average, "taken", &result->taken);
+}
+
+/* Buffers never move, so everything is bound once. */
+static mvs_status prepare_calls(mvs_optimizer *optimizer, const mvs_optimizer_places *places) {
   mvs_session *session = optimizer->session;
   struct mvs_optimizer_calls *calls = optimizer->calls;
   int64_t rows = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
-  void *rounded;
-  MVS_TRY(mvs_executor_rounded(session->executor, &rounded));
-  for (size_t at = 0; at < calls->spans.count; at++) {
-    span_of_params *span = &calls->spans.items[at];
-    int64_t first = span->first_row * MVS_FLAT_ROW_ELEMENTS;
-    MVS_TRY(mvs_flat_new(session, "adamw", span->rows, &span->adamw));
-    mvs_flat_rows(span->adamw, "p", optimizer->params + first);
-    mvs_flat_rows(span->adamw, "m", optimizer->m + first);
-    mvs_flat_rows(span->adamw, "v", optimizer->v + first);
-    mvs_flat_rows(span->adamw, "g", optimizer->grads + first);
-    if (rounded) mvs_flat_rows(span->adamw, "rounded", (uint16_t *)rounded + first);
-  }
+  float *decay;
+  void *total, *factor, *rounded;
+  MVS_TRY(prepare_clip(optimizer, places->result, &total, &factor));
   MVS_TRY(mvs_flat_new(session, "sum_squares", rows, &calls->sum_squares));
-  mvs_flat_rows(calls->sum_squares, "g", optimizer->grads);
-  if (!optimizer->average) return MVS_OK;
-  MVS_TRY(mvs_flat_new(session, "average", rows, &calls->average));
-  mvs_flat_rows(calls->average, "e", optimizer->average);
-  mvs_flat_rows(calls->average, "p", optimizer->params);
-  return MVS_OK;
+  mvs_flat_rows(calls->sum_squares, "g", places->grads);
+  MVS_TRY(mvs_flat_share(calls->sum_squares, "total", total));
+  MVS_TRY(upload_decay(optimizer, rows, &decay));
+  MVS_TRY(mvs_flat_new(session, "adamw", rows, &calls->adamw));
+  mvs_flat_rows(calls->adamw, "p", optimizer->params);
+  mvs_flat_rows(calls->adamw, "m", optimizer->m);
+  mvs_flat_rows(calls->adamw, "v", optimizer->v);
+  mvs_flat_rows(calls->adamw, "g", places->grads);
+  mvs_flat_rows(calls->adamw, "decay", decay);
+  MVS_TRY(mvs_executor_rounded(session->executor, &rounded));
+  mvs_flat_rows(calls->adamw, "rounded", rounded);
+  MVS_TRY(bind_adamw(optimizer, places, factor));
+  return optimizer->average ? prepare_average(optimizer, rows, places->result) : MVS_OK;
 }
 
 /* Moments start at zero, which mvs_session_flat makes them. */
 mvs_status mvs_optimizer_new(mvs_session *session, const mvs_optimizer_settings *settings,
-                             float *params, float *grads, mvs_optimizer **out) {
+                             const mvs_optimizer_places *places, mvs_optimizer **out) {
   mvs_optimizer *optimizer = MVS_NEW(session->arena, mvs_optimizer);
-  *optimizer = (mvs_optimizer){
-      .session = session, .settings = *settings, .params = params, .grads = grads};
+  *optimizer =
+      (mvs_optimizer){.session = session, .settings = *settings, .params = places->params};
   optimizer->calls = MVS_NEW(session->arena, struct mvs_optimizer_calls);
   MVS_TRY(mvs_session_flat(session, &optimizer->m));
   MVS_TRY(mvs_session_flat(session, &optimizer->v));
   if (settings->ema > 0) MVS_TRY(mvs_session_flat(session, &optimizer->average));
-  find_spans(optimizer);
-  MVS_TRY(prepare_calls(optimizer));
+  MVS_TRY(prepare_calls(optimizer, places));
   *out = optimizer;
   return MVS_OK;
 }
@@ -112,55 +138,27 @@ void mvs_optimizer_start(mvs_optimizer *optimizer) {
                  mvs_flat_bytes(optimizer->session->program), MVS_COPY_WITHIN);
 }
 
-/* Padding is zero and adds nothing. */
-mvs_status mvs_optimizer_norm(mvs_optimizer *optimizer, double *norm) {
-  double total;
-  MVS_TRY(mvs_flat_run(optimizer->calls->sum_squares));
-  MVS_TRY(mvs_flat_result(optimizer->calls->sum_squares, "total", &total));
-  *norm = sqrt(total);
-  return MVS_OK;
-}
-
 /* From the first step on more than zero: step k counts from 0. */
 double mvs_optimizer_rate(const mvs_optimizer_settings *settings, int64_t step) {
   if (settings->warmup <= 0) return settings->lr;
   return settings->lr * fmin(1, (double)(step + 1) / (double)settings->warmup);
 }
 
-/* Scalars are computed in double and rounded once. */
-static mvs_status update_span(const mvs_optimizer *optimizer, span_of_params *span,
-                              int64_t step, double clip) {
-  const mvs_optimizer_settings *settings = &optimizer->settings;
+/* The kernel sees rounded betas: corrections from the same numbers cancel their error, which
+ * for 1 - 0.999 would be 5e-5. */
+mvs_step_rates mvs_optimizer_rates(const mvs_optimizer_settings *settings, int64_t step) {
   double count = (double)(step + 1);
-  /* The kernel sees rounded betas: corrections from the same numbers cancel their error, which
-   * for 1 - 0.999 would be 5e-5. */
   double beta1 = (float)settings->beta1, beta2 = (float)settings->beta2;
-  const struct {
-    const char *name;
-    double value;
-  } scalars[] = {
-      {"lr", mvs_optimizer_rate(settings, step)},
-      {"beta1", settings->beta1},
-      {"beta2", settings->beta2},
-      {"eps", settings->eps},
-      {"decay", span->decay ? settings->weight_decay : 0},
-      {"clip", clip},
-      {"correction1", 1 - pow(beta1, count)},
-      {"correction2", 1 - pow(beta2, count)},
-  };
-  for (size_t at = 0; at < sizeof scalars / sizeof *scalars; at++)
-    MVS_TRY(mvs_flat_scalar(span->adamw, scalars[at].name, scalars[at].value));
-  return mvs_flat_run(span->adamw);
+  return (mvs_step_rates){.lr = (float)mvs_optimizer_rate(settings, step),
+                          .correction1 = (float)(1 - pow(beta1, count)),
+                          .correction2 = (float)(1 - pow(beta2, count))};
 }
 
 /* The average follows the weights of this step, after their update. */
-mvs_status mvs_optimizer_step(mvs_optimizer *optimizer, int64_t step, double norm) {
-  const mvs_optimizer_settings *settings = &optimizer->settings;
-  double clip = settings->clip > 0 ? fmin(1, settings->clip / (norm + 1e-6)) : 1;
-  for (size_t at = 0; at < optimizer->calls->spans.count; at++)
-    MVS_TRY(update_span(optimizer, &optimizer->calls->spans.items[at], step, clip));
-  mvs_executor_weights_changed(optimizer->session->executor, true);
-  if (!optimizer->average) return MVS_OK;
-  MVS_TRY(mvs_flat_scalar(optimizer->calls->average, "decay", settings->ema));
-  return mvs_flat_run(optimizer->calls->average);
+mvs_status mvs_optimizer_update(mvs_optimizer *optimizer) {
+  const struct mvs_optimizer_calls *calls = optimizer->calls;
+  MVS_TRY(mvs_flat_run(calls->sum_squares));
+  MVS_TRY(mvs_call_run(calls->clip));
+  MVS_TRY(mvs_flat_run(calls->adamw));
+  return calls->average ? mvs_flat_run(calls->average) : MVS_OK;
 }

@@ -1,6 +1,8 @@
 /* optimizer.h: AdamW with clipping and warm-up, and the average of the weights (EMA).
  * source : docs/numerics.md#optimizer
- * Owner: flat buffers belong to the session. */
+ * An update is given to the device as one piece: nothing in it waits for the host. What follows
+ * from the step's number comes with the step's data, what follows from the gradients stays on
+ * the device. Owner: flat buffers belong to the session. */
 #ifndef MVS_RUNTIME_OPTIMIZER_H
 #define MVS_RUNTIME_OPTIMIZER_H
 
@@ -13,24 +15,43 @@ typedef struct mvs_optimizer_settings {
   int64_t warmup;
 } mvs_optimizer_settings;
 
+/* What an update takes from the number of its step. */
+typedef struct mvs_step_rates {
+  float lr, correction1, correction2;
+} mvs_step_rates;
+
+/* What a step says of itself. */
+typedef struct mvs_step_result {
+  double loss, norm; /* norm: of all gradients, before clipping */
+  float taken;       /* 1: the weights were updated; 0: this step's loss or norm, or those of
+                        one before it, are not finite */
+} mvs_step_result;
+
+/* Device memory that an optimizer shares with the step around it. */
+typedef struct mvs_optimizer_places {
+  float *params, *grads;       /* grads: of the whole batch */
+  const mvs_step_rates *rates; /* of the step, set before each update */
+  mvs_step_result *result;     /* its loss is set before each update */
+} mvs_optimizer_places;
+
 typedef struct mvs_optimizer {
   mvs_session *session;
   mvs_optimizer_settings settings;
-  float *params, *grads; /* grads: of the whole batch */
-  float *m, *v;
-  float *average; /* NULL without EMA */
+  float *params, *m, *v;
+  float *average; /* NULL: none is kept */
   struct mvs_optimizer_calls *calls;
 } mvs_optimizer;
 
 /* Makes the state: moments zero, the average equal to nothing yet (see mvs_optimizer_start). */
 mvs_status mvs_optimizer_new(mvs_session *session, const mvs_optimizer_settings *settings,
-                             float *params, float *grads, mvs_optimizer **out);
+                             const mvs_optimizer_places *places, mvs_optimizer **out);
 /* Starts the average at the weights as they are now. */
 void mvs_optimizer_start(mvs_optimizer *optimizer);
-/* The global norm of the gradients: a float64 sum of squares, then its root. */
-mvs_status mvs_optimizer_norm(mvs_optimizer *optimizer, double *norm);
-/* Updates the weights at step k (from 0); `norm` is what mvs_optimizer_norm gave. */
-mvs_status mvs_optimizer_step(mvs_optimizer *optimizer, int64_t step, double norm);
+/* Gives the device an update: the norm of the gradients, whether the step is taken, and where
+ * it is, new weights, moments and average. Each time at the same addresses: see recording.h. */
+mvs_status mvs_optimizer_update(mvs_optimizer *optimizer);
+/* What step k (from 0) asks of mvs_optimizer_places.rates: computed in double, rounded once. */
+mvs_step_rates mvs_optimizer_rates(const mvs_optimizer_settings *settings, int64_t step);
 /* The learning rate at step k: lr * min(1, (k + 1) / warmup). */
 double mvs_optimizer_rate(const mvs_optimizer_settings *settings, int64_t step);
 

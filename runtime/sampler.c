@@ -1,28 +1,34 @@
 /* sampler.c: Euler steps from noise to samples, a group at a time.
  *
  * A group is as many samples as memory was planned for; the last one may be smaller and then
- * has calls of its own, in the same memory. State and its successor are two buffers that
- * change places. With guidance the model runs twice a step, with and without the condition;
- * the step itself is a graph (compiler/ir/steps.c) that takes both velocities. Samples do
- * not depend on the grouping: noise belongs to a sample's number, and rows of a batch do not
- * meet. */
+ * has calls of its own, in the same memory. With guidance the model runs twice a step, with and
+ * without the condition; the step itself is a graph (compiler/ir/steps.c) that takes both
+ * velocities and gives the next state, which is copied over the one it came from. So every
+ * step has the same addresses and is one recording; what differs, its length, is copied to
+ * its place on the device beforehand. Samples do not depend on the grouping: noise belongs to
+ * a sample's number, and rows of a batch do not meet. */
 #include "runtime/sampler.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "runtime/recording.h"
+
 /* Device memory for one group of samples. */
 typedef struct group {
   mvs_session *session;
   const mvs_sampling *sampling;
   int64_t batch, state_bytes;
-  void *state, *next;          /* exchanged after every step */
+  int64_t samples;             /* of the calls at hand: the batch, or what is left */
+  void *state, *next;          /* next: what a step gives */
   void *with, *without;        /* velocities */
   void **conditions, **absent; /* per condition: given and unconditional values */
-  void *dt, *cfg;
+  float *lengths;              /* of all steps, in their order */
+  void *dt, *cfg;              /* dt: the length of the step at hand */
   bool guided;
   mvs_call *forward, *step;
+  mvs_recording *recording; /* of a step */
 } group;
 
 /* The first one where there are several. */
@@ -65,6 +71,23 @@ static mvs_status prepare_conditions(group *all) {
   return MVS_OK;
 }
 
+/* From time number/steps to (number-1)/steps, the last number first. */
+static mvs_status upload_lengths(group *all) {
+  const mvs_sampler_settings *settings = &all->sampling->settings;
+  double steps = (double)settings->steps;
+  float *lengths = MVS_ARRAY(all->session->arena, (size_t)settings->steps, float);
+  void *memory;
+  for (int64_t number = settings->steps; number >= 1; number--) {
+    double from = mvs_shifted_time((double)number / steps, settings->shift);
+    double to = mvs_shifted_time((double)(number - 1) / steps, settings->shift);
+    lengths[settings->steps - number] = (float)(from - to);
+  }
+  MVS_TRY(mvs_session_upload(all->session, lengths, settings->steps * (int64_t)sizeof(float),
+                             &memory));
+  all->lengths = memory;
+  return MVS_OK;
+}
+
 /* Without guidance both velocities are one buffer: u + cfg (c - u) is then c exactly. */
 static mvs_status prepare(group *all) {
   mvs_session *session = all->session;
@@ -79,14 +102,23 @@ static mvs_status prepare(group *all) {
   if (all->guided) MVS_TRY(mvs_session_alloc(session, bytes, &all->without));
   MVS_TRY(mvs_session_alloc(session, sizeof(float), &all->dt));
   MVS_TRY(mvs_session_upload(session, &cfg, sizeof cfg, &all->cfg));
+  MVS_TRY(upload_lengths(all));
   return prepare_conditions(all);
 }
 
-/* Prepares the calls for `batch` samples, at most those that the memory was made for. */
-static mvs_status prepare_calls(group *all, int64_t batch) {
+static mvs_status euler_step(void *user);
+
+/* Prepares the calls for so many samples, at most those that the memory was made for. */
+static mvs_status prepare_calls(group *all, int64_t samples) {
   mvs_session *session = all->session;
-  MVS_TRY(mvs_call_new(session->executor, "forward", batch, &all->forward));
-  MVS_TRY(mvs_call_new(session->executor, "sampler_step", batch, &all->step));
+  all->samples = samples;
+  all->recording = mvs_recording_new(session, euler_step, all);
+  MVS_TRY(mvs_call_new(session->executor, "forward", samples, &all->forward));
+  MVS_TRY(
+      mvs_call_bind_input(all->forward, mvs_state_input(session->program)->name, all->state));
+  MVS_TRY(mvs_call_new(session->executor, "sampler_step", samples, &all->step));
+  MVS_TRY(mvs_call_bind_input(all->step, "x", all->state));
+  MVS_TRY(mvs_call_bind_output(all->step, "x", all->next));
   MVS_TRY(mvs_call_bind_input(all->step, "conditional", all->with));
   MVS_TRY(mvs_call_bind_input(all->step, "unconditional", all->without));
   MVS_TRY(mvs_call_bind_input(all->step, "dt", all->dt));
@@ -95,31 +127,21 @@ static mvs_status prepare_calls(group *all, int64_t batch) {
 
 /* v of the present state under these conditions. */
 static mvs_status evaluate(group *all, void **conditions, void *velocity) {
-  const mvs_program *program = all->session->program;
-  MVS_TRY(mvs_call_bind_input(all->forward, mvs_state_input(program)->name, all->state));
   for (size_t at = 0; at < all->sampling->condition_count; at++)
     MVS_TRY(mvs_call_bind_input(all->forward, all->sampling->conditions[at].input->name,
                                 conditions[at]));
-  MVS_TRY(mvs_call_bind_output(all->forward, program->output, velocity));
+  MVS_TRY(mvs_call_bind_output(all->forward, all->session->program->output, velocity));
   return mvs_call_run(all->forward);
 }
 
-/* From time number/steps to (number-1)/steps. */
-static mvs_status euler_step(group *all, int64_t number) {
+/* One step of length dt. */
+static mvs_status euler_step(void *user) {
+  group *all = user;
   mvs_device *device = all->session->device;
-  const mvs_sampler_settings *settings = &all->sampling->settings;
-  double steps = (double)settings->steps;
-  double from = mvs_shifted_time((double)number / steps, settings->shift);
-  double to = mvs_shifted_time((double)(number - 1) / steps, settings->shift);
-  float dt = (float)(from - to);
-  device->copy(device, all->dt, &dt, sizeof dt, MVS_COPY_TO_DEVICE);
   MVS_TRY(evaluate(all, all->conditions, all->with));
   if (all->guided) MVS_TRY(evaluate(all, all->absent, all->without));
-  MVS_TRY(mvs_call_bind_input(all->step, "x", all->state));
-  MVS_TRY(mvs_call_bind_output(all->step, "x", all->next));
   MVS_TRY(mvs_call_run(all->step));
-  void *kept = all->state;
-  all->state = all->next, all->next = kept;
+  device->copy(device, all->state, all->next, all->samples * all->state_bytes, MVS_COPY_WITHIN);
   return MVS_OK;
 }
 
@@ -145,7 +167,9 @@ static mvs_status sample_group(group *all, int64_t first, int64_t count) {
                  count * bytes, MVS_COPY_TO_DEVICE);
   }
   for (int64_t number = sampling->settings.steps; number >= 1; number--) {
-    MVS_TRY(euler_step(all, number));
+    device->copy(device, all->dt, all->lengths + (sampling->settings.steps - number),
+                 sizeof(float), MVS_COPY_WITHIN);
+    MVS_TRY(mvs_recording_run(all->recording));
     show_progress(sampling, first, number);
   }
   MVS_TRY(device->synchronize(device, all->session->diag));
@@ -153,16 +177,21 @@ static mvs_status sample_group(group *all, int64_t first, int64_t count) {
   return MVS_OK;
 }
 
+/* Samples first .. first+count-1, in whole groups of `samples`. */
+static mvs_status sample_groups(group *all, int64_t first, int64_t count, int64_t samples) {
+  mvs_status status = count ? prepare_calls(all, samples) : MVS_OK;
+  for (int64_t at = 0; status == MVS_OK && at < count; at += samples)
+    status = sample_group(all, first + at, samples);
+  if (count) mvs_recording_free(all->recording);
+  return status;
+}
+
 /* settings.steps is at least 1: the option's row sees to it. */
 mvs_status mvs_sample(mvs_session *session, const mvs_sampling *sampling) {
   int64_t batch = sampling->count < sampling->batch ? sampling->count : sampling->batch;
+  int64_t rest = sampling->count % batch, whole = sampling->count - rest;
   group all = {.session = session, .sampling = sampling, .batch = batch};
   MVS_TRY(prepare(&all));
-  MVS_TRY(prepare_calls(&all, batch));
-  int64_t first = 0;
-  for (; first + batch <= sampling->count; first += batch)
-    MVS_TRY(sample_group(&all, first, batch));
-  if (first == sampling->count) return MVS_OK;
-  MVS_TRY(prepare_calls(&all, sampling->count - first));
-  return sample_group(&all, first, sampling->count - first);
+  MVS_TRY(sample_groups(&all, 0, whole, batch));
+  return sample_groups(&all, whole, rest, rest);
 }

@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 
+#include "runtime/recording.h"
+
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 /* Every command has these, info and --help too. */
@@ -44,12 +46,20 @@ mvs_status mvs_session_open(mvs_session *session) {
 
 /* Also of a session whose device was never opened. */
 void mvs_session_close(mvs_session *session) {
-  if (!session->device) return;
+  mvs_device *device = session->device;
+  if (!device) return;
+  for (size_t at = 0; at < session->recordings.count; at++)
+    mvs_recording_free(session->recordings.items[at]);
   mvs_executor_free(session->executor);
+  for (size_t at = 0; at < session->staging.count; at++)
+    device->release_staging(device, session->staging.items[at]);
+  for (size_t at = 0; at < session->events.count; at++)
+    device->event_free(device, session->events.items[at]);
   for (size_t at = 0; at < session->memory.count; at++)
-    session->device->release(session->device, session->memory.items[at]);
-  session->memory.count = 0;
-  session->device->close(session->device);
+    device->release(device, session->memory.items[at]);
+  session->memory.count = session->staging.count = session->events.count = 0;
+  session->recordings.count = 0;
+  device->close(device);
   session->device = NULL;
   session->executor = NULL;
 }
@@ -58,6 +68,20 @@ void mvs_session_close(mvs_session *session) {
 mvs_status mvs_session_alloc(mvs_session *session, int64_t bytes, void **out) {
   MVS_TRY(session->device->alloc(session->device, bytes, session->diag, out));
   MVS_PUSH(session->arena, &session->memory, *out);
+  return MVS_OK;
+}
+
+/* Contents are undefined. */
+mvs_status mvs_session_staging(mvs_session *session, int64_t bytes, void **out) {
+  MVS_TRY(session->device->alloc_staging(session->device, bytes, session->diag, out));
+  MVS_PUSH(session->arena, &session->staging, *out);
+  return MVS_OK;
+}
+
+/* Not signalled yet. */
+mvs_status mvs_session_event(mvs_session *session, void **out) {
+  MVS_TRY(session->device->event_new(session->device, session->diag, out));
+  MVS_PUSH(session->arena, &session->events, *out);
   return MVS_OK;
 }
 

@@ -8,6 +8,8 @@
 #include "runtime/fail.h"
 #include "runtime/options.h"
 
+typedef struct mvs_recording mvs_recording; /* recording.h */
+
 typedef struct mvs_session {
   const mvs_program *program; /* one specialisation of it, see specialise.h */
   const mvs_program *whole;   /* with all of them */
@@ -17,7 +19,8 @@ typedef struct mvs_session {
   mvs_options *options;
   mvs_device *device;     /* NULL until mvs_session_open */
   mvs_executor *executor; /* likewise */
-  MVS_LIST(void *) memory;
+  MVS_LIST(void *) memory, staging, events;
+  MVS_LIST(mvs_recording *) recordings;
 } mvs_session;
 
 /* Opens the device that --device and --threads name and makes the executor. */
@@ -30,6 +33,11 @@ mvs_status mvs_session_alloc(mvs_session *session, int64_t bytes, void **out);
 mvs_status mvs_session_flat(mvs_session *session, float **out);
 /* Bytes of one flat buffer. */
 int64_t mvs_flat_bytes(const mvs_program *program);
+/* Takes host memory that the device's send and fetch copy from and to, until the session ends.
+ */
+mvs_status mvs_session_staging(mvs_session *session, int64_t bytes, void **out);
+/* Makes an event of the device that lasts as long. */
+mvs_status mvs_session_event(mvs_session *session, void **out);
 /* Copies host bytes into fresh device memory. */
 mvs_status mvs_session_upload(mvs_session *session, const void *data, int64_t bytes,
                               void **out);

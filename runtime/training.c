@@ -1,48 +1,79 @@
-/* training.c: one training step: data, noise and times, gradients over micro-batches.
+/* training.c: one training step: data, noise and times, gradients over micro-batches, update.
  *
- * Two functions of the program do the work. "draw" makes noise, times and dropped conditions
- * from (seed, step, sample number) and the data; "grad" takes what it made and gives loss
- * and gradients. A fixed batch skips "draw" and points "grad" into the uploaded file. Each
- * micro-batch's loss and gradients are already divided by the whole batch, so parts are only
- * added, in order of their samples. */
+ * Two functions of the program give loss and gradients: "draw" makes noise, times and dropped
+ * conditions from (seed, step, sample number) and the data, "grad" takes what it made. A fixed
+ * batch skips "draw". Each micro-batch's loss and gradients are already divided by the whole
+ * batch, so parts are only added, in order of their samples; the optimizer does the rest.
+ *
+ * What a micro-batch takes from the host (samples, their numbers, the step's number and rates)
+ * is one block of a feed, which always ends up in the same place on the device. So its work has
+ * the same addresses each time and can be recorded: with one micro-batch the whole step is one
+ * recording; with several, each of them and the update is a piece, since a recording holds a
+ * node a kernel and layer, and that times their number would not fit. While the device works
+ * on a micro-batch the host fills and sends the next one, and results come back on their own.
+ */
 #include "runtime/training.h"
 
+#include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "runtime/inputs.h"
+#include "runtime/recording.h"
 
 #define MOST_TENSORS 16
+/* Parts of a block start on multiples of this: more than any kernel asks for. */
+#define PART_ALIGNMENT 256
 
 /* One input of the gradient function that holds a value per sample. */
 typedef struct batch_tensor {
   const Mvs__Tensor *tensor;
   int64_t sample_bytes;
-  bool drawn;       /* made by "draw": noise, times, conditioning after dropout */
-  bool from_data;   /* comes from the data source: x0, conditioning before dropout */
-  char *raw, *used; /* device: as read, and as the gradients see it */
-  void *staging;    /* host */
+  bool drawn;        /* made by "draw": noise, times, conditioning after dropout */
+  bool from_data;    /* comes from the data source: x0, conditioning before dropout */
+  int64_t offset;    /* in the block, of what comes from the data source */
+  char *used;        /* device: as the gradients see it */
+  const char *fixed; /* device: of the whole fixed batch; NULL: none */
 } batch_tensor;
+
+/* What every block starts with; the numbers of the samples follow. */
+typedef struct block_head {
+  int32_t step;
+  mvs_step_rates rates;
+} block_head;
+
+/* The results of a step, on their way to the host. */
+typedef struct result_slot {
+  void *staging; /* mvs_step_result */
+  void *ready;   /* event */
+} result_slot;
 
 struct mvs_training {
   mvs_session *session;
   mvs_training_settings settings;
+  int64_t parts;               /* micro-batches of a step */
   float *params, *grads, *sum; /* sum: over micro-batches, or grads itself when there is one */
   mvs_optimizer *optimizer;
-  mvs_call *grad, *draw;
+  mvs_call *grad, *draw, *add_losses; /* draw: NULL for a fixed batch */
   mvs_flat_call *accumulate;
+  mvs_recording *whole, *part, *update; /* whole: of one micro-batch and the update */
   int count;
   batch_tensor tensors[MOST_TENSORS];
+  int64_t numbers, block_bytes; /* numbers: where those of the samples stand in the block */
+  mvs_feed *feed;
+  int64_t ahead;  /* the micro-batch of the run whose block is under way; -1: none */
   mvs_data *data; /* NULL: a fixed batch */
   mvs_order *order;
   int64_t *index;
-  int32_t *sample_numbers;
-  void *loss, *inverse_batch, *seed, *step, *sample; /* device */
+  void *loss;              /* device: of a micro-batch */
+  mvs_step_result *result; /* device */
+  result_slot slots[MVS_TRAINING_AHEAD];
+  int64_t queued, collected;
 };
 
-const char *const mvs_training_functions[] = {"grad",    "draw",        "adamw", "accumulate",
-                                              "average", "sum_squares", NULL};
+const char *const mvs_training_functions[] = {"grad",        "draw",       "adamw",
+                                              "accumulate",  "add_losses", "average",
+                                              "sum_squares", "clip",       NULL};
 
 /* With one micro-batch its gradients are the sum. */
 int mvs_training_gradient_flats(const mvs_training_settings *settings) {
@@ -54,16 +85,11 @@ mvs_optimizer *mvs_training_optimizer(mvs_training *training) { return training-
 
 mvs_call *mvs_training_grad_call(const mvs_training *training) { return training->grad; }
 
+const float *mvs_training_gradients(const mvs_training *training) { return training->sum; }
+
 /* A leading extent per sample; scalars such as inverse_batch have none. */
 static bool is_batched(const Mvs__Tensor *tensor) {
   return tensor->n_dims > 0 && tensor->dims[0]->per_batch;
-}
-
-/* By name, as everything between program and runtime. */
-static bool has_tensor(Mvs__Tensor *const *tensors, size_t count, const char *name) {
-  for (size_t at = 0; at < count; at++)
-    if (strcmp(tensors[at]->name, name) == 0) return true;
-  return false;
 }
 
 /* --- preparing --- */
@@ -84,14 +110,23 @@ static mvs_status add_tensors(mvs_training *training) {
 }
 
 /* The loss of a micro-batch is its samples' share of the batch's mean, so that parts just add
- * up. */
-static mvs_status prepare_scalars(mvs_training *training) {
+ * up; the loss of the only one is the step's. */
+static mvs_status prepare_losses(mvs_training *training) {
   mvs_session *session = training->session;
   float inverse = (float)(1.0 / (double)training->settings.batch);
-  MVS_TRY(mvs_session_alloc(session, sizeof(double), &training->loss));
-  MVS_TRY(mvs_call_bind_output(training->grad, "loss", training->loss));
-  MVS_TRY(mvs_session_upload(session, &inverse, sizeof inverse, &training->inverse_batch));
-  return mvs_call_bind_input(training->grad, "inverse_batch", training->inverse_batch);
+  void *scale, *result;
+  MVS_TRY(mvs_session_alloc(session, sizeof(mvs_step_result), &result));
+  training->result = result;
+  training->loss = &training->result->loss;
+  MVS_TRY(mvs_session_upload(session, &inverse, sizeof inverse, &scale));
+  MVS_TRY(mvs_call_bind_input(training->grad, "inverse_batch", scale));
+  if (training->parts > 1) {
+    MVS_TRY(mvs_session_alloc(session, sizeof(double), &training->loss));
+    MVS_TRY(mvs_call_new(session->executor, "add_losses", 1, &training->add_losses));
+    MVS_TRY(mvs_call_bind(training->add_losses, "loss", &training->result->loss));
+    MVS_TRY(mvs_call_bind(training->add_losses, "part", training->loss));
+  }
+  return mvs_call_bind_output(training->grad, "loss", training->loss);
 }
 
 /* The optimizer reads the sum, wherever that is. */
@@ -100,7 +135,7 @@ static mvs_status prepare_flats(mvs_training *training) {
   MVS_TRY(mvs_session_flat(session, &training->params));
   MVS_TRY(mvs_session_flat(session, &training->grads));
   training->sum = training->grads;
-  if (training->settings.micro_batch < training->settings.batch) {
+  if (training->parts > 1) {
     int64_t rows = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
     MVS_TRY(mvs_session_flat(session, &training->sum));
     MVS_TRY(mvs_flat_new(session, "accumulate", rows, &training->accumulate));
@@ -108,8 +143,7 @@ static mvs_status prepare_flats(mvs_training *training) {
     mvs_flat_rows(training->accumulate, "g", training->grads);
   }
   mvs_executor_set_flats(session->executor, training->params, training->grads);
-  return mvs_optimizer_new(session, &training->settings.optimizer, training->params,
-                           training->sum, &training->optimizer);
+  return MVS_OK;
 }
 
 /* Unequal micro-batches would need a second plan for the last one. */
@@ -125,154 +159,277 @@ static mvs_status check_settings(mvs_session *session, const mvs_training_settin
   return MVS_OK;
 }
 
-/* Parameters, gradients and moments are taken here; temporaries come with the first step. */
+/* Optimizer and calls come with the data: where a step's numbers stand depends on it. */
 mvs_status mvs_training_new(mvs_session *session, const mvs_training_settings *settings,
                             mvs_training **out) {
   MVS_TRY(check_settings(session, settings));
   mvs_training *training = MVS_NEW(session->arena, mvs_training);
-  training->session = session;
-  training->settings = *settings;
+  *training = (mvs_training){.session = session,
+                             .settings = *settings,
+                             .parts = settings->batch / settings->micro_batch,
+                             .ahead = -1};
   MVS_TRY(mvs_call_new(session->executor, "grad", settings->micro_batch, &training->grad));
   MVS_TRY(add_tensors(training));
-  MVS_TRY(prepare_scalars(training));
+  MVS_TRY(prepare_losses(training));
   MVS_TRY(prepare_flats(training));
   *out = training;
   return MVS_OK;
 }
 
-/* A tensor that "draw" both takes and gives (conditioning under dropout) has two places. */
-static mvs_status prepare_drawn(mvs_training *training, batch_tensor *each) {
-  mvs_session *session = training->session;
-  int64_t bytes = each->sample_bytes * training->settings.micro_batch;
-  void *used;
-  each->drawn = mvs_call_has_output(training->draw, each->tensor->name);
-  MVS_TRY(mvs_session_alloc(session, bytes, &used));
-  each->raw = each->used = used;
-  MVS_TRY(mvs_call_bind_input(training->grad, each->tensor->name, used));
-  if (!each->drawn) return MVS_OK;
-  MVS_TRY(mvs_call_bind_output(training->draw, each->tensor->name, used));
-  if (!mvs_call_has_input(training->draw, each->tensor->name)) return MVS_OK;
-  void *raw;
-  MVS_TRY(mvs_session_alloc(session, bytes, &raw));
-  each->raw = raw;
-  return mvs_call_bind_input(training->draw, each->tensor->name, raw);
+/* Takes room in the block. */
+static int64_t reserve(mvs_training *training, int64_t bytes) {
+  int64_t offset = training->block_bytes;
+  training->block_bytes += (bytes + PART_ALIGNMENT - 1) / PART_ALIGNMENT * PART_ALIGNMENT;
+  return offset;
 }
 
-/* Seed, step and sample numbers are all that noise and times depend on. */
-static mvs_status prepare_draw(mvs_training *training) {
-  mvs_session *session = training->session;
+/* The head, the numbers of the samples, and what the data source gives. */
+static mvs_status prepare_feed(mvs_training *training) {
   int64_t micro = training->settings.micro_batch;
-  MVS_TRY(mvs_call_new(session->executor, "draw", micro, &training->draw));
-  MVS_TRY(
-      mvs_session_upload(session, &training->settings.seed, sizeof(int32_t), &training->seed));
-  MVS_TRY(mvs_session_alloc(session, sizeof(int32_t), &training->step));
-  MVS_TRY(mvs_session_alloc(session, micro * (int64_t)sizeof(int32_t), &training->sample));
-  MVS_TRY(mvs_call_bind_input(training->draw, "seed", training->seed));
-  MVS_TRY(mvs_call_bind_input(training->draw, "step", training->step));
-  MVS_TRY(mvs_call_bind_input(training->draw, "sample", training->sample));
-  for (int at = 0; at < training->count; at++)
-    MVS_TRY(prepare_drawn(training, &training->tensors[at]));
-  return MVS_OK;
-}
-
-/* Data is staged in host memory of one micro-batch. */
-mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data) {
-  mvs_session *session = training->session;
-  int64_t micro = training->settings.micro_batch;
-  MVS_TRY(mvs_data_check(session, data));
-  MVS_TRY(prepare_draw(training));
-  training->data = data;
-  training->order =
-      mvs_order_new(session->arena, data->count, (uint32_t)training->settings.seed);
-  training->index = MVS_ARRAY(session->arena, micro, int64_t);
-  training->sample_numbers = MVS_ARRAY(session->arena, micro, int32_t);
-  const Mvs__Function *draw = mvs_call_function(training->draw);
+  reserve(training, sizeof(block_head));
+  training->numbers = reserve(training, micro * (int64_t)sizeof(int32_t));
   for (int at = 0; at < training->count; at++) {
     batch_tensor *each = &training->tensors[at];
-    each->from_data =
-        !each->drawn || has_tensor(draw->inputs, draw->n_inputs, each->tensor->name);
-    if (each->from_data)
-      each->staging = mvs_arena_alloc(session->arena, (size_t)(each->sample_bytes * micro));
+    if (each->from_data) each->offset = reserve(training, each->sample_bytes * micro);
+  }
+  return mvs_feed_new(training->session, training->block_bytes, &training->feed);
+}
+
+static mvs_status prepare_results(mvs_training *training) {
+  mvs_session *session = training->session;
+  for (int at = 0; at < MVS_TRAINING_AHEAD; at++) {
+    result_slot *slot = &training->slots[at];
+    MVS_TRY(mvs_session_staging(session, sizeof(mvs_step_result), &slot->staging));
+    MVS_TRY(mvs_session_event(session, &slot->ready));
   }
   return MVS_OK;
 }
 
-/* The whole batch is uploaded once; micro-batches are parts of it. */
+static mvs_status run_gradients(void *user);
+static mvs_status run_update(void *user);
+static mvs_status run_whole(void *user);
+
+/* What both kinds of data share, once it is known what they give. */
+static mvs_status prepare_step(mvs_training *training) {
+  mvs_session *session = training->session;
+  MVS_TRY(prepare_feed(training));
+  MVS_TRY(prepare_results(training));
+  training->part = mvs_recording_new(session, run_gradients, training);
+  training->update = mvs_recording_new(session, run_update, training);
+  training->whole = mvs_recording_new(session, run_whole, training);
+  const block_head *head = (const block_head *)mvs_feed_place(training->feed);
+  const mvs_optimizer_places places = {.params = training->params,
+                                       .grads = training->sum,
+                                       .rates = &head->rates,
+                                       .result = training->result};
+  return mvs_optimizer_new(session, &training->settings.optimizer, &places,
+                           &training->optimizer);
+}
+
+/* What "draw" gives has a place of its own, since it may also take it (conditioning under
+ * dropout). */
+static mvs_status bind_drawn(mvs_training *training, batch_tensor *each) {
+  mvs_session *session = training->session;
+  const char *name = each->tensor->name;
+  char *given = mvs_feed_place(training->feed) + each->offset;
+  each->used = given;
+  if (each->drawn && each->from_data) MVS_TRY(mvs_call_bind_input(training->draw, name, given));
+  if (each->drawn) {
+    void *used;
+    int64_t bytes = each->sample_bytes * training->settings.micro_batch;
+    MVS_TRY(mvs_session_alloc(session, bytes, &used));
+    MVS_TRY(mvs_call_bind_output(training->draw, name, used));
+    each->used = used;
+  }
+  return mvs_call_bind_input(training->grad, name, each->used);
+}
+
+/* Seed, step and sample numbers are all that noise and times depend on. */
+static mvs_status bind_draw(mvs_training *training) {
+  mvs_session *session = training->session;
+  char *block = mvs_feed_place(training->feed);
+  void *seed;
+  MVS_TRY(mvs_session_upload(session, &training->settings.seed, sizeof(int32_t), &seed));
+  MVS_TRY(mvs_call_bind_input(training->draw, "seed", seed));
+  MVS_TRY(mvs_call_bind_input(training->draw, "step", block + offsetof(block_head, step)));
+  MVS_TRY(mvs_call_bind_input(training->draw, "sample", block + training->numbers));
+  for (int at = 0; at < training->count; at++)
+    MVS_TRY(bind_drawn(training, &training->tensors[at]));
+  return MVS_OK;
+}
+
+/* Shapes are checked here, so that filling cannot fail later. */
+mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data) {
+  mvs_session *session = training->session;
+  int64_t micro = training->settings.micro_batch;
+  MVS_TRY(mvs_data_check(session, data));
+  MVS_TRY(mvs_call_new(session->executor, "draw", micro, &training->draw));
+  const Mvs__Function *draw = mvs_call_function(training->draw);
+  for (int at = 0; at < training->count; at++) {
+    batch_tensor *each = &training->tensors[at];
+    const char *name = each->tensor->name;
+    each->drawn = mvs_has_tensor(draw->outputs, draw->n_outputs, name);
+    each->from_data = !each->drawn || mvs_has_tensor(draw->inputs, draw->n_inputs, name);
+  }
+  training->data = data;
+  training->order =
+      mvs_order_new(session->arena, data->count, (uint32_t)training->settings.seed);
+  training->index = MVS_ARRAY(session->arena, micro, int64_t);
+  MVS_TRY(prepare_step(training));
+  return bind_draw(training);
+}
+
+/* The whole batch is uploaded once; each micro-batch's part of it is copied to one place. */
 mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors *file,
                                   const char *prefix) {
+  mvs_session *session = training->session;
   for (int at = 0; at < training->count; at++) {
     batch_tensor *each = &training->tensors[at];
     const mvs_file_tensor *tensor;
-    void *memory;
-    MVS_TRY(mvs_inputs_find(training->session, file, prefix, each->tensor->name, &tensor));
-    MVS_TRY(mvs_inputs_upload(training->session, file, tensor, each->tensor,
-                              training->settings.batch, &memory));
-    each->used = memory;
+    void *memory, *used;
+    MVS_TRY(mvs_inputs_find(session, file, prefix, each->tensor->name, &tensor));
+    MVS_TRY(mvs_inputs_upload(session, file, tensor, each->tensor, training->settings.batch,
+                              &memory));
+    MVS_TRY(
+        mvs_session_alloc(session, each->sample_bytes * training->settings.micro_batch, &used));
+    each->fixed = memory, each->used = used;
+    MVS_TRY(mvs_call_bind_input(training->grad, each->tensor->name, used));
+  }
+  return prepare_step(training);
+}
+
+/* --- bringing samples in --- */
+
+/* Writes samples first .. first+micro-1 of a step into a block. */
+static void fill_samples(mvs_training *training, int64_t step, int64_t first, char *block) {
+  int64_t micro = training->settings.micro_batch;
+  int32_t *numbers = (int32_t *)(block + training->numbers);
+  for (int64_t at = 0; at < micro; at++) {
+    int64_t place = step * training->settings.batch + first + at;
+    training->index[at] = mvs_order_sample(training->order, place);
+    numbers[at] = (int32_t)(first + at);
+  }
+  for (int at = 0; at < training->count; at++) {
+    const batch_tensor *each = &training->tensors[at];
+    if (each->from_data)
+      training->data->fill(training->data, each->tensor->name, training->index, micro,
+                           block + each->offset);
+  }
+}
+
+/* Puts micro-batch `number` of the run on its way. */
+static mvs_status send_block(mvs_training *training, int64_t number) {
+  int64_t step = number / training->parts;
+  int64_t first = number % training->parts * training->settings.micro_batch;
+  char *block;
+  MVS_TRY(mvs_feed_open(training->feed, &block));
+  *(block_head *)block = (block_head){
+      .step = (int32_t)step, .rates = mvs_optimizer_rates(&training->settings.optimizer, step)};
+  if (training->data) fill_samples(training, step, first, block);
+  mvs_feed_send(training->feed);
+  training->ahead = number;
+  return MVS_OK;
+}
+
+/* Brings micro-batch `number` where the work reads it. It is under way already, but for the
+ * first of a run. */
+static mvs_status take_block(mvs_training *training, int64_t number) {
+  mvs_device *device = training->session->device;
+  if (training->ahead < 0) MVS_TRY(send_block(training, number));
+  assert(training->ahead == number);
+  mvs_feed_take(training->feed);
+  training->ahead = -1;
+  int64_t micro = training->settings.micro_batch, first = number % training->parts * micro;
+  for (int at = 0; at < training->count; at++) {
+    const batch_tensor *each = &training->tensors[at];
+    if (each->fixed)
+      device->copy(device, each->used, each->fixed + first * each->sample_bytes,
+                   each->sample_bytes * micro, MVS_COPY_WITHIN);
   }
   return MVS_OK;
 }
 
 /* --- running --- */
 
-/* Fills the device's inputs for samples first .. first+micro-1 of the step. */
-static mvs_status load_samples(mvs_training *training, int64_t step, int64_t first) {
-  mvs_device *device = training->session->device;
-  int64_t micro = training->settings.micro_batch;
-  int32_t step_number = (int32_t)step;
-  for (int64_t at = 0; at < micro; at++) {
-    int64_t place = step * training->settings.batch + first + at;
-    training->index[at] = mvs_order_sample(training->order, place);
-    training->sample_numbers[at] = (int32_t)(first + at);
-  }
-  for (int at = 0; at < training->count; at++) {
-    batch_tensor *each = &training->tensors[at];
-    if (!each->from_data) continue;
-    training->data->fill(training->data, each->tensor->name, training->index, micro,
-                         each->staging);
-    device->copy(device, each->raw, each->staging, each->sample_bytes * micro,
-                 MVS_COPY_TO_DEVICE);
-  }
-  device->copy(device, training->step, &step_number, sizeof step_number, MVS_COPY_TO_DEVICE);
-  device->copy(device, training->sample, training->sample_numbers,
-               micro * (int64_t)sizeof(int32_t), MVS_COPY_TO_DEVICE);
-  return mvs_call_run(training->draw);
+/* The profile that is taken now: its phases are the host's time. */
+static mvs_profile *profile_of(const mvs_training *training) {
+  return mvs_executor_profiled(training->session->executor);
 }
 
-/* Moves the inputs of the gradient function to the micro-batch's part of the fixed batch. */
-static mvs_status point_at_samples(mvs_training *training, int64_t first) {
-  for (int at = 0; at < training->count; at++) {
-    batch_tensor *each = &training->tensors[at];
-    MVS_TRY(mvs_call_bind_input(training->grad, each->tensor->name,
-                                each->used + first * each->sample_bytes));
-  }
+/* Loss and gradients of the micro-batch at hand. */
+static mvs_status run_gradients(void *user) {
+  mvs_training *training = user;
+  mvs_profile_open_phase(profile_of(training), "gradients");
+  if (training->draw) MVS_TRY(mvs_call_run(training->draw));
+  MVS_TRY(mvs_call_run(training->grad));
+  mvs_profile_close_phase(profile_of(training));
   return MVS_OK;
 }
 
-/* Gradients add in the order of samples, so the bits do not depend on anything else. */
-static mvs_status add_micro_batch(mvs_training *training, int64_t first, double *loss) {
-  mvs_session *session = training->session;
-  mvs_device *device = session->device;
-  double part;
-  MVS_TRY(mvs_call_run(training->grad));
-  MVS_TRY(device->synchronize(device, session->diag));
-  device->copy(device, &part, training->loss, sizeof part, MVS_COPY_TO_HOST);
-  *loss += part;
-  if (!training->accumulate) return MVS_OK;
-  if (first > 0) return mvs_flat_run(training->accumulate);
-  device->copy(device, training->sum, training->grads, mvs_flat_bytes(session->program),
+/* What the model takes from the weights alone (sums of them, say) is part of the update. */
+static mvs_status run_update(void *user) {
+  mvs_training *training = user;
+  mvs_profile_open_phase(profile_of(training), "update");
+  MVS_TRY(mvs_optimizer_update(training->optimizer));
+  MVS_TRY(mvs_call_prepare(training->grad));
+  mvs_profile_close_phase(profile_of(training));
+  return MVS_OK;
+}
+
+/* A step of one micro-batch. */
+static mvs_status run_whole(void *user) {
+  MVS_TRY(run_gradients(user));
+  return run_update(user);
+}
+
+/* Gradients and losses add in the order of samples, so the bits do not depend on anything
+ * else. */
+static mvs_status add_part(mvs_training *training, int64_t part) {
+  mvs_device *device = training->session->device;
+  MVS_TRY(mvs_recording_run(training->part));
+  if (part > 0) {
+    MVS_TRY(mvs_flat_run(training->accumulate));
+    return mvs_call_run(training->add_losses);
+  }
+  device->copy(device, training->sum, training->grads,
+               mvs_flat_bytes(training->session->program), MVS_COPY_WITHIN);
+  device->copy(device, &training->result->loss, training->loss, sizeof(double),
                MVS_COPY_WITHIN);
   return MVS_OK;
 }
 
-/* Loss and norm may come out infinite or NaN: whether to go on is the caller's to say. */
-mvs_status mvs_training_gradients(mvs_training *training, int64_t step, double *loss,
-                                  double *norm) {
-  *loss = 0;
-  for (int64_t first = 0; first < training->settings.batch;
-       first += training->settings.micro_batch) {
-    MVS_TRY(training->data ? load_samples(training, step, first)
-                           : point_at_samples(training, first));
-    MVS_TRY(add_micro_batch(training, first, loss));
+/* All work that ends with new weights. Behind each micro-batch the next one is sent. */
+static mvs_status run_step(mvs_training *training, int64_t step) {
+  for (int64_t part = 0; part < training->parts; part++) {
+    int64_t number = step * training->parts + part;
+    MVS_TRY(take_block(training, number));
+    MVS_TRY(training->parts > 1 ? add_part(training, part)
+                                : mvs_recording_run(training->whole));
+    if (part + 1 < training->parts) MVS_TRY(send_block(training, number + 1));
   }
-  return mvs_optimizer_norm(training->optimizer, norm);
+  if (training->parts > 1) MVS_TRY(mvs_recording_run(training->update));
+  mvs_call_prepared(training->grad);
+  return MVS_OK;
+}
+
+/* The next step's first samples are sent last: the device has all of this one to do. */
+mvs_status mvs_training_queue(mvs_training *training, int64_t step) {
+  mvs_device *device = training->session->device;
+  result_slot *slot = &training->slots[training->queued % MVS_TRAINING_AHEAD];
+  assert(training->queued - training->collected < MVS_TRAINING_AHEAD);
+  MVS_TRY(run_step(training, step));
+  device->fetch(device, slot->staging, training->result, sizeof(mvs_step_result));
+  device->signal(device, slot->ready, MVS_LANE_WORK);
+  training->queued++;
+  return send_block(training, (step + 1) * training->parts);
+}
+
+mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out) {
+  mvs_session *session = training->session;
+  result_slot *slot = &training->slots[training->collected % MVS_TRAINING_AHEAD];
+  assert(training->collected < training->queued);
+  MVS_TRY(session->device->reach(session->device, slot->ready, session->diag));
+  *out = *(const mvs_step_result *)slot->staging;
+  training->collected++;
+  return MVS_OK;
 }

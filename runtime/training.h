@@ -1,11 +1,14 @@
 /* training.h: one training step: data, noise and times, gradients over micro-batches, update.
  * Owner: the session. Samples of step k are places k*batch .. of the data's order; noise and
  * times follow from (seed, step, place in the batch), so neither threads nor micro-batches
- * change them. */
+ * change them.
+ * A step is given to the device as a whole and its result asked for later, so that a device
+ * that works on its own never waits for the host. */
 #ifndef MVS_RUNTIME_TRAINING_H
 #define MVS_RUNTIME_TRAINING_H
 
 #include "runtime/data.h"
+#include "runtime/feed.h"
 #include "runtime/optimizer.h"
 #include "runtime/safetensors.h"
 
@@ -16,6 +19,9 @@ typedef struct mvs_training_settings {
 } mvs_training_settings;
 
 typedef struct mvs_training mvs_training;
+
+/* Steps that may be queued and not yet collected. */
+#define MVS_TRAINING_AHEAD 2
 
 /* The functions that training calls, for mvs_memory_choose. */
 extern const char *const mvs_training_functions[];
@@ -30,13 +36,19 @@ mvs_status mvs_training_new(mvs_session *session, const mvs_training_settings *s
 mvs_optimizer *mvs_training_optimizer(mvs_training *training);
 /* The call of forward + backward, over what the last step left: to measure it alone. */
 mvs_call *mvs_training_grad_call(const mvs_training *training);
+/* The gradients of the step queued last: flat, of the whole batch, before clipping. */
+const float *mvs_training_gradients(const mvs_training *training);
 /* Trains on a data source. */
 mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data);
 /* Trains on one batch, noise and times, the same every step, as tensors of a file. */
 mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors *file,
                                   const char *prefix);
-/* Computes loss and gradients of step k, and the norm of the gradients. */
-mvs_status mvs_training_gradients(mvs_training *training, int64_t step, double *loss,
-                                  double *norm);
+/* Gives the device step k: loss, gradients and update. Steps are queued in order, at most
+ * MVS_TRAINING_AHEAD of them before their results are collected. Once a loss or norm was not
+ * finite, neither that step nor any after it changes the weights. */
+mvs_status mvs_training_queue(mvs_training *training, int64_t step);
+/* Waits for the oldest step that was queued and not yet collected.
+ * errors : MVS_ERR_DEVICE when the device failed */
+mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out);
 
 #endif

@@ -27,6 +27,11 @@ static mvs_id scalar(maker at, const char *name) {
   return input(at, name, mvs_type_make(MVS_F32, 0, NULL));
 }
 
+/* A number given at each call, f64[]. */
+static mvs_id wide_scalar(maker at, const char *name) {
+  return input(at, name, mvs_type_make(MVS_F64, 0, NULL));
+}
+
 /* The constant 1; interned, so all uses are one node. */
 static mvs_id one(maker at) { return mvs_build_constant(at.graph, 1); }
 /* a + b */
@@ -47,6 +52,12 @@ static mvs_id mul(maker at, mvs_id a, mvs_id b) {
 /* a / b */
 static mvs_id divide(maker at, mvs_id a, mvs_id b) {
   return mvs_build_binary(at.graph, MVS_OP_div, a, b, (mvs_span){0});
+}
+
+/* choice != 0 ? a : b */
+static mvs_id select(maker at, mvs_id choice, mvs_id a, mvs_id b) {
+  mvs_id inputs[] = {choice, a, b};
+  return mvs_graph_add(at.graph, MVS_OP_select, inputs, 3, NULL, (mvs_span){0});
 }
 
 /* The square root of each element. */
@@ -75,17 +86,18 @@ static void add_adamw(mvs_module *module) {
   maker at = function(module, "adamw");
   mvs_id p = flat(at, "p"), m = flat(at, "m"), v = flat(at, "v"), g = flat(at, "g");
   mvs_id lr = scalar(at, "lr"), beta1 = scalar(at, "beta1"), beta2 = scalar(at, "beta2");
-  mvs_id eps = scalar(at, "eps"), decay = scalar(at, "decay"), clip = scalar(at, "clip");
+  mvs_id eps = scalar(at, "eps"), clip = scalar(at, "clip"), taken = scalar(at, "taken");
   mvs_id correction1 = scalar(at, "correction1"), correction2 = scalar(at, "correction2");
+  mvs_dim each_row[] = {{1, true}, {1, false}};
+  mvs_id decay = input(at, "decay", mvs_type_make(MVS_F32, 2, each_row));
   g = mul(at, g, clip);
-  p = mul(at, p, sub(at, one(at), mul(at, lr, decay)));
-  m = mix(at, beta1, m, g);
-  v = mix(at, beta2, v, mul(at, g, g));
-  mvs_id under = add(at, root(at, divide(at, v, correction2)), eps);
-  mvs_id move = divide(at, divide(at, m, correction1), under);
-  result(at, "p", sub(at, p, mul(at, lr, move)));
-  result(at, "m", m);
-  result(at, "v", v);
+  mvs_id kept = mul(at, p, sub(at, one(at), mul(at, lr, decay)));
+  mvs_id next_m = mix(at, beta1, m, g), next_v = mix(at, beta2, v, mul(at, g, g));
+  mvs_id under = add(at, root(at, divide(at, next_v, correction2)), eps);
+  mvs_id move = divide(at, divide(at, next_m, correction1), under);
+  result(at, "p", select(at, taken, sub(at, kept, mul(at, lr, move)), p));
+  result(at, "m", select(at, taken, next_m, m));
+  result(at, "v", select(at, taken, next_v, v));
 }
 
 /* Gradients of micro-batches add up in index order. */
@@ -99,7 +111,7 @@ static void add_accumulate(mvs_module *module) {
 static void add_average(mvs_module *module) {
   maker at = function(module, "average");
   mvs_id e = flat(at, "e"), p = flat(at, "p"), decay = scalar(at, "decay");
-  result(at, "e", mix(at, decay, e, p));
+  result(at, "e", select(at, scalar(at, "taken"), mix(at, decay, e, p), e));
 }
 
 /* Rows first, then the rows' sums: a tree fixed by the shape. */
@@ -110,6 +122,39 @@ static void add_sum_squares(mvs_module *module) {
   mvs_id all = mvs_build_sum(at.graph, rows, 1, (mvs_span){0});
   mvs_type type = mvs_type_make(MVS_F64, 0, NULL);
   result(at, "total", mvs_build_reshape(at.graph, all, &type, (mvs_span){0}));
+}
+
+/* 1 where x is finite, else 0: infinity less itself is NaN, and NaN equals nothing. */
+static mvs_id is_finite(maker at, mvs_id x) {
+  return mvs_build_binary(at.graph, MVS_OP_equal, sub(at, x, x),
+                          mvs_build_constant(at.graph, 0), (mvs_span){0});
+}
+
+/* A number in f64, as it stands in the source. */
+static mvs_id wide_constant(maker at, double value) {
+  mvs_attr attr = {.constant = {value, MVS_F64}};
+  return mvs_graph_add(at.graph, MVS_OP_constant, NULL, 0, &attr, (mvs_span){0});
+}
+
+/* How much of the gradients is taken, and whether the step is: one that is not finite is not,
+ * nor any after it, so that the weights stay those before it until the host has seen why. */
+static void add_clip(mvs_module *module) {
+  maker at = function(module, "clip");
+  mvs_id loss = wide_scalar(at, "loss"), limit = wide_scalar(at, "limit");
+  mvs_id norm = root(at, wide_scalar(at, "total"));
+  mvs_id share = divide(at, limit, add(at, norm, wide_constant(at, 1e-6)));
+  mvs_id factor =
+      mvs_build_binary(at.graph, MVS_OP_min, wide_constant(at, 1), share, (mvs_span){0});
+  mvs_id finite = mul(at, is_finite(at, norm), is_finite(at, loss));
+  result(at, "norm", norm);
+  result(at, "clip", mvs_build_cast(at.graph, factor, MVS_F32, (mvs_span){0}));
+  result(at, "taken", mul(at, scalar(at, "taken"), finite));
+}
+
+/* Losses of micro-batches add up in index order, like their gradients. */
+static void add_losses(mvs_module *module) {
+  maker at = function(module, "add_losses");
+  result(at, "loss", add(at, wide_scalar(at, "loss"), wide_scalar(at, "part")));
 }
 
 /* One Euler step with guidance: cfg = 1 follows the condition alone. */
@@ -146,6 +191,8 @@ void mvs_steps_add(mvs_module *module) {
   add_accumulate(module);
   add_average(module);
   add_sum_squares(module);
+  add_clip(module);
+  add_losses(module);
   for (size_t i = 0; i < module->inputs.count; i++) {
     if (module->inputs.items[i].conditioning) continue;
     mvs_type state = module->inputs.items[i].type;

@@ -2,18 +2,28 @@
  * gets them from the same printers. Flat buffers are f32[B, 1024]: here the symbolic batch
  * counts rows of 1024 elements, and buffers are padded to whole rows with zeros.
  *
- *   "adamw"       : p, m, v, g; scalars f32[]: lr, beta1, beta2, eps, decay, clip (factor),
- *                   correction1 = 1 - beta1^k, correction2 = 1 - beta2^k     -> p, m, v
+ *   "adamw"       : p, m, v, g; decay f32[B,1], by row; scalars f32[]: lr, beta1, beta2, eps,
+ *                   clip (factor), correction1 = 1 - beta1^k, correction2 = 1 - beta2^k, taken
+ *                   -> p, m, v
  *                   with g clipped first: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
- *                   p (1 - lr decay) - lr (m / correction1) / (sqrt(v / correction2) + eps)
+ *                   p (1 - lr decay) - lr (m / correction1) / (sqrt(v / correction2) + eps);
+ *                   all three as they were where taken is 0
  *   "accumulate"  : a, g                        -> a = a + g
- *   "average"     : e, p; scalar decay          -> e = decay e + (1 - decay) p
+ *   "average"     : e, p; scalars decay, taken  -> e = decay e + (1 - decay) p, or e as it was
  *   "sum_squares" : g                           -> total f64[]   (a fixed tree)
  *
  * Where functions read the weights in bf16 (passes/prepare.c), "adamw" also gives `rounded`, its p
  * in bf16, and there is
  *
  *   "round"       : p                           -> rounded = p, bf16[B, 1024]
+ *
+ * Over scalars, without a batch:
+ *
+ *   "clip"        : total f64[] (of sum_squares), loss f64[], limit f64[] (infinite: none),
+ *                   taken f32[]                 -> norm f64[] = sqrt(total),
+ *                   clip f32[] = min(1, limit / (norm + 1e-6)), computed in f64,
+ *                   taken f32[] = taken where norm and loss are finite, else 0
+ *   "add_losses"  : loss, part f64[]            -> loss = loss + part
  *
  * Over the state, when the model has one:
  *

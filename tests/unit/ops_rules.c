@@ -136,14 +136,15 @@ static void drop_others(ops_suite *s) {
   s->module->functions.count = kept;
 }
 
-/* Moments are positive where the optimizer takes their root. */
+/* Moments and sums of squares are positive where the optimizer takes their root. */
 static void add_cases(ops_suite *s, const user_rule *rule) {
   for (size_t i = 0; i < s->module->functions.count; i++) {
     const mvs_function *function = &s->module->functions.items[i];
     s->tolerance = (ops_tolerance){0, 1e-4, "a model of six blocks with norms down to 0.1"};
     if (strcmp(rule->precision, "bf16") == 0)
       s->tolerance = (ops_tolerance){0, 0.1, "six blocks of bf16 values, 2^-8 apart each"};
-    s->low = strcmp(function->name, "adamw") == 0 ? 0.1 : -1;
+    bool roots = strcmp(function->name, "adamw") == 0 || strcmp(function->name, "clip") == 0;
+    s->low = roots ? 0.1 : -1;
     ops_add_case(s, function->name, function->graph);
   }
 }

@@ -145,26 +145,83 @@ static void times_are_shifted(void **state) {
 
 static bool near(double a, double b) { return fabs(a - b) <= 1e-12 * (1 + fabs(b)); }
 
+/* Two rows with a decay of their own, in a step that is taken or not. */
+static call adamw(mvs_arena *arena, double taken) {
+  static const char *const names[] = {"lr",   "beta1",       "beta2",       "eps",
+                                      "clip", "correction1", "correction2", "taken"};
+  const double values[] = {0.01, 0.9, 0.95, 1e-8, 0.5, 0.19, 0.0975, taken};
+  call at = start(arena, lowered(arena), "adamw", 2);
+  for (int i = 0; i < 8; i++) give(&at, names[i], values[i], 0);
+  give(&at, "decay", 0.1, -0.1);
+  return at;
+}
+
 static void adamw_is_the_formula(void **state) {
   (void)state;
-  static const char *const names[] = {"lr",    "beta1", "beta2",       "eps",
-                                      "decay", "clip",  "correction1", "correction2"};
-  static const double values[] = {0.01, 0.9, 0.95, 1e-8, 0.1, 0.5, 0.19, 0.0975};
   mvs_arena *arena = mvs_arena_new();
-  call at = start(arena, lowered(arena), "adamw", 1);
-  for (int i = 0; i < 8; i++) give(&at, names[i], values[i], 0);
+  call at = adamw(arena, 1);
   const double *p = give(&at, "p", 1, 0.001), *m = give(&at, "m", -0.1, 0.0003);
   const double *v = give(&at, "v", 0.2, 0.0001), *g = give(&at, "g", -2, 0.004);
   run(&at);
-  for (int i = 0; i < MVS_FLAT_ROW; i++) {
-    double clipped = 0.5 * g[i];
+  for (int i = 0; i < 2 * MVS_FLAT_ROW; i++) {
+    double clipped = 0.5 * g[i], decay = i < MVS_FLAT_ROW ? 0.1 : 0;
     double m1 = 0.9 * m[i] + (1 - 0.9) * clipped;
     double v1 = 0.95 * v[i] + (1 - 0.95) * clipped * clipped;
-    double want = p[i] * (1 - 0.01 * 0.1) - 0.01 * (m1 / 0.19) / (sqrt(v1 / 0.0975) + 1e-8);
+    double want = p[i] * (1 - 0.01 * decay) - 0.01 * (m1 / 0.19) / (sqrt(v1 / 0.0975) + 1e-8);
     assert_true(near(result(&at, "p")[i], want));
     assert_true(near(result(&at, "m")[i], m1));
     assert_true(near(result(&at, "v")[i], v1));
   }
+  mvs_arena_free(arena);
+}
+
+/* Gradients that are no numbers leave everything as it was. */
+static void a_step_not_taken_changes_nothing(void **state) {
+  (void)state;
+  mvs_arena *arena = mvs_arena_new();
+  call at = adamw(arena, 0), mean = start(arena, lowered(arena), "average", 2);
+  const double *p = give(&at, "p", 1, 0.001), *m = give(&at, "m", -0.1, 0.0003);
+  const double *v = give(&at, "v", 0.2, 0.0001);
+  give(&at, "g", NAN, 0), give(&at, "clip", NAN, 0);
+  const double *e = give(&mean, "e", 1, 0.5);
+  give(&mean, "p", -3, 0.25), give(&mean, "decay", 0.99, 0), give(&mean, "taken", 0, 0);
+  run(&at), run(&mean);
+  for (int i = 0; i < 2 * MVS_FLAT_ROW; i++) {
+    assert_true(result(&at, "p")[i] == p[i] && result(&at, "m")[i] == m[i]);
+    assert_true(result(&at, "v")[i] == v[i] && result(&mean, "e")[i] == e[i]);
+  }
+  mvs_arena_free(arena);
+}
+
+/* The factor and whether the step is taken; f32 results round once. */
+static void clip_is_the_formula(void **state) {
+  (void)state;
+  const struct {
+    double total, loss, limit, before, factor, taken;
+  } rows[] = {
+      {16, 1, 1, 1, 1 / (4 + 1e-6), 1},   {0.25, 1, 1, 1, 1, 1},
+      {16, 1, INFINITY, 1, 1, 1},         {0, 1, 1e-3, 1, 1, 1},
+      {INFINITY, 1, 1, 1, 0, 0},          {16, -INFINITY, 1, 1, 1 / (4 + 1e-6), 0},
+      {16, NAN, 1, 1, 1 / (4 + 1e-6), 0}, {16, 1, 1, 0, 1 / (4 + 1e-6), 0},
+  };
+  mvs_arena *arena = mvs_arena_new();
+  mvs_module *module = lowered(arena);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    call at = start(arena, module, "clip", 1);
+    give(&at, "total", rows[i].total, 0), give(&at, "loss", rows[i].loss, 0);
+    give(&at, "limit", rows[i].limit, 0), give(&at, "taken", rows[i].before, 0);
+    run(&at);
+    assert_true(*result(&at, "norm") == sqrt(rows[i].total));
+    assert_true(near(*result(&at, "clip"), rows[i].factor));
+    assert_true(*result(&at, "taken") == rows[i].taken);
+  }
+  call at = start(arena, module, "clip", 1), sum = start(arena, module, "add_losses", 1);
+  give(&at, "total", NAN, 0), give(&at, "loss", 1, 0);
+  give(&at, "limit", 1, 0), give(&at, "taken", 1, 0);
+  give(&sum, "loss", 0.25, 0), give(&sum, "part", 1.5, 0);
+  run(&at), run(&sum);
+  assert_true(isnan(*result(&at, "norm")) && *result(&at, "taken") == 0);
+  assert_true(*result(&sum, "loss") == 1.75);
   mvs_arena_free(arena);
 }
 
@@ -176,7 +233,7 @@ static void rows_add_and_average(void **state) {
   call squares = start(arena, module, "sum_squares", 2);
   const double *a = give(&sum, "a", 1, 0.5), *g = give(&sum, "g", -3, 0.25);
   const double *e = give(&mean, "e", 1, 0.5), *p = give(&mean, "p", -3, 0.25);
-  give(&mean, "decay", 0.99, 0);
+  give(&mean, "decay", 0.99, 0), give(&mean, "taken", 1, 0);
   const double *x = give(&squares, "g", -1, 0.001);
   run(&sum), run(&mean), run(&squares);
   double total = 0;
@@ -233,6 +290,8 @@ int main(void) {
       cmocka_unit_test(conditions_are_dropped_together),
       cmocka_unit_test(times_are_shifted),
       cmocka_unit_test(adamw_is_the_formula),
+      cmocka_unit_test(a_step_not_taken_changes_nothing),
+      cmocka_unit_test(clip_is_the_formula),
       cmocka_unit_test(rows_add_and_average),
       cmocka_unit_test(sampler_and_blend_are_the_formulas),
       cmocka_unit_test(losses_of_micro_batches_add_up),
