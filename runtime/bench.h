@@ -54,8 +54,9 @@ struct mvs_bench {
   MVS_LIST(mvs_bench_row) rows;  /* slowest first */
 };
 
-/* The least seconds of the core, and of the whole step, by the limits measured. */
+/* The least seconds of the core by the limits measured. */
 double mvs_bench_core_floor(const mvs_bench *bench);
+/* The same of the whole step. */
 double mvs_bench_step_floor(const mvs_bench *bench);
 /* Prints the table and the totals. */
 void mvs_bench_print(const mvs_bench *bench);

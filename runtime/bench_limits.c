@@ -52,6 +52,8 @@ struct mvs_bench_limits {
 
 /* --- what there is to do --- */
 
+/* In the step's own order, layer by layer: neighbours share caches and clock as they do there.
+ */
 static void add_launches(mvs_bench_limits *limits, Mvs__Step *const *steps, size_t count) {
   for (size_t at = 0; at < count; at++) {
     const Mvs__Loop *loop = mvs_step_loop(limits->function, steps[at]);
@@ -66,6 +68,8 @@ static void add_launches(mvs_bench_limits *limits, Mvs__Step *const *steps, size
   }
 }
 
+/* The program says what a launch moves of an operand, which is all of it: heavy kernels touch
+ * every element. */
 static int64_t operand_bytes(const mvs_bench_limits *limits, const Mvs__Kernel *kernel,
                              size_t operand) {
   const Mvs__Traffic *traffic = kernel->traffic[operand];
@@ -74,6 +78,7 @@ static int64_t operand_bytes(const mvs_bench_limits *limits, const Mvs__Kernel *
   return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
+/* No heavy kernel reads what it writes. */
 static bool is_written(const Mvs__Kernel *kernel, size_t operand) {
   const Mvs__Traffic *traffic = kernel->traffic[operand];
   return traffic->write_fixed || traffic->write_per_batch;
@@ -99,6 +104,7 @@ static void find_sizes(mvs_bench_limits *limits, int64_t *workspace) {
 
 /* --- memory --- */
 
+/* Cut, not rounded: these are no one's results. */
 static uint16_t to_bf16(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
@@ -124,6 +130,8 @@ static void fill_inputs(mvs_bench_limits *limits) {
   }
 }
 
+/* The copy gives way to the model: its speed is the same from some megabytes on. The rest is
+ * needed whole, and its lack is told as any other. */
 static mvs_status take_memory(mvs_bench_limits *limits) {
   mvs_session *session = limits->session;
   mvs_device *device = session->device;
@@ -165,6 +173,7 @@ bool mvs_bench_limits_have(const mvs_bench_limits *limits, mvs_bench_part part) 
 
 /* --- running --- */
 
+/* Twice the largest launch fits, so two operands of a launch never share memory. */
 static char *next_stretch(turning *from, int64_t bytes) {
   if (from->at + bytes > from->bytes) from->at = 0;
   char *stretch = from->memory + from->at;
@@ -172,6 +181,7 @@ static char *next_stretch(turning *from, int64_t bytes) {
   return stretch;
 }
 
+/* As the executor launches, but for where operands lie. */
 static mvs_status launch_one(mvs_bench_limits *limits, const heavy_launch *heavy,
                              mvs_profile *profile) {
   mvs_session *session = limits->session;
@@ -220,6 +230,7 @@ static void run_copy(mvs_bench_limits *limits, int64_t bytes) {
   }
 }
 
+/* Each byte is read and written. */
 double mvs_bench_copy_bytes(const mvs_bench_limits *limits) {
   return 2 * (double)limits->copy_bytes;
 }
@@ -243,6 +254,8 @@ mvs_status mvs_bench_limits_run(mvs_bench_limits *limits, mvs_bench_part part) {
   return MVS_OK;
 }
 
+/* Heavy parts as they are recorded, then copies: coarser turns than a step's, but each is short
+ * beside the time in which power is averaged. */
 mvs_status mvs_bench_limits_run_all(mvs_bench_limits *limits, double bytes) {
   for (int part = 0; part < MVS_BENCH_COPY; part++)
     if (mvs_bench_limits_have(limits, part)) MVS_TRY(mvs_bench_limits_run(limits, part));
@@ -270,6 +283,7 @@ static mvs_status profile_pass(mvs_bench_limits *limits, mvs_profile *profile) {
   return status == MVS_OK ? mvs_profile_settle(profile, session->diag) : status;
 }
 
+/* The mean over all launches of a kernel. */
 mvs_status mvs_bench_limits_kernels(mvs_bench_limits *limits, double *seconds) {
   mvs_session *session = limits->session;
   mvs_profile *profile = mvs_profile_new(session->arena, session->device);
@@ -285,6 +299,7 @@ mvs_status mvs_bench_limits_kernels(mvs_bench_limits *limits, double *seconds) {
   return status;
 }
 
+/* Before the device is closed, which the session does. */
 void mvs_bench_limits_end(mvs_bench_limits *limits) {
   if (!limits) return;
   mvs_device *device = limits->session->device;

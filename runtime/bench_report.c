@@ -8,6 +8,7 @@
 #include "runtime/output_file.h"
 #include "runtime/pool.h"
 
+/* The parts cannot overlap: they share memory or the units that compute. */
 double mvs_bench_core_floor(const mvs_bench *bench) {
   return bench->matmul_seconds + bench->attention_seconds +
          bench->core_least / bench->copy_rate;
@@ -24,6 +25,7 @@ static const char *what_of(const mvs_bench_row *row) {
   return *row->kernel->why ? row->kernel->why : row->kernel->name;
 }
 
+/* Of one step, gaps between launches included. */
 static double kernel_seconds(const mvs_bench *bench) {
   double sum = 0;
   for (size_t at = 0; at < bench->rows.count; at++) sum += bench->rows.items[at].seconds;
@@ -51,6 +53,7 @@ static void print_total(const char *what, double seconds, double heavy, double a
       1e3 * attention, least / 1e6, 1e3 * least / copy);
 }
 
+/* The table first and the verdict last, where a terminal shows it. */
 void mvs_bench_print(const mvs_bench *bench) {
   double total = kernel_seconds(bench);
   printf("%9s %6s %8s %10s %7s %8s %6s  %-14s %s\n", "ms", "share", "launches", "MB", "TB/s",
@@ -75,12 +78,14 @@ void mvs_bench_print(const mvs_bench *bench) {
 
 /* --- JSON --- */
 
+/* A name, its text and the comma behind it: something always follows. */
 static void put_text(mvs_text *out, const char *name, const char *value) {
   mvs_text_addf(out, "\"%s\": ", name);
   mvs_json_string(out, value);
   mvs_text_add(out, ", ");
 }
 
+/* Totals of a step: a reader divides by the launches. */
 static void put_row(mvs_text *out, const mvs_bench_row *row) {
   mvs_text_add(out, "    {");
   put_text(out, "name", row->kernel->name);
@@ -93,6 +98,7 @@ static void put_row(mvs_text *out, const mvs_bench_row *row) {
                 row->launches, 1e3 * row->seconds, row->bytes, row->flops, 1e3 * row->limit);
 }
 
+/* What was measured, and on what. */
 static void put_head(const mvs_bench *bench, mvs_text *out) {
   const mvs_session *session = bench->session;
   put_text(out, "model", session->program->model);

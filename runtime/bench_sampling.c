@@ -21,6 +21,7 @@ typedef struct sampling_state {
   bool guided;
 } sampling_state;
 
+/* Without a state there is nothing to step. */
 static mvs_status settle(mvs_bench *bench) {
   mvs_session *session = bench->session;
   bench->batch = mvs_option_integer(session->options, "batch", DEFAULT_BATCH);
@@ -42,6 +43,7 @@ static void *made_up(mvs_session *session, const Mvs__ModelInput *input, int64_t
   return values;
 }
 
+/* Both sides of guidance get values, as a sampling run gives them. */
 static void prepare_conditions(mvs_bench *bench) {
   mvs_session *session = bench->session;
   mvs_sampling *sampling = &((sampling_state *)bench->state)->sampling;

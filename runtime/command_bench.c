@@ -85,6 +85,7 @@ static mvs_status warm_up(mvs_bench *bench, piece which, int64_t *times) {
   return MVS_OK;
 }
 
+/* For the median. */
 static int ascending(const void *left, const void *right) {
   double a = *(const double *)left, b = *(const double *)right;
   return a < b ? -1 : a > b;
@@ -163,6 +164,7 @@ static mvs_status fill_rows(mvs_bench *bench, const mvs_profile *profile) {
   return MVS_OK;
 }
 
+/* Scratch of the session: a few kilobytes a function. */
 static double least_of(const mvs_bench *bench, const Mvs__Function *function, int64_t batch) {
   const mvs_session *session = bench->session;
   return mvs_function_least_bytes(session->arena, session->program, function, batch);
@@ -178,6 +180,7 @@ static void find_least(mvs_bench *bench, const mvs_profile *profile) {
   }
 }
 
+/* Marks and recordings are given back on every path. */
 static mvs_status take_profile(mvs_bench *bench) {
   mvs_session *session = bench->session;
   mvs_profile *profile = mvs_profile_new(session->arena, session->device);
@@ -207,6 +210,7 @@ static int64_t count_blocks(const mvs_program *program) {
   return blocks;
 }
 
+/* The head is printed early: what follows takes seconds. */
 static mvs_status run_all(mvs_bench *bench) {
   mvs_session *session = bench->session;
   const Mvs__Function *core = mvs_program_function(session->program, bench->work->core);
@@ -230,6 +234,8 @@ static mvs_status run_all(mvs_bench *bench) {
   return json ? mvs_bench_write(bench, json) : MVS_OK;
 }
 
+/* Memory for the limits is taken before the plan for the step's is made, which sees the rest.
+ */
 static mvs_status run(mvs_session *session) {
   bool sample = mvs_option_given(session->options, "sample");
   mvs_bench bench = {.session = session,

@@ -1,3 +1,4 @@
+/* json_text.c: names of files and devices may hold anything. */
 #include "runtime/json_text.h"
 
 #include <jansson.h>

@@ -33,10 +33,12 @@ bool mvs_kernel_is_heavy(const Mvs__Kernel *kernel) {
   return kernel->matmul || kernel->attention;
 }
 
+/* A loop is one: its body is a list of its own. */
 static bool is_heavy(const walk *w, const Mvs__Step *step) {
   return step->kernel < 0 || mvs_kernel_is_heavy(w->program->kernels[step->kernel]);
 }
 
+/* Programs of an older mvcc say nothing of operands; their least is 0. */
 static double bytes_of(const walk *w, const Mvs__Step *step, size_t operand, bool written) {
   const Mvs__Kernel *kernel = w->program->kernels[step->kernel];
   if (operand >= kernel->n_traffic) return 0;
@@ -53,6 +55,7 @@ static bool same_value(const Mvs__Operand *a, const Mvs__Operand *b) {
   return a->buffer == b->buffer && a->per_layer == b->per_layer && a->shift == b->shift;
 }
 
+/* Any layer's. */
 static bool loop_touches(const walk *w, const Mvs__Loop *loop, uint32_t buffer, bool written) {
   for (size_t at = 0; at < loop->n_steps; at++) {
     const Mvs__Step *step = loop->steps[at];
@@ -76,6 +79,7 @@ static bool touches(const walk *w, const Mvs__Step *step, const Mvs__Operand *va
   return false;
 }
 
+/* A value that one list makes and another reads is stored, whatever the levels. */
 static void note_readers(const walk *w, const step_list *list) {
   for (size_t at = 0; at < list->count; at++)
     for (size_t each = 0; each < list->steps[at]->n_operands; each++) {
@@ -150,12 +154,14 @@ static void add_place(const walk *w, place_list *places, place next) {
 
 static double least_of(const walk *w, const step_list *list);
 
+/* Every layer moves the same. */
 static double least_of_loop(const walk *w, uint32_t number) {
   const Mvs__Loop *loop = w->function->loops[number];
   step_list body = {.number = (int)number, .steps = loop->steps, .count = loop->n_steps};
   return (double)loop->count * least_of(w, &body);
 }
 
+/* Writes are each of one step, reads of a level's first reader. */
 static double least_of(const walk *w, const step_list *of) {
   step_list list = *of;
   place_list places = {0};
@@ -178,6 +184,7 @@ static double least_of(const walk *w, const step_list *of) {
   return bytes;
 }
 
+/* Readers first: a step's writes depend on what lists behind it read. */
 double mvs_function_least_bytes(mvs_arena *scratch, const mvs_program *program,
                                 const Mvs__Function *function, int64_t batch) {
   walk w = {scratch, program, function, batch, NULL};

@@ -17,19 +17,23 @@ mvs_profile *mvs_profile_new(mvs_arena *arena, mvs_device *device) {
   return profile;
 }
 
+/* Seconds of the host since the start. */
 static double now(const mvs_profile *profile) { return mvs_seconds() - profile->host_start; }
 
+/* A mark that cannot be had is told by the next settling, not at each of thousands. */
 static void *take_mark(mvs_profile *profile) {
   void *mark = profile->device->mark(profile->device);
   if (!mark) profile->no_marks = true;
   return mark;
 }
 
+/* Taking them back at once keeps their number that of one step. */
 static void give_mark(mvs_profile *profile, void **mark) {
   if (*mark) profile->device->unmark(profile->device, *mark);
   *mark = NULL;
 }
 
+/* Both clocks start at an idle device: their zero is the same moment. */
 mvs_status mvs_profile_start(mvs_profile *profile, mvs_diag *diag) {
   if (!profile) return MVS_OK;
   MVS_TRY(profile->device->synchronize(profile->device, diag));
@@ -57,12 +61,14 @@ static void settle_call(mvs_profile *profile, mvs_profile_call *call) {
   }
 }
 
+/* Only once their work is done. */
 static void forget_recordings(mvs_profile *profile) {
   for (size_t at = 0; at < profile->recordings.count; at++)
     profile->device->forget(profile->device, profile->recordings.items[at]);
   profile->recordings.count = 0;
 }
 
+/* The new base stands behind all work, so later marks are near it. */
 mvs_status mvs_profile_settle(mvs_profile *profile, mvs_diag *diag) {
   if (!profile) return MVS_OK;
   void *base = take_mark(profile);
@@ -91,12 +97,14 @@ void mvs_profile_end(mvs_profile *profile) {
 
 /* --- phases --- */
 
+/* Ended phases stay where they are: their order is that of their begins. */
 void mvs_profile_open_phase(mvs_profile *profile, const char *name) {
   if (!profile) return;
   mvs_profile_phase phase = {.name = name, .begin = now(profile)};
   MVS_PUSH(profile->arena, &profile->phases, phase);
 }
 
+/* The last one opened is the innermost. */
 void mvs_profile_close_phase(mvs_profile *profile) {
   if (!profile) return;
   for (size_t at = profile->phases.count; at > 0; at--) {

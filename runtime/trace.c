@@ -1,3 +1,5 @@
+/* trace.c: one line an event, so that a trace can be read and cut by line tools too. It is made
+ * in memory and appears whole: some megabytes for three steps of a deep model. */
 #include "runtime/trace.h"
 
 #include <inttypes.h>
@@ -14,6 +16,7 @@ static void begin_event(mvs_text *out, const char *phase, int track, const char 
   mvs_json_string(out, name);
 }
 
+/* Metadata: viewers show the name beside the track. */
 static void name_track(mvs_text *out, int track, const char *name) {
   begin_event(out, "M", track, "thread_name");
   mvs_text_add(out, ", \"args\": {\"name\": ");
@@ -26,6 +29,7 @@ static void put_times(mvs_text *out, double begin, double end) {
   mvs_text_addf(out, ", \"ts\": %.3f, \"dur\": %.3f", 1e6 * begin, 1e6 * (end - begin));
 }
 
+/* Viewers show args when a slice is clicked. */
 static void put_launch(mvs_session *session, mvs_text *out, const mvs_profile_call *call,
                        const mvs_profile_launch *launch) {
   const Mvs__Kernel *kernel = session->program->kernels[launch->kernel];
@@ -56,12 +60,14 @@ static void put_call(mvs_session *session, mvs_text *out, const mvs_profile *pro
     put_launch(session, out, call, &profile->launches.items[call->first_launch + at]);
 }
 
+/* Only those that ended: a failed step's are left out. */
 static void put_phase(mvs_text *out, const mvs_profile_phase *phase) {
   begin_event(out, "X", HOST_TRACK, phase->name);
   put_times(out, phase->begin, phase->end);
   mvs_text_add(out, ", \"cat\": \"phase\"}");
 }
 
+/* Events need no order; phases come first since they hold the calls. */
 mvs_status mvs_trace_write(mvs_session *session, const mvs_profile *profile, const char *path) {
   const mvs_device *device = session->device;
   mvs_text out = mvs_text_new(session->arena);
