@@ -32,8 +32,9 @@ typedef enum mvs_copy { MVS_COPY_TO_DEVICE, MVS_COPY_TO_HOST, MVS_COPY_WITHIN } 
 typedef enum mvs_lane { MVS_LANE_WORK, MVS_LANE_SENDS } mvs_lane;
 
 struct mvs_device {
-  const char *name;      /* "cpu", "cuda" */
-  const char *what;      /* the hardware and the code in use: "NVIDIA H200, sm_90a" */
+  const char *name; /* "cpu", "cuda" */
+  const char *what; /* the hardware and the code in use: "NVIDIA H200, sm_90a" */
+  const char *note; /* why it is far slower than it could be, for the user; NULL: it is not */
   struct mvs_pool *pool; /* threads of the host, for work that is not a kernel */
   bool works_alone;      /* calls return before their work is done */
   /* Memory aligned to at least 64 bytes, with undefined contents.

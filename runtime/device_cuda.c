@@ -50,6 +50,7 @@ typedef struct cuda_device {
   const char *kernel;
   char failure[MVS_CUDA_WORDS];
   char words[MVS_CUDA_WORDS]; /* of cuda_how */
+  char note[1024];            /* the table's */
 } cuda_device;
 
 /* --- failures --- */
@@ -412,6 +413,18 @@ static void cuda_unmark(mvs_device *table, void *mark) {
 
 /* --- libraries --- */
 
+/* The generated kernels are right, but nobody should wait days for them unaware. */
+static void note_missing(cuda_device *device, const char *what, const char *why) {
+  mvs_arena *scratch = mvs_arena_new();
+  if (!scratch) return;
+  snprintf(device->note, sizeof device->note,
+           "%s will be slow, in generated kernels: %s (looked in %s); scripts/setup-cuda.sh "
+           "FOLDER brings it, then set MVCC_CUDA_PATH=FOLDER",
+           what, why, mvs_cuda_library_places(scratch));
+  device->table.note = device->note;
+  mvs_arena_free(scratch);
+}
+
 /* A library is loaded when a kernel may go to it. MVCC_GPU_LIBRARIES=off leaves all to the
  * generated kernels, so that tests can compare both. */
 static void open_libraries(cuda_device *device) {
@@ -438,6 +451,11 @@ static void open_libraries(cuda_device *device) {
   if (attention) device->attention = mvs_cuda_attention_open(&place, device->no_attention);
   if (device->blas) *device->no_blas = 0;
   if (device->attention) *device->no_attention = 0;
+  if (matmul && !device->blas) {
+    note_missing(device, "matmuls", device->no_blas);
+  } else if (attention && !device->attention) {
+    note_missing(device, "attention", device->no_attention);
+  }
 }
 
 /* --- opening --- */

@@ -5,6 +5,7 @@
 #include "runtime/session.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "runtime/recording.h"
 
@@ -39,6 +40,8 @@ mvs_status mvs_session_open(mvs_session *session) {
   const char *name = mvs_option_text(session->options, "device", "auto");
   int threads = (int)mvs_option_integer(session->options, "threads", 0);
   MVS_TRY(mvs_device_open(name, session->program, threads, session->diag, &session->device));
+  if (session->device->note)
+    fprintf(stderr, "%s: note: %s\n", session->name, session->device->note);
   session->executor =
       mvs_executor_new(session->arena, session->diag, session->program, session->device);
   return MVS_OK;

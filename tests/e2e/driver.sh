@@ -59,6 +59,10 @@ says "no NVRTC" "NVRTC (libnvrtc.so.13 or libnvrtc.so.12) was not found in MVCC_
   STUB_GPU=75 MVCC_CUDA_PATH="$work/empty" ./x info --kernels
 grep -q "hint: scripts/setup-cuda.sh" err && grep -q "hint: or compile the model with --gpu sm_75" err &&
   grep -q "hint: --device cpu" err && echo "ok what helps is told" || echo "not ok what helps is told: $(cat err)"
+runs "without cuBLASLt the generated kernels run" "(generated: libcublasLt.so.13 was not found)" \
+  MVCC_GPU_LIBRARIES=on MVCC_CUDA_PATH="$work/empty" $cuda
+grep -q "note: matmuls will be slow, .*: libcublasLt.so.13 was not found (looked in MVCC_CUDA_PATH ($work/empty)); scripts/setup-cuda.sh" err &&
+  echo "ok and the user is told" || echo "not ok the user is told: $(cat err)"
 says "a driver of CUDA 12 wants NVRTC 12" "NVRTC (libnvrtc.so.12) was not found" \
   STUB_VERSION=12080 MVCC_CUDA_IMAGES=text MVCC_CUDA_PATH="$work/empty" $cuda
 says "no NVRTC to compile with" "NVRTC (.*) was not found in MVCC_CUDA_PATH ($work/empty)" \
