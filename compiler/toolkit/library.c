@@ -16,10 +16,11 @@ static void *open_in(const char *folder, const char *const *names) {
   return library;
 }
 
+/* A pattern that matches nothing is a name: folders may have brackets in theirs. */
 static void *open_matching(const char *pattern, const char *const *names) {
   void *library = NULL;
   glob_t found;
-  if (glob(pattern, 0, NULL, &found) != 0) return NULL;
+  if (glob(pattern, GLOB_NOCHECK, NULL, &found) != 0) return NULL;
   for (size_t each = 0; !library && each < found.gl_pathc; each++)
     library = open_in(found.gl_pathv[each], names);
   globfree(&found);

@@ -1,6 +1,6 @@
 /* nvrtc.c: one program per kernel. Sources of several kernels would take a quarter less time
  * (one start of the front end for all), but a kernel that stands alone is found in the cache
- * whatever stands beside it: dit1000 has 65 of its 67 kernels from dit400. */
+ * whatever stands beside it: models of any depth have nearly all kernels in common. */
 #include "compiler/toolkit/nvrtc.h"
 
 #include <pthread.h>

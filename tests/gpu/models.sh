@@ -62,6 +62,13 @@ digits() {
     "$work/parts/step-12.safetensors"
   same_tensors "digits: another measurement gives the same bits" "$work/whole/step-12.safetensors" "$work/fresh/step-12.safetensors"
   same_tensors "digits: the library's first choices do too" "$work/whole/step-12.safetensors" "$work/first/step-12.safetensors"
+  # The driver's compiler and NVRTC, each from what the program carries, make the same of it as its cubins.
+  for way in ptx text; do
+    # shellcheck disable=SC2086
+    MVCC_CUDA_IMAGES=$way MVCC_CACHE="$work/cache" "$folder/digits" $train --steps 12 --out "$work/$way" >"$work/log" 2>&1 ||
+      { echo "not ok digits trains by $way"; cat "$work/log"; continue; }
+    same_tensors "digits: the same bits by $way" "$work/whole/step-12.safetensors" "$work/$way/step-12.safetensors"
+  done
 }
 
 for rule in mvsplit layerscale plain; do
