@@ -115,6 +115,7 @@ const char *mvs_driver_init_text(mvs_arena *arena, const mvs_init *init) {
 static void explain_params(const mvs_module *module, mvs_text *out) {
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
+    if (param->is_pack) continue; /* the pass that made it tells of it */
     mvs_text_addf(out, "%s %s : ", param->trained ? "param" : "constant", param->name);
     mvs_type_text(&param->type, out);
     mvs_text_addf(out, " = %s%s", mvs_driver_init_text(out->home, &param->init),
