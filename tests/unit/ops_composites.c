@@ -202,16 +202,22 @@ static mvs_id heads_of(ops_suite *s, const char *name, mvs_id x, int64_t heads, 
 }
 
 /* Four query heads over two key heads, normalised, with a projection and a residual. */
-static mvs_id attention_block(ops_suite *s, mvs_id x) {
+static mvs_id attention_of(ops_suite *s, mvs_id x, int64_t width) {
   mvs_attr scale = {.attention = {0.5}};
-  mvs_id q = stored(s, rms_norm(s, heads_of(s, "wq", x, 4, 5)));
-  mvs_id k = stored(s, rms_norm(s, heads_of(s, "wk", x, 2, 5)));
-  mvs_id v = stored(s, heads_of(s, "wv", x, 2, 5));
+  mvs_id q = stored(s, rms_norm(s, heads_of(s, "wq", x, 4, width)));
+  mvs_id k = stored(s, rms_norm(s, heads_of(s, "wk", x, 2, width)));
+  mvs_id v = stored(s, heads_of(s, "wv", x, 2, width));
   mvs_id both = ops_node(s, MVS_OP_attention, &scale, q, k, v, MVS_NONE);
   mvs_id o = mvs_build_get(s->graph, both, 0, SPAN);
-  o = ops_reshape(s, o, 3, (int64_t[]){0, tokens(s, x), 20});
+  o = ops_reshape(s, o, 3, (int64_t[]){0, tokens(s, x), 4 * width});
   return rms_norm(s, add(s, x, linear(s, "wo", o, features(s, x), false)));
 }
+
+/* Three products, their rows being no multiples of 8. */
+static mvs_id attention_block(ops_suite *s, mvs_id x) { return attention_of(s, x, 5); }
+
+/* One product, of which attention reads v in place. */
+static mvs_id packed_attention(ops_suite *s, mvs_id x) { return attention_of(s, x, 4); }
 
 const ops_composite ops_composites[] = {
     {"rms_norm", rms_norm, false},
@@ -229,5 +235,6 @@ const ops_composite ops_composites[] = {
     {"gated_mlp", gated_mlp, true},
     {"products_of_parts", products_of_parts, true},
     {"attention_block", attention_block, true},
+    {"packed_attention", packed_attention, true},
 };
 const int ops_composite_count = sizeof ops_composites / sizeof *ops_composites;

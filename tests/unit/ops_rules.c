@@ -8,9 +8,10 @@
 #include "tests/unit/ops_suite.h"
 #include "tests/unit/ops_tests.h"
 
-/* An image of 2 x 3 patches and three tokens of text, in blocks of attention and SwiGLU. */
+/* An image of 2 x 3 patches and three tokens of text, in blocks of attention and SwiGLU. Rows of
+ * q, k and v are 16, 8 and 8: one product. */
 static const char *const block_model =
-    "let width = 8\n"
+    "let width = 16\n"
     "model m {\n"
     "  input z : f32[2, 2, 3]\n"
     "  input context : f32[3, 5]\n"
@@ -19,7 +20,7 @@ static const char *const block_model =
     "  x = concat(image, text)\n"
     "  residual rule as join\n"
     "  stack 3 as blocks {\n"
-    "    x <- attention(x, 2, 1, rope = rope2d, qk_norm = rms(eps = 0.01)) as operator\n"
+    "    x <- attention(x, 2, 1, rope2d, rms(eps = 0.01), bias = true) as operator\n"
     "    x <- swiglu(x, 7, bias = true) as ffn\n"
     "  }\n"
     "  output velocity : unpatchify(linear(x.image, 2, bias = true) as final_proj, 1)\n"
