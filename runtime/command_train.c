@@ -349,8 +349,10 @@ static mvs_status prepare(run_state *run) {
 /* Once per step at most: the end of a run often falls on --save-every. */
 static mvs_status save(run_state *run) {
   if (run->saved == run->step) return MVS_OK;
+  mvs_profile_open_phase(run->profile, "save");
   MVS_TRY(mvs_checkpoint_save(run->session, mvs_training_optimizer(run->training), run->folder,
                               run->step, run->keep));
+  mvs_profile_close_phase(run->profile);
   run->saved = run->step;
   return MVS_OK;
 }
@@ -408,7 +410,9 @@ static mvs_status end_profile(run_state *run) {
 /* Waits for a step. It counts even when it was not taken: the message and the last line name
  * it. A step lasts from the end of the one before it. */
 static mvs_status finish_step(run_state *run) {
+  mvs_profile_open_phase(run->profile, "wait");
   MVS_TRY(mvs_training_collect(run->training, &run->result));
+  mvs_profile_close_phase(run->profile);
   double now = mvs_seconds(), seconds = now - run->began;
   run->began = now;
   run->step++;

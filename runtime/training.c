@@ -300,6 +300,11 @@ mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors 
 
 /* --- bringing samples in --- */
 
+/* The profile that is taken now: its phases are the host's time. */
+static mvs_profile *profile_of(const mvs_training *training) {
+  return mvs_executor_profiled(training->session->executor);
+}
+
 /* Writes samples first .. first+micro-1 of a step into a block. */
 static void fill_samples(mvs_training *training, int64_t step, int64_t first, char *block) {
   int64_t micro = training->settings.micro_batch;
@@ -322,11 +327,13 @@ static mvs_status send_block(mvs_training *training, int64_t number) {
   int64_t step = number / training->parts;
   int64_t first = number % training->parts * training->settings.micro_batch;
   char *block;
+  mvs_profile_open_phase(profile_of(training), "samples");
   MVS_TRY(mvs_feed_open(training->feed, &block));
   *(block_head *)block = (block_head){
       .step = (int32_t)step, .rates = mvs_optimizer_rates(&training->settings.optimizer, step)};
   if (training->data) fill_samples(training, step, first, block);
   mvs_feed_send(training->feed);
+  mvs_profile_close_phase(profile_of(training));
   training->ahead = number;
   return MVS_OK;
 }
@@ -350,11 +357,6 @@ static mvs_status take_block(mvs_training *training, int64_t number) {
 }
 
 /* --- running --- */
-
-/* The profile that is taken now: its phases are the host's time. */
-static mvs_profile *profile_of(const mvs_training *training) {
-  return mvs_executor_profiled(training->session->executor);
-}
 
 /* Loss and gradients of the micro-batch at hand. */
 static mvs_status run_gradients(void *user) {

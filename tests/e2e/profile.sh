@@ -9,7 +9,7 @@ train() { out=$1; shift; "$x" train --device cpu --data digits --batch 8 --out "
 say() { if [ "$1" -eq 0 ]; then echo "ok $2"; else echo "not ok $2"; cat "$work/log"; fi; }
 
 train plain --steps 7
-train traced --steps 7 --profile "$work/trace.json"
+train traced --steps 7 --save-every 4 --profile "$work/trace.json"
 code=0; cmp -s "$work/plain/step-7.safetensors" "$work/traced/step-7.safetensors" || code=$?
 say $code "a profile changes no bit"
 
@@ -30,8 +30,11 @@ def say(title, good):
 say("every event is on a named track", all(e["tid"] in tracks for e in slices) and len(tracks) == 2)
 steps = [e for e in host if e["name"].startswith("step ")]
 say("steps 3 to 5 are there", [e["name"] for e in steps] == ["step 3", "step 4", "step 5"])
+phases = {n: [e for e in host if e["name"] == n] for n in ("samples", "gradients", "update", "wait", "save")}
+say("every step has its phases", all(len(phases[n]) == 3 for n in ("samples", "gradients", "update", "wait")))
+say("a checkpoint is one", len(phases["save"]) == 1)
 say("phases stand within steps", all(any(s["ts"] <= e["ts"] and end(e) <= end(s) + 0.01 for s in steps)
-                                     for e in host if e["name"] in ("gradients", "update")))
+                                     for n in phases for e in phases[n]))
 grads = [e for e in host if e["name"] == "grad"]
 say("a call a step", len(grads) == 3)
 keys = {"what", "how", "function", "layer", "batch", "bytes", "flops"}
