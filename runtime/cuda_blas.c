@@ -122,6 +122,17 @@ static search search_of(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const si
                   .use = use};
 }
 
+/* Where rows do not start on so many bytes, cuBLASLt 13.1 adds the bias in a second pass, to a
+ * result that it has rounded: 2 to 3e-3 of the norm away from one rounding, where aligned
+ * products of the same sizes are exact. */
+#define LEAST_ALIGNED 8
+
+static bool rounds_twice(const search *s) {
+  bool aligned = s->alignment[0] >= LEAST_ALIGNED && s->alignment[1] >= LEAST_ALIGNED &&
+                 s->alignment[2] >= LEAST_ALIGNED;
+  return s->matmul->bias && type_of(s->matmul->c) == REAL_BF16 && !aligned;
+}
+
 /* All that the choice may depend on, as a line of the table: where operands lie does not. */
 static void name_product(const search *s, char *out) {
   const Mvs__Matmul *matmul = s->matmul;
@@ -208,16 +219,15 @@ static bool is_known(search *s, const char *product, plan *out) {
   return true;
 }
 
-static int choose(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const sizes *size,
-                  plan *out) {
+static int choose(search *s, plan *out) {
+  mvs_cuda_blas *blas = s->blas;
   char product[LONGEST_PRODUCT];
-  search s = search_of(blas, kernel, size, out);
-  name_product(&s, product);
-  if (is_known(&s, product, out)) return 0;
-  int status = list_candidates(&s);
+  name_product(s, product);
+  if (is_known(s, product, out)) return 0;
+  int status = list_candidates(s);
   if (status) return status;
-  int best = blas->measures ? fastest(&s) : -1;
-  out->algorithm = s.found[best < 0 ? 0 : best].algorithm;
+  int best = blas->measures ? fastest(s) : -1;
+  out->algorithm = s->found[best < 0 ? 0 : best].algorithm;
   mvs_cuda_algorithms_add(blas->table, product, &out->algorithm,
                           best < 0 ? MVS_CUDA_FIRST : MVS_CUDA_MEASURED);
   if (best < 0) {
@@ -225,7 +235,7 @@ static int choose(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const sizes *s
              blas->measures ? ": there was no memory to measure" : "");
   } else {
     snprintf(out->words, sizeof out->words, "%s, measured: choice %d of %d", blas->name,
-             best + 1, s.count);
+             best + 1, s->count);
   }
   return 0;
 }
@@ -249,8 +259,15 @@ static plan *find_plan(mvs_cuda_blas *blas, uint32_t number, int64_t batch) {
   out->next = blas->plans[number];
   blas->plans[number] = out;
   sizes size = sizes_of(kernel->matmul, batch);
+  search s = search_of(blas, kernel, &size, out);
+  if (rounds_twice(&s)) {
+    snprintf(out->words, sizeof out->words,
+             "generated: %s would round before it adds the bias, where rows lie so",
+             blas->name);
+    return out;
+  }
   int status = describe(blas, kernel->matmul, &size, out);
-  if (!status) status = choose(blas, kernel, &size, out);
+  if (!status) status = choose(&s, out);
   if (!status) return out;
   free_parts(blas, out);
   snprintf(out->words, sizeof out->words, "generated: %s has no algorithm for it (%s)",

@@ -6,9 +6,10 @@
  * library that takes it, if one does, and by the generated kernel where MVCC_GPU_LIBRARIES=off.
  * Outputs are poisoned first, so an element that is not written shows. A second launch must
  * give the same bits. Bounds: f32 results differ by the order of their sums, 1e-5 relative;
- * bf16 results by one rounding in 256 on elements near a tie, 4e-3 in norm; cuDNN's attention
- * also rounds its weights to bf16 before the second product, 8e-3. Columns have one tree on both
- * and compute no exp or the like in these programs: no difference at all. Prints "ok"/"not ok"
+ * bf16 results by one rounding in 256 on elements near a tie, 4e-3 in norm, in products 1e-3: a
+ * second rounding, of the sum before its bias, is 2e-3 and must show; cuDNN's attention also
+ * rounds its weights to bf16 before the second product, 8e-3. Columns have one tree on both and
+ * compute no exp or the like in these programs: no difference at all. Prints "ok"/"not ok"
  * lines. */
 #include <math.h>
 #include <stdbool.h>
@@ -160,6 +161,7 @@ static void prepare(const Mvs__Kernel *kernel, const Mvs__Step *step,
 static double bound_of(const Mvs__Kernel *kernel, const char *dtype, const char *how) {
   if (strcmp(kernel->kind, "columns") == 0) return 0;
   if (strcmp(dtype, "bf16") != 0) return 1e-5;
+  if (kernel->matmul) return 1e-3;
   return kernel->attention && strncmp(how, "cuDNN", 5) == 0 ? 8e-3 : 4e-3;
 }
 
