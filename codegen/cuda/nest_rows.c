@@ -8,9 +8,6 @@
 #include "codegen/cuda/nest.h"
 #include "codegen/cuda/spread.h"
 
-/* Longer loops over chunks are unrolled in part; nothing is kept in them. */
-#define UNROLLED_CHUNKS 16
-
 typedef struct writer {
   mvs_cuda_nest *w;
   mvs_text *out;
@@ -502,7 +499,7 @@ static const char *index_type(const writer *p) {
 static void print_chunks(const writer *p, int phase) {
   long long chunks = p->spread.chunks;
   const char *type = index_type(p);
-  if (chunks <= UNROLLED_CHUNKS) {
+  if (chunks <= MVS_CUDA_UNROLLED) {
     mvs_text_add(p->out, "#pragma unroll\n");
   } else {
     mvs_text_add(p->out, "#pragma unroll 4\n");

@@ -192,7 +192,7 @@ static void needs_of_kept(const mvs_nest *nest, const bool *kept, uint32_t *mask
 static void choose_kept(mvs_arena *arena, mvs_cuda_spread *spread, const mvs_kernel *kernel,
                         const mvs_nest *nest) {
   mvs_nest_needs(nest, spread->needs);
-  if (nest->phases == 1) return;
+  if (nest->phases == 1 || spread->chunks > MVS_CUDA_UNROLLED) return;
   int64_t own = load_bytes(kernel, nest, spread, true);
   for (;; spread->rows /= 2) {
     int64_t elements = spread->chunks * spread->vector;

@@ -17,6 +17,10 @@
 
 #include "codegen/cuda/printer.h"
 
+/* Chunks up to which loops over them are unrolled whole. In longer ones nothing can be kept:
+ * what is indexed by the loop would lie in memory. */
+#define MVS_CUDA_UNROLLED 8
+
 typedef struct mvs_cuda_spread {
   int vector;  /* 8, 4, 2 or 1; up to 4 with a reduction */
   int threads; /* a power of two up to MVS_CUDA_BLOCK */
