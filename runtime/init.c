@@ -6,10 +6,9 @@
  * others. */
 #include "runtime/init.h"
 
-#include <stdlib.h>
-
 #include "runtime/pool.h"
 #include "runtime/random.h"
+#include "runtime/upload.h"
 
 #define INIT_STREAMS 0x80000000u
 /* Elements made at a time, by all threads together. */
@@ -60,12 +59,12 @@ static mvs_status rule_of(mvs_session *session, const Mvs__Param *param, init_ru
                   param->init);
 }
 
-/* Layer by layer in parts: memory for one part is enough for any model. */
-static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t number, float *part,
-                             float *flat) {
+/* Layer by layer in parts: memory for two of them is enough for any model. */
+static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t number,
+                             mvs_upload *upload, float *flat) {
   const Mvs__Param *param = session->program->params[number];
   int64_t layers = param->layers ? param->layers : 1;
-  filling job = {.value = (float)param->init_value, .out = part};
+  filling job = {.value = (float)param->init_value};
   MVS_TRY(rule_of(session, param, &job.rule));
   if (param->elements > UINT32_MAX)
     return MVS_FAIL(session->diag, MVS_ERR_LIMIT, "parameter '%s' has too many elements",
@@ -75,10 +74,12 @@ static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t numbe
         .seed = seed, .stream = INIT_STREAMS + number, .sample = (uint32_t)layer};
     for (job.first = 0; job.first < param->elements; job.first += PART) {
       int64_t left = param->elements - job.first, count = left < PART ? left : PART;
+      void *part;
+      MVS_TRY(mvs_upload_open(upload, &part));
+      job.out = part;
       mvs_pool_run(mvs_device_pool(session->device), count, fill, &job);
-      session->device->copy(session->device,
-                            flat + param->offset + layer * param->stride + job.first, part,
-                            count * (int64_t)sizeof *part, MVS_COPY_TO_DEVICE);
+      mvs_upload_send(upload, flat + param->offset + layer * param->stride + job.first,
+                      count * (int64_t)sizeof *flat);
     }
   }
   return MVS_OK;
@@ -86,13 +87,13 @@ static mvs_status init_param(mvs_session *session, uint32_t seed, uint32_t numbe
 
 /* Padding between parameters stays zero, as mvs_session_flat left it. */
 mvs_status mvs_init_params(mvs_session *session, uint32_t seed, float *flat) {
-  float *part = malloc((size_t)PART * sizeof *part);
-  if (!part) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
+  mvs_upload *upload;
+  MVS_TRY(mvs_upload_new(session, PART * (int64_t)sizeof *flat, &upload));
   mvs_status status = MVS_OK;
   for (size_t at = 0; status == MVS_OK && at < session->program->n_params; at++)
     if (session->program->params[at]->trained)
-      status = init_param(session, seed, (uint32_t)at, part, flat);
-  free(part);
+      status = init_param(session, seed, (uint32_t)at, upload, flat);
+  mvs_upload_end(upload);
   mvs_executor_weights_changed(session->executor, false);
   return status;
 }

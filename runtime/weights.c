@@ -3,14 +3,15 @@
  * Names are checked before any value is read: first that every trained parameter is there,
  * then that nothing else is, then constants. Messages name the first offender in the model's
  * order and how many follow, and guess at the likely cause (a prefix, another residual
- * rule). Values pass through one megabyte of host memory on their way, whatever the size of
- * the model; all float dtypes are read, float32 is written. */
+ * rule). Values pass through a few megabytes of host memory on their way, whatever the size
+ * of the model; all float dtypes are read, float32 is written. */
 #include "runtime/weights.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "runtime/checkpoint_files.h"
+#include "runtime/upload.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 /* Elements that pass through host memory at a time. */
@@ -187,7 +188,7 @@ static mvs_status check_constant(mvs_session *session, const mvs_safetensors *fi
 
 /* Layer by layer: an entry is one tensor of the file. */
 static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
-                             const char *name, const mvs_param_entry *entry, float *part,
+                             const char *name, const mvs_param_entry *entry, mvs_upload *upload,
                              float *flat) {
   const mvs_file_tensor *tensor = mvs_safetensors_find(file, name);
   if (!tensor)
@@ -196,9 +197,10 @@ static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
   MVS_TRY(check_shape(session, file, tensor, entry->param));
   for (int64_t at = 0; at < tensor->elements; at += PART) {
     int64_t count = tensor->elements - at < PART ? tensor->elements - at : PART;
+    void *part;
+    MVS_TRY(mvs_upload_open(upload, &part));
     mvs_file_tensor_to_f32(tensor, at, count, part);
-    session->device->copy(session->device, flat + entry->offset + at, part,
-                          count * (int64_t)sizeof *part, MVS_COPY_TO_DEVICE);
+    mvs_upload_send(upload, flat + entry->offset + at, count * (int64_t)sizeof *flat);
   }
   return MVS_OK;
 }
@@ -206,16 +208,16 @@ static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
 /* The shape is checked here as well, so no file can write past its parameter. */
 mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
                             const mvs_param_list *params, const char *group, float *flat) {
-  float *part = malloc((size_t)PART * sizeof *part);
-  if (!part) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
+  mvs_upload *upload;
+  MVS_TRY(mvs_upload_new(session, PART * (int64_t)sizeof *flat, &upload));
   mvs_status status = MVS_OK;
   for (size_t at = 0; status == MVS_OK && at < params->count; at++) {
     const mvs_param_entry *entry = &params->entries[at];
     if (!entry->param->trained) continue;
     const char *name = mvs_arena_format(session->arena, "%s%s", group, entry->name);
-    status = read_param(session, file, name, entry, part, flat);
+    status = read_param(session, file, name, entry, upload, flat);
   }
-  free(part);
+  mvs_upload_end(upload);
   mvs_executor_weights_changed(session->executor, false);
   return status;
 }

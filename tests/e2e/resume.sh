@@ -25,3 +25,11 @@ if "$work/x" $train --steps 3 --out "$work/whole" 2>/dev/null; then echo "not ok
 sleep 2; kill -INT $pid; code=0; wait $pid || code=$?
 title="Ctrl-C ends cleanly"; say test $code -eq 0
 title="Ctrl-C saves"; say "$work/x" sample --weights "$work/long/latest" --count 1 --steps 1 --out "$work/c.safetensors"
+# A learning rate far too large: the step whose gradients are no numbers is told, logged and not taken.
+code=0
+"$work/x" train --data digits --batch 8 --steps 12 --save-every 1 --lr 1e6 --warmup 0 --out "$work/far" >/dev/null 2>"$work/log" || code=$?
+bad=$(sed -n 's/.*training diverged: at step \([0-9]*\) .*/\1/p' "$work/log")
+title="a step that is not finite ends the run"; say test $code -eq 1 -a -n "$bad"
+title="the message names the checkpoint before it"; say grep -q "the newest checkpoint is step $((bad - 1))\$" "$work/log"
+title="that checkpoint is the newest"; say test -e "$work/far/step-$((bad - 1)).safetensors" -a ! -e "$work/far/step-$bad.safetensors"
+title="the step is logged"; say grep -q "\"step\": $bad, .*null" "$work/far/metrics.jsonl"

@@ -1,5 +1,5 @@
-/* The feed on a device whose two lanes run as late and in as mixed an order as their events
- * allow: whatever the timing, each piece of work finds the block that was filled for it. */
+/* The feed, and uploads, on a device whose two lanes run as late and in as mixed an order as
+ * their events allow: whatever the timing, each piece of work finds what was filled for it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "runtime/feed.h"
+#include "runtime/upload.h"
 
 #define BLOCKS 200 /* filled in one run */
 #define BYTES  64  /* of a block */
@@ -190,9 +191,44 @@ static void blocks_come_in_order_whatever_the_timing(void **state) {
   for (uint64_t random = 1; random <= 300; random++) one_run(random);
 }
 
+/* Parts sent to memory that is still to be cleared, then read by work. */
+static void one_upload(uint64_t random) {
+  late_device *device = new_device(random);
+  static char target[BLOCKS][BYTES], seen[BLOCKS][BYTES];
+  static const char zeros[BYTES];
+  mvs_arena *arena = mvs_arena_new();
+  mvs_session session = {.arena = arena, .diag = mvs_diag_new(arena), .device = &device->table};
+  mvs_upload *upload;
+  memset(seen, 0, sizeof seen);
+  for (int number = 0; number < BLOCKS; number++)
+    late_copy(&device->table, target[number], zeros, BYTES, MVS_COPY_WITHIN);
+  assert_int_equal(mvs_upload_new(&session, BYTES, &upload), MVS_OK);
+  for (int number = 0; number < BLOCKS; number++) {
+    void *part;
+    assert_int_equal(mvs_upload_open(upload, &part), MVS_OK);
+    memset(part, (number + 1) % 128, BYTES);
+    mvs_upload_send(upload, target[number], BYTES);
+  }
+  mvs_upload_end(upload);
+  for (int number = 0; number < BLOCKS; number++)
+    late_copy(&device->table, seen[number], target[number], BYTES, MVS_COPY_WITHIN);
+  while (advance(device, MVS_LANE_WORK) || advance(device, MVS_LANE_SENDS)) continue;
+  for (int number = 0; number < BLOCKS; number++)
+    for (int at = 0; at < BYTES; at++) assert_int_equal(seen[number][at], (number + 1) % 128);
+  for (size_t at = 0; at < session.staging.count; at++) free(session.staging.items[at]);
+  mvs_arena_free(arena);
+  free(device);
+}
+
+static void uploads_are_there_whatever_the_timing(void **state) {
+  (void)state;
+  for (uint64_t random = 1; random <= 300; random++) one_upload(random);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(blocks_come_in_order_whatever_the_timing),
+      cmocka_unit_test(uploads_are_there_whatever_the_timing),
   };
   return cmocka_run_group_tests_name("feed", tests, NULL, NULL);
 }
