@@ -55,7 +55,7 @@ int cuGetErrorString(int result, const char **text) {
 /* NVRTC asks the driver of the machine for this, and takes no for an answer. */
 int cuGetExportTable(const void **table, const void *name) { return 1; }
 
-/* --- memory: the size stands before each block --- */
+/* --- memory: the size stands before each block of the GPU's --- */
 
 #define HEAD 256
 
@@ -84,6 +84,16 @@ int cuMemFree_v2(uint64_t memory) {
   memcpy(&bytes, (char *)(uintptr_t)memory - HEAD, sizeof bytes);
   used -= bytes;
   free((char *)(uintptr_t)memory - HEAD);
+  return 0;
+}
+
+int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+  *memory = calloc(1, bytes);
+  return *memory ? 0 : 2;
+}
+
+int cuMemFreeHost(void *memory) {
+  free(memory);
   return 0;
 }
 
