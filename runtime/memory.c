@@ -193,7 +193,8 @@ mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, co
   bool keeps = may_keep && kept.total <= budget;
   if (!keeps && !(may_redo && redone.total <= budget)) {
     if (most == 0) return does_not_fit(session, &kept, NULL, what, advice);
-    if (!may_redo) advice = mvs_arena_format(session->arena, "--recompute block or %s", advice);
+    if (!may_redo && redone.total <= budget)
+      advice = mvs_arena_format(session->arena, "--recompute block or %s", advice);
     return does_not_fit(session, &kept, &redone, what, advice);
   }
   *out = keeps ? MVS_RECOMPUTE_NONE : MVS_RECOMPUTE_BLOCK;
