@@ -195,7 +195,7 @@ static const char reductions[] =
 /* Sums over the LANES threads that share a vector of V columns, COLUMNS such vectors side by
  * side in a block of 256: lane j takes lane j + LANES/2, and so on by halves. Every thread
  * gives its x; those of lane 0 get the result. The lanes of one element are folded by one
- * thread in registers, or by a warp where they are more than 32. One space serves all folds of
+ * thread in registers, or by a warp where they are 32 or more. One space serves all folds of
  * a kernel. */
 static const char columns[] =
     "static __device__ __forceinline__ void *fold_space() {\n"
@@ -204,7 +204,7 @@ static const char columns[] =
     "}\n"
     "template <typename OP, int LANES, int COLUMNS, int V, typename T>\n"
     "static __device__ __forceinline__ void fold_lanes(T (&x)[V]) {\n"
-    "  constexpr int GROUP = LANES > 32 ? 32 : 1, EACH = LANES / GROUP, WIDTH = COLUMNS * V;\n"
+    "  constexpr int GROUP = LANES < 32 ? 1 : 32, EACH = LANES / GROUP, WIDTH = COLUMNS * V;\n"
     "  T *space = (T *)fold_space();\n"
     "  __syncthreads();\n"
     "#pragma unroll\n"
