@@ -12,6 +12,7 @@
 #include <glob.h>
 
 #include "codegen/build.h"
+#include "codegen/cuda/printer.h"
 #include "compiler/base/source.h"
 #include "compiler/ir/dump.h"
 
@@ -92,8 +93,20 @@ static world start(const char *text) {
   return w;
 }
 
-/* The dump of all kernels of the function. */
-static const char *kernels_of(const world *w) {
+/* The CUDA C text of a kernel without the prelude, which is the same in all. */
+static void print_cuda(const world *w, const mvs_kernel *kernel, mvs_text *out) {
+  mvs_text prelude = mvs_text_new(w->arena), text = mvs_text_new(w->arena);
+  mvs_cuda_print_prelude(&prelude);
+  if (mvs_cuda_print(w->arena, w->diag, kernel, &text) != MVS_OK) fail_with(w, "printing");
+  const char *whole = mvs_text_string(&text);
+  const char *at = strstr(whole, mvs_text_string(&prelude));
+  assert_non_null(at);
+  mvs_text_add_bytes(out, whole, (size_t)(at - whole));
+  mvs_text_add(out, at + prelude.length);
+}
+
+/* All kernels of the function: their dump, or their CUDA C texts. */
+static const char *kernels_of(const world *w, bool cuda) {
   mvs_text text = mvs_text_new(w->arena);
   for (size_t i = 0; i < w->schedule->groups.count; i++) {
     mvs_kernel *kernel;
@@ -101,7 +114,12 @@ static const char *kernels_of(const world *w) {
                          &kernel) != MVS_OK) {
       fail_with(w, "building");
     }
-    mvs_kernel_dump(kernel, &text);
+    kernel->name = mvs_arena_format(w->arena, "k%zu", i);
+    if (cuda) {
+      print_cuda(w, kernel, &text);
+    } else {
+      mvs_kernel_dump(kernel, &text);
+    }
   }
   return mvs_text_string(&text);
 }
@@ -122,17 +140,33 @@ static const char *read_file(mvs_arena *arena, const char *path) {
   return source->text;
 }
 
-/* tests/golden/kernels/NAME.ir gives the kernels of NAME.txt; MVS_BLESS=1 rewrites those. */
-static void graph_gives_kernels(void **state) {
-  const char *path = *state;
-  mvs_arena *arena = mvs_arena_new();
-  world w = start(read_file(arena, path));
-  const char *got = kernels_of(&w);
-  int stem = (int)(strrchr(path, '.') - path);
-  const char *wanted = mvs_arena_format(arena, "%.*s.txt", stem, path);
+static void compare(mvs_arena *arena, const char *got, const char *wanted) {
   if (getenv("MVS_BLESS")) bless(wanted, got);
   assert_string_equal(got, read_file(arena, wanted));
+}
+
+/* tests/golden/kernels/NAME.ir gives the kernels of NAME.txt and the CUDA C of
+ * tests/golden/cuda/NAME.cu; MVS_BLESS=1 rewrites those. */
+static void graph_gives_kernels(void **state) {
+  const char *path = *state, *name = strrchr(path, '/') + 1;
+  int stem = (int)strcspn(name, ".");
+  mvs_arena *arena = mvs_arena_new();
+  world w = start(read_file(arena, path));
+  compare(arena, kernels_of(&w, false),
+          mvs_arena_format(arena, MVS_SOURCE_DIR "/tests/golden/kernels/%.*s.txt", stem, name));
+  compare(arena, kernels_of(&w, true),
+          mvs_arena_format(arena, MVS_SOURCE_DIR "/tests/golden/cuda/%.*s.cu", stem, name));
   mvs_arena_free(w.arena);
+  mvs_arena_free(arena);
+}
+
+/* What every text starts with. */
+static void cuda_starts_with_the_prelude(void **state) {
+  (void)state;
+  mvs_arena *arena = mvs_arena_new();
+  mvs_text text = mvs_text_new(arena);
+  mvs_cuda_print_prelude(&text);
+  compare(arena, mvs_text_string(&text), MVS_SOURCE_DIR "/tests/golden/cuda/prelude.cu");
   mvs_arena_free(arena);
 }
 
@@ -265,10 +299,10 @@ static void lanes_follow_shapes(void **state) {
 int main(void) {
   glob_t files;
   if (glob(MVS_SOURCE_DIR "/tests/golden/kernels/*.ir", 0, NULL, &files) != 0) return 1;
-  struct CMUnitTest tests[64] = {cmocka_unit_test(verifier_names_the_rule),
-                                 cmocka_unit_test(needs_follow_phases),
-                                 cmocka_unit_test(lanes_follow_shapes)};
-  size_t count = 3;
+  struct CMUnitTest tests[64] = {
+      cmocka_unit_test(verifier_names_the_rule), cmocka_unit_test(needs_follow_phases),
+      cmocka_unit_test(lanes_follow_shapes), cmocka_unit_test(cuda_starts_with_the_prelude)};
+  size_t count = 4;
   for (size_t i = 0; i < files.gl_pathc && count < 64; i++) {
     tests[count++] = (struct CMUnitTest){.name = strrchr(files.gl_pathv[i], '/') + 1,
                                          .test_func = graph_gives_kernels,
