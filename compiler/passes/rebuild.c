@@ -25,14 +25,28 @@ static void note_fired(mvs_rewriter *at, size_t rule, mvs_span span) {
   }
 }
 
+mvs_rule_source mvs_rebuild_source(mvs_arena *arena, mvs_graph *from, const mvs_live *live) {
+  uint32_t *users = MVS_ARRAY(arena, (size_t)mvs_graph_size(from) + 1, uint32_t);
+  for (mvs_id id = 0; id < mvs_graph_size(from); id++) {
+    const mvs_node *node = mvs_graph_node(from, id);
+    for (int i = 0; live->nodes[id] && i < node->input_count; i++) users[node->inputs[i]]++;
+  }
+  const mvs_results *results = mvs_graph_results(from);
+  for (size_t i = 0; i < results->count; i++) users[results->items[i].id]++;
+  return (mvs_rule_source){from, users};
+}
+
 /* Tries the rules on a node; returns its replacement, or the node itself when none fits. */
-static mvs_id apply_once(mvs_rewriter *at, mvs_graph *graph, mvs_id id) {
+static mvs_id apply_once(const mvs_rebuild *work, mvs_id id, mvs_id copied) {
+  mvs_rewriter *at = work->at;
+  mvs_graph *graph = work->to;
   const mvs_node *node = mvs_graph_node(graph, id);
   for (size_t i = 0; i < at->rule_count; i++) {
     const mvs_rule *rule = &at->rules[i];
     if (rule->root != MVS_ANY_OP && rule->root != node->op) continue;
     if (rule->when & ~at->when) continue;
-    mvs_match match = {.graph = graph, .root = id, .node = node};
+    mvs_match match = {
+        .graph = graph, .root = id, .node = node, .source = &work->source, .copied = copied};
     if (!rule->guard(&match)) continue;
     mvs_graph_set_pass(graph, node->pass);
     mvs_graph_set_rule(graph, rule->name);
@@ -48,11 +62,12 @@ static mvs_id apply_once(mvs_rewriter *at, mvs_graph *graph, mvs_id id) {
 }
 
 /* The replacement is tried again, since rules are written to build on each other. */
-static mvs_id apply_rules(mvs_rewriter *at, mvs_graph *graph, mvs_id id) {
+static mvs_id apply_rules(const mvs_rebuild *work, mvs_id id, mvs_id copied) {
   for (int step = 0; step < MAX_STEPS; step++) {
-    mvs_id made = apply_once(at, graph, id);
+    mvs_id made = apply_once(work, id, copied);
     if (made == id) return id;
     id = made;
+    copied = MVS_NONE;
   }
   return id;
 }
@@ -79,7 +94,7 @@ mvs_id mvs_rebuild_node(mvs_rebuild *work, mvs_id id) {
   if (node->op == MVS_OP_get && work->results[node->inputs[0]]) {
     return work->results[node->inputs[0]][node->attr.index.value];
   }
-  return apply_rules(work->at, work->to, copy_node(work, id));
+  return apply_rules(work, copy_node(work, id), id);
 }
 
 mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
@@ -92,6 +107,7 @@ mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
                       .live = mvs_live_new(at->arena, from),
                       .map = mvs_new_ids(at->arena, size),
                       .results = MVS_ARRAY(at->arena, size + 1, mvs_id *)};
+  work.source = mvs_rebuild_source(at->arena, from, work.live);
   for (mvs_id id = 0; id < size; id++) {
     if (!work.live->nodes[id]) continue;
     if (at->place && at->place(NULL, &work, id)) continue;

@@ -45,6 +45,7 @@ typedef struct mvs_rebuild {
   mvs_rewriter *at;
   mvs_graph *from, *to;
   const mvs_live *live;
+  mvs_rule_source source;
   mvs_id *map;      /* old node -> new node */
   mvs_id **results; /* old region node -> its results in the new graph */
 } mvs_rebuild;
@@ -63,6 +64,8 @@ typedef struct mvs_region_work {
 
 /* `count` ids, all MVS_NONE. */
 mvs_id *mvs_new_ids(mvs_arena *arena, size_t count);
+/* Counts the users of every node of `from` among those that live. */
+mvs_rule_source mvs_rebuild_source(mvs_arena *arena, mvs_graph *from, const mvs_live *live);
 /* Rebuilds one node whose inputs are: copies it and applies the rules. Regions have no single
  * replacement: MVS_NONE, with their results in `results`. */
 mvs_id mvs_rebuild_node(mvs_rebuild *work, mvs_id id);

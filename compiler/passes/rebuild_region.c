@@ -175,6 +175,7 @@ void mvs_rebuild_region(mvs_rebuild *outer, mvs_id id) {
                       .from = work.from->body,
                       .to = to->body,
                       .live = work.need->body,
+                      .source = mvs_rebuild_source(at->arena, work.from->body, work.need->body),
                       .map = mvs_new_ids(at->arena, size),
                       .results = MVS_ARRAY(at->arena, size + 1, mvs_id *)};
   start_carried(&work);

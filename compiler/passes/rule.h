@@ -6,11 +6,20 @@
 
 #include "compiler/ir/graph.h"
 
-/* What a guard found. Fields beyond the first three are the rule's own to use. */
+/* The graph that is being rebuilt, and how many live nodes and results take each of its nodes: the
+ * new graph does not know yet who will take what stands in it. */
+typedef struct mvs_rule_source {
+  const mvs_graph *graph;
+  const uint32_t *users;
+} mvs_rule_source;
+
+/* What a guard found. Fields beyond the first five are the rule's own to use. */
 typedef struct mvs_match {
   const mvs_graph *graph;
   mvs_id root;
   const mvs_node *node;
+  const mvs_rule_source *source;
+  mvs_id copied; /* the node of the source that the root is a copy of; MVS_NONE: a rule made it */
   mvs_id a, b;
   int64_t number;
   double value;

@@ -4,10 +4,12 @@
  * With F = y W^T the branch and a merge that uses F and mean(F),
  *
  *   mean(F) = mean(y) W^T         the cotangent of F is then r * Delta alone, r a row of factors
- *   dW = r * (Delta^T y) + ...    rows scaled after the product
- *   dy = Delta (r * W) + ...      the weight scaled before it
+ *   r * F = y (r * W)^T           a gain that alone takes F moves into the weight
+ *   dW = r * (Delta^T y) + ...    other factors: rows scaled after the product
+ *   dy = Delta (r * W) + ...      and the weight scaled before it
  *
- * so Delta itself enters both products and no tensor of the branch's cotangent is ever formed.
+ * so Delta itself enters both products, no tensor of the branch's cotangent is ever formed, and
+ * the gradient of a gain comes from Delta^T y, which the weight's gradient needs anyway.
  * What the means add comes in as products of one row per segment, in f32. */
 #include "compiler/passes/simplify.h"
 
@@ -58,7 +60,7 @@ mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
   return mvs_build_matmul(graph, MVS_MATMUL_NT, mean, weight, bias, MVS_F32, span);
 }
 
-/* --- factors of channels move from the cotangent to the weight --- */
+/* --- gains move into the weight --- */
 
 /* A row of factors, the same for all samples and tokens, against a value of rank `rank`. */
 static bool is_channel_row(const mvs_graph *graph, mvs_id id, int rank) {
@@ -69,6 +71,74 @@ static bool is_channel_row(const mvs_graph *graph, mvs_id id, int rank) {
   }
   return true;
 }
+
+/* The row as a column [N, 1] against a matrix of N rows; a single factor stays as it is. */
+static mvs_id as_column(mvs_graph *graph, mvs_id row, mvs_span span) {
+  const mvs_type *type = mvs_graph_type(graph, row);
+  mvs_dim channels = type->rank ? type->dims[type->rank - 1] : (mvs_dim){1, false};
+  mvs_dim dims[] = {channels, {1, false}};
+  mvs_type column = mvs_type_make(type->dtype, 2, dims);
+  return mvs_build_reshape(graph, row, &column, span);
+}
+
+/* The value that a product with factors is a part of: y W^T itself, or y W^T minus segment rows. */
+static const mvs_node *branch_of(const mvs_graph *graph, const mvs_node *value) {
+  if (value->op == MVS_OP_sub && input_of(graph, value, 1)->op == MVS_OP_segment_broadcast) {
+    value = input_of(graph, value, 0);
+  }
+  bool product = value->op == MVS_OP_matmul && value->attr.matmul.form == MVS_MATMUL_NT;
+  return product && value->input_count == 2 ? value : NULL;
+}
+
+/* True when nothing but this multiplication takes the branch, in the graph that is rebuilt. */
+static bool taken_once(const mvs_match *match, int index) {
+  if (match->copied == MVS_NONE) return false;
+  const mvs_graph *from = match->source->graph;
+  mvs_id value = mvs_graph_node(from, match->copied)->inputs[index];
+  if (match->source->users[value] != 1) return false;
+  const mvs_node *node = mvs_graph_node(from, value);
+  return branch_of(from, node) &&
+         (node->op == MVS_OP_matmul || match->source->users[node->inputs[0]] == 1);
+}
+
+/* Notes the row of factors in b and which input the branch is in number. */
+bool mvs_guard_gain_of_writer(mvs_match *match) {
+  int rank = match->node->type.rank;
+  for (int i = 0; i < 2; i++) {
+    match->b = match->node->inputs[1 - i];
+    match->number = i;
+    const mvs_node *branch = branch_of(match->graph, mvs_match_input(match, i));
+    if (!branch || has_batch(mvs_graph_type(match->graph, branch->inputs[1]))) continue;
+    if (!mvs_type_same_shape(&branch->type, &match->node->type)) continue;
+    if (is_channel_row(match->graph, match->b, rank) && taken_once(match, i)) return true;
+  }
+  return false;
+}
+
+/* The weight is scaled before it is rounded, so that it is rounded once. */
+mvs_id mvs_build_gain_of_writer(mvs_graph *graph, const mvs_match *match) {
+  mvs_span span = match->node->span;
+  const mvs_node *value = mvs_match_input(match, (int)match->number);
+  const mvs_node *branch = branch_of(graph, value);
+  mvs_id weight = branch->inputs[1];
+  mvs_dtype dtype = mvs_graph_type(graph, weight)->dtype;
+  if (mvs_graph_node(graph, weight)->op == MVS_OP_cast) {
+    weight = mvs_graph_node(graph, weight)->inputs[0];
+  }
+  mvs_id column = as_column(graph, match->b, span);
+  mvs_id scaled = mvs_build_binary(graph, MVS_OP_mul, column, weight, span);
+  scaled = mvs_build_cast(graph, scaled, dtype, span);
+  mvs_id product = mvs_build_matmul(graph, MVS_MATMUL_NT, branch->inputs[0], scaled, MVS_NONE,
+                                    branch->attr.matmul.dtype, span);
+  if (value->op == MVS_OP_sub) {
+    mvs_id rows =
+        mvs_build_binary(graph, MVS_OP_mul, match->b, value->inputs[1], match->node->span);
+    product = mvs_build_binary(graph, MVS_OP_sub, product, rows, span);
+  }
+  return mvs_fit(graph, product, &match->node->type, span);
+}
+
+/* --- factors of channels move from the cotangent to the weight --- */
 
 /* cast(r * delta) to bf16 of a delta that is bf16 already: notes delta in a and r in b. */
 static bool scaled_cotangent(mvs_match *match, mvs_matmul_form form) {
@@ -87,15 +157,6 @@ static bool scaled_cotangent(mvs_match *match, mvs_matmul_form form) {
     }
   }
   return false;
-}
-
-/* The row as a column [N, 1] against a matrix of N rows; a single factor stays as it is. */
-static mvs_id as_column(mvs_graph *graph, mvs_id row, mvs_span span) {
-  const mvs_type *type = mvs_graph_type(graph, row);
-  mvs_dim channels = type->rank ? type->dims[type->rank - 1] : (mvs_dim){1, false};
-  mvs_dim dims[] = {channels, {1, false}};
-  mvs_type column = mvs_type_make(type->dtype, 2, dims);
-  return mvs_build_reshape(graph, row, &column, span);
 }
 
 bool mvs_guard_scaled_back(mvs_match *match) {
