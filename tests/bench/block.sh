@@ -2,6 +2,7 @@
 # One block of the paper's model by the slope between two depths: forward + backward alone, the whole
 # step, one evaluation of the sampler, their floors and ratios.
 # usage: tests/bench/block.sh SHALLOW DEEP [BATCH...]     programs of two depths; --sample at batch 8 comes last
+# (SAMPLE_BATCH: another, 0: not at all).
 #   mvcc models/dit.mvs --set bf16=true --set depth=2 --gpu sm_90a -o dit2      and depth=6 for the other
 # Options for bench go into BENCH_OPTIONS (default: --recompute none). Figures are kept in BENCH_OUT where it is set.
 set -eu
@@ -17,9 +18,9 @@ measure() { # NAME OPTION...
   "$deep" bench ${BENCH_OPTIONS:---recompute none} "$@" --json "$out/$name-deep.json" >"$out/$name-deep.txt"
 }
 for batch in "$@"; do measure "train-$batch" --batch "$batch"; done
-measure sample --sample --batch "${SAMPLE_BATCH:-8}"
+[ "${SAMPLE_BATCH:-8}" = 0 ] || measure sample --sample --batch "${SAMPLE_BATCH:-8}"
 "${PYTHON:-python3}" - "$out" "$@" <<'EOF'
-import json, sys
+import json, os, sys
 out, batches = sys.argv[1], sys.argv[2:]
 # Tensors [B, T, width] in bf16 that the light kernels of the paper's block read and write: docs/performance.md.
 TABLE = {"grad": 50, "forward": 19}
@@ -38,7 +39,7 @@ def slope(name):
     return d
 
 
-rows = [slope(f"train-{b}") for b in batches] + [slope("sample")]
+rows = [slope(name) for name in [f"train-{b}" for b in batches] + ["sample"] if os.path.exists(f"{out}/{name}-deep.json")]
 print(f"{rows[0]['hardware']}; ms a block, copy {rows[0]['copy_tb_s']:.3f} TB/s")
 print(f"{'core':8} {'batch':>5} {'core':>7} {'step':>7} {'matmul':>7} {'attn':>6} {'least MB':>8} {'floor':>7} {'/floor':>6} "
       f"{'turns':>7} {'/turns':>6} {'table':>7} {'/table':>6} {'step/f':>6}")

@@ -8,10 +8,12 @@ here=$(cd "$(dirname "$0")" && pwd); bench=$here/../bench
 python=${PYTHON:-python3}
 mkdir -p "$results"
 if [ "$what" != peers ]; then
-  for rule in mvsplit plain; do
-    BENCH_OUT="$results/$rule" "$bench/block.sh" "$programs/bench-$rule-2" "$programs/bench-$rule-6" 16 32 64 128 |
-      tee "$results/$rule.txt"
-  done
+  block() { # RULE BATCH...
+    rule=$1; shift
+    BENCH_OUT="$results/$rule" "$bench/block.sh" "$programs/bench-$rule-2" "$programs/bench-$rule-6" "$@" | tee "$results/$rule.txt"
+  }
+  block mvsplit 16 32 64 128
+  SAMPLE_BATCH=0 block plain 16 128 # MV-Split's step is held against plain's
 fi
 if [ "$what" != block ] && "$python" -c 'import torch, jax' 2>/dev/null; then
   # shellcheck disable=SC2086

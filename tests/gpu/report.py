@@ -63,7 +63,8 @@ def main():
     blocks = out.get("block", {})
     if {"mvsplit", "plain"} <= set(blocks):
         out["mvsplit_over_plain_step"] = {f"{a['core']} {a['batch']}": a["step_ms"] / b["step_ms"]
-                                          for a, b in zip(blocks["mvsplit"], blocks["plain"])}
+                                          for a in blocks["mvsplit"] for b in blocks["plain"]
+                                          if (a["core"], a["batch"]) == (b["core"], b["batch"])}
     out["libraries"] = sorted(libraries)
     peers = read(results, "peers.json")
     if peers:
