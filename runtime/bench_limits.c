@@ -68,13 +68,20 @@ static void add_launches(mvs_bench_limits *limits, Mvs__Step *const *steps, size
   }
 }
 
-/* The program says what a launch moves of an operand, which is all of it: heavy kernels touch
- * every element. */
+/* From the first to the last element that a launch touches. Heavy kernels touch every element of
+ * an operand, so that is what the program says they move, but for heads that lie apart: a part of
+ * a product of several weights, a whole row of it from token to token. */
 static int64_t operand_bytes(const mvs_bench_limits *limits, const Mvs__Kernel *kernel,
                              size_t operand) {
   const Mvs__Traffic *traffic = kernel->traffic[operand];
+  const Mvs__Attention *shape = kernel->attention;
   int64_t bytes = traffic->read_fixed + traffic->write_fixed +
                   (traffic->read_per_batch + traffic->write_per_batch) * limits->batch;
+  if (shape && operand < shape->n_strides) {
+    int64_t apart =
+        limits->batch * shape->tokens * shape->strides[operand] * mvs_dtype_bytes(shape->dtype);
+    if (apart > bytes) bytes = apart;
+  }
   return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
