@@ -16,11 +16,14 @@ struct mvs_recording {
   bool refused;   /* the device could not record it */
 };
 
+static void end(void *recording) { mvs_recording_free(recording); }
+
 mvs_recording *mvs_recording_new(mvs_session *session, mvs_status (*run)(void *user),
                                  void *user) {
   mvs_recording *recording = MVS_NEW(session->arena, mvs_recording);
   *recording = (mvs_recording){.session = session, .run = run, .user = user, .layout = -1};
-  MVS_PUSH(session->arena, &session->recordings, recording);
+  mvs_ending ending = {end, recording};
+  MVS_PUSH(session->arena, &session->endings, ending);
   return recording;
 }
 

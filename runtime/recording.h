@@ -5,6 +5,8 @@
 
 #include "runtime/session.h"
 
+typedef struct mvs_recording mvs_recording;
+
 /* Prepares work. `run` gives it to the device, by calls and by clears and copies within the
  * device; each run must do the same at the same addresses, and nothing that waits or that
  * copies to or from the host. */

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "runtime/recording.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
@@ -51,8 +50,8 @@ mvs_status mvs_session_open(mvs_session *session) {
 void mvs_session_close(mvs_session *session) {
   mvs_device *device = session->device;
   if (!device) return;
-  for (size_t at = 0; at < session->recordings.count; at++)
-    mvs_recording_free(session->recordings.items[at]);
+  for (size_t at = 0; at < session->endings.count; at++)
+    session->endings.items[at].end(session->endings.items[at].of);
   mvs_executor_free(session->executor);
   for (size_t at = 0; at < session->staging.count; at++)
     device->release_staging(device, session->staging.items[at]);
@@ -61,7 +60,7 @@ void mvs_session_close(mvs_session *session) {
   for (size_t at = 0; at < session->memory.count; at++)
     device->release(device, session->memory.items[at]);
   session->memory.count = session->staging.count = session->events.count = 0;
-  session->recordings.count = 0;
+  session->endings.count = 0;
   device->close(device);
   session->device = NULL;
   session->executor = NULL;

@@ -8,7 +8,12 @@
 #include "runtime/fail.h"
 #include "runtime/options.h"
 
-typedef struct mvs_recording mvs_recording; /* recording.h */
+/* What must go before the device does. */
+typedef struct mvs_ending {
+  void (*end)(void *of);
+  void *of;
+} mvs_ending;
+
 
 typedef struct mvs_session {
   const mvs_program *program; /* one specialisation of it, see specialise.h */
@@ -20,7 +25,7 @@ typedef struct mvs_session {
   mvs_device *device;     /* NULL until mvs_session_open */
   mvs_executor *executor; /* likewise */
   MVS_LIST(void *) memory, staging, events;
-  MVS_LIST(mvs_recording *) recordings;
+  MVS_LIST(mvs_ending) endings;
 } mvs_session;
 
 /* Opens the device that --device and --threads name and makes the executor. */
