@@ -24,6 +24,7 @@ typedef struct mvs_cuda_algorithms mvs_cuda_algorithms;
 
 /* library : "cuBLASLt 13.1.0"; with the GPU it says what entries are good for */
 mvs_cuda_algorithms *mvs_cuda_algorithms_new(const mvs_cuda_place *place, const char *library);
+/* Gives the table up; what was measured is in the user's cache by then. NULL is allowed. */
 void mvs_cuda_algorithms_free(mvs_cuda_algorithms *table);
 /* The entry of a product, from the table or the user's cache.
  * product : one line of text that says all that the choice may depend on */

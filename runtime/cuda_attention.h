@@ -12,6 +12,7 @@ typedef struct mvs_cuda_attention mvs_cuda_attention;
 
 /* Loads the library; NULL with a sentence in `why` [MVS_CUDA_WORDS] when it cannot be used. */
 mvs_cuda_attention *mvs_cuda_attention_open(const mvs_cuda_place *place, char *why);
+/* Gives back plans, memory and the library; NULL is allowed. */
 void mvs_cuda_attention_close(mvs_cuda_attention *attention);
 /* Whether the library may take an attention kernel, before it is asked; else the reason in
  * `why`. */
@@ -19,9 +20,9 @@ bool mvs_cuda_attention_fits(const Mvs__Kernel *kernel, char *why);
 /* Makes the plan of a kernel at a batch, or reads it from the user's cache: up to a second, or
  * some milliseconds. */
 void mvs_cuda_attention_prepare(mvs_cuda_attention *attention, uint32_t kernel, int64_t batch);
-/* Bytes of device memory that the plans made so far work in, and how many of them are taken:
- * the first launch takes them, all plans share them. */
+/* Bytes of device memory that the plans made so far work in; all plans share them. */
 int64_t mvs_cuda_attention_held(const mvs_cuda_attention *attention);
+/* How many of those are allocated by now: the first launch does it. */
 int64_t mvs_cuda_attention_taken(const mvs_cuda_attention *attention);
 /* Runs an attention kernel if the library has a plan for it; the first launch of a kernel at a
  * batch makes the plan.

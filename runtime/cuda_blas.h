@@ -16,6 +16,7 @@ typedef struct mvs_cuda_blas mvs_cuda_blas;
 
 /* Loads the library; NULL with a sentence in `why` [MVS_CUDA_WORDS] when it cannot be used. */
 mvs_cuda_blas *mvs_cuda_blas_open(const mvs_cuda_place *place, char *why);
+/* Gives back plans, workspace and the library; NULL is allowed. */
 void mvs_cuda_blas_close(mvs_cuda_blas *blas);
 /* Runs a matmul kernel if the library has an algorithm for it.
  * words [MVS_CUDA_WORDS] : the reason of MVS_CUDA_FAILED */

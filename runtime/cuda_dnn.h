@@ -51,8 +51,11 @@ typedef struct mvs_dnn_tensor {
 /* Loads cuDNN and makes a handle on the stream; false with a sentence in `why`. */
 bool mvs_dnn_load(const mvs_cuda_place *place, mvs_dnn *out, char *why);
 
+/* An empty graph; operations are added in the order that the engine is to see them. */
 void mvs_dnn_begin(mvs_dnn_graph *graph, const mvs_dnn *dnn);
+/* Gives back all descriptors of a graph and its plan. */
 void mvs_dnn_end(mvs_dnn_graph *graph);
+/* A tensor of the graph, for the operations below; a failure is told by the plan. */
 void *mvs_dnn_tensor_new(mvs_dnn_graph *graph, const mvs_dnn_tensor *tensor);
 /* c = a @ b over the last two axes, f32 sums. */
 void mvs_dnn_matmul(mvs_dnn_graph *graph, void *a, void *b, void *c);

@@ -103,9 +103,10 @@ struct mvs_device {
  * or the program has no code for it or for this processor, MVS_ERR_MEMORY */
 mvs_status mvs_device_open(const char *name, const mvs_program *program, int threads,
                            mvs_diag *diag, mvs_device **out);
-/* The openers of each; the same errors. */
+/* The opener of the host: the code must be for this processor. The same errors. */
 mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
+/* The opener of the first GPU: needs a driver and an image, PTX or text that it can run. */
 mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_diag *diag,
                                 mvs_device **out);
 /* Whether the program was compiled for GPUs and one is there, usable or not. */

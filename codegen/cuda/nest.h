@@ -22,6 +22,7 @@ typedef struct mvs_cuda_nest {
 
 /* The body of the device function, from `block` on. */
 void mvs_cuda_print_rows(mvs_cuda_nest *w);
+/* The same for a COLUMNS nest. */
 void mvs_cuda_print_columns(mvs_cuda_nest *w);
 
 /* --- between the files --- */
@@ -46,8 +47,9 @@ void mvs_cuda_nest_pack_loads(const mvs_cuda_nest *w, int phase);
 void mvs_cuda_nest_element(const mvs_cuda_nest *w, size_t index);
 /* Prints the stores of the packs that a phase filled. */
 void mvs_cuda_nest_pack_stores(const mvs_cuda_nest *w, int phase);
-/* The struct of the prelude that combines two values of a REDUCE; what it starts from. */
+/* The struct of the prelude that combines two values of a REDUCE. */
 const char *mvs_cuda_nest_combiner(const mvs_instr *instr);
+/* What a REDUCE starts from, as an expression: +0, or minus infinity. */
 const char *mvs_cuda_nest_identity(const mvs_instr *instr);
 
 #endif

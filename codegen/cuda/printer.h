@@ -37,9 +37,11 @@ mvs_status mvs_cuda_print_nest(mvs_arena *arena, mvs_diag *diag, const mvs_kerne
 void mvs_cuda_print_value(const mvs_nest *nest, const mvs_instr *instr, mvs_text *out);
 /* Prints the operand list of a kernel's functions: "const float *p0, float *p1, ...". */
 void mvs_cuda_print_operands(const mvs_kernel *kernel, mvs_text *out);
-/* Prints the whole function of a matmul or attention kernel. */
+/* Prints the whole function of a matmul kernel; see matmul.h. */
 void mvs_cuda_print_matmul(const mvs_kernel *kernel, mvs_text *out);
+/* Prints the whole function of an attention kernel: a block takes eight queries of a head. */
 void mvs_cuda_print_attention(const mvs_kernel *kernel, mvs_text *out);
+/* Prints its gradient: blocks for queries, then blocks for keys; nothing is added atomically. */
 void mvs_cuda_print_attention_grad(const mvs_kernel *kernel, mvs_text *out);
 /* Prints "N" or "N * batch". */
 void mvs_cuda_print_dim(mvs_dim dim, mvs_text *out);

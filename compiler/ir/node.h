@@ -47,6 +47,7 @@ bool mvs_op_is_dear(mvs_op op);
 /* An elementwise op on numbers, in double. A comparison gives 1 or 0, as it does for tensors.
  * NaN for ops that are not folded. */
 double mvs_op_fold_unary(mvs_op op, double a);
+/* The same on two numbers. */
 double mvs_op_fold_binary(mvs_op op, double a, double b);
 /* Finds an op by name; false when there is none. */
 bool mvs_op_parse(const char *name, mvs_op *out);

@@ -101,10 +101,11 @@ mvs_status mvs_layout_graph(mvs_layout *layout, mvs_schedule *schedule,
                             mvs_region_layout *inside);
 /* Asks for a value in a place; aliases hand the wish to their root where it fits. */
 void mvs_layout_want(mvs_graph_layout *g, mvs_id id, mvs_target target);
+/* What mvs_group_loads calls. */
+typedef void mvs_load_visit(void *context, mvs_id root);
 /* The node of a group that is a region or another heavy op has inputs; nests have leaves. Calls
  * `visit` with the root of everything that the group loads; concats that no kernel stores are
  * followed by their parts. */
-typedef void mvs_load_visit(void *context, mvs_id root);
 void mvs_group_loads(const mvs_schedule *schedule, const mvs_group *group,
                      mvs_load_visit *visit, void *context);
 
