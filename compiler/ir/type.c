@@ -54,6 +54,13 @@ bool mvs_type_equal(const mvs_type *a, const mvs_type *b) {
   return a->dtype == b->dtype && a->segments == b->segments && mvs_type_same_shape(a, b);
 }
 
+/* One axis at most does. */
+bool mvs_type_has_batch(const mvs_type *type) {
+  bool per_batch;
+  mvs_type_elements(type, &per_batch);
+  return per_batch;
+}
+
 /* Within the limits that the shape rules hold the product cannot overflow. */
 int64_t mvs_type_elements(const mvs_type *type, bool *per_batch) {
   int64_t total = 1;

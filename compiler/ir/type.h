@@ -51,6 +51,8 @@ mvs_type mvs_type_make(mvs_dtype dtype, int rank, const mvs_dim *dims);
 bool mvs_type_equal(const mvs_type *a, const mvs_type *b);
 /* Same rank and extents, whatever the dtype and segments. */
 bool mvs_type_same_shape(const mvs_type *a, const mvs_type *b);
+/* Whether an extent depends on the batch. */
+bool mvs_type_has_batch(const mvs_type *type);
 /* Elements as fixed * (per_batch ? B : 1): returns the factor, says whether B takes part.
  * At most one axis of a type may be per_batch. */
 int64_t mvs_type_elements(const mvs_type *type, bool *per_batch);

@@ -267,18 +267,11 @@ bool mvs_rule_normalize_has_its_rms(const mvs_check *check) {
   }
 }
 
-/* Whether the extents depend on the batch. */
-static bool has_batch(const mvs_type *type) {
-  bool per_batch;
-  mvs_type_elements(type, &per_batch);
-  return per_batch;
-}
-
 /* Otherwise all samples of a batch would get the same noise. */
 bool mvs_rule_draws_see_the_sample(const mvs_check *check) {
   const mvs_node *node = check->node;
-  return node->op != MVS_OP_random || !has_batch(&node->type) ||
-         has_batch(mvs_check_input(check, 2));
+  return node->op != MVS_OP_random || !mvs_type_has_batch(&node->type) ||
+         mvs_type_has_batch(mvs_check_input(check, 2));
 }
 
 /* Values of the gradient itself have pass 0 and use recomputed ones, so only marks are ordered.

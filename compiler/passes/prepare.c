@@ -82,16 +82,9 @@ typedef struct prepare {
   mvs_id *made; /* per node of the function: itself in `graph`, MVS_NONE: not needed there */
 } prepare;
 
-static bool grows_with_batch(const mvs_type *type) {
-  for (int i = 0; i < type->rank; i++) {
-    if (type->dims[i].per_batch) return true;
-  }
-  return false;
-}
-
 static bool is_fixed(const survey *s, const mvs_node *node) {
   if (node->op == MVS_OP_input || node->op == MVS_OP_region) return false;
-  if (grows_with_batch(&node->type)) return false;
+  if (mvs_type_has_batch(&node->type)) return false;
   for (int i = 0; i < node->input_count; i++) {
     if (!s->fixed[node->inputs[i]]) return false;
   }

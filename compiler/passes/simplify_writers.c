@@ -20,13 +20,6 @@ static const mvs_node *input_of(const mvs_graph *graph, const mvs_node *node, in
   return mvs_graph_node(graph, node->inputs[index]);
 }
 
-static bool has_batch(const mvs_type *type) {
-  for (int i = 0; i < type->rank; i++) {
-    if (type->dims[i].per_batch) return true;
-  }
-  return false;
-}
-
 /* --- the mean of a product is the product of the mean --- */
 
 /* The product that is averaged, perhaps through a reshape that only names its segments. */
@@ -42,7 +35,7 @@ bool mvs_guard_mean_of_product(mvs_match *match) {
   if (product->op != MVS_OP_matmul || product->attr.matmul.form != MVS_MATMUL_NT) return false;
   const mvs_type *y = mvs_graph_type(match->graph, product->inputs[0]);
   const mvs_type *weight = mvs_graph_type(match->graph, product->inputs[1]);
-  return y->rank == 3 && y->dtype != MVS_F64 && !has_batch(weight) &&
+  return y->rank == 3 && y->dtype != MVS_F64 && !mvs_type_has_batch(weight) &&
          match->node->type.dtype == MVS_F32;
 }
 
@@ -65,7 +58,7 @@ mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
 /* A row of factors, the same for all samples and tokens, against a value of rank `rank`. */
 static bool is_channel_row(const mvs_graph *graph, mvs_id id, int rank) {
   const mvs_type *type = mvs_graph_type(graph, id);
-  if (has_batch(type) || type->rank > rank) return false;
+  if (mvs_type_has_batch(type) || type->rank > rank) return false;
   for (int i = 0; i + 1 < type->rank; i++) {
     if (type->dims[i].size != 1) return false;
   }
@@ -108,7 +101,7 @@ bool mvs_guard_gain_of_writer(mvs_match *match) {
     match->b = match->node->inputs[1 - i];
     match->number = i;
     const mvs_node *branch = branch_of(match->graph, mvs_match_input(match, i));
-    if (!branch || has_batch(mvs_graph_type(match->graph, branch->inputs[1]))) continue;
+    if (!branch || mvs_type_has_batch(mvs_graph_type(match->graph, branch->inputs[1]))) continue;
     if (!mvs_type_same_shape(&branch->type, &match->node->type)) continue;
     if (is_channel_row(match->graph, match->b, rank) && taken_once(match, i)) return true;
   }
