@@ -7,6 +7,10 @@
 #define FEW_LANES   16
 #define MANY_LANES  1024
 
+bool mvs_instr_uses_memory(const mvs_instr *instr) {
+  return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
+}
+
 int mvs_instr_argument_count(const mvs_instr *instr) {
   switch (instr->kind) {
     case MVS_INSTR_STORE:

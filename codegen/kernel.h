@@ -159,6 +159,8 @@ typedef MVS_LIST(mvs_kernel *) mvs_kernel_list;
 
 /* How many of `arguments` an instruction uses. */
 int mvs_instr_argument_count(const mvs_instr *instr);
+/* A LOAD or a STORE. */
+bool mvs_instr_uses_memory(const mvs_instr *instr);
 /* The lanes of every reduction of a COLUMNS plan, a power of two: from the shapes alone.
  * Results of many columns have threads enough with 16 lanes each. A result that has few columns
  * and no batch is one long sum (of the loss, of a norm over all rows): 1024 lanes keep a whole

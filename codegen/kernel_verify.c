@@ -13,10 +13,6 @@ static const mvs_instr *argument(const view *at, int index) {
   return &at->nest->instrs.items[at->instr->arguments[index]];
 }
 
-static bool uses_memory(const mvs_instr *instr) {
-  return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
-}
-
 static bool arguments_before(const view *at) {
   for (int i = 0; i < mvs_instr_argument_count(at->instr); i++) {
     if (at->instr->arguments[i] >= at->index) return false;
@@ -26,7 +22,8 @@ static bool arguments_before(const view *at) {
 }
 
 static bool operand_known(const view *at) {
-  return !uses_memory(at->instr) || (int)at->instr->access.operand < at->kernel->operand_count;
+  return !mvs_instr_uses_memory(at->instr) ||
+         (int)at->instr->access.operand < at->kernel->operand_count;
 }
 
 static bool store_marked(const view *at) {
@@ -71,7 +68,7 @@ static bool rows_before_elements(const view *at) {
 static bool rows_stay(const view *at) {
   const mvs_instr *instr = at->instr;
   if (instr->level != MVS_LEVEL_ROW) return true;
-  if (uses_memory(instr)) return !instr->access.inner && !instr->access.sequential;
+  if (mvs_instr_uses_memory(instr)) return !instr->access.inner && !instr->access.sequential;
   return instr->kind != MVS_INSTR_INDEX || instr->axis >= 0;
 }
 

@@ -5,8 +5,7 @@
  * for what is loaded and computed. */
 #define MOST_SUM_REGISTERS 64
 
-/* The largest power of two up to `most` that divides `value` (0 counts as divisible). */
-static int64_t common_power(int64_t value, int64_t most) {
+int64_t mvs_cuda_common_power(int64_t value, int64_t most) {
   while (most > 1 && value % most != 0) most /= 2;
   return most;
 }
@@ -15,7 +14,7 @@ static int64_t common_power(int64_t value, int64_t most) {
  * bytes at once and every row starts on a multiple of it. What is read or written once may take
  * two accesses. */
 static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
-  int64_t vector = common_power(nest->inner.size, 8);
+  int64_t vector = mvs_cuda_common_power(nest->inner.size, 8);
   for (size_t i = 0; i < nest->instrs.count; ++i) {
     const mvs_instr *instr = &nest->instrs.items[i];
     if (instr->kind != MVS_INSTR_LOAD && instr->kind != MVS_INSTR_STORE) continue;
@@ -24,11 +23,11 @@ static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
     int64_t widest = 16 / mvs_dtype_size(kernel->operands[access->operand]);
     while (access->sequential && vector > widest) vector /= 2;
     for (int axis = 0; axis < nest->outer_count; ++axis) {
-      vector = common_power(access->outer[axis], vector);
+      vector = mvs_cuda_common_power(access->outer[axis], vector);
     }
-    vector = common_power(access->segment, vector);
-    vector = common_power(access->sequential, vector);
-    vector = common_power(kernel->alignment[access->operand], vector);
+    vector = mvs_cuda_common_power(access->segment, vector);
+    vector = mvs_cuda_common_power(access->sequential, vector);
+    vector = mvs_cuda_common_power(kernel->alignment[access->operand], vector);
   }
   return (int)vector;
 }

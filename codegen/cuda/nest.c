@@ -9,12 +9,8 @@ void mvs_cuda_print_dim(mvs_dim dim, mvs_text *out) {
   mvs_text_addf(out, dim.per_batch ? "%lldll * batch" : "%lldll", (long long)dim.size);
 }
 
-bool mvs_cuda_nest_memory(const mvs_instr *instr) {
-  return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
-}
-
 bool mvs_cuda_nest_packed(const mvs_cuda_nest *w, const mvs_instr *instr) {
-  return mvs_cuda_nest_memory(instr) && instr->level == MVS_LEVEL_ELEMENT &&
+  return mvs_instr_uses_memory(instr) && instr->level == MVS_LEVEL_ELEMENT &&
          instr->access.inner == 1 && w->map.vector > 1;
 }
 
@@ -66,7 +62,7 @@ static void print_address(const mvs_cuda_nest *w, size_t index) {
 
 void mvs_cuda_nest_addresses(const mvs_cuda_nest *w) {
   for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    if (mvs_cuda_nest_memory(mvs_cuda_nest_instr(w, i))) print_address(w, i);
+    if (mvs_instr_uses_memory(mvs_cuda_nest_instr(w, i))) print_address(w, i);
   }
 }
 
@@ -151,7 +147,7 @@ static void print_element_memory(const mvs_cuda_nest *w, size_t index) {
 
 void mvs_cuda_nest_element(const mvs_cuda_nest *w, size_t index) {
   const mvs_instr *instr = mvs_cuda_nest_instr(w, index);
-  if (mvs_cuda_nest_memory(instr)) {
+  if (mvs_instr_uses_memory(instr)) {
     print_element_memory(w, index);
   } else {
     mvs_text_addf(w->out, "      const %s v%zu = ", mvs_cuda_type(instr->dtype), index);

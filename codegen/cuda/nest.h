@@ -27,8 +27,6 @@ void mvs_cuda_print_columns(mvs_cuda_nest *w);
 
 /* --- between the files --- */
 const mvs_instr *mvs_cuda_nest_instr(const mvs_cuda_nest *w, size_t index);
-/* A LOAD or a STORE. */
-bool mvs_cuda_nest_memory(const mvs_instr *instr);
 /* A vector access: contiguous along inner, so moved as one pack. */
 bool mvs_cuda_nest_packed(const mvs_cuda_nest *w, const mvs_instr *instr);
 /* The C type of the elements that a LOAD or STORE moves. */

@@ -109,7 +109,7 @@ static void print_indices(const writer *p) {
   print_segment(p);
   for (size_t i = 0; i < count_of(p); ++i) {
     const mvs_access *access = &instr_at(p, i)->access;
-    if (!mvs_cuda_nest_memory(instr_at(p, i))) continue;
+    if (!mvs_instr_uses_memory(instr_at(p, i))) continue;
     mvs_text_addf(p->out, "  const i64 a%zu = 0", i);
     for (int axis = 0; axis < p->nest->outer_count; ++axis) {
       if (access->outer[axis] == 0) continue;

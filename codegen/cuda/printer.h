@@ -19,6 +19,8 @@ typedef struct mvs_cuda_blocks {
   int64_t per_block, times;
 } mvs_cuda_blocks;
 
+/* The largest power of two up to `most` that divides `value` (0 counts as divisible). */
+int64_t mvs_cuda_common_power(int64_t value, int64_t most);
 /* Chooses the map of a COLUMNS nest from its accesses. */
 mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest);
 /* The blocks that the nest's text is written for. */

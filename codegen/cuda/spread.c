@@ -13,25 +13,16 @@
 /* Registers, in bytes, of kept values and loads in flight: leaves room for 512 threads. */
 #define MOST_HELD 384
 
-/* The largest power of two up to `most` that divides `value` (0 counts as divisible). */
-static int64_t common_power(int64_t value, int64_t most) {
-  while (most > 1 && value % most != 0) most /= 2;
-  return most;
-}
-
-static bool is_memory(const mvs_instr *instr) {
-  return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
-}
-
 int mvs_cuda_access_width(const mvs_kernel *kernel, const mvs_nest *nest,
                           const mvs_access *access, int vector) {
   if (access->inner != 1) return 1;
-  int64_t width = common_power(vector, 16 / mvs_dtype_size(kernel->operands[access->operand]));
+  int size = mvs_dtype_size(kernel->operands[access->operand]);
+  int64_t width = mvs_cuda_common_power(vector, 16 / size);
   for (int axis = 0; axis < nest->outer_count; ++axis) {
-    width = common_power(access->outer[axis], width);
+    width = mvs_cuda_common_power(access->outer[axis], width);
   }
-  width = common_power(access->segment, width);
-  return (int)common_power(kernel->alignment[access->operand], width);
+  width = mvs_cuda_common_power(access->segment, width);
+  return (int)mvs_cuda_common_power(kernel->alignment[access->operand], width);
 }
 
 int mvs_cuda_groups_per_block(const mvs_cuda_spread *spread) {
@@ -53,7 +44,7 @@ static bool reduces(const mvs_nest *nest) {
  * enough of bf16. Up to a warp each thread has one vector; beyond, two, so that half as many
  * warps meet at the fold. */
 static void spread_reduced_row(mvs_cuda_spread *spread, int64_t length) {
-  spread->vector = (int)common_power(length, 4);
+  spread->vector = (int)mvs_cuda_common_power(length, 4);
   int64_t vectors = length / spread->vector;
   spread->threads = 1;
   while (spread->threads < 32 && spread->threads < vectors) spread->threads *= 2;
@@ -71,13 +62,13 @@ static int flat_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
   int widest = 1, written = 8;
   for (size_t i = 0; i < nest->instrs.count; ++i) {
     const mvs_instr *instr = &nest->instrs.items[i];
-    if (!is_memory(instr) || instr->level == MVS_LEVEL_ROW) continue;
+    if (!mvs_instr_uses_memory(instr) || instr->level == MVS_LEVEL_ROW) continue;
     if (instr->access.inner != 1) continue;
     int width = mvs_cuda_access_width(kernel, nest, &instr->access, 8);
     if (width > widest) widest = width;
     if (instr->kind == MVS_INSTR_STORE && width < written) written = width;
   }
-  return (int)common_power(nest->inner.size, widest < written ? widest : written);
+  return (int)mvs_cuda_common_power(nest->inner.size, widest < written ? widest : written);
 }
 
 /* Threads for a row without reduction: many, but few of them idle at its end. */
@@ -127,7 +118,7 @@ static void find_varying(const mvs_nest *nest, bool *varies) {
   for (size_t i = 0; i < nest->instrs.count; ++i) {
     const mvs_instr *instr = &nest->instrs.items[i];
     varies[i] = instr->kind == MVS_INSTR_REDUCE;
-    if (is_memory(instr)) varies[i] |= last >= 0 && instr->access.outer[last] != 0;
+    if (mvs_instr_uses_memory(instr)) varies[i] |= last >= 0 && instr->access.outer[last] != 0;
     if (instr->kind == MVS_INSTR_INDEX) varies[i] = last >= 0 && instr->axis == last;
     for (int k = 0; k < mvs_instr_argument_count(instr); ++k) {
       varies[i] |= varies[instr->arguments[k]];
