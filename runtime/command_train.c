@@ -86,7 +86,7 @@ typedef struct run_state {
   mvs_safetensors *fixed;
   mvs_data *data;
   mvs_training *training;
-  mvs_metrics metrics;
+  mvs_consumers consumers; /* of what each step shows */
   mvs_progress progress;
   const char *checkpoint;   /* that is gone on from, NULL: none */
   int64_t queued;           /* steps given to the device */
@@ -324,6 +324,16 @@ static mvs_status record(run_state *run) {
   return mvs_run_begin(run->session, run->folder, options, count);
 }
 
+/* All who see each step, in the order in which they see it. */
+static mvs_status open_consumers(run_state *run) {
+  mvs_session *session = run->session;
+  mvs_metrics_steps steps = {.after = run->step, .every = run->log_every, .last = run->steps};
+  MVS_TRY(
+      mvs_metrics_open(session->arena, session->diag, run->folder, &steps, &run->consumers));
+  return mvs_diagnostics_lines_open(session->arena, session->diag, run->folder, &steps,
+                                    &run->consumers);
+}
+
 /* The folder is made last: a run that cannot start leaves nothing behind. */
 static mvs_status prepare(run_state *run) {
   mvs_session *session = run->session;
@@ -339,9 +349,7 @@ static mvs_status prepare(run_state *run) {
   MVS_TRY(check_profile(run));
   MVS_TRY(record(run));
   mvs_checkpoint_sweep(run->folder);
-  return mvs_metrics_open(session->arena, session->diag,
-                          mvs_arena_format(session->arena, "%s/metrics.jsonl", run->folder),
-                          run->step, &run->metrics);
+  return open_consumers(run);
 }
 
 /* --- the loop --- */
@@ -357,16 +365,13 @@ static mvs_status save(run_state *run) {
   return MVS_OK;
 }
 
-/* A step that diverged is logged whatever --log-every says. */
-static mvs_status log_step(run_state *run, double seconds) {
-  const mvs_optimizer_settings *optimizer = &run->settings.optimizer;
-  mvs_metrics_row row = {.step = run->step,
-                         .loss = run->result.loss,
-                         .grad_norm = run->result.norm,
-                         .lr = mvs_optimizer_rate(optimizer, run->step - 1),
-                         .seconds = seconds};
-  bool due = run->step % run->log_every == 0 || run->step == run->steps;
-  if (due || run->result.taken == 0) MVS_TRY(mvs_metrics_add(&run->metrics, &row));
+/* What the step showed goes to all who want it. */
+static mvs_status show_step(run_state *run, double seconds) {
+  mvs_observation seen = mvs_observation_at(run->step);
+  seen.loss = run->result.loss, seen.grad_norm = run->result.norm;
+  seen.lr = mvs_optimizer_rate(&run->settings.optimizer, run->step - 1);
+  seen.seconds = seconds;
+  MVS_TRY(mvs_consumers_take(&run->consumers, &seen));
   mvs_progress_show(&run->progress, run->step, run->result.loss, run->result.norm);
   return MVS_OK;
 }
@@ -416,7 +421,7 @@ static mvs_status finish_step(run_state *run) {
   double now = mvs_seconds(), seconds = now - run->began;
   run->began = now;
   run->step++;
-  MVS_TRY(log_step(run, seconds));
+  MVS_TRY(show_step(run, seconds));
   return run->result.taken == 0 ? diverged(run) : MVS_OK;
 }
 
@@ -489,7 +494,7 @@ static mvs_status run_command(mvs_session *session) {
   mvs_status status = prepare(&run);
   if (status == MVS_OK) status = loop(&run);
   mvs_profile_end(run.profile); /* of a run that failed meanwhile */
-  mvs_metrics_close(&run.metrics);
+  mvs_consumers_close(&run.consumers);
   mvs_safetensors_close(run.fixed);
   if (run.data) run.data->close(run.data);
   return status;

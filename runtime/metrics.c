@@ -1,77 +1,111 @@
-/* metrics.c: metrics.jsonl: one line a step, flushed as it is written, so that a reader may
- * follow along.
- *
- * A resumed run goes back to its checkpoint, which may lie before the last line written:
- * lines behind it, and a line that a kill cut short, are dropped on opening. The file of a
- * run that was interrupted anywhere is then the file of one that was not. */
+/* metrics.c: observations to metrics.jsonl and diagnostics.jsonl. */
 #include "runtime/metrics.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <unistd.h>
 
 #include "runtime/fail.h"
+#include "runtime/step_lines.h"
 
-/* errno is that of the call that failed. */
-static mvs_status cannot_write(mvs_metrics *metrics) {
-  return MVS_FAIL(metrics->diag, MVS_ERR_IO, "cannot write '%s': %s", metrics->path,
-                  strerror(errno));
+#define METRICS_FILE     "metrics.jsonl"
+#define DIAGNOSTICS_FILE "diagnostics.jsonl"
+
+/* One file of the two. */
+typedef struct lines_writer {
+  mvs_arena *arena; /* of the run */
+  mvs_step_lines lines;
+  mvs_metrics_steps steps;
+} lines_writer;
+
+static lines_writer *new_writer(mvs_arena *arena, const mvs_metrics_steps *steps) {
+  lines_writer *writer = MVS_NEW(arena, lines_writer);
+  *writer = (lines_writer){.arena = arena, .steps = *steps};
+  return writer;
 }
 
-/* The length of the part of the file whose lines are whole and of steps up to `step`. */
-static long kept_length(FILE *file, int64_t step) {
-  char line[512];
-  long kept = 0;
-  rewind(file);
-  while (fgets(line, sizeof line, file)) {
-    int64_t number;
-    bool whole = strchr(line, '\n') != NULL;
-    if (!whole || sscanf(line, "{\"step\": %" SCNd64, &number) != 1 || number > step) break;
-    kept = ftell(file);
-  }
-  return kept;
+static mvs_status rewind_lines(void *self, int64_t step) {
+  lines_writer *writer = self;
+  return writer->lines.file ? mvs_step_lines_rewind(&writer->lines, step) : MVS_OK;
 }
 
-/* Opened for appending: two runs in one folder would interleave lines rather than overwrite
- * them. */
-mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *path, int64_t step,
-                            mvs_metrics *out) {
-  *out = (mvs_metrics){.diag = diag, .path = mvs_arena_string(arena, path)};
-  out->file = fopen(path, "a+e");
-  if (!out->file) return cannot_write(out);
-  long kept = kept_length(out->file, step);
-  if (fflush(out->file) != 0 || ftruncate(fileno(out->file), kept) != 0) {
-    mvs_status status = cannot_write(out);
-    mvs_metrics_close(out);
-    return status;
-  }
-  return MVS_OK;
-}
+static void close_lines(void *self) { mvs_step_lines_close(&((lines_writer *)self)->lines); }
+
+/* --- metrics --- */
 
 /* JSON knows no infinities and no NaN. */
-static void put_number(FILE *file, const char *name, double value) {
+static void put_number(mvs_text *out, const char *name, double value) {
   if (isfinite(value)) {
-    fprintf(file, ", \"%s\": %.9g", name, value);
+    mvs_text_addf(out, ", \"%s\": %.9g", name, value);
   } else {
-    fprintf(file, ", \"%s\": null", name);
+    mvs_text_addf(out, ", \"%s\": null", name);
   }
 }
 
 /* Nine significant digits give every float32 back exactly. */
-mvs_status mvs_metrics_add(mvs_metrics *metrics, const mvs_metrics_row *row) {
-  fprintf(metrics->file, "{\"step\": %" PRId64, row->step);
-  put_number(metrics->file, "loss", row->loss);
-  put_number(metrics->file, "grad_norm", row->grad_norm);
-  put_number(metrics->file, "lr", row->lr);
-  put_number(metrics->file, "seconds", row->seconds);
-  fputs("}\n", metrics->file);
-  if (fflush(metrics->file) != 0 || ferror(metrics->file)) return cannot_write(metrics);
+static void metrics_line(const mvs_observation *seen, mvs_text *out) {
+  mvs_text_addf(out, "{\"step\": %" PRId64, seen->step);
+  put_number(out, "loss", seen->loss);
+  put_number(out, "grad_norm", seen->grad_norm);
+  put_number(out, "lr", seen->lr);
+  put_number(out, "seconds", seen->seconds);
+  mvs_text_add(out, "}");
+}
+
+/* Writes the line that `print` makes of a step. It is made in an arena that goes when it is
+ * written: a run has hundreds of thousands of them. */
+static mvs_status put_line(lines_writer *writer, const mvs_observation *seen,
+                           void (*print)(const mvs_observation *, mvs_text *)) {
+  mvs_arena *arena = mvs_arena_new();
+  if (!arena) return MVS_FAIL(writer->lines.diag, MVS_ERR_MEMORY, "out of memory");
+  mvs_text text = mvs_text_new(arena);
+  print(seen, &text);
+  mvs_status status = mvs_step_lines_add(&writer->lines, mvs_text_string(&text));
+  mvs_arena_free(arena);
+  return status;
+}
+
+/* A step that diverged is logged whatever --log-every says. */
+static bool is_due(const lines_writer *writer, const mvs_observation *seen) {
+  const mvs_metrics_steps *steps = &writer->steps;
+  bool finite = isfinite(seen->loss) && isfinite(seen->grad_norm);
+  return seen->step % steps->every == 0 || seen->step == steps->last || !finite;
+}
+
+static mvs_status take_metrics(void *self, const mvs_observation *seen) {
+  return is_due(self, seen) ? put_line(self, seen, metrics_line) : MVS_OK;
+}
+
+mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                            const mvs_metrics_steps *steps, mvs_consumers *list) {
+  lines_writer *writer = new_writer(arena, steps);
+  const char *path = mvs_arena_format(arena, "%s/" METRICS_FILE, folder);
+  MVS_TRY(mvs_step_lines_open(arena, diag, path, steps->after, &writer->lines));
+  mvs_consumers_add(arena, list,
+                    &(mvs_consumer){writer, take_metrics, rewind_lines, close_lines});
   return MVS_OK;
 }
 
-/* Lines were flushed one by one, so nothing can be lost here. */
-void mvs_metrics_close(mvs_metrics *metrics) {
-  if (metrics->file) fclose(metrics->file);
-  metrics->file = NULL;
+/* --- diagnostics --- */
+
+/* Opened with the first line: a run that diagnoses nothing has no such file. */
+static mvs_status take_tables(void *self, const mvs_observation *seen) {
+  lines_writer *writer = self;
+  mvs_step_lines *lines = &writer->lines;
+  if (seen->n_tables == 0 || !is_due(writer, seen)) return MVS_OK;
+  if (!lines->file)
+    MVS_TRY(mvs_step_lines_open(writer->arena, lines->diag, lines->path, seen->step, lines));
+  return put_line(writer, seen, mvs_observation_line);
+}
+
+mvs_status mvs_diagnostics_lines_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                      const mvs_metrics_steps *steps, mvs_consumers *list) {
+  lines_writer *writer = new_writer(arena, steps);
+  const char *path = mvs_arena_format(arena, "%s/" DIAGNOSTICS_FILE, folder);
+  writer->lines = (mvs_step_lines){.diag = diag, .path = path};
+  if (access(path, F_OK) == 0)
+    MVS_TRY(mvs_step_lines_open(arena, diag, path, steps->after, &writer->lines));
+  mvs_consumers_add(arena, list,
+                    &(mvs_consumer){writer, take_tables, rewind_lines, close_lines});
+  return MVS_OK;
 }

@@ -1,34 +1,25 @@
-/* metrics.h: DIR/metrics.jsonl, one line a step, flushed as it is written.
- * The first three fields are step, loss and grad_norm, with 9 significant digits. */
+/* metrics.h: the two files of numbers in a run's folder, as consumers of observations:
+ * metrics.jsonl, a line a step, and diagnostics.jsonl, a line each diagnosed step. Lines are
+ * flushed as they are written. Owner: the list they are added to. */
 #ifndef MVS_RUNTIME_METRICS_H
 #define MVS_RUNTIME_METRICS_H
 
-#include <stdint.h>
-#include <stdio.h>
+#include "runtime/consumers.h"
 
-#include "compiler/base/diag.h"
+/* Which steps have lines of their own. */
+typedef struct mvs_metrics_steps {
+  int64_t after; /* the step that the run goes on from: later lines are dropped */
+  int64_t every; /* one in so many, */
+  int64_t last;  /* and this one, and any whose loss or norm is not finite */
+} mvs_metrics_steps;
 
-typedef struct mvs_metrics {
-  mvs_diag *diag;
-  const char *path;
-  FILE *file;
-} mvs_metrics;
-
-typedef struct mvs_metrics_row {
-  int64_t step; /* steps done, this one included: counts from 1 */
-  double loss;
-  double grad_norm; /* before clipping, before the update */
-  double lr;
-  double seconds; /* that the step took */
-} mvs_metrics_row;
-
-/* Opens for appending and drops lines of steps after `step`: those of a run that went on after
- * the checkpoint it now resumes from. errors : MVS_ERR_IO */
-mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *path, int64_t step,
-                            mvs_metrics *out);
-/* Appends a line. Numbers that are not finite become null. errors : MVS_ERR_IO */
-mvs_status mvs_metrics_add(mvs_metrics *metrics, const mvs_metrics_row *row);
-/* Closes the file. Harmless when it is not open. */
-void mvs_metrics_close(mvs_metrics *metrics);
+/* Adds FOLDER/metrics.jsonl: the first three fields are step, loss and grad_norm, with 9
+ * significant digits; numbers that are not finite become null. errors : MVS_ERR_IO */
+mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                            const mvs_metrics_steps *steps, mvs_consumers *list);
+/* Adds FOLDER/diagnostics.jsonl: the tables of observations, of those steps that have any. The
+ * file appears with the first of them. errors : MVS_ERR_IO */
+mvs_status mvs_diagnostics_lines_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                      const mvs_metrics_steps *steps, mvs_consumers *list);
 
 #endif

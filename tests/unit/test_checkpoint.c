@@ -222,29 +222,37 @@ static void weights_choose_the_average(void **state) {
       MVS_ERR_NAME);
 }
 
+/* Writes metrics of steps first .. last, as a run that goes on after step first-1. */
+static void write_metrics(fixture *here, int first, int last, double slope) {
+  mvs_consumers list = {0};
+  mvs_metrics_steps steps = {.after = first - 1, .every = 1, .last = last};
+  mvs_session *session = &here->session;
+  assert_int_equal(mvs_metrics_open(session->arena, session->diag, here->folder, &steps, &list),
+                   MVS_OK);
+  for (int step = first; step <= last; step++) {
+    mvs_observation seen = {.step = step, .loss = slope * step};
+    assert_int_equal(mvs_consumers_take(&list, &seen), MVS_OK);
+  }
+  mvs_consumers_close(&list);
+}
+
 /* A resumed run drops the lines that its predecessor wrote after the checkpoint. */
 static void metrics_go_back(void **state) {
   fixture *here = *state;
-  mvs_metrics metrics;
-  const char *path = mvs_arena_format(here->session.arena, "%s/m.jsonl", here->folder);
-  assert_int_equal(mvs_metrics_open(here->session.arena, here->session.diag, path, 0, &metrics),
-                   MVS_OK);
-  for (int step = 1; step <= 12; step++)
-    mvs_metrics_add(&metrics, &(mvs_metrics_row){.step = step, .loss = 0.1 * step});
-  fputs("{\"step\": 13, \"lo", metrics.file);
-  mvs_metrics_close(&metrics);
-  assert_int_equal(
-      mvs_metrics_open(here->session.arena, here->session.diag, path, 10, &metrics), MVS_OK);
-  mvs_metrics_add(&metrics, &(mvs_metrics_row){.step = 11, .loss = -1});
-  mvs_metrics_close(&metrics);
-  FILE *file = fopen(path, "r");
+  const char *path = mvs_arena_format(here->session.arena, "%s/metrics.jsonl", here->folder);
+  write_metrics(here, 1, 12, 0.1);
+  FILE *file = fopen(path, "a");
+  fputs("{\"step\": 13, \"lo", file);
+  fclose(file);
+  write_metrics(here, 11, 11, -1);
+  file = fopen(path, "r");
   char line[512], last[512] = "";
   int lines = 0;
   while (fgets(line, sizeof line, file)) lines++, memcpy(last, line, sizeof last);
   fclose(file);
   unlink(path);
   assert_int_equal(lines, 11);
-  assert_int_equal(strncmp(last, "{\"step\": 11, \"loss\": -1, \"grad_norm\": 0,", 40), 0);
+  assert_int_equal(strncmp(last, "{\"step\": 11, \"loss\": -11, \"grad_norm\": 0,", 41), 0);
 }
 
 int main(void) {
