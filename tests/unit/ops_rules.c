@@ -1,5 +1,6 @@
-/* ops_rules.c: residual rules that nobody foresaw, from the text of a model to gradients: all
- * functions of the program against the reference, gradients against finite differences. */
+/* ops_rules.c: residual rules that nobody foresaw, and those of the library, from the text of a
+ * model to gradients: all functions of the program against the reference, gradients against
+ * finite differences. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,8 +9,8 @@
 #include "tests/unit/ops_suite.h"
 #include "tests/unit/ops_tests.h"
 
-/* An image of 2 x 3 patches and three tokens of text, in blocks of attention and SwiGLU. Rows of
- * q, k and v are 16, 8 and 8: one product. */
+/* An image of 2 x 3 patches and three tokens of text, in blocks of attention and SwiGLU. Rows
+ * of q, k and v are 16, 8 and 8: one product. */
 static const char *const block_model =
     "let width = 16\n"
     "model m {\n"
@@ -108,7 +109,30 @@ static const user_rule rules[] = {
      block_model, "bf16"},
 };
 
-/* Writes the model to a file, since models are read from files, and lowers it. */
+/* The library's rules, as residual lines, on six tokens in two segments of eight features.
+ * Gains are drawn like all parameters, so that one which starts at zero hides nothing. */
+static const char *const library[] = {
+    "plain",
+    "prenorm",
+    "layerscale",
+    "rezero",
+    "deepnorm",
+    "sandwich",
+    "mvsplit",
+    "skipinit",
+    "lnscale",
+    "keel",
+    "hardcenter",
+    "laurel",
+    "laurel_lowrank(rank = 3)",
+    "orthogonal",
+    "scalargate",
+    "evenstep",
+    "evenstep(part = center)",
+};
+
+/* Writes the model to a file, since models are read from files, and lowers it. A rule without a
+ * text is the library's of that name. */
 static void lower(ops_suite *s, const user_rule *rule) {
   char path[] = "/tmp/ops_rules_XXXXXX";
   int file = mkstemp(path);
@@ -119,7 +143,11 @@ static void lower(ops_suite *s, const user_rule *rule) {
   assert_int_equal(write(file, text, strlen(text)), (ssize_t)strlen(text));
   assert_int_equal(close(file), 0);
   mvs_unit *unit;
-  mvs_status status = mvs_load_unit(s->arena, s->diag, path, NULL, 0, &unit);
+  mvs_override line = {0};
+  bool own = *rule->text != 0;
+  if (!own)
+    ops_good(s, mvs_parse_expr(s->arena, s->diag, "test", rule->name, &line.value), rule->name);
+  mvs_status status = mvs_load_unit(s->arena, s->diag, path, &line, own ? 0 : 1, &unit);
   assert_int_equal(unlink(path), 0);
   ops_good(s, status, rule->name);
   ops_good(s, mvs_lower(s->arena, s->diag, unit, &s->module), rule->name);
@@ -174,6 +202,14 @@ static void try_rule(const user_rule *rule, const char *level) {
 void ops_user_rules_agree(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) try_rule(&rules[i], NULL);
+}
+
+void ops_library_rules_agree(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof library / sizeof *library; i++) {
+    user_rule rule = {library[i], "", short_model, "f32"};
+    try_rule(&rule, NULL);
+  }
 }
 
 void ops_user_rules_agree_on_the_other_level(void **state) {

@@ -210,6 +210,7 @@ const ops_test ops_tests[] = {
     {"region_gradients_agree", ops_region_gradients_agree},
     {"batched_stacks_stay_whole", ops_batched_stacks_stay_whole},
     {"user_rules_agree", ops_user_rules_agree},
+    {"library_rules_agree", ops_library_rules_agree},
     {"user_rules_agree_on_the_other_level", ops_user_rules_agree_on_the_other_level},
     {0},
 };

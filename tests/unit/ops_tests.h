@@ -15,6 +15,7 @@ void ops_region_gradients_agree(void **state);
 void ops_batched_stacks_stay_whole(void **state);
 /* ops_rules.c */
 void ops_user_rules_agree(void **state);
+void ops_library_rules_agree(void **state);
 void ops_user_rules_agree_on_the_other_level(void **state);
 
 /* Ended by a NULL name. */
