@@ -199,6 +199,16 @@ static bool same(const mvs_value *a, const mvs_value *b) {
   return a->kind == MVS_VALUE_NONE;
 }
 
+/* A label of the model is compared with a text: one that no update has would silently choose
+ * the other side everywhere. */
+static mvs_status check_label(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *a,
+                              const mvs_value *b) {
+  if (a->kind != MVS_VALUE_STRING || b->kind != MVS_VALUE_STRING) return MVS_OK;
+  if (a->is_label == b->is_label) return MVS_OK;
+  return a->is_label ? mvs_lower_check_label(lo, b->text, expr->b->span)
+                     : mvs_lower_check_label(lo, a->text, expr->a->span);
+}
+
 /* Whether arithmetic applies. */
 static bool is_numeric(const mvs_value *value) {
   return value->kind == MVS_VALUE_NUMBER || value->kind == MVS_VALUE_TENSOR;
@@ -214,6 +224,7 @@ mvs_status mvs_lower_binary(mvs_lowering *lo, const mvs_expr *expr, const mvs_va
   }
   if (is_numeric(a) && is_numeric(b)) return tensor_binary(lo, expr, *a, *b, out);
   if (expr->op == MVS_EQ || expr->op == MVS_NE) {
+    MVS_TRY(check_label(lo, expr, a, b));
     *out = mvs_value_bool(same(a, b) == (expr->op == MVS_EQ));
     return MVS_OK;
   }

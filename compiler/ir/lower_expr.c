@@ -71,6 +71,21 @@ static mvs_status unknown_name(mvs_lowering *lo, mvs_scope *scope, const char *n
   return MVS_ERR_NAME;
 }
 
+/* A name that stands for nothing here: a gain outside of the layers, a word of one update
+ * outside of all. */
+static mvs_status no_single_value(mvs_lowering *lo, const char *name, mvs_span span) {
+  if (strcmp(name, "updates") == 0) {
+    return mvs_lower_error(lo, MVS_ERR_NAME, span,
+                           "'updates' is not known: an `if` on the block's own names decides "
+                           "which updates it has");
+  }
+  bool by_update = strcmp(name, "branch") == 0 || strcmp(name, "update") == 0;
+  const char *unit = by_update ? "update" : "layer";
+  return mvs_lower_error(lo, MVS_ERR_NAME, span,
+                         "'%s' differs from %s to %s: entry, exit and init cannot use it", name,
+                         unit, unit);
+}
+
 /* The value of a name as a reader sees it: `f` applied, `layer` as a tensor. */
 static mvs_status read_name(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_span span,
                             mvs_value *out) {
@@ -79,11 +94,7 @@ static mvs_status read_name(mvs_lowering *lo, mvs_scope *scope, const char *name
   if (bound && bound->kind == MVS_VALUE_BRANCH) {
     return mvs_lower_branch(lo, bound->branch, NULL, span, out);
   }
-  if (bound && bound->kind == MVS_VALUE_ABSENT) {
-    return mvs_lower_error(
-        lo, MVS_ERR_NAME, span,
-        "'%s' differs from layer to layer: entry, exit and init cannot use it", name);
-  }
+  if (bound && bound->kind == MVS_VALUE_ABSENT) return no_single_value(lo, name, span);
   if (bound) {
     *out = *bound;
     return MVS_OK;

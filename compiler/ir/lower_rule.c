@@ -20,6 +20,7 @@ struct mvs_branch {
   bool used, failed;
   mvs_value argument, result;
   mvs_span first; /* where it was applied */
+  mvs_span value; /* the rule's: what becomes the new x */
 };
 
 /* --- which rule is in force --- */
@@ -81,6 +82,27 @@ mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope) {
 
 /* --- the rule's own scope --- */
 
+/* How many updates the block has, where that is known before it is lowered. */
+static mvs_value updates_value(const mvs_lowering *lo) {
+  if (lo->block_updates < 0) return (mvs_value){.kind = MVS_VALUE_ABSENT};
+  return mvs_value_number(lo->block_updates);
+}
+
+/* What a rule sees of its place beside `layer` and `depth`: which update of the block it makes,
+ * by label and by number from 1, and how many there are. Outside of the layers `stmt` is NULL
+ * and the first two stand for nothing. Formals may hide them. */
+static void set_place(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt) {
+  mvs_value branch = {.kind = MVS_VALUE_ABSENT}, update = branch;
+  if (stmt) {
+    branch = mvs_value_string(stmt->label ? stmt->label : "");
+    branch.is_label = true;
+    update = mvs_value_number(lo->stack->updates);
+  }
+  mvs_scope_set(lo, scope, "branch", branch);
+  mvs_scope_set(lo, scope, "update", update);
+  mvs_scope_set(lo, scope, "updates", updates_value(lo));
+}
+
 /* A use of the rule in force: its arguments paired with its formals, and the scope in which its
  * defaults and body are evaluated. */
 typedef struct rule_call {
@@ -90,12 +112,14 @@ typedef struct rule_call {
 } rule_call;
 
 /* Evaluates the arguments of the residual line where the stack stands: they see the model's
- * names and `depth`. The rule's own scope sees its formals, the lets, `layer` and `depth`. */
+ * names, `depth` and `updates`. The rule's own scope sees its formals, the lets, `layer` and
+ * `depth`. */
 static mvs_status open_rule(mvs_lowering *lo, mvs_scope *outside, int64_t depth,
-                            rule_call *out) {
+                            const mvs_stmt *stmt, rule_call *out) {
   const mvs_rule *rule = &lo->rule;
   mvs_scope *scope = mvs_scope_new(lo, outside);
   mvs_scope_set(lo, scope, "depth", mvs_value_number((double)depth));
+  mvs_scope_set(lo, scope, "updates", updates_value(lo));
   mvs_actual *actuals = NULL;
   size_t count = rule->call->kind == MVS_EXPR_CALL ? rule->call->argument_count : 0;
   if (count > 0) MVS_TRY(mvs_lower_actuals(lo, scope, rule->call, &actuals));
@@ -106,6 +130,7 @@ static mvs_status open_rule(mvs_lowering *lo, mvs_scope *outside, int64_t depth,
                           rule->definition->formal_count, actuals, count, out->matched));
   out->scope = mvs_lower_definition_scope(lo);
   mvs_scope_set(lo, out->scope, "depth", mvs_value_number((double)depth));
+  set_place(lo, out->scope, stmt);
   return MVS_OK;
 }
 
@@ -148,12 +173,16 @@ static mvs_status bind_gain(mvs_lowering *lo, const rule_call *call, size_t inde
   return mvs_lower_param(lo, formal->name, &type, false, &init, origin, formal->span, out);
 }
 
-/* Binds the formals in order, for one update of a stream of `width` features. */
-static mvs_status bind_formals(mvs_lowering *lo, const rule_call *call, int64_t width) {
+/* Binds the formals in order, for one update of a stream of `width` features. A gain that this
+ * update does not read is none of its parameters, and a default that it does not read may be
+ * made of such a gain. */
+static mvs_status bind_formals(mvs_lowering *lo, const rule_call *call, const bool *reads,
+                               int64_t width) {
   for (size_t i = 0; i < call->definition->formal_count; i++) {
     const mvs_formal *formal = &call->definition->formals[i];
     mvs_value value;
     mvs_span span;
+    if (!reads[i] && (formal->kind || formal->value)) continue;
     if (formal->kind)
       MVS_TRY(bind_gain(lo, call, i, width, &value));
     else
@@ -242,17 +271,31 @@ mvs_status mvs_lower_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_valu
   return MVS_OK;
 }
 
+/* Opens the rule for one update and binds its formals. Which gains it reads may depend on the
+ * update, so that is asked first, with what is known before any gain is. */
+static mvs_status open_update(mvs_lowering *lo, const mvs_branch *branch, rule_call *call) {
+  mvs_scope *outside = lo->stack->scope;
+  int64_t depth = lo->stack->region->count;
+  rule_call known;
+  MVS_TRY(open_rule(lo, outside, depth, branch->stmt, &known));
+  MVS_TRY(bind_outer_formals(lo, &known));
+  bool *reads = MVS_ARRAY(lo->arena, known.definition->formal_count + 1, bool);
+  MVS_TRY(mvs_lower_reads(lo, known.scope, known.definition, known.matched, reads));
+  MVS_TRY(open_rule(lo, outside, depth, branch->stmt, call));
+  return bind_formals(lo, call, reads, mvs_value_features(&branch->x));
+}
+
 /* Runs the rule's body: x and f are what it sees of the update. */
 static mvs_status run_rule(mvs_lowering *lo, mvs_branch *branch, mvs_value *out) {
   rule_call call;
   mvs_outcome outcome = {0};
-  MVS_TRY(open_rule(lo, lo->stack->scope, lo->stack->region->count, &call));
-  MVS_TRY(bind_formals(lo, &call, mvs_value_features(&branch->x)));
+  MVS_TRY(open_update(lo, branch, &call));
   mvs_scope_set(lo, call.scope, "x", branch->x);
   mvs_scope_set(lo, call.scope, "f", (mvs_value){.kind = MVS_VALUE_BRANCH, .branch = branch});
   MVS_TRY(mvs_lower_block(lo, call.scope, &call.definition->body, &outcome));
   MVS_TRY(mvs_lower_need_tensor(lo, &outcome.value, "an update", outcome.span));
   *out = outcome.value;
+  branch->value = outcome.span;
   if (branch->used) return MVS_OK;
   mvs_lower_error(lo, MVS_ERR_NAME, call.definition->name_span,
                   "rule '%s' never uses the branch f", call.definition->name);
@@ -269,6 +312,14 @@ static mvs_status check_new(mvs_lowering *lo, const mvs_branch *branch, const mv
                   mvs_lower_type_text(lo, was), mvs_lower_type_text(lo, is));
   mvs_diag_note(lo->diag, branch->stmt->value->span, "the branch gives %s",
                 mvs_lower_type_text(lo, mvs_value_type(&branch->result)));
+  mvs_diag_note(lo->diag, branch->value, "rule '%s' makes %s of it", lo->rule.definition->name,
+                mvs_lower_type_text(lo, is));
+  bool reduced = is->rank == was->rank && is->rank > 0 && is->dims[is->rank - 1].size == 1;
+  if (reduced) {
+    mvs_diag_hint(lo->diag,
+                  "mean_features and its like leave one feature; the mean over tokens "
+                  "is mean(...)");
+  }
   return MVS_ERR_SHAPE;
 }
 
@@ -304,7 +355,7 @@ static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind s
   rule_call call;
   mvs_stmts found = {0};
   mvs_outcome outcome = {0};
-  MVS_TRY(open_rule(lo, scope, depth, &call));
+  MVS_TRY(open_rule(lo, scope, depth, NULL, &call));
   MVS_TRY(bind_outer_formals(lo, &call));
   MVS_TRY(mvs_lower_find(lo, call.scope, &call.definition->body, side, &found));
   if (found.count == 0) return MVS_OK;
@@ -342,7 +393,7 @@ mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t dept
   const mvs_definition *rule = lo->rule.definition;
   const char *who = mvs_arena_format(lo->arena, "rule %s", rule->name);
   rule_call call;
-  MVS_TRY(open_rule(lo, scope, depth, &call));
+  MVS_TRY(open_rule(lo, scope, depth, NULL, &call));
   MVS_TRY(bind_outer_formals(lo, &call));
   return mvs_lower_inits(lo, call.scope, &rule->body, who, list);
 }

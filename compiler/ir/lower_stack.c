@@ -73,12 +73,14 @@ typedef struct carried_search {
   mvs_scope *scope;       /* outside of the stack, `depth` known */
   const mvs_block *whole; /* the stack's */
   carried_list *list;
+  int updates;    /* counted so far */
+  bool uncertain; /* an update stands where the block's own names decide whether it runs */
 } carried_search;
 
 /* Collects the names that a block sets and that hold a tensor outside, in order. Of an `if`
  * only the chosen side counts, else a name that nothing updates would pass the rule's entry and
  * exit. A condition on names of the block's own is not known yet: then both sides count. */
-static mvs_status find_carried(const carried_search *search, const mvs_block *block) {
+static mvs_status find_carried(carried_search *search, const mvs_block *block) {
   for (size_t i = 0; i < block->count; i++) {
     const mvs_stmt *stmt = block->items[i];
     if (stmt->kind == MVS_STMT_IF) {
@@ -86,10 +88,13 @@ static mvs_status find_carried(const carried_search *search, const mvs_block *bl
       bool truth = false;
       mvs_expr_names(stmt->value, look_for_own, &own);
       if (!own.found) MVS_TRY(mvs_lower_truth(search->lo, search->scope, stmt->value, &truth));
+      int before = search->updates;
       if (own.found || truth) MVS_TRY(find_carried(search, &stmt->body));
       if (own.found || !truth) MVS_TRY(find_carried(search, &stmt->orelse));
+      search->uncertain |= own.found && search->updates > before;
     }
     if (stmt->kind != MVS_STMT_LET && stmt->kind != MVS_STMT_UPDATE) continue;
+    search->updates += stmt->kind == MVS_STMT_UPDATE;
     for (size_t n = 0; n < stmt->name_count; n++) {
       note_carried(search->lo, search->scope, stmt, n, search->list);
     }
@@ -308,11 +313,13 @@ mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
   MVS_TRY(stack_depth(lo, scope, stmt, &depth));
   mvs_scope *counted = mvs_scope_new(lo, scope);
   mvs_scope_set(lo, counted, "depth", mvs_value_number((double)depth));
-  MVS_TRY(find_carried(&(carried_search){lo, counted, &stmt->body, &list}, &stmt->body));
+  carried_search search = {lo, counted, &stmt->body, &list, 0, false};
+  MVS_TRY(find_carried(&search, &stmt->body));
   MVS_TRY(check_updates(lo, stmt, &list));
   mvs_stack_state *state = MVS_NEW(lo->arena, mvs_stack_state);
   state->region = mvs_region_new(lo->top, stmt->label, depth, false, stmt->span);
   state->scope = scope;
+  lo->block_updates = search.uncertain ? -1 : search.updates;
   lo->stack = state;
   mvs_status status = inside(lo, scope, stmt, &list, &region);
   lo->stack = NULL;

@@ -16,8 +16,12 @@ static mvs_status need_tokens(mvs_lowering *lo, const mvs_value *value, const ch
   MVS_TRY(mvs_lower_need_tensor(lo, value, what, span));
   const mvs_type *type = mvs_value_type(value);
   if (type->rank >= 3 && type->dims[0].per_batch) return MVS_OK;
-  return mvs_lower_error(lo, MVS_ERR_SHAPE, span, "%s needs tokens f32[B, T, ...], not %s",
-                         what, mvs_lower_type_text(lo, type));
+  mvs_lower_error(lo, MVS_ERR_SHAPE, span, "%s needs tokens f32[B, T, ...], not %s", what,
+                  mvs_lower_type_text(lo, type));
+  if (strcmp(what, "mean") == 0 || strcmp(what, "center") == 0) {
+    mvs_diag_hint(lo->diag, "%s averages over tokens; over features it is mean_features", what);
+  }
+  return MVS_ERR_SHAPE;
 }
 
 /* The segments of tokens, a single one without grid when nothing said more. A copy: the caller
@@ -152,7 +156,14 @@ static mvs_status no_segment(mvs_lowering *lo, const mvs_expr *expr,
   for (int i = 0; i < table->count; i++) names[i] = table->items[i].name;
   mvs_lower_error(lo, MVS_ERR_NAME, expr->text_span, "no segment '%s'", expr->text);
   const char *near = mvs_suggest(expr->text, names, (size_t)table->count);
-  if (near) mvs_diag_hint(lo->diag, "did you mean '%s'?", near);
+  mvs_text all = mvs_text_new(lo->arena);
+  for (int i = 0; i < table->count; i++) {
+    mvs_text_addf(&all, "%s%s", i ? ", " : "", names[i]);
+  }
+  if (near)
+    mvs_diag_hint(lo->diag, "did you mean '%s'?", near);
+  else
+    mvs_diag_hint(lo->diag, "there is: %s", mvs_text_string(&all));
   return MVS_ERR_NAME;
 }
 

@@ -13,6 +13,7 @@
  *   lower_param.c    parameters, constants, initial values
  *   lower_stack.c    the stack as a region
  *   lower_rule.c     residual rules and updates
+ *   lower_reads.c    which formals of a rule an update reads
  *   lower_settings.c train { } and sample { }
  *   lower_flow.c     the functions around the model: loss and draw
  *
@@ -82,6 +83,7 @@ struct mvs_value {
   const mvs_function_value *function;
   mvs_branch *branch;
   mvs_init_value init;
+  bool is_label; /* STRING: an update's label, `branch` of a rule */
 };
 
 /* A number, folded while lowering. */
@@ -179,6 +181,7 @@ struct mvs_lowering {
   int nesting;                 /* calls inside calls */
   int notes;                   /* calls shown around the error */
   mvs_rule rule;               /* definition NULL until a residual line was read */
+  int block_updates;           /* of the last stack's block; -1: its own names decide it */
   MVS_LIST(const char *) seen; /* parameters declared in this run */
   MVS_LIST(mvs_pending_init) pending;
   mvs_family_inits inits; /* of the model */
@@ -391,6 +394,12 @@ mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t dept
 /* Applies `f` to a value, or finds its one application. */
 mvs_status mvs_lower_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_value *argument,
                             mvs_span span, mvs_value *out);
+/* Which formals of a rule its body reads, one flag each: directly, or through the default of
+ * one that is read. Of an `if` whose condition `known` decides only the chosen side counts. */
+mvs_status mvs_lower_reads(mvs_lowering *lo, mvs_scope *known, const mvs_definition *rule,
+                           const mvs_actual *const *matched, bool *reads);
+/* Checks a text that `branch` is compared with: some update of the model has that label. */
+mvs_status mvs_lower_check_label(mvs_lowering *lo, const char *label, mvs_span span);
 /* `layer` as an f32 tensor of the body. */
 mvs_status mvs_lower_layer(mvs_lowering *lo, mvs_span span, mvs_value *out);
 
