@@ -31,6 +31,7 @@ struct mvs_options {
   mvs_diag *diag;
   const mvs_option_rows *rows;
   option_value *values; /* per row */
+  MVS_LIST(const char *) operands;
 };
 
 /* Decimal digits with an optional minus, and nothing behind them. */
@@ -163,17 +164,44 @@ static mvs_status read_value(mvs_options *options, size_t at, const char *text) 
   return inside ? MVS_OK : out_of_range(options, row, text);
 }
 
+/* The row that takes words without dashes, or NULL. */
+static const mvs_option_row *operand_row(const mvs_options *options) {
+  for (size_t at = 0; at < options->rows->count; at++)
+    if (options->rows->items[at].kind == MVS_OPTION_OPERANDS) return &options->rows->items[at];
+  return NULL;
+}
+
+/* A word that is no option: taken where the command wants such words. */
+static mvs_status read_operand(mvs_options *options, const char *word) {
+  const mvs_option_row *row = operand_row(options);
+  if (!row || strncmp(word, "--", 2) == 0)
+    return MVS_FAIL(options->diag, MVS_ERR_FORMAT,
+                    "unexpected argument '%s': options start with --", word);
+  if (!*word) return MVS_FAIL(options->diag, MVS_ERR_FORMAT, "an argument is empty");
+  MVS_PUSH(options->arena, &options->operands, word);
+  return MVS_OK;
+}
+
+/* When all are read. */
+static mvs_status check_operands(const mvs_options *options) {
+  const mvs_option_row *row = operand_row(options);
+  double count = (double)options->operands.count;
+  if (!row || (count >= row->least && count <= row->most)) return MVS_OK;
+  return MVS_FAIL(options->diag, MVS_ERR_FORMAT,
+                  count < row->least ? "%s is missing" : "too many arguments: %s is all",
+                  row->values);
+}
+
 /* Reads one option at argv[*at] and moves *at behind it. */
 static mvs_status read_option(mvs_options *options, int argc, char *const *argv, int *at) {
   const char *word = argv[(*at)++];
-  if (strncmp(word, "--", 2) != 0 || !word[2])
-    return MVS_FAIL(options->diag, MVS_ERR_FORMAT,
-                    "unexpected argument '%s': options start with --", word);
+  if (strncmp(word, "--", 2) != 0 || !word[2]) return read_operand(options, word);
   const char *equals = strchr(word, '=');
   const char *name =
       equals ? mvs_arena_copy(options->arena, word + 2, (size_t)(equals - word) - 2) : word + 2;
   size_t row = row_of(options, name);
-  if (row == SIZE_MAX) return unknown_option(options, name);
+  if (row == SIZE_MAX || options->rows->items[row].kind == MVS_OPTION_OPERANDS)
+    return unknown_option(options, name);
   if (options->values[row].text)
     return MVS_FAIL(options->diag, MVS_ERR_FORMAT, "--%s is given twice", name);
   if (options->rows->items[row].kind == MVS_OPTION_FLAG) {
@@ -197,6 +225,7 @@ mvs_status mvs_options_parse(mvs_arena *arena, mvs_diag *diag, const mvs_option_
   *options = (mvs_options){.arena = arena, .diag = diag, .rows = rows};
   options->values = MVS_ARRAY(arena, rows->count, option_value);
   for (int at = 0; at < argc;) MVS_TRY(read_option(options, argc, argv, &at));
+  MVS_TRY(check_operands(options));
   *out = options;
   return MVS_OK;
 }
@@ -232,6 +261,11 @@ double mvs_option_number(const mvs_options *options, const char *name, double fa
   return value->text ? value->number : fallback;
 }
 
+const char *const *mvs_option_operands(const mvs_options *options, size_t *count) {
+  *count = options->operands.count;
+  return options->operands.items;
+}
+
 /* The text is copied: values otherwise point into argv. */
 mvs_status mvs_option_set(mvs_options *options, const char *name, const char *value) {
   size_t row = row_of(options, name);
@@ -264,8 +298,9 @@ void mvs_options_help(const mvs_option_rows *rows, mvs_text *out) {
   for (size_t at = 0; at < rows->count; at++) {
     const mvs_option_row *row = &rows->items[at];
     size_t before = out->length;
-    mvs_text_addf(out, "  --%s", row->name);
-    if (row->kind != MVS_OPTION_FLAG) mvs_text_addf(out, " %s", row->values);
+    bool operands = row->kind == MVS_OPTION_OPERANDS;
+    mvs_text_addf(out, operands ? "  %s" : "  --%s", operands ? row->values : row->name);
+    if (row->kind != MVS_OPTION_FLAG && !operands) mvs_text_addf(out, " %s", row->values);
     do mvs_text_add(out, " ");
     while (out->length - before < HELP_COLUMN);
     mvs_text_addf(out, "%s\n", row->help);

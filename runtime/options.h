@@ -1,5 +1,6 @@
 /* options.h: the command line of one command, parsed strictly against a table of rows.
- * Forms: --name VALUE, --name=VALUE, --flag. Anything else, an unknown name, a name given
+ * Forms: --name VALUE, --name=VALUE, --flag, and words by themselves where a row of kind
+ * OPERANDS asks for them. Anything else, an unknown name, a name given
  * twice, or a value of the wrong kind or out of range is an error with a sentence. Owner: the
  * arena given; values point into argv. */
 #ifndef MVS_RUNTIME_OPTIONS_H
@@ -17,7 +18,8 @@ typedef enum mvs_option_kind {
   MVS_OPTION_INTEGER, /* a whole number within least .. most */
   MVS_OPTION_NUMBER,  /* a finite number within least .. most */
   MVS_OPTION_BYTES,   /* 512M, 8GiB, 16GB, 1000 */
-  MVS_OPTION_CHOICE   /* one of the words in `values`, divided by '|' */
+  MVS_OPTION_CHOICE,  /* one of the words in `values`, divided by '|' */
+  MVS_OPTION_OPERANDS /* least .. most words without dashes; `values` says what they are */
 } mvs_option_kind;
 
 typedef struct mvs_option_row {
@@ -43,6 +45,8 @@ const char *mvs_option_text(const mvs_options *options, const char *name, const 
 int64_t mvs_option_integer(const mvs_options *options, const char *name, int64_t fallback);
 /* The same for numbers. */
 double mvs_option_number(const mvs_options *options, const char *name, double fallback);
+/* The words that stood by themselves, and how many. */
+const char *const *mvs_option_operands(const mvs_options *options, size_t *count);
 /* Sets a value as if it had been given (used by --resume). errors : as mvs_options_parse */
 mvs_status mvs_option_set(mvs_options *options, const char *name, const char *value);
 /* The name of an option other than `except` whose value names the file that stands at `path`,

@@ -104,6 +104,33 @@ static void mistakes(void **state) {
   refuses(PARSE("--lr", "1", "--lr=2"), "mvcc: error: --lr is given twice\n");
 }
 
+/* Words by themselves are taken where a row asks for them, in their order, and so many. */
+static void operands(void **state) {
+  (void)state;
+  const mvs_option_row more[] = {{"folders", MVS_OPTION_OPERANDS, "DIR...", 1, 2, "which"},
+                                 {"out", MVS_OPTION_TEXT, "FILE", 0, 0, "where to"}};
+  char *words[] = {"a", "--out", "b", "c", "d"};
+  for (int count = 0; count <= 5; count++) {
+    mvs_arena *arena = mvs_arena_new();
+    mvs_option_rows *list = MVS_NEW(arena, mvs_option_rows);
+    for (size_t at = 0; at < 2; at++) MVS_PUSH(arena, list, more[at]);
+    mvs_options *options;
+    mvs_status status =
+        mvs_options_parse(arena, mvs_diag_new(arena), list, count, words, &options);
+    bool good = count == 1 || count == 3 || count == 4; /* none; --out alone; three of two */
+    assert_int_equal(status, good ? MVS_OK : MVS_ERR_FORMAT);
+    if (count == 4) {
+      size_t found;
+      const char *const *taken = mvs_option_operands(options, &found);
+      assert_int_equal(found, 2);
+      assert_string_equal(taken[0], "a");
+      assert_string_equal(taken[1], "c");
+      assert_string_equal(mvs_option_text(options, "out", NULL), "b");
+    }
+    mvs_arena_free(arena);
+  }
+}
+
 static void sizes(void **state) {
   (void)state;
   static const struct {
@@ -129,6 +156,7 @@ static void sizes(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(values_of_all_kinds),
                                      cmocka_unit_test(defaults), cmocka_unit_test(mistakes),
-                                     cmocka_unit_test(sizes)};
+                                     cmocka_unit_test(sizes),
+                                     cmocka_unit_test(operands)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
