@@ -17,5 +17,6 @@ extern const mvs_command mvs_command_sample;
 extern const mvs_command mvs_command_eval;
 extern const mvs_command mvs_command_grad;
 extern const mvs_command mvs_command_bench;
+extern const mvs_command mvs_command_report;
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "codegen/program.h"
 
-/* Runs argv[1] (info, train, sample, eval, grad, bench) with the options behind it; argv[0] is
+/* Runs argv[1] (info, train, sample, …) with the options behind it; argv[0] is
  * the program's name in messages. Reports go to stdout, errors to stderr. Returns the exit
  * status: 0, 1 for a failure, 2 for a wrong command line. */
 int mvs_trainer_main(const mvs_program *program, int argc, char **argv);

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what building and testing mvcc need on Debian 12. Does nothing when all is there.
+# Installs what building and testing mvcc need on Debian 12. Does nothing when all is there. `setup.sh tests` also
+# brings what single tests are skipped without.
 set -eu
 cd "$(dirname "$0")/.."
 packages="gcc g++ cmake ninja-build flex bison llvm-19-dev libzstd-dev zlib1g-dev libpng-dev
@@ -32,4 +33,9 @@ install() {
   DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 [ -z "$missing" ] || install
+# A browser that looks at the page of runs (110 MB): not worth failing for.
+if [ "${1:-}" = tests ] && ! command -v chromium >/dev/null; then
+  missing="chromium"
+  (install) || echo "setup: without Chromium, tests of the page are skipped" >&2
+fi
 nvrtc_is_there || ./scripts/setup-cuda.sh build-cuda nvrtc >/dev/null
