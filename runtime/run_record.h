@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "compiler/base/diag.h"
+#include "runtime/alarm.h"
 #include "runtime/digest.h"
 
 /* Columns of the digest of metrics.jsonl. */
@@ -18,13 +19,6 @@ typedef enum mvs_metric {
   MVS_METRIC_SECONDS,
   MVS_METRIC_COUNT
 } mvs_metric;
-
-typedef enum mvs_alarm_level {
-  MVS_ALARM_NOTE,
-  MVS_ALARM_WARNING,
-  MVS_ALARM_COLLAPSE,
-  MVS_ALARM_LEVELS
-} mvs_alarm_level;
 
 typedef struct mvs_recorded_alarm {
   int64_t step;
@@ -76,8 +70,6 @@ typedef struct mvs_run_record {
   MVS_LIST(mvs_run_picture) pictures;
 } mvs_run_record;
 
-/* "note", "warning", "collapse". */
-const char *mvs_alarm_level_name(mvs_alarm_level level);
 /* Starts a record of a folder that holds a run; nothing but run.json is read yet.
  * errors : MVS_ERR_IO when there is no such run, MVS_ERR_FORMAT */
 mvs_status mvs_run_record_open(mvs_arena *home, mvs_diag *diag, const char *folder,
