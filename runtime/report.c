@@ -65,8 +65,8 @@ mvs_status mvs_report_write(mvs_diag *diag, const char *path, const mvs_report *
   if (!scratch) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory writing '%s'", path);
   mvs_text page = mvs_text_new(scratch);
   compose(&page, report);
-  mvs_status status = mvs_output_write(scratch, diag, path, mvs_text_string(&page),
-                                       (int64_t)page.length);
+  mvs_status status =
+      mvs_output_write(scratch, diag, path, mvs_text_string(&page), (int64_t)page.length);
   mvs_arena_free(scratch);
   return status;
 }

@@ -14,7 +14,7 @@
 /* Cells of all tables of a page, at about 7 bytes each: some 8 MB. */
 #define MOST_CELLS 1200000
 /* Maps with fewer rows or columns than this say little; folding goes on only if it must. */
-#define FEWEST 32
+#define FEWEST              32
 #define LEAST_CELLS_A_TABLE 2048
 
 /* --- small parts --- */
@@ -82,11 +82,16 @@ typedef enum bucket_part { FIRST_STEP, LAST_STEP, MEAN, LEAST, MOST } bucket_par
 
 static double part_of(const mvs_bucket *bucket, bucket_part part, size_t cell) {
   switch (part) {
-    case FIRST_STEP: return (double)bucket->first;
-    case LAST_STEP: return (double)bucket->last;
-    case MEAN: return mvs_bucket_mean(bucket, cell);
-    case LEAST: return bucket->least[cell];
-    default: return bucket->most[cell];
+    case FIRST_STEP:
+      return (double)bucket->first;
+    case LAST_STEP:
+      return (double)bucket->last;
+    case MEAN:
+      return mvs_bucket_mean(bucket, cell);
+    case LEAST:
+      return bucket->least[cell];
+    default:
+      return bucket->most[cell];
   }
 }
 
@@ -215,8 +220,7 @@ static void put_axes(mvs_text *out, const folding *fold) {
   for (size_t at = 0; at < table->n_layers; at += fold->layers_a_cell)
     mvs_text_addf(out, "%" PRId64 ",", table->layers[at]);
   close_with(out, ']');
-  put_count(out, "rows_a_cell",
-            table->digest.rows_a_bucket * (int64_t)fold->buckets_a_cell);
+  put_count(out, "rows_a_cell", table->digest.rows_a_bucket * (int64_t)fold->buckets_a_cell);
   put_count(out, "layers_a_cell", (int64_t)fold->layers_a_cell);
 }
 

@@ -188,8 +188,7 @@ static mvs_status take_alarm(line_reader *in, const char *line, bool *follows) {
   mvs_recorded_alarm alarm = {0};
   json_error_t error;
   json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &error);
-  if (!object)
-    return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "not a line of JSON: %s", error.text);
+  if (!object) return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "not a line of JSON: %s", error.text);
   mvs_status status = read_alarm(in, object, &alarm);
   json_decref(object);
   MVS_TRY(status);

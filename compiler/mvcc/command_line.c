@@ -11,6 +11,7 @@
 #include <ctype.h>
 
 #include "compiler/passes/pass.h"
+#include "runtime/options.h"
 
 /* What the rules share: where we are in argv and what was read so far. */
 typedef struct reader {
@@ -133,6 +134,46 @@ static mvs_status read_means(reader *r, const char *value) {
   return usage(r, "--means is exact or writer, not '%s'", value);
 }
 
+/* --- of `mvcc compare` --- */
+
+/* Named limits rather than none: a slip of the keyboard should not start a million runs. */
+#define MOST_SEEDS   1000
+#define MOST_JOBS    1000
+#define MOST_SAMPLES 10000
+
+/* Options of one command are no options of another. */
+static mvs_status only_compare(const reader *r, const char *name) {
+  if (r->options->compare) return MVS_OK;
+  return usage(r, "%s belongs to `mvcc compare`", name);
+}
+
+static mvs_status read_count(const reader *r, const char *name, const char *value,
+                             int64_t least, int64_t most, int64_t *out) {
+  MVS_TRY(only_compare(r, name));
+  if (mvs_parse_integer(value, out) && *out >= least && *out <= most) return MVS_OK;
+  return usage(r, "%s needs a whole number from %lld to %lld, not '%s'", name,
+               (long long)least, (long long)most, value);
+}
+
+static mvs_status read_seeds(reader *r, const char *value) {
+  return read_count(r, "--seeds", value, 1, MOST_SEEDS, &r->options->seeds);
+}
+
+static mvs_status read_jobs(reader *r, const char *value) {
+  return read_count(r, "--jobs", value, 1, MOST_JOBS, &r->options->jobs);
+}
+
+static mvs_status read_samples(reader *r, const char *value) {
+  return read_count(r, "--samples", value, 0, MOST_SAMPLES, &r->options->samples);
+}
+
+static mvs_status read_resume(reader *r, const char *value) {
+  (void)value;
+  MVS_TRY(only_compare(r, "--resume"));
+  r->options->resume = true;
+  return MVS_OK;
+}
+
 /* Kept for later, so that --help wins wherever it stands. */
 static mvs_status read_help(reader *r, const char *value) {
   (void)value;
@@ -164,6 +205,10 @@ static const struct option {
     {"--gpu", "ARCHS", read_gpu, "add CUDA kernels for architectures: sm_90a,sm_80"},
     {"--means", "HOW", read_means,
      "token means of a branch: exact (default), or through its writer in f32"},
+    {"--seeds", "N", read_seeds, "compare: train every rule with N seeds (default 1)"},
+    {"--jobs", "N", read_jobs, "compare: runs side by side (default: one per 8 cores)"},
+    {"--samples", "N", read_samples, "compare: sample N pictures of every run (default 32)"},
+    {"--resume", NULL, read_resume, "compare: go on with the runs in OUT that have not ended"},
     {"--help", NULL, read_help, "print this"},
     {"--version", NULL, read_version, "print the version"},
 };
@@ -214,10 +259,18 @@ static bool take_rest(reader *r) {
   return true;
 }
 
+/* `mvcc compare` says by "--" where its own options end. */
+static bool take_behind_dashes(reader *r) {
+  if (!r->options->compare || strcmp(r->argv[r->at], "--") != 0) return false;
+  r->options->rest = r->argv + r->at + 1;
+  r->options->rest_count = r->argc - r->at - 1;
+  return true;
+}
+
 /* One model file; `mvcc run` stops at the command's first word. */
 static mvs_status read_all(reader *r) {
   for (; r->at < r->argc; r->at++) {
-    if (take_rest(r)) break;
+    if (take_rest(r) || take_behind_dashes(r)) break;
     if (is_option(r->argv[r->at])) {
       MVS_TRY(read_option(r));
     } else if (r->options->input) {
@@ -230,11 +283,32 @@ static mvs_status read_all(reader *r) {
   return MVS_OK;
 }
 
+/* What the runs are called and where they go is for us to say. */
+static mvs_status check_compare(const reader *r) {
+  const mvs_command_line *options = r->options;
+  if (options->emit || options->until || options->explain)
+    return usage(r, "`mvcc compare` emits and explains nothing");
+  if (options->rest_count < 1 || strcmp(options->rest[0], "train") != 0)
+    return usage(r, "`mvcc compare FILE ... -- train [OPTION...]`: what to do is missing");
+  static const char *const ours[] = {"--out", "--resume"};
+  for (int i = 1; i < options->rest_count; i++) {
+    for (size_t k = 0; k < sizeof ours / sizeof *ours; k++) {
+      size_t length = strlen(ours[k]);
+      if (strncmp(options->rest[i], ours[k], length) != 0) continue;
+      if (options->rest[i][length] != '\0' && options->rest[i][length] != '=') continue;
+      return usage(r, "`mvcc compare` gives every run its %s; use %s before the --", ours[k],
+                   k == 0 ? "-o DIR" : "--resume");
+    }
+  }
+  return MVS_OK;
+}
+
 /* What an option needs of the others. */
 static mvs_status check(const reader *r) {
   const mvs_command_line *options = r->options;
   if (options->help || options->version) return MVS_OK;
   if (!options->input) return usage(r, "no model file is given; see mvcc --help");
+  if (options->compare) return check_compare(r);
   if (options->run) {
     if (options->output || options->emit || options->until) {
       return usage(r, "`mvcc run` writes no file and emits nothing");
@@ -248,14 +322,18 @@ static mvs_status check(const reader *r) {
   return MVS_OK;
 }
 
-/* `run` is a word only in the first place: a model file of that name can be given as ./run. */
+/* `run` and `compare` are words only in the first place: a model file of such a name can be
+ * given as ./run. */
 mvs_status mvs_command_line_read(mvs_arena *session, mvs_diag *diag, int argc, char **argv,
                                  mvs_command_line *out) {
-  *out = (mvs_command_line){0};
+  *out = (mvs_command_line){.seeds = -1, .jobs = -1, .samples = -1};
   reader r = {
       .session = session, .diag = diag, .argc = argc, .argv = argv, .at = 1, .options = out};
   if (argc > 1 && strcmp(argv[1], "run") == 0) {
     out->run = true;
+    r.at = 2;
+  } else if (argc > 1 && strcmp(argv[1], "compare") == 0) {
+    out->compare = true;
     r.at = 2;
   }
   MVS_TRY(read_all(&r));
@@ -266,9 +344,13 @@ mvs_status mvs_command_line_read(mvs_arena *session, mvs_diag *diag, int argc, c
 void mvs_command_line_help(mvs_text *out) {
   mvs_text_add(out,
                "usage: mvcc FILE.mvs -o OUT [OPTION...]\n"
-               "       mvcc run FILE.mvs [OPTION...] COMMAND [ARGUMENT...]\n\n"
-               "Compiles a model to one executable that trains, samples and diagnoses it, or "
-               "runs a\ncommand of it at once. Commands: `mvcc run FILE.mvs --help`.\n\n");
+               "       mvcc run FILE.mvs [OPTION...] COMMAND [ARGUMENT...]\n"
+               "       mvcc compare FILE.mvs --residual A --residual B ... [-o DIR] -- train "
+               "[ARGUMENT...]\n\n"
+               "Compiles a model to one executable that trains, samples and diagnoses it, "
+               "runs a\ncommand of it at once, or trains one model under several residual "
+               "rules and writes\na table and a page over all. Commands: `mvcc run FILE.mvs "
+               "--help`.\n\n");
   for (size_t i = 0; i < OPTION_COUNT; i++) {
     const char *name = table[i].value
                            ? mvs_arena_format(out->home, "%s %s", table[i].name, table[i].value)

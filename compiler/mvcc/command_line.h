@@ -27,6 +27,9 @@ typedef struct mvs_command_line {
   MVS_LIST(mvs_override) overrides;
   bool help, version;
   bool run;       /* mvcc run FILE ... */
+  bool compare;   /* mvcc compare FILE ... -- train ...; `rest` is what stands behind "--" */
+  int64_t seeds, jobs, samples; /* compare: below 0 when not given */
+  bool resume;
   int rest_count; /* run: the trainer's command and its arguments */
   char **rest;
 } mvs_command_line;

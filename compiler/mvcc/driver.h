@@ -52,6 +52,9 @@ void mvs_driver_explain_gpu(const mvs_driver *driver, mvs_text *out);
 mvs_status mvs_driver_emit(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out);
 /* Compiles for the host and writes the executable. */
 mvs_status mvs_driver_write(mvs_driver *driver);
+/* `mvcc compare`: compiles every rule, trains each with every seed, writes a table,
+ * compare.json and a page. *code is 1 when a run failed other than by its rule (compare.c). */
+mvs_status mvs_driver_compare(mvs_driver *driver, int *code);
 /* Compiles into memory and runs the trainer's command; *code is its exit status. */
 mvs_status mvs_driver_run(mvs_driver *driver, int *code);
 

@@ -119,7 +119,7 @@ static mvs_status run(mvs_driver *driver, int argc, char **argv, int *code) {
   if (options->help) mvs_command_line_help(&text);
   if (options->version) mvs_text_add(&text, "mvcc " MVCC_VERSION "\n");
   if (text.length) return print(stdout, &text) ? MVS_OK : io_error(driver, "standard output");
-  return compile(driver, code);
+  return options->compare ? mvs_driver_compare(driver, code) : compile(driver, code);
 }
 
 /* For what happens before there is an arena to hold a diagnostic. */

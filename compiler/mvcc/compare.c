@@ -1,0 +1,223 @@
+/* compare.c: `mvcc compare`: rules to executables, executables to runs, runs to a table.
+ *
+ * All rules are compiled before the first is trained: a mistake in the last one is told within
+ * seconds, not after a night. Every run is a process of its own, so that one that dies takes
+ * nothing with it, and its folder is what `X train` makes: it can be looked at, resumed and
+ * sampled from by hand. Runs of one seed differ in nothing but the rule, since data, noise and
+ * initial values are functions of the seed (docs/numerics.md). */
+#include "compiler/mvcc/compare.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "runtime/options.h"
+#include "runtime/output_file.h"
+#include "runtime/pool.h"
+
+/* Longer names are cut: file systems end at 255. */
+#define MOST_FOLDER_NAME 80
+/* Small models do not use more cores than this well; larger ones are given them by --jobs 1. */
+#define CORES_A_JOB 8
+
+/* --- rules --- */
+
+/* Letters, digits, '_' and '.' stay, all between them becomes one dash. */
+static const char *folder_name(mvs_arena *arena, const char *rule) {
+  char *out = mvs_arena_string(arena, rule);
+  size_t length = 0;
+  for (const char *at = rule; *at && length < MOST_FOLDER_NAME; at++) {
+    bool plain = isalnum((unsigned char)*at) || *at == '_' || (*at == '.' && length > 0);
+    if (!plain && (length == 0 || out[length - 1] == '-')) continue;
+    out[length++] = plain ? *at : '-';
+  }
+  while (length > 0 && out[length - 1] == '-') length--;
+  out[length] = '\0';
+  return length ? out : "rule";
+}
+
+/* Two rules may differ in what a folder cannot be called. */
+static const char *own_folder(const mvs_comparison *all, size_t count, const char *rule) {
+  mvs_arena *arena = all->driver->session;
+  const char *base = folder_name(arena, rule), *name = base;
+  for (int again = 2;; again++) {
+    const char *folder = mvs_arena_format(arena, "%s/%s", all->folder, name);
+    size_t at = 0;
+    while (at < count && strcmp(all->rules[at].folder, folder) != 0) at++;
+    if (at == count) return folder;
+    name = mvs_arena_format(arena, "%s-%d", base, again);
+  }
+}
+
+static mvs_status add_rule(mvs_comparison *all, const char *name, mvs_override *change) {
+  for (size_t at = 0; at < all->n_rules; at++) {
+    if (strcmp(all->rules[at].name, name) != 0) continue;
+    mvs_diag_error(all->driver->diag, (mvs_span){0}, "--residual '%s' is given twice", name);
+    return MVS_ERR_NAME;
+  }
+  mvs_compared_rule *rule = &all->rules[all->n_rules];
+  *rule = (mvs_compared_rule){.name = name, .change = change};
+  rule->folder = own_folder(all, all->n_rules, name);
+  rule->trainer = mvs_arena_format(all->driver->session, "%s/trainer", rule->folder);
+  all->n_rules++;
+  return MVS_OK;
+}
+
+/* Every --residual is a rule; with none the model's own is trained with its seeds. */
+static mvs_status read_rules(mvs_comparison *all) {
+  const mvs_command_line *options = all->driver->options;
+  all->rules = MVS_ARRAY(all->driver->session, options->overrides.count + 1, mvs_compared_rule);
+  for (size_t at = 0; at < options->overrides.count; at++) {
+    mvs_override *change = &options->overrides.items[at];
+    if (!change->name) MVS_TRY(add_rule(all, change->value->span.source->text, change));
+  }
+  return all->n_rules ? MVS_OK : add_rule(all, "the model's own", NULL);
+}
+
+/* --- compiling --- */
+
+/* One rule as if it alone had been asked for. */
+static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rule *rule) {
+  mvs_driver *driver = all->driver;
+  mvs_command_line options = *driver->options;
+  options.output = rule->trainer;
+  memset(&options.overrides, 0, sizeof options.overrides);
+  for (size_t at = 0; at < driver->options->overrides.count; at++) {
+    mvs_override *change = &driver->options->overrides.items[at];
+    if (change->name || change == rule->change)
+      MVS_PUSH(driver->session, &options.overrides, *change);
+  }
+  mvs_driver one = {.session = driver->session,
+                    .graphs = driver->graphs,
+                    .diag = driver->diag,
+                    .options = &options};
+  MVS_TRY(mvs_driver_load(&one));
+  MVS_TRY(mvs_driver_passes(&one));
+  MVS_TRY(mvs_driver_build(&one));
+  MVS_TRY(mvs_driver_gpu(&one));
+  MVS_TRY(mvs_make_folders(driver->session, driver->diag, rule->folder));
+  return mvs_driver_write(&one);
+}
+
+static mvs_status compile_all(const mvs_comparison *all) {
+  for (size_t at = 0; at < all->n_rules; at++) {
+    mvs_status status = compile_rule(all, &all->rules[at]);
+    if (status == MVS_OK) continue;
+    mvs_diag_hint(all->driver->diag,
+                  "nothing was trained: all rules are compiled first; this "
+                  "is '%s'",
+                  all->rules[at].name);
+    return status;
+  }
+  return MVS_OK;
+}
+
+/* --- runs --- */
+
+/* The value of an option among the trainer's, or NULL. */
+static const char *trainer_option(const mvs_command_line *options, const char *name) {
+  size_t length = strlen(name);
+  for (int i = 1; i < options->rest_count; i++) {
+    const char *word = options->rest[i];
+    if (strncmp(word, name, length) != 0) continue;
+    if (word[length] == '=') return word + length + 1;
+    if (!word[length]) return i + 1 < options->rest_count ? options->rest[i + 1] : NULL;
+  }
+  return NULL;
+}
+
+/* Seeds count on from --seed. */
+static mvs_status plan_runs(mvs_comparison *all) {
+  mvs_driver *driver = all->driver;
+  const char *given = trainer_option(driver->options, "--seed");
+  int64_t first = 0;
+  if (given && !mvs_parse_integer(given, &first)) {
+    mvs_diag_error(driver->diag, (mvs_span){0}, "--seed needs a whole number, not '%s'", given);
+    return MVS_ERR_FORMAT;
+  }
+  all->n_runs = all->n_rules * (size_t)all->n_seeds;
+  all->runs = MVS_ARRAY(driver->session, all->n_runs, mvs_compared_run);
+  for (size_t at = 0; at < all->n_runs; at++) {
+    mvs_compared_run *run = &all->runs[at];
+    run->rule = &all->rules[at % all->n_rules];
+    run->seed =
+        mvs_arena_format(driver->session, "%" PRId64, first + (int64_t)(at / all->n_rules));
+    run->folder = mvs_arena_format(driver->session, "%s/seed-%s", run->rule->folder, run->seed);
+    run->log = mvs_arena_format(driver->session, "%s.log", run->folder);
+    run->state = "waiting";
+  }
+  return MVS_OK;
+}
+
+/* A GPU is not shared; cores are divided, which changes times but no bits. */
+static void divide_machine(mvs_comparison *all) {
+  const mvs_command_line *options = all->driver->options;
+  const char *device = trainer_option(options, "--device");
+  bool gpu = device ? strcmp(device, "cpu") != 0 : options->architectures.count > 0;
+  int64_t cores = mvs_pool_cores(), room = gpu ? 1 : cores / CORES_A_JOB;
+  all->jobs = options->jobs > 0 ? options->jobs : room > 1 ? room : 1;
+  if (all->jobs > (int64_t)all->n_runs) all->jobs = (int64_t)all->n_runs;
+  if (all->jobs > 1 && !trainer_option(options, "--threads"))
+    all->threads = cores > all->jobs ? cores / all->jobs : 1;
+}
+
+/* A folder with something in it is gone on with when --resume says so, and never otherwise. */
+static mvs_status check_folder(const mvs_comparison *all) {
+  const mvs_driver *driver = all->driver;
+  DIR *open = opendir(all->folder);
+  bool used = false;
+  for (struct dirent *entry = open ? readdir(open) : NULL; entry; entry = readdir(open))
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) used = true;
+  if (open) closedir(open);
+  if (!used || driver->options->resume) return MVS_OK;
+  mvs_diag_error(driver->diag, (mvs_span){0},
+                 "'%s' is not empty; --resume goes on with what is there, or choose another -o",
+                 all->folder);
+  return MVS_ERR_IO;
+}
+
+/* digits.mvs is compared in digits-compare unless -o says where. */
+static const char *default_folder(mvs_arena *arena, const char *input) {
+  const char *slash = strrchr(input, '/'), *base = slash ? slash + 1 : input;
+  const char *dot = strrchr(base, '.');
+  size_t length = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+  return mvs_arena_format(arena, "%.*s-compare", (int)length, base);
+}
+
+/* --- the end --- */
+
+static mvs_status finish(mvs_comparison *all, int *code) {
+  mvs_arena *arena = all->driver->session;
+  MVS_TRY(mvs_compare_json(all));
+  MVS_TRY(mvs_compare_page(all, false));
+  mvs_text table = mvs_text_new(arena);
+  mvs_compare_table(all, &table);
+  printf("%s\nwrote %s/report.html and %s/compare.json\n", mvs_text_string(&table), all->folder,
+         all->folder);
+  for (size_t at = 0; at < all->n_runs; at++) {
+    const mvs_compared_run *run = &all->runs[at];
+    if (run->failed) *code = 1;
+    if (run->note)
+      fprintf(stderr, "mvcc: %s, seed %s: %s: %s\n", run->rule->name, run->seed, run->state,
+              run->note);
+  }
+  return MVS_OK;
+}
+
+mvs_status mvs_driver_compare(mvs_driver *driver, int *code) {
+  const mvs_command_line *options = driver->options;
+  mvs_comparison all = {.driver = driver,
+                        .folder = options->output
+                                      ? options->output
+                                      : default_folder(driver->session, options->input),
+                        .n_seeds = options->seeds > 0 ? options->seeds : 1,
+                        .samples = options->samples >= 0 ? options->samples : 32};
+  MVS_TRY(read_rules(&all));
+  MVS_TRY(plan_runs(&all));
+  MVS_TRY(check_folder(&all));
+  MVS_TRY(compile_all(&all));
+  divide_machine(&all);
+  MVS_TRY(mvs_compare_run(&all));
+  return finish(&all, code);
+}

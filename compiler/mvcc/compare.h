@@ -1,0 +1,60 @@
+/* compare.h: one model under several residual rules: the parts of `mvcc compare`.
+ * Owner: everything is in the driver's session arena; processes are waited for by whoever
+ * started them (compare_run.c). */
+#ifndef MVS_MVCC_COMPARE_H
+#define MVS_MVCC_COMPARE_H
+
+#include <sys/types.h>
+
+#include "compiler/mvcc/driver.h"
+#include "runtime/report.h"
+
+typedef struct mvs_compared_rule {
+  const char *name;     /* as it was given, "the model's own" without --residual */
+  const char *folder;   /* DIR/mvsplit-alpha-0, one of a kind */
+  const char *trainer;  /* the executable */
+  mvs_override *change; /* NULL: none */
+} mvs_compared_rule;
+
+typedef enum mvs_compared_stage {
+  MVS_STAGE_WAITING,
+  MVS_STAGE_TRAINING,
+  MVS_STAGE_SAMPLING,
+  MVS_STAGE_ENDED
+} mvs_compared_stage;
+
+typedef struct mvs_compared_run {
+  const mvs_compared_rule *rule;
+  const char *seed;
+  const char *folder, *log;
+  mvs_compared_stage stage;
+  pid_t process;          /* while training or sampling */
+  const char *state;      /* as the page says it */
+  const char *note;       /* why, or NULL */
+  bool failed;            /* it neither ended nor showed why the rule does not train */
+  mvs_run_record *record; /* NULL before there is one */
+} mvs_compared_run;
+
+typedef struct mvs_comparison {
+  mvs_driver *driver;
+  const char *folder;
+  mvs_compared_rule *rules;
+  size_t n_rules;
+  mvs_compared_run *runs; /* [n_rules * n_seeds], seed by seed, so that rules are seen early */
+  size_t n_runs;
+  int64_t n_seeds, jobs, samples, threads; /* threads 0: as the options say */
+} mvs_comparison;
+
+/* Trains all runs, `jobs` at a time, and samples from those that ended; the page is written
+ * while they go on. Ctrl-C ends them with a checkpoint. */
+mvs_status mvs_compare_run(mvs_comparison *all);
+/* Reads on what a run has written; a folder that cannot be read is told in the run's note. */
+void mvs_compare_look(mvs_comparison *all, mvs_compared_run *run);
+/* DIR/report.html. */
+mvs_status mvs_compare_page(const mvs_comparison *all, bool live);
+/* The table for people. */
+void mvs_compare_table(const mvs_comparison *all, mvs_text *out);
+/* DIR/compare.json, the same for programs. */
+mvs_status mvs_compare_json(const mvs_comparison *all);
+
+#endif

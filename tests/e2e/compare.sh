@@ -1,0 +1,75 @@
+#!/bin/sh
+# `mvcc compare`: the same runs as by hand, whatever happens to one of them, and on from where it was.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+cd "$work"
+printf 'use "%s/models/digits.mvs"\nresidual explode() { rmsnorm(x) * 1e30 + f * 1e30 }\n' "$root" >model.mvs
+compare() { code=0; "$MVCC" compare model.mvs --set depth=3 "$@" >out 2>log || code=$?; }
+say() { if [ "$1" -eq 0 ]; then echo "ok $2"; else echo "not ok $2"; cat out log; fi; }
+losses() { sed 's/, "lr".*//' "$1"; } # times differ
+check() { /usr/bin/python3 - "$@" <<'EOF2' || true
+import json, sys
+folder, *wanted = sys.argv[1:]
+rules = json.load(open(folder + "/compare.json"))["rules"]
+states = [rule["folder"].split("/")[-1] + ":" + ",".join(run["state"] for run in rule["runs"]) for rule in rules]
+print(("ok " if states == wanted else "not ok ") + folder + ": " + " ".join(states))
+EOF2
+}
+
+compare --residual plain --residual 'layerscale(gamma = 0.01)' --seeds 2 --jobs 2 --samples 8 -o both -- train --steps 12 --batch 16 --seed 5
+say $code "two rules, two seeds, side by side"
+check both plain:done,done layerscale-gamma-0.01:done,done
+[ "$(grep -c 'done 2/2' out)" -eq 2 ] && grep -q 'over seeds' out && code=0 || code=1
+say $code "the table has a line a rule"
+ls both/*/seed-[56]/samples.png both/report.html >/dev/null 2>log && [ "$(ls -d both/*/seed-? | wc -l)" -eq 4 ] && code=0 || code=1
+say $code "seeds count on, pictures and the page are there"
+"$MVCC" model.mvs --set depth=3 --residual 'layerscale(gamma = 0.01)' -o x
+./x train --steps 12 --batch 16 --seed 6 --out alone >out 2>log
+cmp -s alone/step-12.safetensors both/layerscale-gamma-0.01/seed-6/step-12.safetensors && code=0 || code=1
+say $code "a run is bit for bit the one taken alone"
+
+compare --residual explode --residual plain --samples 0 -o blown -- train --steps 6 --batch 16
+say $code "a rule that diverges ends no other and is a result"
+check blown explode:diverged plain:done
+grep -q 'explode, seed 0: diverged: training diverged: at step 1' log && code=0 || code=1
+say $code "why it ended is told"
+
+compare --residual plain --residual sandwich --samples 0 -o whole -- train --steps 300 --batch 16
+# What is killed is a trainer of this folder, found by its full path.
+( "$MVCC" compare model.mvs --set depth=3 --residual plain --residual sandwich --samples 0 -o killed -- train --steps 300 --batch 16 \
+    --save-every 20 >out 2>log && echo 0 >status || echo $? >status ) &
+until ls killed/plain/seed-0/step-* >/dev/null 2>&1; do sleep 0.05; done
+kill -9 "$(pgrep -f '^killed/plain/trainer')"
+wait
+[ "$(cat status)" -eq 1 ] && grep -q 'plain, seed 0: failed: ended by signal 9' log && code=0 || code=1
+say $code "a trainer that dies is told by the exit status"
+check killed plain:failed sandwich:done
+compare --residual plain --residual sandwich --samples 0 -o killed --resume -- train --steps 300 --batch 16 --save-every 20
+losses killed/plain/seed-0/metrics.jsonl >a; losses whole/plain/seed-0/metrics.jsonl >b
+cmp a b >>log && [ "$code" -eq 0 ] || code=1
+say $code "--resume takes it to its end, bit for bit"
+
+( exec "$MVCC" compare model.mvs --set depth=3 --residual plain --residual sandwich --samples 0 -o halted -- train --steps 300 --batch 16 >out 2>log ) &
+job=$!
+until [ -s halted/plain/seed-0/metrics.jsonl ]; do sleep 0.05; done
+kill -INT $job; code=0; wait $job || code=$?
+say $code "Ctrl-C ends it with a table"
+check halted plain:stopped sandwich:waiting
+compare --residual plain --residual sandwich --samples 0 -o halted --resume -- train --steps 300 --batch 16
+losses halted/plain/seed-0/metrics.jsonl >a
+cmp a b >>log && [ "$code" -eq 0 ] || code=1
+say $code "and goes on from there, bit for bit"
+
+refused() { # title, message
+  if [ "$code" -eq 1 ] && grep -q "$2" log; then code=0; else code=1; fi; say $code "refused: $1"
+}
+compare --residual plain --residual 'nonsense(3)' -o none -- train --steps 5
+refused "a rule that does not compile, before anything is trained" 'nothing was trained'
+[ ! -d none/plain/seed-0 ] && code=0 || code=1; say $code "nothing was trained"
+compare --residual plain -o both -- train; refused "a folder with something in it" "'both' is not empty"
+compare --residual plain --residual plain -o none -- train; refused "a rule given twice" 'given twice'
+compare --residual plain -o none -- sample; refused "another command" 'what to do is missing'
+compare --residual plain -o none -- train --out x; refused "a folder for one run" 'gives every run its --out'
+code=0; "$MVCC" model.mvs -o none --seeds 3 >out 2>log || code=$?; refused "--seeds without compare" 'belongs to .mvcc compare'
+compare --residual plain --samples 0 -o lost -- train --data nowhere; refused "data that are not there" "plain, seed 0: failed: .*nowhere"
