@@ -496,13 +496,24 @@ static const char *index_type(const writer *p) {
   return p->nest->inner.per_batch || p->nest->inner.size > INT32_MAX / 2 ? "i64" : "int";
 }
 
+/* True when every phase reads the row anew, because registers do not hold what would be kept.
+ * Unrolled whole, the compiler would find that the loads are those of the phase before, keep
+ * them all the same, and spill. */
+static bool reads_again(const writer *p) {
+  if (p->nest->phases == 1 || p->spread.chunks <= 2) return false;
+  for (size_t i = 0; i < count_of(p); ++i) {
+    if (p->spread.kept[i]) return false;
+  }
+  return true;
+}
+
 static void print_chunks(const writer *p, int phase) {
   long long chunks = p->spread.chunks;
   const char *type = index_type(p);
-  if (chunks <= MVS_CUDA_UNROLLED) {
-    mvs_text_add(p->out, "#pragma unroll\n");
-  } else {
+  if (chunks > MVS_CUDA_UNROLLED) {
     mvs_text_add(p->out, "#pragma unroll 4\n");
+  } else {
+    mvs_text_add(p->out, reads_again(p) ? "#pragma unroll 2\n" : "#pragma unroll\n");
   }
   mvs_text_addf(p->out,
                 "  for (int c = 0; c < %lld; ++c) {\n"

@@ -38,6 +38,23 @@ means=$(i=1; while [ $i -le 40 ]; do printf ' + mean(sigmoid(%d * f))' $i; i=$((
 printf 'use "%s" with residual many()\nresidual many() { rmsnorm(x + f%s, eps = 1e-5) }\n' \
   "$root/models/dit.mvs" "$means" >"$work/many.mvs"
 try "forty token means" sm_80 "$work/many.mvs" --set depth=2 --set bf16=true
+# The gradient of this row reads seven tensors in four phases, and 8,192 features are more than registers keep of them.
+cat >"$work/long.mvs" <<'EOF'
+layer row(z) {
+  param gain : f32[features(z)] = 1
+  x = rmsnorm(z * gain, trained = true) as norm
+  y = x / (1 + max_features(abs(x))) + mean_features(x * z)
+  y * rsqrt(1 + sum_features(y * y))
+}
+model rows {
+  input z : f32[3, 8192]
+  x = z
+  residual mvsplit as merge
+  stack 2 as blocks { x <- row(x) as branch }
+  output velocity : x
+}
+EOF
+try "rows of 8,192" sm_80,sm_90a "$work/long.mvs"
 
 # --- the cache, on a model of few kernels ---
 cat >"$work/tiny.mvs" <<'EOF'
