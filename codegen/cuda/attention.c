@@ -8,7 +8,7 @@ static void print_sizes(const mvs_kernel *kernel, mvs_text *out) {
   const mvs_attention_shape *shape = &kernel->attention;
   mvs_text_addf(out,
                 "#define T %lldll\n#define H %lld\n#define G %lld\n#define D %lld\n"
-                "#define PER_LANE ((D + 31) / 32)\n#define SCALE %.9gf\n",
+                "#define PER_LANE ((D + 31) / 32)\n#define SCALE ((float)%.9g)\n",
                 (long long)shape->tokens, (long long)shape->heads, (long long)shape->kv_heads,
                 (long long)shape->head_dim, shape->scale);
   static const char *const names[MVS_ATTENTION_OPERANDS] = {"Q",  "K",  "V",  "O", "LSE",

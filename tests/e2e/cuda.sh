@@ -55,6 +55,15 @@ model rows {
 }
 EOF
 try "rows of 8,192" sm_80,sm_90a "$work/long.mvs"
+# A scale that is a whole number.
+cat >"$work/scale.mvs" <<'EOF'
+model scale {
+  input z : f32[5, 6]
+  q = split_heads(z, 2)
+  output velocity : merge_heads(sdpa(q, q, q, 1))
+}
+EOF
+try "attention with scale 1" sm_80 "$work/scale.mvs"
 
 # --- the cache, on a model of few kernels ---
 cat >"$work/tiny.mvs" <<'EOF'

@@ -4,7 +4,7 @@
 #define G 2
 #define D 16
 #define PER_LANE ((D + 31) / 32)
-#define SCALE 0.25f
+#define SCALE ((float)0.25)
 #define Q_TOKEN 64ll
 #define K_TOKEN 32ll
 #define V_TOKEN 32ll
