@@ -18,6 +18,7 @@ for libraries in on off; do
   for program in golden-mvsplit-f32 golden-mvsplit-bf16 odd-f32 odd-bf16 tokens77-bf16 digits; do
     for batch in 1 3 16; do kernels $program $batch; done
   done
+  for kind in f32 bf16; do kernels rows-$kind 1; kernels rows-$kind 3; done
   kernels block-bf16 2
 done
 export MVCC_GPU_LIBRARIES=on
