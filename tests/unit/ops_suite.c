@@ -6,6 +6,7 @@
 
 #include "compiler/ir/dump.h"
 #include "compiler/ir/verify.h"
+#include "tests/unit/ops_programs.h"
 
 /* --- suites --- */
 
@@ -69,6 +70,11 @@ static void load(ops_suite *s) {
            "build");
   for (size_t i = 0; i < s->build->kernels.count; i++) {
     ops_good(s, mvs_kernel_verify(s->build->kernels.items[i], s->diag), "kernel");
+  }
+  const char *folder = ops_programs_folder();
+  if (folder) {
+    if (!s->level) ops_programs_write(s, folder); /* one level is enough to compare with */
+    return;
   }
   mvs_host_options options = {.cpu_level = s->level};
   ops_good(s, mvs_host_load(s->arena, s->diag, s->build, &options), "host");
