@@ -12,3 +12,7 @@ program() {
 }
 . "$here/programs.sh"
 "$here/hash.sh" >"$out/hash"
+# The test rows of ops, each suite a file (tests/unit/ops_programs.h).
+rm -rf "$out/ops"; mkdir -p "$out/ops"
+OPS_PROGRAMS="$out/ops" OPS_ARCHITECTURE="$architecture" "$(dirname "$MVCC")/tests/test_ops" >"$out/ops.log" 2>&1 ||
+  { cat "$out/ops.log"; exit 1; }

@@ -374,6 +374,7 @@ int main(int count, char **arguments) {
     fprintf(stderr, "usage: gpu_ops FILE...\n");
     return 2;
   }
+  setvbuf(stdout, NULL, _IOLBF, 0); /* several may run at once into one log */
   mvs_device *first = NULL;
   int failed = 0;
   for (int i = 1; i < count; ++i) {

@@ -23,9 +23,10 @@ dit "tokens77-bf16" --set depth=2 --set width=128 --set heads=2 --set kv_heads=2
   --set latent_h=7 --set latent_w=9 --set text_tokens=14 --set context_width=64 --set bf16=true
 program digits digits.mvs
 for kind in f32 bf16; do program "rows-$kind" ../tests/gpu/rows.mvs --set "storage=\"$kind\""; done
-# Figures: one block is the slope between two depths, and what MV-Split costs beside plain residuals.
-for rule in mvsplit plain; do
-  for depth in 2 6; do
-    dit "bench-$rule-$depth" --set depth=$depth --set bf16=true --residual $rule
-  done
+# Figures: one block is the slope between two depths; what MV-Split costs beside plain residuals, and with its means
+# through the writer; the whole model.
+for depth in 2 6; do
+  for rule in mvsplit plain; do dit "bench-$rule-$depth" --set depth=$depth --set bf16=true --residual $rule; done
+  dit "bench-writer-$depth" --set depth=$depth --set bf16=true --means writer
 done
+program dit400 dit400.mvs

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Everything that is tested on a GPU: each kernel against the host's, whole models, sanitizers.
+# Everything that is tested on a GPU: each kernel against the host's, each test row of ops, whole models, sanitizers.
 # usage: tests/gpu/run.sh GPU_CHECK FOLDER [LOG]      programs made by tests/gpu/compile.sh; LOG keeps what is printed
+# gpu_ops lies beside gpu_check.
 # The last line is "N passed, N failed"; 77 where there is no GPU.
 set -u
-check=$1; folder=$2
+check=$1; folder=$2; ops=$(dirname "$check")/gpu_ops
 here=$(cd "$(dirname "$0")" && pwd)
 if [ $# -gt 2 ]; then log=$3; : >"$log"; else log=$(mktemp); trap 'rm -f "$log"' EXIT; fi
 kernels() { # PROGRAM BATCH
@@ -20,6 +21,9 @@ for libraries in on off; do
   done
   for kind in f32 bf16; do kernels rows-$kind 1; kernels rows-$kind 3; done
   kernels block-bf16 2
+  # Rows run once each: which of a library's algorithms is fastest does not matter.
+  find "$folder/ops" -name '*.ops' | sort | MVCC_GPU_ALGORITHMS=first xargs -P 6 -n 6 "$ops" >>"$log" 2>&1 ||
+    echo "not ok rows of ops, libraries $libraries: gpu_ops failed" >>"$log"
 done
 export MVCC_GPU_LIBRARIES=on
 "$here/models.sh" "$folder" >>"$log" 2>&1
