@@ -99,7 +99,8 @@ static Mvs__Param *model_param(mvs_arena *arena, const mvs_param *param) {
   out->trained = param->trained;
   out->init = init_name(arena, param->init.kind);
   out->init_value = param->init.value;
-  out->decay = param->type.rank >= 2;
+  out->rate = mvs_param_rate(param);
+  out->decay = mvs_param_decay(param);
   return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -222,10 +223,14 @@ static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
 }
 
 /* The last layer of a parameter must end in the flat buffers. */
+/* The optimizer multiplies with it: not negative, and nothing that is not finite. */
+static bool factor_ok(double factor) { return factor >= 0 && isfinite(factor); }
+
 static bool param_ok(const Mvs__Param *param, const mvs_program *program) {
   int64_t layers = param->layers ? param->layers : 1, extent, end;
   if (!size_sane(param->elements) || !size_sane(layers) || !size_sane(param->offset) ||
-      !size_sane(param->stride) || param->stride < param->elements) {
+      !size_sane(param->stride) || param->stride < param->elements || !factor_ok(param->rate) ||
+      !factor_ok(param->decay)) {
     return false;
   }
   if (__builtin_mul_overflow(layers - 1, param->stride, &extent)) return false;

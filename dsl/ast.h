@@ -92,12 +92,14 @@ typedef enum mvs_stmt_kind {
   MVS_STMT_RETURN,   /* a bare expression: the value of the layer or rule body */
   MVS_STMT_ENTRY,    /* entry { ... }  in a rule */
   MVS_STMT_EXIT,     /* exit { ... }   in a rule */
-  MVS_STMT_INIT,     /* init FAMILY = EXPR (FAMILY: writers, weights, ...) */
+  MVS_STMT_INIT,     /* init SELECTOR [, SELECTOR ...] = EXPR (SELECTOR: writers, a.b, ...) */
+  MVS_STMT_GROUP,    /* group SELECTOR [, ...] : lr = EXPR, decay = EXPR (value: a CALL) */
   MVS_STMT_IF,       /* if EXPR { ... } [else { ... }] */
   MVS_STMT_SETTING   /* train/sample bodies: NAME VALUE, e.g. clip 1.0, optimizer adamw(...) */
 } mvs_stmt_kind;
 
-/* A list of statements in the order written. `else if` is an IF alone in the orelse of another. */
+/* A list of statements in the order written. `else if` is an IF alone in the orelse of another.
+ */
 typedef struct mvs_stmt mvs_stmt;
 typedef struct mvs_block {
   mvs_stmt **items;
@@ -108,7 +110,7 @@ typedef struct mvs_block {
 struct mvs_stmt {
   mvs_stmt_kind kind;
   mvs_span span;
-  const char **names; /* LET (several), else one; SETTING: the setting's name */
+  const char **names; /* LET, INIT and GROUP (several), else one; SETTING: the setting's name */
   mvs_span *name_spans;
   size_t name_count;
   const char *dtype; /* PARAM, CONSTANT, INPUT: "f32", "i32", ... */

@@ -25,6 +25,7 @@ static const struct {
     [MVS_STMT_ENTRY] = {"`entry`", RULE},
     [MVS_STMT_EXIT] = {"`exit`", RULE},
     [MVS_STMT_INIT] = {"`init`", MODEL | RULE},
+    [MVS_STMT_GROUP] = {"`group`", MODEL | RULE},
     [MVS_STMT_IF] = {"`if`", MODEL | STACK | LAYER | RULE | EDGE},
     [MVS_STMT_SETTING] = {"a setting", 0},
 };

@@ -228,8 +228,12 @@ static void add_head(mvs_text *out, const mvs_stmt *stmt) {
       mvs_text_add(out, "exit");
       break;
     case MVS_STMT_INIT:
-      mvs_text_addf(out, "init %s", stmt->names[0]);
-      add_optional(out, " = ", stmt->value);
+      mvs_text_add(out, "init ");
+      add_names(out, stmt), add_optional(out, " = ", stmt->value);
+      break;
+    case MVS_STMT_GROUP:
+      mvs_text_add(out, "group ");
+      add_names(out, stmt), add_items(out, stmt->value, " : ", "");
       break;
     case MVS_STMT_IF:
       add_optional(out, "if ", stmt->value);

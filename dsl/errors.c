@@ -72,9 +72,9 @@ static bool is_operator(const char *symbol) {
 
 /* Symbols that "an expression" sums up. */
 static bool can_start_expression(const char *symbol) {
-  static const char *const all[] = {"name",   "number", "string", "true",  "false", "not",
-                                    "'('",    "'['",    "'-'",    "if",    "layer", "init",
-                                    "writer", "input",  "output", "entry", "exit"};
+  static const char *const all[] = {"name",  "number", "string", "true",   "false", "not",
+                                    "'('",   "'['",    "'-'",    "if",     "layer", "init",
+                                    "group", "writer", "input",  "output", "entry", "exit"};
   return has(all, (int)(sizeof all / sizeof *all), symbol);
 }
 
@@ -198,9 +198,9 @@ static void note_opener(mvs_parser *parser, const char *const *expected, int cou
 
 /* Suggests the statement word that the first word of the statement may be meant to be. */
 static void hint_misspelt_head(mvs_parser *parser) {
-  static const char *const words[] = {"use",   "let",    "model", "layer",  "residual",
-                                      "train", "sample", "stack", "entry",  "exit",
-                                      "init",  "param",  "input", "output", "constant"};
+  static const char *const words[] = {
+      "use",   "let",  "model", "layer", "residual", "train", "sample", "stack",
+      "entry", "exit", "init",  "group", "param",    "input", "output", "constant"};
   const mvs_token *head = &parser->head;
   if (parser->head_age > 2 || !head->text) return;
   const char *near = mvs_suggest(head->text, words, sizeof words / sizeof *words);

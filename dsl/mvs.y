@@ -56,6 +56,7 @@ static void yyerror(const mvs_span *span, mvs_parser *parser, const char *messag
 %token <expr> NUMBER "number"
 %token USE "use" WITH "with" LET "let" MODEL "model" LAYER "layer" RESIDUAL "residual"
 %token TRAIN "train" SAMPLE "sample" STACK "stack" ENTRY "entry" EXIT "exit" INIT "init"
+%token GROUP "group"
 %token PARAM "param" WRITER "writer" CONSTANT "constant" INPUT "input" OUTPUT "output"
 %token AS "as" IF "if" THEN "then" ELSE "else" AND "and" OR "or" NOT "not"
 %token TRUE "true" FALSE "false" ARROW "<-" LE "<=" GE ">=" EQ "==" NE "!="
@@ -72,7 +73,7 @@ static void yyerror(const mvs_span *span, mvs_parser *parser, const char *messag
 %right '^'
 
 %type <word> name word label
-%type <words> names
+%type <words> names selectors
 %type <expr> expr labelled primary type_shape value init_opt
 %type <argument> argument override
 %type <arguments> arguments argument_list items item_list overrides
@@ -242,9 +243,15 @@ stmt:
 | OUTPUT name ':' labelled {
     $$ = mvs_build_named(parser, @$, MVS_STMT_OUTPUT, $name, $labelled);
   }
-| INIT NAME '=' expr {
-    mvs_word name = {$NAME, @NAME};
-    $$ = mvs_build_named(parser, @$, MVS_STMT_INIT, name, $expr);
+| INIT selectors '=' expr {
+    $$ = mvs_build_let(parser, @$, $selectors, $expr);
+    $$->kind = MVS_STMT_INIT;
+  }
+| GROUP selectors ':' argument_list {
+    mvs_word word = {"group", @GROUP};
+    mvs_expr *factors = mvs_build_call(parser, @argument_list, word, $argument_list);
+    $$ = mvs_build_let(parser, @$, $selectors, factors);
+    $$->kind = MVS_STMT_GROUP;
   }
 | RESIDUAL expr AS label {
     $$ = mvs_build_labelled(parser, @$, MVS_STMT_RESIDUAL, $expr, $label);
@@ -282,6 +289,10 @@ if_stmt:
 names:
   NAME { $$ = (mvs_words){0}; ADD($$, ((mvs_word){$NAME, @NAME})); }
 | names[list] ',' NAME { $$ = $list; ADD($$, ((mvs_word){$NAME, @NAME})); }
+;
+selectors:
+  label { $$ = (mvs_words){0}; ADD($$, $label); }
+| selectors[list] ',' label { $$ = $list; ADD($$, $label); }
 ;
 type_shape: '[' items ']' { $$ = mvs_build_group(parser, @$, MVS_EXPR_LIST, $items); };
 init_opt: %empty { $$ = NULL; } | '=' expr { $$ = $expr; };
@@ -374,6 +385,7 @@ name:
   NAME { $$ = (mvs_word){$NAME, @$}; }
 | LAYER { $$ = (mvs_word){"layer", @$}; }
 | INIT { $$ = (mvs_word){"init", @$}; }
+| GROUP { $$ = (mvs_word){"group", @$}; }
 | WRITER { $$ = (mvs_word){"writer", @$}; }
 | INPUT { $$ = (mvs_word){"input", @$}; }
 | OUTPUT { $$ = (mvs_word){"output", @$}; }

@@ -137,9 +137,9 @@ mvs_word mvs_build_dotted(mvs_parser *parser, mvs_span span, mvs_word first, mvs
 
 /* A statement without parts. */
 mvs_stmt *mvs_build_stmt(mvs_parser *parser, mvs_span span, mvs_stmt_kind kind);
-/* LET. */
+/* LET; INIT and GROUP, whose names are selectors. */
 mvs_stmt *mvs_build_let(mvs_parser *parser, mvs_span span, mvs_words names, mvs_expr *value);
-/* UPDATE, OUTPUT, INIT, SETTING: a name and a value. */
+/* UPDATE, OUTPUT, SETTING: a name and a value. */
 mvs_stmt *mvs_build_named(mvs_parser *parser, mvs_span span, mvs_stmt_kind kind, mvs_word name,
                           mvs_expr *value);
 /* PARAM, CONSTANT, INPUT: a name, a type and perhaps a value. */

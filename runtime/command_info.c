@@ -229,8 +229,36 @@ static mvs_status print_specialisations(mvs_session *session) {
   return MVS_OK;
 }
 
+/* What no group of the model has touched: the rule for all. */
+static bool is_ungrouped(const Mvs__Param *param) {
+  return !param->trained || (param->rate == 1 && param->decay == (param->n_shape >= 2 ? 1 : 0));
+}
+
+static bool same_group(const Mvs__Param *a, const Mvs__Param *b) {
+  return !is_ungrouped(b) && a->rate == b->rate && a->decay == b->decay;
+}
+
+/* One line for the parameters that are treated as this one, unless an earlier one had it. */
+static void print_group(mvs_session *session, size_t first) {
+  const mvs_program *program = session->program;
+  const Mvs__Param *param = program->params[first];
+  int64_t elements = 0, others = -1;
+  for (size_t at = 0; at < program->n_params; at++) {
+    const Mvs__Param *each = program->params[at];
+    if (!same_group(param, each)) continue;
+    if (at < first) return;
+    elements += each->elements * (each->layers ? each->layers : 1);
+    others++;
+  }
+  const char *frozen = param->rate == 0 ? " (frozen)" : "";
+  printf("group       lr x %g%s, decay x %g: %s parameters, %s", param->rate, frozen,
+         param->decay, mvs_count_text(session->arena, elements), param->name);
+  if (others) printf(" and %" PRId64 " more", others);
+  printf("\n");
+}
+
 /* The model's own; `train` options override them. */
-static void print_settings(const mvs_session *session) {
+static void print_settings(mvs_session *session) {
   const Mvs__Settings *model = session->program->settings;
   printf(
       "train       adamw lr %g, betas %g %g, eps %g, weight decay %g; clip %g; warm-up %" PRId64
@@ -240,6 +268,8 @@ static void print_settings(const mvs_session *session) {
   printf("            timestep shift %g, conditioning dropout %g, EMA %g, data %s\n",
          model->timestep_shift, model->dropout, model->ema,
          model->data && *model->data ? model->data : "given by --data");
+  for (size_t at = 0; at < session->program->n_params; at++)
+    if (!is_ungrouped(session->program->params[at])) print_group(session, at);
   printf("sample      euler, %" PRId64 " steps, cfg %g, shift %g\n", model->sample_steps,
          model->cfg, model->sample_shift);
 }

@@ -80,10 +80,11 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   const mvs_program *program = session->program;
   int64_t flat = mvs_flat_bytes(program);
   shared all = {0};
-  int64_t decay = use->optimizer_flats ? flat / MVS_FLAT_ROW_ELEMENTS : 0;
+  /* a rate and a decay for each row */
+  int64_t factors = use->optimizer_flats ? 2 * (flat / MVS_FLAT_ROW_ELEMENTS) : 0;
   *out = (mvs_memory){.parameters = flat,
                       .gradients = use->gradient_flats * flat,
-                      .optimizer = use->optimizer_flats * flat + decay,
+                      .optimizer = use->optimizer_flats * flat + factors,
                       .average = use->average_flats * flat};
   out->prepared = mvs_rounded_bytes(program) + mvs_prepared_new(session->arena, program)->bytes;
   MVS_TRY(add_function(session, "prepare", 1, recompute, &all));

@@ -1,10 +1,10 @@
 /* optimizer.c: AdamW over flat rows, and the average of the weights.
  *
  * All parameters stand in one flat buffer, each starting on a row of its own, so the update
- * of a whole model is one call; what differs between parameters, the decay, is a number a
- * row. The formulas are graphs compiled with the model (compiler/ir/steps.c); here is where
- * their numbers come from. Gradients are not clipped in place: the factor is a scalar that
- * "clip" leaves on the device for "adamw", with whether the step is taken at all. */
+ * of a whole model is one call; what differs between parameters, rate and decay, are numbers
+ * of a row. The formulas are graphs compiled with the model (compiler/ir/steps.c); here is
+ * where their numbers come from. Gradients are not clipped in place: the factor is a scalar
+ * that "clip" leaves on the device for "adamw", with whether the step is taken at all. */
 #include "runtime/optimizer.h"
 
 #include <math.h>
@@ -22,19 +22,31 @@ static int64_t end_row(const Mvs__Param *param) {
   return (end + MVS_FLAT_ROW_ELEMENTS - 1) / MVS_FLAT_ROW_ELEMENTS;
 }
 
-/* The weight decay of each row. Parts of a pack share rows, and their decay agrees; every other
+/* What a row takes from its parameter. */
+typedef float row_number(const mvs_optimizer *optimizer, const Mvs__Param *param);
+
+static float decay_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
+  return (float)(optimizer->settings.weight_decay * param->decay);
+}
+
+static float rate_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
+  (void)optimizer;
+  return (float)param->rate;
+}
+
+/* A number for each row. Parts of a pack share rows, and their numbers agree; every other
  * parameter starts on a row of its own. Padding holds zeros and keeps them. */
-static mvs_status upload_decay(mvs_optimizer *optimizer, int64_t rows, float **out) {
+static mvs_status upload_rows(mvs_optimizer *optimizer, int64_t rows, row_number *number,
+                              float **out) {
   mvs_session *session = optimizer->session;
   void *memory = NULL;
   float *values = calloc((size_t)rows + 1, sizeof *values);
   if (!values) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
   for (size_t at = 0; at < session->program->n_params; at++) {
     const Mvs__Param *param = session->program->params[at];
-    if (!param->trained || !param->decay) continue;
+    if (!param->trained) continue;
     int64_t first = param->offset / MVS_FLAT_ROW_ELEMENTS, end = end_row(param);
-    for (int64_t row = first; row < end; row++)
-      values[row] = (float)optimizer->settings.weight_decay;
+    for (int64_t row = first; row < end; row++) values[row] = number(optimizer, param);
   }
   mvs_status status =
       mvs_session_upload(session, values, rows * (int64_t)sizeof *values, &memory);
@@ -95,19 +107,21 @@ static mvs_status prepare_calls(mvs_optimizer *optimizer, const mvs_optimizer_pl
   mvs_session *session = optimizer->session;
   struct mvs_optimizer_calls *calls = optimizer->calls;
   int64_t rows = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
-  float *decay;
+  float *decay, *rate;
   void *total, *factor, *rounded;
   MVS_TRY(prepare_clip(optimizer, places->result, &total, &factor));
   MVS_TRY(mvs_flat_new(session, "sum_squares", rows, &calls->sum_squares));
   mvs_flat_rows(calls->sum_squares, "g", places->grads);
   MVS_TRY(mvs_flat_share(calls->sum_squares, "total", total));
-  MVS_TRY(upload_decay(optimizer, rows, &decay));
+  MVS_TRY(upload_rows(optimizer, rows, decay_of, &decay));
+  MVS_TRY(upload_rows(optimizer, rows, rate_of, &rate));
   MVS_TRY(mvs_flat_new(session, "adamw", rows, &calls->adamw));
   mvs_flat_rows(calls->adamw, "p", optimizer->params);
   mvs_flat_rows(calls->adamw, "m", optimizer->m);
   mvs_flat_rows(calls->adamw, "v", optimizer->v);
   mvs_flat_rows(calls->adamw, "g", places->grads);
   mvs_flat_rows(calls->adamw, "decay", decay);
+  mvs_flat_rows(calls->adamw, "rate", rate);
   MVS_TRY(mvs_executor_rounded(session->executor, &rounded));
   mvs_flat_rows(calls->adamw, "rounded", rounded);
   MVS_TRY(bind_adamw(optimizer, places, factor));

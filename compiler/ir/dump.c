@@ -288,8 +288,8 @@ void mvs_graph_dump(const mvs_graph *graph, mvs_text *out) {
 
 /* --- modules --- */
 
-/* "param 0 NAME : TYPE layers=N trained writer pack=9 at=4096 init=normal(0.02) by ORIGIN"; the
- * pack itself says "is_pack" in the place of "pack=9 at=4096" */
+/* "param 0 NAME : TYPE layers=N trained writer pack=9 at=4096 rate=10 decay=0 init=normal(0.02)
+ * by ORIGIN"; the pack itself says "is_pack" in the place of "pack=9 at=4096" */
 static void param_text(size_t index, const mvs_param *param, mvs_text *out) {
   static const char *const kinds[] = {"constant", "normal", "uniform"};
   mvs_text_addf(out, "param %zu ", index);
@@ -303,6 +303,8 @@ static void param_text(size_t index, const mvs_param *param, mvs_text *out) {
   if (param->pack) {
     mvs_text_addf(out, " pack=%" PRIu32 " at=%" PRId64, param->pack, param->pack_place);
   }
+  if (param->group.has_rate) labelled_number("rate", param->group.rate, out);
+  if (param->group.has_decay) labelled_number("decay", param->group.decay, out);
   mvs_text_addf(out, " init=%s(", kinds[param->init.kind]);
   number_text(param->init.value, out);
   mvs_text_add(out, ")");

@@ -109,7 +109,7 @@ mvs_status mvs_lower_model(mvs_lowering *lo) {
   MVS_TRY(mvs_lower_override_rule(lo, scope));
   MVS_TRY(mvs_lower_block(lo, scope, lo->unit->model, &outcome));
   if (lo->run != MVS_RUN_FORWARD) return MVS_OK;
-  return mvs_lower_inits(lo, scope, lo->unit->model, "model", &lo->inits);
+  return mvs_lower_family_lines(lo, scope, lo->unit->model, "model", &lo->lines);
 }
 
 /* The first run: it alone declares inputs and parameters. */
@@ -125,7 +125,7 @@ static mvs_status make_forward(mvs_lowering *lo) {
   }
   mvs_result result = {lo->module->output_name, lo->output.id};
   MVS_PUSH(mvs_graph_arena(lo->top), mvs_graph_results(lo->top), result);
-  return mvs_lower_settle_inits(lo);
+  return mvs_lower_settle_params(lo);
 }
 
 /* On an error *out is left alone; the half-made module lies in the arena and is dropped with

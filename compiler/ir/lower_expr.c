@@ -82,8 +82,9 @@ static mvs_status no_single_value(mvs_lowering *lo, const char *name, mvs_span s
   bool by_update = strcmp(name, "branch") == 0 || strcmp(name, "update") == 0;
   const char *unit = by_update ? "update" : "layer";
   return mvs_lower_error(lo, MVS_ERR_NAME, span,
-                         "'%s' differs from %s to %s: entry, exit and init cannot use it", name,
-                         unit, unit);
+                         "'%s' differs from %s to %s: entry, exit, init and group cannot "
+                         "use it",
+                         name, unit, unit);
 }
 
 /* The value of a name as a reader sees it: `f` applied, `layer` as a tensor. */

@@ -1,10 +1,9 @@
 /* lower_param.c: parameters, constants and how they start. Names follow from the labels in
  * force; a parameter declared inside a stack is one entry for all layers, with "{i}" for the
  * layer in its name, and one stacked tensor outside of the body. The first run of the model
- * makes the entries, a second finds them by name; within a run a name may be declared once. How
- * a parameter starts is settled at the end of the first run, because `init` lines of the model
- * may follow the declaration: till then it has its own start, and a note of its family. The
- * order of precedence is model, rule, own. */
+ * makes the entries, a second finds them by name; within a run a name may be declared once.
+ * Till the end of the first run a parameter has its own start and a note of its family: `init`
+ * and `group` lines of the model may follow the declaration (lower_family.c). */
 #include <inttypes.h>
 #include <math.h>
 
@@ -65,67 +64,11 @@ static double inputs_of(const mvs_type *type) {
   return count;
 }
 
-/* The start of a parameter of that type. */
-static mvs_init settled(const mvs_init_value *value, const mvs_type *type, const char *origin) {
+mvs_init mvs_lower_settled(const mvs_init_value *value, const mvs_type *type,
+                           const char *origin) {
   mvs_init init = {value->kind, value->value, origin};
   if (value->fan_in) init.value /= sqrt(inputs_of(type));
   return init;
-}
-
-/* Reads one `init` line. */
-static mvs_status init_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
-                            const char *who, mvs_family_inits *list) {
-  static const char *const families[] = {"writers", "weights"};
-  const char *family = stmt->names[0];
-  if (strcmp(family, families[0]) != 0 && strcmp(family, families[1]) != 0) {
-    mvs_lower_error(lo, MVS_ERR_NAME, stmt->name_spans[0], "no family of parameters '%s'",
-                    family);
-    mvs_diag_hint(lo->diag,
-                  "writers: the layers that write into the residual stream; "
-                  "weights: all other parameters of two or more dimensions");
-    return MVS_ERR_NAME;
-  }
-  mvs_value value;
-  mvs_family_init item = {.family = family};
-  MVS_TRY(mvs_lower_expr(lo, scope, stmt->value, &value));
-  MVS_TRY(mvs_lower_init_value(lo, &value, stmt->value->span, &item.value));
-  item.origin = mvs_arena_format(lo->arena, "%s, %s", who, mvs_lower_place(lo, stmt->span));
-  MVS_PUSH(lo->arena, list, item);
-  return MVS_OK;
-}
-
-/* In the order written: a later line for the same family wins. */
-mvs_status mvs_lower_inits(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
-                           const char *who, mvs_family_inits *list) {
-  mvs_stmts lines = {0};
-  MVS_TRY(mvs_lower_find(lo, scope, body, MVS_STMT_INIT, &lines));
-  for (size_t i = 0; i < lines.count; i++) {
-    MVS_TRY(init_stmt(lo, scope, lines.items[i], who, list));
-  }
-  return MVS_OK;
-}
-
-/* The last line of a list for a family, or NULL. */
-static const mvs_family_init *last_for(const mvs_family_inits *list, const char *family) {
-  const mvs_family_init *found = NULL;
-  for (size_t i = 0; list && i < list->count; i++) {
-    if (strcmp(list->items[i].family, family) == 0) found = &list->items[i];
-  }
-  return found;
-}
-
-/* A parameter outside of every stack follows the rule of the last stack, so that `init weights`
- * of a rule also reaches embeddings and the final projection. */
-mvs_status mvs_lower_settle_inits(mvs_lowering *lo) {
-  for (size_t i = 0; i < lo->pending.count; i++) {
-    const mvs_pending_init *pending = &lo->pending.items[i];
-    mvs_param *param = &lo->module->params.items[pending->param];
-    const mvs_family_inits *rule = pending->rule ? pending->rule : lo->last_rule_inits;
-    const mvs_family_init *init = last_for(&lo->inits, pending->family);
-    if (!init) init = last_for(rule, pending->family);
-    if (init) param->init = settled(&init->value, &param->type, init->origin);
-  }
-  return MVS_OK;
 }
 
 /* --- parameters --- */
@@ -204,20 +147,20 @@ static mvs_param describe(mvs_lowering *lo, const char *name, const mvs_type *ty
                      .span = span};
 }
 
-/* In a second run `settled` is computed again and dropped: the entry of the first run stays as
+/* In a second run the start is computed again and dropped: the entry of the first run stays as
  * it is. */
 mvs_status mvs_lower_param(mvs_lowering *lo, const char *name, const mvs_type *type,
-                           bool writer, const mvs_init_value *init, const char *origin,
+                           mvs_family family, const mvs_init_value *init, const char *origin,
                            mvs_span span, mvs_value *out) {
   mvs_param param = describe(lo, name, type, span);
   param.trained = true;
-  param.writer = writer;
-  param.init = settled(init, type, origin);
+  param.writer = family == MVS_FAMILY_WRITERS;
+  param.init = mvs_lower_settled(init, type, origin);
   size_t index, before = lo->module->params.count;
   MVS_TRY(declare(lo, &param, &index));
-  if (lo->module->params.count > before && (writer || type->rank >= 2)) {
-    const mvs_family_inits *rule = lo->stack ? &lo->stack->inits : NULL;
-    mvs_pending_init pending = {index, writer ? "writers" : "weights", rule};
+  if (lo->module->params.count > before) {
+    const mvs_family_lines *rule = lo->stack ? &lo->stack->lines : NULL;
+    mvs_pending_param pending = {index, family, rule};
     MVS_PUSH(lo->arena, &lo->pending, pending);
   }
   *out = param_tensor(lo, index, type, span);
@@ -237,9 +180,12 @@ mvs_status mvs_lower_param_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_st
   }
   const char *origin =
       mvs_arena_format(lo->arena, "layer, %s", mvs_lower_place(lo, stmt->span));
+  mvs_family family = writer           ? MVS_FAMILY_WRITERS
+                      : type.rank >= 2 ? MVS_FAMILY_WEIGHTS
+                                       : MVS_FAMILY_VECTORS;
   mvs_value value;
   MVS_TRY(
-      mvs_lower_param(lo, stmt->names[0], &type, writer, &init, origin, stmt->span, &value));
+      mvs_lower_param(lo, stmt->names[0], &type, family, &init, origin, stmt->span, &value));
   mvs_scope_set(lo, scope, stmt->names[0], value);
   return MVS_OK;
 }

@@ -170,7 +170,8 @@ static mvs_status bind_gain(mvs_lowering *lo, const rule_call *call, size_t inde
   mvs_type type = mvs_type_make(MVS_F32, 1, (mvs_dim[]){{gain ? width : 1, false}});
   const char *who = call->matched[index] ? "residual line" : "rule";
   const char *origin = mvs_arena_format(lo->arena, "%s, %s", who, mvs_lower_place(lo, span));
-  return mvs_lower_param(lo, formal->name, &type, false, &init, origin, formal->span, out);
+  return mvs_lower_param(lo, formal->name, &type, MVS_FAMILY_GAINS, &init, origin, formal->span,
+                         out);
 }
 
 /* Binds the formals in order, for one update of a stream of `width` features. A gain that this
@@ -388,12 +389,12 @@ mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind si
 }
 
 /* Read once per stack, where the rule in force is known; gains have no part in it. */
-mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
-                                mvs_family_inits *list) {
+mvs_status mvs_lower_rule_lines(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
+                                mvs_family_lines *list) {
   const mvs_definition *rule = lo->rule.definition;
   const char *who = mvs_arena_format(lo->arena, "rule %s", rule->name);
   rule_call call;
   MVS_TRY(open_rule(lo, scope, depth, NULL, &call));
   MVS_TRY(bind_outer_formals(lo, &call));
-  return mvs_lower_inits(lo, call.scope, &rule->body, who, list);
+  return mvs_lower_family_lines(lo, call.scope, &rule->body, who, list);
 }

@@ -296,8 +296,8 @@ static mvs_status inside(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stm
     MVS_TRY(prepare(lo, scope, stmt, list, &list->items[i]));
   }
   if (updated_count(list) > 0) {
-    MVS_TRY(mvs_lower_rule_inits(lo, scope, lo->stack->region->count, &lo->stack->inits));
-    lo->last_rule_inits = &lo->stack->inits;
+    MVS_TRY(mvs_lower_rule_lines(lo, scope, lo->stack->region->count, &lo->stack->lines));
+    lo->last_rule_lines = &lo->stack->lines;
   }
   MVS_TRY(run_body(lo, scope, stmt, list));
   return add_region(lo, list, stmt->span, region);

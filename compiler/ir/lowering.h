@@ -11,6 +11,7 @@
  *   lower_views.c    primitive functions that move values, and extents
  *   lower_tensor.c   where a node goes, and the dtypes of the precision
  *   lower_param.c    parameters, constants, initial values
+ *   lower_family.c   init and group lines: which parameters they select, and what counts
  *   lower_stack.c    the stack as a region
  *   lower_rule.c     residual rules and updates
  *   lower_reads.c    which formals of a rule an update reads
@@ -125,13 +126,22 @@ const mvs_value *mvs_scope_find(const mvs_scope *scope, const char *name);
 
 /* --- the state of one lowering --- */
 
-/* `init FAMILY = VALUE` of a model or rule. */
-typedef struct mvs_family_init {
-  const char *family;
-  mvs_init_value value;
+/* What a parameter is to `init` and `group` lines: each is of one family. */
+typedef enum mvs_family {
+  MVS_FAMILY_WRITERS, /* marked `writer` */
+  MVS_FAMILY_WEIGHTS, /* all others of two or more dimensions */
+  MVS_FAMILY_GAINS,   /* formals of rules */
+  MVS_FAMILY_VECTORS  /* the rest: biases, weights of norms */
+} mvs_family;
+
+/* An `init` or `group` line of a model or rule, its values known. */
+typedef struct mvs_family_line {
+  const mvs_stmt *stmt; /* its names are the selectors */
+  mvs_init_value init;
+  mvs_update_group group;
   const char *origin; /* "model dit.mvs:12" */
-} mvs_family_init;
-typedef MVS_LIST(mvs_family_init) mvs_family_inits;
+} mvs_family_line;
+typedef MVS_LIST(mvs_family_line) mvs_family_lines;
 
 /* The residual rule in force. */
 typedef struct mvs_rule {
@@ -151,17 +161,17 @@ typedef struct mvs_stack_state {
   mvs_region *region;
   MVS_LIST(mvs_import) invariants;
   MVS_LIST(mvs_id) stacked; /* outer ids of the stacked inputs */
-  mvs_family_inits inits;   /* of the rule */
+  mvs_family_lines lines;   /* of the rule */
   int updates;              /* so far, to number the rule's label */
   mvs_scope *scope;         /* where the stack stands, for the rule's arguments */
 } mvs_stack_state;
 
 /* What is left to settle about a parameter at the end. */
-typedef struct mvs_pending_init {
+typedef struct mvs_pending_param {
   size_t param;
-  const char *family; /* "writers", "weights" or NULL */
-  const mvs_family_inits *rule;
-} mvs_pending_init;
+  mvs_family family;
+  const mvs_family_lines *rule; /* of its stack, NULL outside of all */
+} mvs_pending_param;
 
 /* What the run stands for. The model is lowered once for each. */
 typedef enum mvs_run { MVS_RUN_FORWARD, MVS_RUN_LOSS } mvs_run;
@@ -183,11 +193,13 @@ struct mvs_lowering {
   mvs_rule rule;               /* definition NULL until a residual line was read */
   int block_updates;           /* of the last stack's block; -1: its own names decide it */
   MVS_LIST(const char *) seen; /* parameters declared in this run */
-  MVS_LIST(mvs_pending_init) pending;
-  mvs_family_inits inits; /* of the model */
-  mvs_family_inits *last_rule_inits;
-  mvs_value state;  /* LOSS: what stands for the state input */
-  mvs_value output; /* of this run; ABSENT before */
+  MVS_LIST(mvs_pending_param) pending;
+  mvs_family_lines lines; /* of the model */
+  const mvs_family_lines *last_rule_lines;
+  MVS_LIST(const mvs_stmt *) all_lines; /* of the model and its rules, in the first run */
+  MVS_LIST(const char *) selected;      /* selectors in them that found a parameter */
+  mvs_value state;                      /* LOSS: what stands for the state input */
+  mvs_value output;                     /* of this run; ABSENT before */
   mvs_span output_span;
   mvs_span objective_span; /* of `objective`, source NULL without one */
 };
@@ -356,7 +368,7 @@ mvs_id mvs_lower_place_in(mvs_lowering *lo, mvs_graph *graph, const mvs_value *v
 
 /* Declares a trained parameter under the labels in force. */
 mvs_status mvs_lower_param(mvs_lowering *lo, const char *name, const mvs_type *type,
-                           bool writer, const mvs_init_value *init, const char *origin,
+                           mvs_family family, const mvs_init_value *init, const char *origin,
                            mvs_span span, mvs_value *out);
 /* Runs a `param` statement: its name stands for the tensor. */
 mvs_status mvs_lower_param_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
@@ -368,12 +380,17 @@ mvs_status mvs_lower_declared_type(mvs_lowering *lo, mvs_scope *scope, const mvs
 /* An initial value: a number or normal(...), uniform(...), fan_in(...). */
 mvs_status mvs_lower_init_value(mvs_lowering *lo, const mvs_value *value, mvs_span span,
                                 mvs_init_value *out);
-/* Reads the `init FAMILY = VALUE` lines of a body into a list; `who` is "model" or "rule NAME",
- * for --explain. */
-mvs_status mvs_lower_inits(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
-                           const char *who, mvs_family_inits *list);
-/* Lets the `init` lines decide over the layers' own initial values. */
-mvs_status mvs_lower_settle_inits(mvs_lowering *lo);
+/* The start of a parameter of that type. */
+mvs_init mvs_lower_settled(const mvs_init_value *value, const mvs_type *type,
+                           const char *origin);
+/* Reads the `init` and `group` lines of a body into a list; `who` is "model" or "rule NAME",
+ * for
+ * --explain. */
+mvs_status mvs_lower_family_lines(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
+                                  const char *who, mvs_family_lines *list);
+/* Lets those lines decide over the parameters' own start and groups. A selector that finds no
+ * parameter is an error. */
+mvs_status mvs_lower_settle_params(mvs_lowering *lo);
 
 /* --- the stack and its rule --- */
 
@@ -388,9 +405,9 @@ mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope);
 /* Runs entry { } or exit { } of the rule on x. */
 mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
                             const char *label, int64_t depth, mvs_value *x);
-/* Reads the rule's `init` lines. */
-mvs_status mvs_lower_rule_inits(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
-                                mvs_family_inits *list);
+/* Reads the rule's `init` and `group` lines. */
+mvs_status mvs_lower_rule_lines(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
+                                mvs_family_lines *list);
 /* Applies `f` to a value, or finds its one application. */
 mvs_status mvs_lower_branch(mvs_lowering *lo, mvs_branch *branch, const mvs_value *argument,
                             mvs_span span, mvs_value *out);

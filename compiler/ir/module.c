@@ -59,3 +59,17 @@ int64_t mvs_module_trained_elements(const mvs_module *module) {
   }
   return total;
 }
+
+double mvs_param_rate(const mvs_param *param) {
+  return param->group.has_rate ? param->group.rate : 1;
+}
+
+/* The rank is that of one layer: a gain of every layer is a vector. */
+double mvs_param_decay(const mvs_param *param) {
+  if (param->group.has_decay) return param->group.decay;
+  return param->type.rank >= 2 ? 1 : 0;
+}
+
+bool mvs_param_learns(const mvs_param *param) {
+  return param->trained && mvs_param_rate(param) > 0;
+}

@@ -19,6 +19,13 @@ typedef struct mvs_init {
   const char *origin; /* which line decided, for --explain: "model, FILE:LINE", "constant" */
 } mvs_init;
 
+/* How the optimizer treats a parameter, as factors of its learning rate and weight decay. What
+ * no `group` of the model says is as mvs_param_rate and mvs_param_decay have it. */
+typedef struct mvs_update_group {
+  bool has_rate, has_decay;
+  double rate, decay;
+} mvs_update_group;
+
 /* A parameter. Stacked ones belong to `stack` and have `layers` > 0; their checkpoint names are
  * STACK.{i}.NAME ("blocks.{i}.operator.q_proj.weight"); NAME alone otherwise.
  *
@@ -26,12 +33,13 @@ typedef struct mvs_init {
  * in every layer. Graphs name the pack and never its parts; files, initial values and reports
  * know the parts and never the pack. Packs come behind all other parameters. */
 typedef struct mvs_param {
-  const char *name;   /* with "{i}" where the layer's number goes */
-  mvs_type type;      /* as stored in checkpoints, for one layer (rank decides weight decay) */
-  int64_t layers;     /* 0 when not stacked */
-  bool trained;       /* false: a `constant`, all elements init.value */
-  bool writer;        /* writes into the residual stream */
+  const char *name; /* with "{i}" where the layer's number goes */
+  mvs_type type;    /* as stored in checkpoints, for one layer */
+  int64_t layers;   /* 0 when not stacked */
+  bool trained;     /* false: a `constant`, all elements init.value */
+  bool writer;      /* writes into the residual stream */
   mvs_init init;
+  mvs_update_group group;
   mvs_span span;
   bool is_pack;
   uint32_t pack;      /* of a part: index of its pack; 0, where no pack can be: it is in none */
@@ -56,25 +64,26 @@ typedef struct mvs_function {
 typedef struct mvs_settings {
   double lr, beta1, beta2, adam_eps, weight_decay, clip, ema, timestep_shift, dropout;
   int64_t warmup, batch;
-  mvs_dtype precision;        /* MVS_F32 or MVS_BF16 */
+  mvs_dtype precision; /* MVS_F32 or MVS_BF16 */
   int64_t sample_steps;
   double cfg, sample_shift;
-  const char *data;           /* default data source ("digits") or NULL */
+  const char *data; /* default data source ("digits") or NULL */
 } mvs_settings;
 
-/* A module: what lowering makes, every pass takes and gives, and the reader of dumps rebuilds. */
+/* A module: what lowering makes, every pass takes and gives, and the reader of dumps rebuilds.
+ */
 typedef struct mvs_module {
   mvs_arena *arena;
-  const char *name;           /* the model's */
+  const char *name; /* the model's */
   MVS_LIST(mvs_param) params;
   MVS_LIST(mvs_model_input) inputs;
   MVS_LIST(mvs_function) functions;
   mvs_settings settings;
-  const char *output_name;    /* "velocity" */
-  const char *residual;       /* the rule in force, as text, and where it was chosen */
+  const char *output_name; /* "velocity" */
+  const char *residual;    /* the rule in force, as text, and where it was chosen */
   const char *residual_origin;
   MVS_LIST(mvs_segments *) segment_tables; /* interned */
-  uint32_t next_stream;       /* of random draws */
+  uint32_t next_stream;                    /* of random draws */
 } mvs_module;
 
 /* An empty module. */
@@ -88,6 +97,14 @@ mvs_function *mvs_module_add_function(mvs_module *module, const char *name);
 const mvs_segments *mvs_module_segments(mvs_module *module, const mvs_segments *table);
 /* The type that a parameter has in a function's graph: its layers in front. */
 mvs_type mvs_param_node_type(const mvs_param *param);
+/* The factor of the learning rate: 1 unless a group says another. 0 is a parameter that stays
+ * as it is and has no gradient. */
+double mvs_param_rate(const mvs_param *param);
+/* The factor of the weight decay: 1 with two or more dimensions, else 0, unless a group says
+ * another. */
+double mvs_param_decay(const mvs_param *param);
+/* Whether training changes it: trained, and with a rate above 0. */
+bool mvs_param_learns(const mvs_param *param);
 /* Trained elements over all layers: what `info` prints. Constants do not count. */
 int64_t mvs_module_trained_elements(const mvs_module *module);
 

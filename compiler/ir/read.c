@@ -473,6 +473,14 @@ static mvs_status read_pack(mvs_reader *reader, mvs_param *param) {
   return mvs_read_integer(reader, 0, MVS_MAX_EXTENT, &param->pack_place);
 }
 
+/* "rate=10", if it is there. */
+static mvs_status read_factor(mvs_reader *reader, const char *word, bool *given, double *out) {
+  *given = mvs_read_accept(reader, word);
+  if (!*given) return MVS_OK;
+  MVS_TRY(mvs_read_expect(reader, "="));
+  return mvs_read_number(reader, out);
+}
+
 /* A line of the parameter list; the indices must run from 0, as nodes name them. */
 static mvs_status read_param(mvs_reader *reader) {
   mvs_param param = {0};
@@ -492,6 +500,8 @@ static mvs_status read_param(mvs_reader *reader) {
   param.writer = mvs_read_accept(reader, "writer");
   param.is_pack = mvs_read_accept(reader, "is_pack");
   if (mvs_read_accept(reader, "pack")) MVS_TRY(read_pack(reader, &param));
+  MVS_TRY(read_factor(reader, "rate", &param.group.has_rate, &param.group.rate));
+  MVS_TRY(read_factor(reader, "decay", &param.group.has_decay, &param.group.decay));
   MVS_TRY(read_init(reader, &param.init));
   MVS_PUSH(reader->arena, &reader->module->params, param);
   return MVS_OK;

@@ -90,6 +90,7 @@ static void add_adamw(mvs_module *module) {
   mvs_id correction1 = scalar(at, "correction1"), correction2 = scalar(at, "correction2");
   mvs_dim each_row[] = {{1, true}, {1, false}};
   mvs_id decay = input(at, "decay", mvs_type_make(MVS_F32, 2, each_row));
+  lr = mul(at, lr, input(at, "rate", mvs_type_make(MVS_F32, 2, each_row)));
   g = mul(at, g, clip);
   mvs_id kept = mul(at, p, sub(at, one(at), mul(at, lr, decay)));
   mvs_id next_m = mix(at, beta1, m, g), next_v = mix(at, beta2, v, mul(at, g, g));

@@ -2,11 +2,11 @@
  * gets them from the same printers. Flat buffers are f32[B, 1024]: here the symbolic batch
  * counts rows of 1024 elements, and buffers are padded to whole rows with zeros.
  *
- *   "adamw"       : p, m, v, g; decay f32[B,1], by row; scalars f32[]: lr, beta1, beta2, eps,
- *                   clip (factor), correction1 = 1 - beta1^k, correction2 = 1 - beta2^k, taken
- *                   -> p, m, v
- *                   with g clipped first: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
- *                   p (1 - lr decay) - lr (m / correction1) / (sqrt(v / correction2) + eps);
+ *   "adamw"       : p, m, v, g; decay, rate f32[B,1], by row; scalars f32[]: lr, beta1, beta2,
+ *                   eps, clip (factor), correction1 = 1 - beta1^k, correction2 = 1 - beta2^k,
+ *                   taken -> p, m, v
+ *                   with g clipped first: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; r = lr rate;
+ *                   p (1 - r decay) - r (m / correction1) / (sqrt(v / correction2) + eps);
  *                   all three as they were where taken is 0
  *   "accumulate"  : a, g                        -> a = a + g
  *   "average"     : e, p; scalars decay, taken  -> e = decay e + (1 - decay) p, or e as it was

@@ -66,7 +66,22 @@ bool mvs_rule_inits_are_finite(const mvs_check *check) {
   return true;
 }
 
+/* A negative rate would climb, and what is not finite spoils every weight at the first step. */
+bool mvs_rule_groups_are_sane(const mvs_check *check) {
+  for (size_t i = 0; i < check->module->params.count; i++) {
+    const mvs_param *param = &check->module->params.items[i];
+    double rate = mvs_param_rate(param), decay = mvs_param_decay(param);
+    if (!(rate >= 0 && isfinite(rate) && decay >= 0 && isfinite(decay))) return false;
+  }
+  return true;
+}
+
+/* Parts share rows of the flat buffers, and a row has one rate and one decay. */
 static bool is_part_of(const mvs_param *part, const mvs_param *pack) {
+  if (mvs_param_rate(part) != mvs_param_rate(pack) ||
+      mvs_param_decay(part) != mvs_param_decay(pack)) {
+    return false;
+  }
   return pack->is_pack && pack->pack == 0 && part->layers == pack->layers && part->trained &&
          pack->trained && part->type.rank == pack->type.rank;
 }

@@ -121,6 +121,8 @@ static void explain_params(const mvs_module *module, mvs_text *out) {
     mvs_text_addf(out, " = %s%s", mvs_driver_init_text(out->home, &param->init),
                   param->writer ? ", a writer" : "");
     if (param->init.origin) mvs_text_addf(out, ", from %s", param->init.origin);
+    if (param->group.has_rate) mvs_text_addf(out, ", lr x %g", param->group.rate);
+    if (param->group.has_decay) mvs_text_addf(out, ", decay x %g", param->group.decay);
     mvs_text_add(out, "\n");
   }
 }

@@ -35,6 +35,8 @@ static const char *param_text(mvs_arena *arena, const mvs_param *param) {
   if (param->layers) mvs_text_addf(&text, " in %lld layers", (long long)param->layers);
   mvs_text_addf(&text, " = %s", mvs_driver_init_text(arena, &param->init));
   if (!param->trained) mvs_text_add(&text, " (a constant)");
+  if (param->group.has_rate) mvs_text_addf(&text, ", lr x %.17g", param->group.rate);
+  if (param->group.has_decay) mvs_text_addf(&text, ", decay x %.17g", param->group.decay);
   return mvs_text_string(&text);
 }
 

@@ -39,8 +39,9 @@ static bool argument_active(const incoming *in, const mvs_node *node) {
   return false;
 }
 
+/* A frozen parameter is a constant to the loss: nothing that only it needs is computed. */
 static bool param_active(const mvs_graph *graph, const mvs_node *node) {
-  return mvs_graph_module(graph)->params.items[node->attr.param.index].trained;
+  return mvs_param_learns(&mvs_graph_module(graph)->params.items[node->attr.param.index]);
 }
 
 static bool any_input_active(const mvs_activity *activity, const mvs_node *node) {

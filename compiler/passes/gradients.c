@@ -269,8 +269,8 @@ void mvs_gradient_sweep(mvs_gradient *at) {
   }
 }
 
-/* One result per trained parameter, in the module's order, those in packs as their pack; zeros
- * where the loss does not depend on it. */
+/* One result per parameter that learns, in the module's order, those in packs as their pack;
+ * zeros where the loss does not depend on it. */
 static void add_results(mvs_gradient *at, mvs_id loss) {
   const mvs_module *module = mvs_graph_module(at->target);
   mvs_id *found = new_ids(home(at), module->params.count);
@@ -283,7 +283,7 @@ static void add_results(mvs_gradient *at, mvs_id loss) {
   results->count = 1;
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
-    if (!param->trained || param->pack) continue;
+    if (!mvs_param_learns(param) || param->pack) continue;
     mvs_type type = mvs_param_node_type(param);
     mvs_id gradient = found[i] == MVS_NONE ? mvs_gradient_zeros(at->target, &type) : found[i];
     if (mvs_graph_type(at->target, gradient)->dtype != MVS_F32) {

@@ -214,8 +214,20 @@ static bool may_be_part(const packer *p, uint32_t index) {
          param->type.dims[0].size % ROW_STEP == 0 && bias_of(p, index, &bias);
 }
 
+/* Parts share rows of the flat buffers, so the optimizer treats them alike. */
+static bool same_group(const packer *p, uint32_t a, uint32_t b) {
+  const mvs_param *left = param_at(p, a), *right = param_at(p, b);
+  return mvs_param_rate(left) == mvs_param_rate(right) &&
+         mvs_param_decay(left) == mvs_param_decay(right);
+}
+
+/* Their products are joined one by one, and so are their biases. */
 static bool go_together(const packer *p, uint32_t a, uint32_t b) {
   const mvs_param *left = param_at(p, a), *right = param_at(p, b);
+  uint32_t bias = NO_PARAM, other = NO_PARAM;
+  bias_of(p, a, &bias), bias_of(p, b, &other);
+  if ((bias == NO_PARAM) != (other == NO_PARAM) || !same_group(p, a, b)) return false;
+  if (bias != NO_PARAM && !same_group(p, bias, other)) return false;
   return left->layers == right->layers && left->type.dims[1].size == right->type.dims[1].size &&
          follows(p, a, b) && follows(p, b, a);
 }
@@ -276,6 +288,7 @@ static void add_pack(packer *p, const index_list *parts) {
                     .type = first->type,
                     .layers = first->layers,
                     .trained = true,
+                    .group = first->group,
                     .init = {MVS_INIT_CONSTANT, 0, "its parts"},
                     .span = first->span,
                     .is_pack = true};

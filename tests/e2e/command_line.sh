@@ -69,6 +69,9 @@ holds "explain" "residual mvsplit" m.mvs --explain
 holds "residual" "residual rezero" m.mvs --explain --residual rezero
 holds "run" "parameters" run m.mvs --set depth=2 info
 
+holds "groups" "^group  *lr x 0 (frozen), decay x 0: 512 parameters, .*norm1.alpha and 3 more" run m.mvs \
+  --set depth=2 --residual 'mvsplit(rate = 0)' info
+
 "$MVCC" m.mvs --emit graph -o text >stdout && grep -q "function grad" text && [ ! -s stdout ] &&
   echo "ok text goes to -o" || echo "not ok text goes to -o"
 "$MVCC" m.mvs --set depth=2 -o /dev/null && [ -c /dev/null ] &&

@@ -257,12 +257,14 @@ int main(void) {
       {"mvsplit", {4, 2, 2}, {7, 4, 4}},
       {"mvsplit_on", {4, 1, 2}, {6, 2, 4}},
       {"skipinit", {4, 0, 1}, {5, 4, 3}},
+      {"fixup", {5, 0, 1}, {5, 6, 3}},
       {"lnscale", {5, 0, 1}, {4, 0, 1}},
       {"keel", {5, 0, 1}, {5, 0, 1}},
       {"hardcenter", {4, 2, 2}, {7, 2, 3}},
       {"laurel", {5, 0, 1}, {7, 4, 4}}, /* two numbers go through a sigmoid, after their sums */
       {"laurel_lowrank", {5, 0, 1}, {4, 0, 1}},
       {"orthogonal", {5, 0, 1}, {5, 0, 1}},
+      {"mvsplit(rate = 0)", {4, 2, 2}, {7, 2, 3}}, /* gains that stay have no sums */
       {"scalargate", {4, 0, 1}, {5, 4, 3}},
       {"evenstep", {4, 0, 1}, {5, 4, 3}},
       {"evenstep(part = center)", {4, 2, 2}, {7, 4, 4}},

@@ -335,9 +335,25 @@ static void constants_get_no_gradient(void **state) {
   fixture_free(f);
 }
 
+/* What is frozen has no gradient, and what only it needs is not computed. */
+static void frozen_parameters_get_no_gradient(void **state) {
+  (void)state;
+  fixture *f = fixture_new();
+  mvs_id a = row(f, "a"), still = row(f, "still");
+  f->module->params.items[1].group = (mvs_update_group){.has_rate = true, .rate = 0};
+  mvs_id inner = fixture_binary(f, MVS_OP_mul, still, still);
+  fixture_loss(f, fixture_binary(f, MVS_OP_mul, a, inner));
+  fixture_run(f, mvs_pass_gradients, "gradients");
+  const mvs_graph *grad = mvs_module_function(f->module, "grad")->graph;
+  const mvs_results *results = mvs_graph_result_list(grad);
+  assert_int_equal(results->count, 2);
+  assert_string_equal(results->items[1].name, "g/a");
+  fixture_free(f);
+}
+
 int main(void) {
   enum { COUNT = sizeof cases / sizeof *cases };
-  struct CMUnitTest tests[COUNT + 3] = {{0}};
+  struct CMUnitTest tests[COUNT + 4] = {{0}};
   for (int i = 0; i < COUNT; i++) {
     tests[i].name = cases[i].name;
     tests[i].test_func = gradient_agrees;
@@ -346,5 +362,6 @@ int main(void) {
   tests[COUNT] = (struct CMUnitTest)cmocka_unit_test(every_op_has_a_case);
   tests[COUNT + 1] = (struct CMUnitTest)cmocka_unit_test(steps_have_no_gradient);
   tests[COUNT + 2] = (struct CMUnitTest)cmocka_unit_test(constants_get_no_gradient);
+  tests[COUNT + 3] = (struct CMUnitTest)cmocka_unit_test(frozen_parameters_get_no_gradient);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

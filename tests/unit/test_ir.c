@@ -171,7 +171,7 @@ static const char every_op[] =
     "residual \"mvsplit(alpha = 0)\"\n"
     "residual_origin \"command line\"\n"
     "param 0 w : f32[4, 4] trained writer init=normal(0.02) by rule\n"
-    "param 1 \"b.{i}.w\" : f32[4, 4] layers=3 trained init=uniform(0.1)\n"
+    "param 1 \"b.{i}.w\" : f32[4, 4] layers=3 trained rate=0.5 decay=0 init=uniform(0.1)\n"
     "param 2 ones : f32[4] init=constant(1)\n"
     "input x : f32[B, 6, 4] unconditional=0\n"
     "input c : f32[B, 4] conditioning unconditional=-1.5\n"

@@ -117,6 +117,11 @@ BREAK(negative_layers, m->params.items[0].layers = -1)
 BREAK(stacked_without_mark, m->params.items[0].layers = 3)
 BREAK(random_constant, m->params.items[0].trained = false)
 BREAK(nan_init, m->params.items[0].init.value = NAN)
+BREAK(climbing, m->params.items[0].group.has_rate = true; m->params.items[0].group.rate = -1)
+BREAK(endless_decay, m->params.items[0].group.has_decay = true;
+      m->params.items[0].group.decay = INFINITY)
+BREAK(part_of_its_own, m->params.items[4].group.has_rate = true;
+      m->params.items[4].group.rate = 2)
 BREAK(hole_in_pack, m->params.items[4].pack_place = 9)
 BREAK(part_without_pack, m->params.items[3].pack = 0)
 BREAK(part_of_a_part, m->params.items[3].pack = 4)
@@ -244,6 +249,9 @@ static const struct breakage {
     {"names of stacked parameters, and only they, hold {i}", stacked_without_mark},
     {"parameters that are not trained start constant", random_constant},
     {"parameters start finite", nan_init},
+    {"rates and decays of parameters are finite and not negative", climbing},
+    {"rates and decays of parameters are finite and not negative", endless_decay},
+    {"the parts of a pack fill it, one behind the other", part_of_its_own},
     {"the parts of a pack fill it, one behind the other", hole_in_pack},
     {"the parts of a pack fill it, one behind the other", part_without_pack},
     {"the parts of a pack fill it, one behind the other", part_of_a_part},

@@ -145,7 +145,7 @@ static void times_are_shifted(void **state) {
 
 static bool near(double a, double b) { return fabs(a - b) <= 1e-12 * (1 + fabs(b)); }
 
-/* Two rows with a decay of their own, in a step that is taken or not. */
+/* Two rows with a decay and a rate of their own, in a step that is taken or not. */
 static call adamw(mvs_arena *arena, double taken) {
   static const char *const names[] = {"lr",   "beta1",       "beta2",       "eps",
                                       "clip", "correction1", "correction2", "taken"};
@@ -153,6 +153,7 @@ static call adamw(mvs_arena *arena, double taken) {
   call at = start(arena, lowered(arena), "adamw", 2);
   for (int i = 0; i < 8; i++) give(&at, names[i], values[i], 0);
   give(&at, "decay", 0.1, -0.1);
+  give(&at, "rate", 2, -1.5);
   return at;
 }
 
@@ -165,9 +166,10 @@ static void adamw_is_the_formula(void **state) {
   run(&at);
   for (int i = 0; i < 2 * MVS_FLAT_ROW; i++) {
     double clipped = 0.5 * g[i], decay = i < MVS_FLAT_ROW ? 0.1 : 0;
+    double lr = 0.01 * (i < MVS_FLAT_ROW ? 2 : 0.5);
     double m1 = 0.9 * m[i] + (1 - 0.9) * clipped;
     double v1 = 0.95 * v[i] + (1 - 0.95) * clipped * clipped;
-    double want = p[i] * (1 - 0.01 * decay) - 0.01 * (m1 / 0.19) / (sqrt(v1 / 0.0975) + 1e-8);
+    double want = p[i] * (1 - lr * decay) - lr * (m1 / 0.19) / (sqrt(v1 / 0.0975) + 1e-8);
     assert_true(near(result(&at, "p")[i], want));
     assert_true(near(result(&at, "m")[i], m1));
     assert_true(near(result(&at, "v")[i], v1));

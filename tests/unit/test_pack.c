@@ -84,7 +84,7 @@ static void values_stay(void **state) {
   static const struct {
     const char *name;
     size_t packs;
-  } files[] = {{"attention", 1}, {"biases", 2}, {"alone", 0}};
+  } files[] = {{"attention", 1}, {"biases", 2}, {"alone", 0}, {"groups", 1}};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
     model plain = read(files[i].name), packed = read(files[i].name);
     pack(&packed, false);

@@ -25,6 +25,9 @@
 static const char model_text[] =
     "model m {\n"
     "  input z : f32[1, 2, 3]\n"
+    "  group embed : lr = 3\n"
+    "  group vectors : decay = 0.5\n"
+    "  group out.bias : lr = 0, decay = 9\n"
     "  output y : unpatchify(linear(patch_embed(z, 1, 6) as embed, 1, bias = true) as out, 1)\n"
     "}\n"
     "train { objective rectified_flow optimizer adamw(lr = 1e-2) batch 4 }\n";
@@ -176,27 +179,27 @@ typedef struct moments {
 } moments;
 
 static double update(const fixture *f, const moments *old, double g, int64_t step,
-                     bool decays) {
+                     const Mvs__Param *param) {
   const mvs_optimizer_settings *s = &f->settings.optimizer;
   double count = (double)(step + 1), lr = s->lr * fmin(1, count / (double)s->warmup);
+  lr *= param->rate;
   double m = s->beta1 * old->m + (1 - s->beta1) * g;
   double v = s->beta2 * old->v + (1 - s->beta2) * g * g;
   double corrected = m / (1 - pow(s->beta1, count));
   double under = sqrt(v / (1 - pow(s->beta2, count))) + s->eps;
-  return old->p * (1 - lr * (decays ? s->weight_decay : 0)) - lr * corrected / under;
+  return old->p * (1 - lr * param->decay * s->weight_decay) - lr * corrected / under;
 }
 
-/* The decay of the parameter that an element of the flat buffers belongs to; -1 for padding. */
-static int decay_at(const mvs_program *program, int64_t element) {
+/* The parameter that an element of the flat buffers belongs to; NULL for padding. */
+static const Mvs__Param *param_at(const mvs_program *program, int64_t element) {
   for (size_t at = 0; at < program->n_params; at++) {
     const Mvs__Param *param = program->params[at];
     if (!param->trained || element < param->offset) continue;
     int64_t layer = param->stride ? (element - param->offset) / param->stride : 0;
     int64_t in_layer = element - param->offset - layer * param->stride;
-    if (layer < (param->layers ? param->layers : 1) && in_layer < param->elements)
-      return param->decay;
+    if (layer < (param->layers ? param->layers : 1) && in_layer < param->elements) return param;
   }
-  return -1;
+  return NULL;
 }
 
 /* Norm, factor and update of each step against double, parameter by parameter: the gradients
@@ -207,7 +210,7 @@ static void steps_are_the_formulas(void **state) {
   mvs_optimizer *optimizer = mvs_training_optimizer(f->training);
   const float *grads = mvs_training_gradients(f->training);
   int64_t elements = f->session.program->flat_elements;
-  int seen[2] = {0};
+  int seen[3] = {0}; /* by how they decay and learn */
   for (int64_t step = 0; step < STEPS; step++) {
     float *p = kept(f, optimizer->params), *m = kept(f, optimizer->m);
     float *v = kept(f, optimizer->v), *e = kept(f, optimizer->average);
@@ -220,19 +223,22 @@ static void steps_are_the_formulas(void **state) {
     clip = fmin(1, 0.5 / (result.norm + 1e-6));
     assert_true(clip < 1); /* or the test would not see it */
     for (int64_t at = 0; at < elements; at++) {
-      int decay = decay_at(f->session.program, at);
+      const Mvs__Param *param = param_at(f->session.program, at);
       const moments old = {p[at], m[at], v[at]};
-      if (decay < 0) continue;
-      double want = update(f, &old, clip * grads[at], step, decay);
+      if (!param) continue;
+      double want = update(f, &old, clip * grads[at], step, param);
       /* A handful of f32 roundings of numbers below 2, and of betas: 0.999 in f32 errs by 5e-8
-       * of 1e-3, which the corrections cancel but for the moments that they do not share. */
-      assert_true(fabs(optimizer->params[at] - want) < 2e-6);
+       * of 1e-3, which the corrections cancel but for the moments that they do not share; of
+       * a step of 0.01, or three times that. */
+      assert_true(fabs(optimizer->params[at] - want) < 2e-6 * fmax(1, param->rate));
+      /* what is frozen keeps its bits and takes no part in the norm */
+      if (param->rate == 0) assert_true(optimizer->params[at] == p[at] && grads[at] == 0);
       double average = 0.9 * e[at] + (1 - 0.9) * optimizer->params[at];
       assert_true(fabs(optimizer->average[at] - average) < 1e-6);
-      seen[decay]++;
+      seen[param->rate == 0 ? 2 : param->decay == 1]++;
     }
   }
-  assert_true(seen[0] > 0 && seen[1] > 0);
+  assert_true(seen[0] > 0 && seen[1] > 0 && seen[2] > 0);
   stop(f);
 }
 
