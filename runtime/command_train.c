@@ -16,6 +16,7 @@
 #include "runtime/checkpoint.h"
 #include "runtime/checkpoint_files.h"
 #include "runtime/commands.h"
+#include "runtime/events.h"
 #include "runtime/init.h"
 #include "runtime/inputs.h"
 #include "runtime/interrupt.h"
@@ -25,6 +26,7 @@
 #include "runtime/output_option.h"
 #include "runtime/progress.h"
 #include "runtime/run_folder.h"
+#include "runtime/run_page.h"
 #include "runtime/specialise.h"
 #include "runtime/trace.h"
 #include "runtime/training.h"
@@ -87,6 +89,8 @@ typedef struct run_state {
   mvs_data *data;
   mvs_training *training;
   mvs_consumers consumers; /* of what each step shows */
+  mvs_run_page *page;      /* the last of them; NULL before there is one */
+  int64_t memory_bytes;    /* that the plan takes on the device */
   mvs_progress progress;
   const char *checkpoint;   /* that is gone on from, NULL: none */
   int64_t queued;           /* steps given to the device */
@@ -251,7 +255,11 @@ static mvs_status choose_memory(run_state *run) {
   const char *what = mvs_arena_format(
       session->arena, "training with %" PRId64 " samples at a time", run->settings.micro_batch);
   mvs_recompute recompute;
-  return mvs_memory_choose(session, &use, what, "a smaller --micro-batch", &recompute);
+  mvs_memory planned;
+  MVS_TRY(mvs_memory_choose(session, &use, what, "a smaller --micro-batch", &recompute));
+  MVS_TRY(mvs_memory_plan(session, &use, recompute, &planned));
+  run->memory_bytes = planned.total;
+  return MVS_OK;
 }
 
 /* Given weights or fresh ones; the average starts at them. */
@@ -321,7 +329,7 @@ static mvs_status check_profile(run_state *run) {
 static mvs_status record(run_state *run) {
   mvs_run_option options[MOST_OPTIONS];
   size_t count = recorded_options(run, options);
-  return mvs_run_begin(run->session, run->folder, options, count);
+  return mvs_run_begin(run->session, run->folder, options, count, run->memory_bytes);
 }
 
 /* All who see each step, in the order in which they see it. */
@@ -330,8 +338,12 @@ static mvs_status open_consumers(run_state *run) {
   mvs_metrics_steps steps = {.after = run->step, .every = run->log_every, .last = run->steps};
   MVS_TRY(
       mvs_metrics_open(session->arena, session->diag, run->folder, &steps, &run->consumers));
-  return mvs_diagnostics_lines_open(session->arena, session->diag, run->folder, &steps,
-                                    &run->consumers);
+  MVS_TRY(mvs_diagnostics_lines_open(session->arena, session->diag, run->folder, &steps,
+                                     &run->consumers));
+  MVS_TRY(
+      mvs_events_open(session->arena, session->diag, run->folder, &steps, &run->consumers));
+  return mvs_run_page_open(session->arena, session->diag, run->folder, &run->consumers,
+                           &run->page);
 }
 
 /* The folder is made last: a run that cannot start leaves nothing behind. */
@@ -485,6 +497,13 @@ static mvs_status loop(run_state *run) {
   return status;
 }
 
+/* The page is written for the last time whatever happened, since it may show why. */
+static mvs_status end_page(const run_state *run, mvs_status status) {
+  const char *state = status != MVS_OK ? NULL : run->step < run->steps ? "stopped" : "done";
+  mvs_status written = mvs_run_page_end(run->page, state);
+  return status == MVS_OK ? written : status;
+}
+
 /* The device goes with the session; files and the data source are closed here. */
 static mvs_status run_command(mvs_session *session) {
   run_state run = {.session = session};
@@ -494,6 +513,7 @@ static mvs_status run_command(mvs_session *session) {
   mvs_status status = prepare(&run);
   if (status == MVS_OK) status = loop(&run);
   mvs_profile_end(run.profile); /* of a run that failed meanwhile */
+  status = end_page(&run, status);
   mvs_consumers_close(&run.consumers);
   mvs_safetensors_close(run.fixed);
   if (run.data) run.data->close(run.data);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "runtime/output_file.h"
+#include "runtime/params.h"
 
 #define RUN_FILE "run.json"
 
@@ -145,16 +146,19 @@ mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
 
 /* The last step of preparing, so the folder exists only for runs that can start. */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
-                         const mvs_run_option *options, size_t count) {
+                         const mvs_run_option *options, size_t count, int64_t memory_bytes) {
   MVS_TRY(mvs_make_folders(session->arena, session->diag, folder));
   json_t *recorded = json_object();
   for (size_t at = 0; at < count; at++)
     if (options[at].value)
       json_object_set_new(recorded, options[at].name, json_string(options[at].value));
-  json_t *record = json_pack("{s:s, s:s, s:s, s:I, s:o}", "model", session->program->model,
-                             "residual", session->program->residual, "version",
-                             session->program->version, "flat_elements",
-                             (json_int_t)session->program->flat_elements, "options", recorded);
+  const mvs_program *program = session->program;
+  json_t *record =
+      json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:o}", "model", program->model, "residual",
+                program->residual, "version", program->version, "flat_elements",
+                (json_int_t)program->flat_elements, "parameters",
+                (json_int_t)mvs_params_trained(program), "device", session->device->what,
+                "memory_bytes", (json_int_t)memory_bytes, "options", recorded);
   char *text = record ? json_dumps(record, JSON_INDENT(2)) : NULL;
   mvs_status status =
       text ? mvs_output_write(session->arena, session->diag, file_of(session, folder), text,

@@ -18,8 +18,9 @@ typedef struct mvs_run_option {
  * MVS_ERR_FORMAT */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
                          const mvs_run_option *options, size_t count);
-/* Makes the folder where it is missing and writes run.json, over an older one if need be. */
+/* Makes the folder where it is missing and writes run.json, over an older one if need be.
+ * memory_bytes : what the plan takes on the device, for those who compare runs */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
-                         const mvs_run_option *options, size_t count);
+                         const mvs_run_option *options, size_t count, int64_t memory_bytes);
 
 #endif

@@ -299,11 +299,14 @@ function pictures() {
   show();
 }
 
+// Recorded numbers have 17 digits, so that a resumed run computes with the same; people need fewer.
+const plain = (value) => value.replace(/\d+\.\d{12,}(e-?\d+)?/g, (digits) => String(Number(Number(digits).toPrecision(12))));
+
 function settingRows() {
   const facts = [["model", (run) => run.model], ["residual", (run) => run.residual], ["parameters", (run) => count(run.parameters)],
                  ["memory", (run) => bytes(run.memory_bytes)], ["device", (run) => run.device], ["compiled by", (run) => run.version && `mvcc ${run.version}`]];
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.options || {})))];
-  return [...facts, ...names.map((name) => [`--${name}`, (run) => (run.options || {})[name]])]
+  return [...facts, ...names.map((name) => [`--${name}`, (run) => run.options && run.options[name] && plain(run.options[name])])]
     .map(([name, of]) => ({ name, values: rules.map((rule) => [...new Set(rule.runs.map((run) => of(run) ?? "–"))].join(", ")) }))
     .filter((row) => row.values.some((value) => value !== "–"));
 }

@@ -1,0 +1,194 @@
+/* events.c: TensorBoard's files: records of TFRecord framing, each an Event message.
+ *
+ * A record is its length (8 bytes), a checksum of the length, the message, a checksum of the
+ * message; checksums are CRC32C, masked as TensorFlow does so that a checksum of data holding
+ * checksums stays good. Messages go through protobuf-c (event.proto). */
+#include "runtime/events.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "runtime/event.pb-c.h"
+#include "runtime/fail.h"
+
+/* With more layers than this, curves of each would hide those that sum them up. */
+#define FEW_LAYERS    8
+#define SESSION_START 1
+
+typedef struct events {
+  mvs_diag *diag;
+  const char *path;
+  FILE *file;
+  mvs_metrics_steps steps;
+} events;
+
+/* --- records --- */
+
+/* CRC32C (Castagnoli, reflected), bit by bit into a table once. */
+static uint32_t checksum(const uint8_t *bytes, size_t size) {
+  static uint32_t table[256];
+  for (uint32_t at = 0; !table[255] && at < 256; at++) {
+    uint32_t value = at;
+    for (int bit = 0; bit < 8; bit++) value = value >> 1 ^ (value & 1 ? 0x82f63b78u : 0);
+    table[at] = value;
+  }
+  uint32_t sum = ~0u;
+  for (size_t at = 0; at < size; at++) sum = table[(sum ^ bytes[at]) & 255] ^ sum >> 8;
+  sum = ~sum;
+  return (sum >> 15 | sum << 17) + 0xa282ead8u;
+}
+
+/* Little-endian, whatever the machine. */
+static void put_bytes(uint8_t *out, uint64_t value, int count) {
+  for (int at = 0; at < count; at++) out[at] = (uint8_t)(value >> 8 * at);
+}
+
+/* Flushed each time, so that TensorBoard may follow. */
+static mvs_status write_event(events *self, Tb__Event *event) {
+  struct timeval now;
+  gettimeofday(&now, NULL);
+  event->wall_time = (double)now.tv_sec + 1e-6 * (double)now.tv_usec;
+  size_t size = tb__event__get_packed_size(event);
+  uint8_t *record = malloc(size + 16);
+  if (!record) return MVS_FAIL(self->diag, MVS_ERR_MEMORY, "out of memory writing events");
+  put_bytes(record, size, 8);
+  put_bytes(record + 8, checksum(record, 8), 4);
+  tb__event__pack(event, record + 12);
+  put_bytes(record + 12 + size, checksum(record + 12, size), 4);
+  bool written =
+      fwrite(record, 1, size + 16, self->file) == size + 16 && fflush(self->file) == 0;
+  free(record);
+  if (written) return MVS_OK;
+  return MVS_FAIL(self->diag, MVS_ERR_IO, "cannot write '%s': %s", self->path, strerror(errno));
+}
+
+/* --- values --- */
+
+/* The values of one event, in an arena that goes with it. */
+typedef struct value_list {
+  mvs_arena *home;
+  MVS_LIST(Tb__Value *) values;
+} value_list;
+
+/* What is not finite is drawn too: TensorBoard marks NaN. */
+static void add_value(value_list *out, const char *tag, double number) {
+  Tb__Value *value = MVS_NEW(out->home, Tb__Value);
+  tb__value__init(value);
+  value->tag = (char *)tag;
+  value->simple_value = (float)number;
+  MVS_PUSH(out->home, &out->values, value);
+}
+
+static int compare_numbers(const void *a, const void *b) {
+  double left = *(const double *)a, right = *(const double *)b;
+  return (left > right) - (left < right);
+}
+
+/* Median and largest of those that are there; nothing where none is. */
+static void add_layers(value_list *out, const char *tag, const mvs_table *table,
+                       const double *row) {
+  double *sorted = MVS_ARRAY(out->home, table->n_layers, double);
+  size_t count = 0;
+  for (size_t at = 0; at < table->n_layers; at++)
+    if (isfinite(row[at])) sorted[count++] = row[at];
+  if (count == 0) return;
+  qsort(sorted, count, sizeof *sorted, compare_numbers);
+  add_value(out, mvs_arena_format(out->home, "%s/median", tag),
+            0.5 * (sorted[(count - 1) / 2] + sorted[count / 2]));
+  add_value(out, mvs_arena_format(out->home, "%s/largest", tag), sorted[count - 1]);
+  for (size_t at = 0; table->n_layers <= FEW_LAYERS && at < table->n_layers; at++)
+    if (isfinite(row[at]))
+      add_value(out,
+                mvs_arena_format(out->home, "%s/layer %lld", tag, (long long)table->layers[at]),
+                row[at]);
+}
+
+static void add_table(value_list *out, const mvs_table *table) {
+  size_t columns = mvs_table_columns(table);
+  for (size_t site = 0; site < table->n_sites; site++) {
+    const double *row = table->values + site * columns;
+    const char *name = table->sites[site];
+    const char *tag =
+        *name ? mvs_arena_format(out->home, "%s/%s", table->name, name) : table->name;
+    if (table->n_layers) {
+      add_layers(out, tag, table, row);
+    } else if (isfinite(row[0])) {
+      add_value(out, tag, row[0]);
+    }
+  }
+}
+
+static mvs_status write_values(events *self, const mvs_observation *seen, mvs_arena *scratch) {
+  value_list list = {.home = scratch};
+  add_value(&list, "loss", seen->loss);
+  add_value(&list, "grad_norm", seen->grad_norm);
+  add_value(&list, "lr", seen->lr);
+  add_value(&list, "seconds", seen->seconds);
+  for (size_t at = 0; at < seen->n_tables; at++) add_table(&list, &seen->tables[at]);
+  Tb__Summary summary = TB__SUMMARY__INIT;
+  summary.n_value = list.values.count, summary.value = list.values.items;
+  Tb__Event event = TB__EVENT__INIT;
+  event.step = seen->step;
+  event.what_case = TB__EVENT__WHAT_SUMMARY, event.summary = &summary;
+  return write_event(self, &event);
+}
+
+/* --- the consumer --- */
+
+/* The steps that have a line in metrics.jsonl. */
+static mvs_status take(void *self, const mvs_observation *seen) {
+  events *out = self;
+  bool finite = isfinite(seen->loss) && isfinite(seen->grad_norm);
+  bool due = seen->step % out->steps.every == 0 || seen->step == out->steps.last;
+  if (!due && finite) return MVS_OK;
+  mvs_arena *scratch = mvs_arena_new();
+  if (!scratch) return MVS_FAIL(out->diag, MVS_ERR_MEMORY, "out of memory writing events");
+  mvs_status status = write_values(out, seen, scratch);
+  mvs_arena_free(scratch);
+  return status;
+}
+
+/* TensorBoard drops what it has of this step and later ones, also from older files. */
+static mvs_status take_back(void *self, int64_t step) {
+  Tb__SessionLog log = TB__SESSION_LOG__INIT;
+  log.status = SESSION_START;
+  Tb__Event event = TB__EVENT__INIT;
+  event.step = step + 1;
+  event.what_case = TB__EVENT__WHAT_SESSION_LOG, event.session_log = &log;
+  return write_event(self, &event);
+}
+
+static void close_file(void *self) {
+  events *out = self;
+  if (out->file) fclose(out->file);
+  out->file = NULL;
+}
+
+/* The first event says the version of the format; readers want it so. */
+static mvs_status begin(events *self) {
+  Tb__Event event = TB__EVENT__INIT;
+  event.what_case = TB__EVENT__WHAT_FILE_VERSION;
+  event.file_version = "brain.Event:2";
+  MVS_TRY(write_event(self, &event));
+  return self->steps.after > 0 ? take_back(self, self->steps.after) : MVS_OK;
+}
+
+/* Names sort by time, which is the order in which TensorBoard reads them. */
+mvs_status mvs_events_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                           const mvs_metrics_steps *steps, mvs_consumers *list) {
+  events *self = MVS_NEW(arena, events);
+  *self = (events){.diag = diag, .steps = *steps};
+  self->path = mvs_arena_format(arena, "%s/events.out.tfevents.%010lld.mvcc", folder,
+                                (long long)time(NULL));
+  self->file = fopen(self->path, "ae");
+  if (!self->file)
+    return MVS_FAIL(diag, MVS_ERR_IO, "cannot write '%s': %s", self->path, strerror(errno));
+  mvs_consumers_add(
+      arena, list,
+      &(mvs_consumer){.self = self, .take = take, .rewind = take_back, .close = close_file});
+  return begin(self);
+}
