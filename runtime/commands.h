@@ -18,5 +18,6 @@ extern const mvs_command mvs_command_eval;
 extern const mvs_command mvs_command_grad;
 extern const mvs_command mvs_command_bench;
 extern const mvs_command mvs_command_report;
+extern const mvs_command mvs_command_watch;
 
 #endif

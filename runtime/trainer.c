@@ -21,7 +21,7 @@
 static const mvs_command *const commands[] = {&mvs_command_info,   &mvs_command_train,
                                               &mvs_command_sample, &mvs_command_eval,
                                               &mvs_command_grad,   &mvs_command_bench,
-                                              &mvs_command_report};
+                                              &mvs_command_report, &mvs_command_watch};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 /* To standard error when no command was given, to standard output when asked for. */

@@ -16,6 +16,7 @@ nvrtc_is_there() {
   return 1
 }
 nvrtc_is_there || packages="$packages python3-pip"
+[ "${1:-}" != tests ] || packages="$packages python3-pip"
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
@@ -37,5 +38,12 @@ install() {
 if [ "${1:-}" = tests ] && ! command -v chromium >/dev/null; then
   missing="chromium"
   (install) || echo "setup: without Chromium, tests of the page are skipped" >&2
+fi
+# TensorBoard's own reader of event files, and no more of it than that needs (17 MB).
+if [ "${1:-}" = tests ] && [ ! -d build-tensorboard ]; then
+  echo "setup: bringing TensorBoard's reader into build-tensorboard" >&2
+  /usr/bin/python3 -m pip install --quiet --no-deps --target build-tensorboard tensorboard==2.21.0 protobuf==7.36.2 \
+    packaging==26.3 absl-py==2.5.1 2>/dev/null ||
+    { rm -rf build-tensorboard; echo "setup: without it, tests of event files are skipped" >&2; }
 fi
 nvrtc_is_there || ./scripts/setup-cuda.sh build-cuda nvrtc >/dev/null
