@@ -28,6 +28,17 @@ static const char *const block_model =
     "}\n"
     "sample { euler(steps = 2) }\n";
 
+/* Attention alone, in one of its variants. */
+#define VARIANT(options)                                            \
+  "model m {\n"                                                     \
+  "  input z : f32[2, 2, 3]\n"                                      \
+  "  x = patch_embed(z, 1, 16) as patch_embed\n"                    \
+  "  residual plain as join\n"                                      \
+  "  stack 2 as blocks { x <- attention(x, 4, 2, " options          \
+  ") as mixer }\n"                                                  \
+  "  output velocity : unpatchify(linear(x, 2) as final_proj, 1)\n" \
+  "}\n"
+
 /* The same with one cheap branch: attention takes long to compile. */
 static const char *const short_model =
     "model m {\n"
@@ -129,6 +140,15 @@ static const char *const library[] = {
     "evenstep",   "evenstep(part = center)",
 };
 
+/* What attention's values and heads may go through before the output projection. */
+static const char *const variants[] = {
+    VARIANT("mix = minus_identity"),
+    VARIANT("mix = identity_minus, gate = token_gate(bias = true)"),
+    VARIANT("mix = lazy(share = 0.3), qk_norm = rms(eps = 0.01)"),
+    VARIANT("mix = lazy(trained = true), gate = token_gate"),
+    VARIANT("gate = token_gate(by_head = true)"),
+};
+
 /* Writes the model to a file, since models are read from files, and lowers it. A rule without a
  * text is the library's of that name. */
 static void lower(ops_suite *s, const user_rule *rule) {
@@ -206,6 +226,14 @@ void ops_library_rules_agree(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof library / sizeof *library; i++) {
     user_rule rule = {library[i], "", short_model, "f32"};
+    try_rule(&rule, NULL);
+  }
+}
+
+void ops_variants_of_attention_agree(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+    user_rule rule = {"plain", "", variants[i], "f32"};
     try_rule(&rule, NULL);
   }
 }

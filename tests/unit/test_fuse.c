@@ -68,7 +68,7 @@ static planned *plan_model(const char *path, const setting *settings) {
 }
 
 typedef struct counts {
-  int rows, columns, copies, products;
+  int rows, columns, copies, products, attentions;
   int between; /* most light kernels between two heavy ones */
 } counts;
 
@@ -85,6 +85,8 @@ static counts count_groups(const mvs_schedule *schedule) {
     c.columns += group->group_class == MVS_GROUP_COLUMNS;
     c.copies += is_copy(group);
     c.products += group->group_class == MVS_GROUP_MATMUL;
+    c.attentions += group->group_class == MVS_GROUP_ATTENTION ||
+                    group->group_class == MVS_GROUP_ATTENTION_GRAD;
     run = group->nests.count > 0 ? run + 1 : 0;
     if (run > c.between) c.between = run;
   }
@@ -141,6 +143,43 @@ static void backward_blocks_fuse(void **state) {
   counts c = count_groups(plan_body(plan_function(p, "grad"), 1));
   costs_are(c, wanted->backward);
   plan_free(p);
+}
+
+/* A variant of attention, as values of the model's lets, and what its block costs. */
+typedef struct attention_case {
+  const char *mix, *gate, *kv_heads;
+  block_cost forward, backward;
+} attention_case;
+
+/* The same products and the same attention, with one kernel of elements between attention and
+ * the product behind it. Backward there are the columns of what is trained, and of values that
+ * several heads read. */
+static void variants_of_attention_fuse(void **state) {
+  (void)state;
+  static const attention_case cases[] = {
+      {"attended", "ungated", "8", {4, 0, 1}, {5, 0, 1}},
+      {"minus_identity", "ungated", "8", {5, 0, 1}, {5, 0, 1}},
+      {"minus_identity", "ungated", "4", {5, 0, 1}, {5, 1, 2}},
+      {"identity_minus", "ungated", "8", {5, 0, 1}, {6, 0, 1}},
+      {"lazy(share = 0.25)", "ungated", "8", {5, 0, 1}, {6, 0, 1}},
+      {"lazy(trained = true)", "ungated", "8", {5, 0, 1}, {6, 3, 4}},
+      {"attended", "token_gate", "8", {5, 0, 1}, {6, 0, 1}},
+      {"minus_identity", "token_gate", "8", {5, 0, 1}, {6, 0, 1}},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const setting settings[] = {
+        {NULL, "plain"},       {"depth", "3"},          {"bf16", "true"},
+        {"mix", cases[i].mix}, {"gate", cases[i].gate}, {"kv_heads", cases[i].kv_heads},
+        {NULL, NULL}};
+    planned *p = plan_model(DIT, settings);
+    for (size_t body = 0; body < 2; body++) {
+      counts c = count_groups(plan_body(plan_function(p, "grad"), body));
+      costs_are(c, body ? cases[i].backward : cases[i].forward);
+      assert_int_equal(c.products, body ? 8 : 4);
+      assert_int_equal(c.attentions, 1);
+    }
+    plan_free(p);
+  }
 }
 
 /* Four products a block, q, k and v being one, and two for the gradients of each; none has its
@@ -269,7 +308,7 @@ int main(void) {
       {"evenstep", {4, 0, 1}, {5, 4, 3}},
       {"evenstep(part = center)", {4, 2, 2}, {7, 4, 4}},
   };
-  enum { RULES = sizeof rules / sizeof *rules, OTHERS = 6 };
+  enum { RULES = sizeof rules / sizeof *rules, OTHERS = 7 };
   glob_t found = {0};
   glob(MVS_SOURCE_DIR "/tests/golden/plan/*.ir", 0, NULL, &found);
   size_t count = found.gl_pathc + 2 * RULES + OTHERS, at = 0;
@@ -285,6 +324,7 @@ int main(void) {
     tests[at++] =
         (struct CMUnitTest){rules[i].rule, backward_blocks_fuse, NULL, NULL, &rules[i]};
   }
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(variants_of_attention_fuse);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(products_are_joined);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(plans_do_not_grow_with_depth);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(rules_of_a_user_fuse);
