@@ -2,8 +2,8 @@
  *
  * A run that goes on and one that ended are read by the same code: a refresh takes whole lines
  * behind the offset and leaves the rest. Going back to a checkpoint cuts the files, and new
- * lines may have grown over the cut by the time we look: a file that is shorter than the
- * offset, or whose next step does not follow the last one, is read anew from its start. */
+ * lines may have grown over the cut by the time we look: a file that does not have the line
+ * before the offset any more is read anew from its start. */
 #include "runtime/run_record.h"
 
 #include <dirent.h>
@@ -216,18 +216,37 @@ static void forget_alarms(mvs_run_record *record) { record->alarms.count = 0; }
 
 /* --- following a file --- */
 
+/* FNV-1a: tells a line from the one that stood there before, no more. */
+static uint64_t hash_of(const char *line, size_t length) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (size_t at = 0; at < length; at++)
+    hash = (hash ^ (unsigned char)line[at]) * 0x100000001b3u;
+  return hash;
+}
+
+/* Whether the line before the offset is still there; the stream then stands at the offset. */
+static bool is_same_file(const mvs_followed *file, FILE *stream, char **line, size_t *room) {
+  if (fseeko(stream, file->offset - file->last_length, SEEK_SET) != 0) return false;
+  if (file->offset == 0) return true;
+  ssize_t length = getline(line, room, stream);
+  return length == file->last_length && hash_of(*line, (size_t)length) == file->last_hash;
+}
+
 /* Reads whole lines behind the offset. *follows is false when the file is another one. */
 static mvs_status read_lines(line_reader *in, mvs_followed *file, FILE *stream, take_line *take,
                              bool *follows) {
   char *line = NULL;
   size_t room = 0;
   mvs_status status = MVS_OK;
+  *follows = is_same_file(file, stream, &line, &room);
   while (status == MVS_OK && *follows) {
     ssize_t length = getline(&line, &room, stream);
     if (length <= 0 || line[length - 1] != '\n') break;
     status = take(in, line, follows);
     file->lines++;
     file->offset += length;
+    file->last_length = length;
+    file->last_hash = hash_of(line, (size_t)length);
   }
   free(line);
   return status;
@@ -235,24 +254,17 @@ static mvs_status read_lines(line_reader *in, mvs_followed *file, FILE *stream, 
 
 /* A missing file has no lines. */
 static mvs_status read_on(line_reader *in, mvs_followed *file, take_line *take, bool *follows) {
-  *follows = true;
   FILE *stream = fopen(file->path, "re");
-  if (!stream && errno == ENOENT) {
-    *follows = file->offset == 0;
-    return MVS_OK;
-  }
+  *follows = file->offset == 0;
+  if (!stream && errno == ENOENT) return MVS_OK;
   if (!stream)
     return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': %s", file->path, strerror(errno));
-  struct stat facts;
-  *follows = fstat(fileno(stream), &facts) == 0 && facts.st_size >= file->offset &&
-             fseeko(stream, file->offset, SEEK_SET) == 0;
-  mvs_status status = *follows ? read_lines(in, file, stream, take, follows) : MVS_OK;
+  mvs_status status = read_lines(in, file, stream, take, follows);
   fclose(stream);
   return status;
 }
 
-/* A complaint about a line behind an offset may only mean that the file was cut and grew anew:
- * what a reading from the start says counts. */
+/* The cut may also happen while we read: what a reading from the start says counts. */
 static mvs_status follow(line_reader *in, mvs_followed *file, take_line *take,
                          void (*forget)(mvs_run_record *record)) {
   bool follows;
@@ -261,7 +273,7 @@ static mvs_status follow(line_reader *in, mvs_followed *file, take_line *take,
   mvs_status status = read_on(in, file, take, &follows);
   if (!from_start && (status != MVS_OK || !follows)) {
     forget(in->record);
-    file->offset = file->lines = 0;
+    file->offset = file->lines = file->last_length = 0;
     in->diag = mvs_diag_new(in->scratch);
     status = read_on(in, file, take, &follows);
   }

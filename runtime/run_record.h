@@ -50,6 +50,8 @@ typedef struct mvs_run_picture {
 typedef struct mvs_followed {
   const char *path;
   int64_t offset, lines;
+  int64_t last_length; /* of the line before the offset, and what it held */
+  uint64_t last_hash;
 } mvs_followed;
 
 typedef struct mvs_run_record {
@@ -75,7 +77,7 @@ typedef struct mvs_run_record {
 mvs_status mvs_run_record_open(mvs_arena *home, mvs_diag *diag, const char *folder,
                                mvs_run_record *out);
 /* Reads what was added since. A line that has no end yet is left for the next time; files that
- * became shorter (a run that went back to a checkpoint) are read anew.
+ * were cut since (a run that went back to a checkpoint) are read anew.
  * errors : MVS_ERR_FORMAT naming file and line, MVS_ERR_IO */
 mvs_status mvs_run_record_refresh(mvs_run_record *record);
 /* Reads the pictures; those of before are dropped. errors : MVS_ERR_IO, MVS_ERR_LIMIT */

@@ -20,3 +20,8 @@ check "a trainer measures itself under the sanitizers" "$work/x" bench --steps 1
 check "and its sampler" "$work/x" bench --sample --steps 1 --batch 3
 check "a trainer writes a trace under the sanitizers" "$work/x" train --data digits --batch 3 --steps 4 --profile "$work/trace.json" --out "$work/traced"
 check "mvcc run trains under the sanitizers" "$mvcc" run models/digits.mvs --set depth=2 train --batch 3 --steps 2 --out "$work/jit"
+check "mvcc compares under the sanitizers" "$mvcc" compare models/digits.mvs --set depth=2 --residual plain --residual mvsplit --samples 3 -o "$work/rules" \
+  -- train --batch 3 --steps 3
+/usr/bin/python3 "$here/report_runs.py" "$work/made" 3000 1
+check "a page over long runs under the sanitizers" "$work/x" report "$work"/made/* --out "$work/page.html"
+check "watch under the sanitizers" "$work/x" watch "$work/made/0-0"
