@@ -11,8 +11,8 @@
 #include "runtime/json_text.h"
 #include "runtime/report.h"
 
-/* Cells of all tables of a page, at about 7 bytes each: some 8 MB. */
-#define MOST_CELLS 1200000
+/* Cells of all tables of a page, at about 7 bytes each: some 4 MB. */
+#define MOST_CELLS 600000
 /* Maps with fewer rows or columns than this say little; folding goes on only if it must. */
 #define FEWEST              32
 #define LEAST_CELLS_A_TABLE 2048

@@ -160,6 +160,11 @@ static bool is_whole(const mvs_compared_run *run) {
 
 /* --- ending --- */
 
+/* What show() drew is not left under a line of its own. */
+static void clear_line(void) {
+  if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K");
+}
+
 static mvs_status end_run(mvs_comparison *all, mvs_compared_run *run) {
   run->stage = MVS_STAGE_ENDED;
   run->process = 0;
@@ -169,6 +174,7 @@ static mvs_status end_run(mvs_comparison *all, mvs_compared_run *run) {
     if (mvs_run_record_pictures(run->record) != MVS_OK) forget_record(all, run, diag);
   }
   double loss = run->record ? run->record->newest[MVS_METRIC_LOSS] : NAN;
+  clear_line();
   fprintf(stderr, "%s, seed %s: %s", run->rule->name, run->seed, run->state);
   if (isfinite(loss))
     fprintf(stderr, " at step %" PRId64 ", loss %.5g", run->record->steps, loss);
@@ -280,7 +286,6 @@ static void show(const mvs_comparison *all) {
     fprintf(stderr, "; %.40s, seed %s: step %" PRId64 ", loss %.5g", running->rule->name,
             running->seed, running->record->steps, running->record->newest[MVS_METRIC_LOSS]);
   fprintf(stderr, "\033[K");
-  if (ended == all->n_runs) fprintf(stderr, "\r\033[K");
 }
 
 /* The page, at its times; all that goes on is looked at for it. */

@@ -64,10 +64,13 @@ function scaleOf(low, high, log, wanted) {
   return { low, high, log: false, marks: ticks(low, high, wanted), to: (v) => (v - low) / (high - low) };
 }
 
-// Whether a linear scale would hide most of what is there: all above zero, and a hundredfold from end to end.
+// Whether a linear scale would hide most of what is there: hardly anything at or below zero, and thirtyfold from end
+// to end, or a peak that is far above all else.
 function wideRange(values) {
-  const low = quantile(values, 0.01), high = quantile(values, 0.99);
-  return low > 0 && (high / low > 30 || most(values) / low > 300);
+  const positive = values.filter((v) => v > 0);
+  if (!positive.length || positive.length < 0.9 * values.length || least(values) < 0) return false;
+  const low = quantile(positive, 0.01), high = quantile(positive, 0.99);
+  return high / low > 30 || most(positive) / quantile(positive, 0.5) > 100;
 }
 
 // Steps as axes say them: 500, 2k, 1.5M.

@@ -64,7 +64,8 @@ function legend() {
 // What became of a run; a collapse counts also where training went on to its end.
 function outcome(run) {
   const collapse = (run.alarms || []).find((alarm) => alarm.level === "collapse");
-  const state = collapse && run.state === "done" ? "collapsed" : run.state || "unfinished";
+  const ended = !["diverged", "failed"].includes(run.state);
+  const state = collapse && ended ? "collapsed" : run.state || "unfinished";
   const step = collapse ? collapse.step : state === "diverged" ? run.first_bad : null;
   return { state, step, words: run.note || (collapse ? collapse.text : "") };
 }
@@ -186,6 +187,12 @@ const meanings = {
   var_gain: "‖centred(F)‖ / ‖centred(X)‖: how much of what tells tokens apart a branch adds.",
   mu_eff: "μ_eff = ‖P A P‖₂: what attention leaves of the differences between tokens.",
   row_div: "‖A − JA‖ / ‖A‖: how different the rows of the attention matrix are.",
+  ratio: "Gradient norm of the writers over that of the queries.",
+  dynamics: "Gradient norms of writers, queries and keys: of the model, of its deep layers and by stage.",
+  amplification: "Size of the sum of the tokens' gradients over that of each alone.",
+  coherence: "How much the tokens' gradients at a writer point the same way.",
+  gain_mean: "Mean of each learned gain.",
+  gain_max: "Largest of each learned gain.",
   ret: "Share of the centred signal that attention retains.",
   leak: "Share of the centred signal that attention turns into a common part.",
 };
@@ -325,15 +332,22 @@ function settings() {
 function alarms() {
   const all = runs.flatMap((run) => (run.alarms || []).map((alarm) => ({ ...alarm, run })));
   if (!all.length) return;
-  const most_ = 200;
+  const limit = 200;
   all.sort((a, b) => alarmOrder.indexOf(a.level) - alarmOrder.indexOf(b.level) || a.step - b.step);
-  const rows = all.slice(0, most_).map((alarm) => make("tr", {},
-    cell("level", make("span", { class: `badge ${alarm.level === "collapse" ? "bad" : alarm.level}` }, alarm.level)), cell("step", count(alarm.step)),
-    cell("run", swatch(alarm.run.of.index), seedText(alarm.run)), cell("rule", make("code", {}, alarm.rule)), cell("what was seen", alarm.text)));
-  const table = make("table", { class: "overview alarmlist" },
+  const row = (alarm) => make("tr", {},
+    cell("level", make("span", { class: `badge ${alarm.level === "collapse" ? "bad" : alarm.level}` }, alarm.level)),
+    cell("step", count(alarm.step)), cell("run", make("span", {}, swatch(alarm.run.of.index), seedText(alarm.run))),
+    cell("rule", make("code", {}, alarm.rule)), cell("what was seen", make("span", {}, alarm.text)));
+  const table = (list) => make("table", { class: "overview" },
     make("thead", {}, make("tr", {}, ...["level", "step", "run", "rule", "what was seen"].map((title) => make("th", { scope: "col" }, title)))),
-    make("tbody", {}, ...rows));
-  section("alarms", "Alarms", table, all.length > most_ ? make("p", { class: "quiet" }, `and ${count(all.length - most_)} of the lower levels`) : null);
+    make("tbody", {}, ...list.slice(0, limit).map(row)));
+  const grave = all.filter((alarm) => alarm.level !== "note"), notes = all.filter((alarm) => alarm.level === "note");
+  const body = section("alarms", "Alarms");
+  if (grave.length) body.append(table(grave));
+  if (grave.length > limit) body.append(make("p", { class: "quiet" }, `and ${count(grave.length - limit)} warnings more`));
+  if (notes.length)
+    body.append(make("details", { open: !grave.length }, make("summary", {}, notes.length > limit
+      ? `${count(notes.length)} notes, of which these are the first ${limit}` : `${count(notes.length)} notes`), table(notes)));
 }
 
 // A page of a run that goes on loads itself anew, unless the reader is just reading values.
