@@ -314,7 +314,7 @@ class Chart {
     const here = this.alarms.filter((alarm) => Math.abs(alarm.step - step) <= reach)
       .sort((a, b) => alarmOrder.indexOf(a.level) - alarmOrder.indexOf(b.level));
     const notes = here.slice(0, 4).map((alarm) =>
-      make("p", { class: `alarm ${alarm.level}` }, `${alarm.level} at ${count(alarm.step)}, ${alarm.rule}: ${alarm.text}`));
+      make("p", { class: `alarm ${alarm.level}` }, swatch(alarm.index), `${alarm.level} at ${count(alarm.step)}, ${alarm.rule}: ${alarm.text}`));
     if (here.length > 4) notes.push(make("p", {}, `and ${here.length - 4} more here`));
     showTip(clientX, clientY, make("p", { class: "when" }, `${this.title}, step ${count(step)}`), make("table", {}, ...body), ...notes);
   }

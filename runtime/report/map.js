@@ -32,8 +32,9 @@ function scaleLegend(scale, format) {
 
 class HeatMap {
   // `table` is {step, layers, values: [layer][step]}; `last` the step at the right edge of all maps.
-  constructor(host, title, index, table, scale, first, last, format) {
-    Object.assign(this, { title, index, table, scale, first, last, format });
+  // `what` says which diagnostic it is.
+  constructor(host, title, index, table, scale, first, last, format, what) {
+    Object.assign(this, { title, index, table, scale, first, last, format, what });
     this.rows = table.values.length;
     this.columns = table.step.length;
     this.canvas = make("canvas", { width: this.columns, height: this.rows });
@@ -62,7 +63,7 @@ class HeatMap {
 
   describe() {
     const values = finite(this.table.values.flat());
-    return `${this.title}: layers ${this.table.layers[0]} to ${this.table.layers[this.rows - 1]} by step, from `
+    return `${this.what}, ${this.title}: layers ${this.table.layers[0]} to ${this.table.layers[this.rows - 1]} by step, from `
       + `${this.format(least(values))} to ${this.format(most(values))}. Arrow keys read cells.`;
   }
 
@@ -104,8 +105,9 @@ class HeatMap {
       ? `layers ${table.layers[row]} to ${row + 1 < this.rows ? table.layers[row + 1] - 1 : "the last"}` : `layer ${table.layers[row]}`;
     const shared = table.rows_a_cell > 1 || table.layers_a_cell > 1
       ? make("p", { class: "quiet" }, "the value furthest from its layer's median among those that share the cell") : null;
-    showTip(x, y, make("p", { class: "when" }, `${this.title}, step ${count(step)}, ${layers}`),
-            make("p", { class: "value" }, this.format(table.values[row][column])), ...(shared ? [shared] : []));
+    showTip(x, y, make("p", { class: "when" }, swatch(this.index), this.title),
+            make("p", { class: "value" }, `${this.what} ${this.format(table.values[row][column])}`),
+            make("p", {}, `step ${count(step)}, ${layers}`), ...(shared ? [shared] : []));
   }
 
   leave() {

@@ -117,7 +117,7 @@ function overviewRow(rule, scale, base) {
                       rules.length > 1 && scale ? dotPlot(rule, scale) : null)),
     cell("gradient norm", ranged(figure(rule, "norm"), number)),
     one("largest norm", number(figure(rule, "most_norm").length ? most(figure(rule, "most_norm")) : null)),
-    one("time a step", time(seconds), ratio),
+    one("time a step", make("span", {}, time(seconds), ratio)),
     one("memory", bytes(median(rule.runs.map((run) => run.memory_bytes)))),
     one("parameters", count(median(rule.runs.map((run) => run.parameters)))),
     cell("alarms", make("div", {}, ...(alarmWords.length ? alarmWords : ["none"]).map((words) => make("div", { class: "nowrap" }, words)))));
@@ -136,7 +136,7 @@ function overview() {
     + (manySeeds ? ", given as the median over seeds and their range" : "") + "; time is the median step"
     + (rules.length > 1 ? " and its ratio to that of the first rule" : "") + "; memory is what the plan takes on the device.";
   const notes = runs.filter((run) => run.note).map((run) => make("p", { class: "remark" }, make("strong", {}, `${seedText(run)}: `), run.note));
-  section("overview", rules.length > 1 ? "Which rule trains" : "The run", table, ...notes, make("p", { class: "quiet" }, words));
+  section("overview", rules.length > 1 ? "Which rule trains" : "The run", make("div", { class: "scroll" }, table), ...notes, make("p", { class: "quiet" }, words));
 }
 
 // --- curves ---
@@ -265,7 +265,7 @@ function maps(host, name, site) {
     const grid = make("div", { class: "grid" });
     host.append(scaleLegend(scale, number), grid);
     drawn = wanted.map((run, k) => new HeatMap(grid, each || run.of.runs.length === 1 ? seedText(run) : `${run.rule}, seed ${run.seed}`,
-                                               run.of.index, tables[k], scale, first, last, number));
+                                               run.of.index, tables[k], scale, first, last, number, site() ? `${name} of ${site()}` : name));
   };
   draw();
   onChange(draw);

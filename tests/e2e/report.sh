@@ -36,6 +36,6 @@ code=0; ./x report cut >log 2>&1 || code=$?
 say $code "a line that is being written and files that are not there are no mistake"
 
 if [ -z "$(/usr/bin/python3 -c "import sys; sys.path.insert(0, '$here'); import browser; print(browser.find() or '')")" ]; then
-  echo "skipped 18 no Chromium here"; exit 0
+  echo "skipped 22 no Chromium here"; exit 0
 fi
 /usr/bin/python3 "$here/report_browser.py" "${SHOTS:-$work}"

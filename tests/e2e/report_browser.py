@@ -14,7 +14,7 @@ def say(title, good, why=""):
 page = browser.Browser()
 try:
     # (page, width, dark): every width that a style changes at, light and dark.
-    for name, width, dark in (("short", 1400, False), ("short", 400, True), ("long", 1400, True), ("long", 400, False), ("long", 900, False),
+    for name, width, dark in (("short", 1400, False), ("short", 400, True), ("long", 1400, True), ("long", 400, False), ("long", 900, False), ("long", 1391, False), ("long", 1200, False),
                               ("short/2-0/report", 1400, False)):
         title = f"{name}, {width} wide, {'dark' if dark else 'light'}"
         page.open(name + ".html", width, dark)
@@ -42,7 +42,7 @@ try:
       const box = frame.getBoundingClientRect(); return [box.left + box.width * 0.9, box.top + box.height * 0.98]; })()""")
     page.move(*box)
     read = page.run("document.getElementById('tip').innerText")
-    say("the pointer reads a map's cell", "plain(), step 4" in read and "layer 127" in read, read)
+    say("the pointer reads a map's cell", "plain()" in read and "rho of blocks.operator" in read and "layer 127" in read, read)
     page.run("document.querySelector('.legend button').click()")
     left = page.run("document.querySelector('svg.chart').querySelectorAll('path.line').length + document.querySelectorAll('.frame').length")
     say("a rule can be hidden", left == (rules - 1) + (rules - 1) * (tables - 1), str(left))
