@@ -115,8 +115,8 @@ static mvs_status compile_all(const mvs_comparison *all) {
 
 /* --- runs --- */
 
-/* The value of an option among the trainer's, or NULL. */
-static const char *trainer_option(const mvs_command_line *options, const char *name) {
+const char *mvs_compare_option(const mvs_comparison *all, const char *name) {
+  const mvs_command_line *options = all->driver->options;
   size_t length = strlen(name);
   for (int i = 1; i < options->rest_count; i++) {
     const char *word = options->rest[i];
@@ -130,7 +130,7 @@ static const char *trainer_option(const mvs_command_line *options, const char *n
 /* Seeds count on from --seed. */
 static mvs_status plan_runs(mvs_comparison *all) {
   mvs_driver *driver = all->driver;
-  const char *given = trainer_option(driver->options, "--seed");
+  const char *given = mvs_compare_option(all, "--seed");
   int64_t first = 0;
   if (given && !mvs_parse_integer(given, &first)) {
     mvs_diag_error(driver->diag, (mvs_span){0}, "--seed needs a whole number, not '%s'", given);
@@ -153,12 +153,12 @@ static mvs_status plan_runs(mvs_comparison *all) {
 /* A GPU is not shared; cores are divided, which changes times but no bits. */
 static void divide_machine(mvs_comparison *all) {
   const mvs_command_line *options = all->driver->options;
-  const char *device = trainer_option(options, "--device");
+  const char *device = mvs_compare_option(all, "--device");
   bool gpu = device ? strcmp(device, "cpu") != 0 : options->architectures.count > 0;
   int64_t cores = mvs_pool_cores(), room = gpu ? 1 : cores / CORES_A_JOB;
   all->jobs = options->jobs > 0 ? options->jobs : room > 1 ? room : 1;
   if (all->jobs > (int64_t)all->n_runs) all->jobs = (int64_t)all->n_runs;
-  if (all->jobs > 1 && !trainer_option(options, "--threads"))
+  if (all->jobs > 1 && !mvs_compare_option(all, "--threads"))
     all->threads = cores > all->jobs ? cores / all->jobs : 1;
 }
 

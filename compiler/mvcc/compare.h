@@ -45,6 +45,8 @@ typedef struct mvs_comparison {
   int64_t n_seeds, jobs, samples, threads; /* threads 0: as the options say */
 } mvs_comparison;
 
+/* The value of an option among the trainer's words ("--seed"), or NULL. */
+const char *mvs_compare_option(const mvs_comparison *all, const char *name);
 /* Trains all runs, `jobs` at a time, and samples from those that ended; the page is written
  * while they go on. Ctrl-C ends them with a checkpoint. */
 mvs_status mvs_compare_run(mvs_comparison *all);

@@ -90,19 +90,20 @@ static mvs_status start_training(const mvs_comparison *all, mvs_compared_run *ru
   return start(all, run, &words);
 }
 
-/* The same device and threads as in training. */
+/* On the same device as training. */
 static mvs_status start_sampling(const mvs_comparison *all, mvs_compared_run *run) {
   mvs_arena *arena = all->driver->session;
-  const mvs_command_line *options = all->driver->options;
+  static const char *const shared[] = {"--device", "--threads", "--memory"};
   word_list words = {0};
   add_word(arena, &words, run->rule->trainer);
   add_word(arena, &words, "sample");
   add_option(arena, &words, "--weights", mvs_arena_format(arena, "%s/latest", run->folder));
   add_option(arena, &words, "--out", mvs_arena_format(arena, "%s/samples.png", run->folder));
   add_option(arena, &words, "--count", mvs_arena_format(arena, "%" PRId64, all->samples));
-  for (int i = 1; i + 1 < options->rest_count; i++)
-    if (strcmp(options->rest[i], "--device") == 0 || strcmp(options->rest[i], "--threads") == 0)
-      add_option(arena, &words, options->rest[i], options->rest[i + 1]);
+  for (size_t at = 0; at < sizeof shared / sizeof *shared; at++) {
+    const char *value = mvs_compare_option(all, shared[at]);
+    if (value) add_option(arena, &words, shared[at], value);
+  }
   if (all->threads)
     add_option(arena, &words, "--threads", mvs_arena_format(arena, "%" PRId64, all->threads));
   run->stage = MVS_STAGE_SAMPLING;

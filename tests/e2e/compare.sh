@@ -73,3 +73,19 @@ compare --residual plain -o none -- sample; refused "another command" 'what to d
 compare --residual plain -o none -- train --out x; refused "a folder for one run" 'gives every run its --out'
 code=0; "$MVCC" model.mvs -o none --seeds 3 >out 2>log || code=$?; refused "--seeds without compare" 'belongs to .mvcc compare'
 compare --residual plain --samples 0 -o lost -- train --data nowhere; refused "data that are not there" "plain, seed 0: failed: .*nowhere"
+
+if [ -z "$(/usr/bin/python3 -c "import sys; sys.path.insert(0, '$here'); import browser; print(browser.find() or '')")" ]; then
+  echo "skipped 3 no Chromium here"; exit 0
+fi
+PYTHONPATH="$here" /usr/bin/python3 - <<'EOF2'
+import browser
+
+page = browser.Browser()
+try:
+    for name, words in (("both", "done 2 of 2"), ("blown", "diverged at 1"), ("lost", "failed")):
+        page.open(name + "/report.html", 1400, False)
+        said, text = page.complaints(), page.run("document.body.innerText")
+        print(f"{'not ok' if said or words not in text else 'ok'} the page of '{name}' in a browser {said}")
+finally:
+    page.close()
+EOF2
