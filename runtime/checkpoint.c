@@ -29,26 +29,27 @@ static mvs_status write_state(mvs_session *session, mvs_safetensors_writer *writ
 }
 
 mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimizer,
-                               const char *folder, int64_t step, int64_t keep) {
+                               const char *folder, const mvs_checkpoint_facts *facts) {
   /* Names and header of a deep model take megabytes: they go when the file is written. */
   mvs_arena *arena = mvs_arena_new();
   if (!arena) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
   mvs_param_list *params = mvs_params_list(arena, session->program);
-  const char *path = mvs_checkpoint_path(arena, folder, step);
+  const char *path = mvs_checkpoint_path(arena, folder, facts->step);
   mvs_safetensors_writer *writer = mvs_safetensors_writer_new(arena, session->diag, path);
   mvs_safetensors_add_metadata(writer, "mvcc.model", session->program->model);
   mvs_safetensors_add_metadata(writer, "mvcc.residual", session->program->residual);
   mvs_safetensors_add_metadata(writer, MVS_CHECKPOINT_STEP,
-                               mvs_arena_format(arena, "%" PRId64, step));
+                               mvs_arena_format(arena, "%" PRId64, facts->step));
   const mvs_device *device = session->device;
   const char *choices = device->choices ? device->choices(session->device) : NULL;
   if (choices) mvs_safetensors_add_metadata(writer, MVS_CHECKPOINT_CHOICES, choices);
+  if (facts->watch) mvs_safetensors_add_metadata(writer, MVS_CHECKPOINT_WATCH, facts->watch);
   mvs_weights_declare(writer, arena, params, "", true);
   if (optimizer->average) mvs_weights_declare(writer, arena, params, "ema/", false);
   mvs_weights_declare(writer, arena, params, "adam_m/", false);
   mvs_weights_declare(writer, arena, params, "adam_v/", false);
   mvs_status status = write_state(session, writer, optimizer, params);
-  if (status == MVS_OK) mvs_checkpoint_remove_old(arena, folder, step, keep);
+  if (status == MVS_OK) mvs_checkpoint_remove_old(arena, folder, facts->step, facts->keep);
   mvs_safetensors_abandon(writer);
   mvs_arena_free(arena);
   return status;
@@ -74,10 +75,12 @@ static mvs_status read_state(mvs_session *session, const mvs_safetensors *file,
 
 /* The buffers may be half overwritten when this fails: the caller then ends the run. */
 mvs_status mvs_checkpoint_load(mvs_session *session, mvs_optimizer *optimizer, const char *path,
-                               int64_t *step) {
+                               int64_t *step, const char **watch) {
   mvs_safetensors *file;
   MVS_TRY(mvs_safetensors_open(session->arena, session->diag, path, &file));
   mvs_status status = read_state(session, file, optimizer, step);
+  const char *known = mvs_safetensors_metadata(file, MVS_CHECKPOINT_WATCH);
+  *watch = known ? mvs_arena_string(session->arena, known) : NULL;
   mvs_safetensors_close(file);
   return status;
 }

@@ -6,13 +6,20 @@
 
 #include "runtime/optimizer.h"
 
-/* Saves the state after `step` steps and removes all but the newest `keep` checkpoints.
- * errors : MVS_ERR_IO; earlier checkpoints stay */
+/* Which state is saved, and how. */
+typedef struct mvs_checkpoint_facts {
+  int64_t step;      /* steps done */
+  int64_t keep;      /* all but so many of the newest checkpoints are removed */
+  const char *watch; /* what the watch knows; NULL: nothing */
+} mvs_checkpoint_facts;
+
+/* Saves the state. errors : MVS_ERR_IO; earlier checkpoints stay */
 mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimizer,
-                               const char *folder, int64_t step, int64_t keep);
-/* Reads a checkpoint back into the optimizer's buffers. errors : as weights.h */
+                               const char *folder, const mvs_checkpoint_facts *facts);
+/* Reads a checkpoint back into the optimizer's buffers. `watch` becomes what the watch knew, or
+ * NULL, in the session's arena. errors : as weights.h */
 mvs_status mvs_checkpoint_load(mvs_session *session, mvs_optimizer *optimizer, const char *path,
-                               int64_t *step);
+                               int64_t *step, const char **watch);
 /* Hands the device what its libraries had chosen when the checkpoint was written, so that the
  * run goes on with the same bits; before anything is prepared.
  * note   : NULL, or a sentence saying why the device cannot go by it

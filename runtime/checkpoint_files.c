@@ -67,8 +67,14 @@ static bool is_complete(mvs_arena *arena, const char *path) {
 
 /* Damaged ones are passed over in silence: the run that resumes will write new ones. */
 const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step) {
+  return mvs_checkpoint_before(arena, folder, INT64_MAX, step);
+}
+
+const char *mvs_checkpoint_before(mvs_arena *arena, const char *folder, int64_t most,
+                                  int64_t *step) {
   step_list steps = list_steps(arena, folder);
   for (size_t at = 0; at < steps.count; at++) {
+    if (steps.items[at] > most) continue;
     const char *candidate = mvs_checkpoint_path(arena, folder, steps.items[at]);
     if (!is_complete(arena, candidate)) continue;
     *step = steps.items[at];
@@ -120,6 +126,19 @@ void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t sav
   for (size_t at = 0; at < steps.count; at++)
     if (steps.items[at] <= saved && ++kept > keep)
       unlink(mvs_checkpoint_path(arena, folder, steps.items[at]));
+}
+
+/* Behind a kill in the middle the newest one left is an older one, never one with a gap below.
+ */
+mvs_status mvs_checkpoint_remove_after(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                       int64_t step) {
+  step_list steps = list_steps(arena, folder);
+  for (size_t at = 0; at < steps.count && steps.items[at] > step; at++) {
+    const char *path = mvs_checkpoint_path(arena, folder, steps.items[at]);
+    if (unlink(path) != 0)
+      return MVS_FAIL(diag, MVS_ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+  }
+  return MVS_OK;
 }
 
 /* Only names that mvs_output_begin makes for checkpoints: another program's files stay. */

@@ -12,6 +12,8 @@
 #define MVS_CHECKPOINT_STEP "mvcc.step"
 /* And what a device's libraries chose, where they did. */
 #define MVS_CHECKPOINT_CHOICES "mvcc.algorithms"
+/* And what the watch knew, where there was one. */
+#define MVS_CHECKPOINT_WATCH "mvcc.watch"
 
 /* What a path given to --weights means: a file is itself; a folder, or `latest` in it, is its
  * newest complete checkpoint. errors : MVS_ERR_IO when the folder holds none */
@@ -19,6 +21,13 @@ mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *
                                   const char **out);
 /* The newest complete checkpoint of a folder, or NULL; *step is its number. */
 const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step);
+/* The newest complete one of at most `most` steps, or NULL. */
+const char *mvs_checkpoint_before(mvs_arena *arena, const char *folder, int64_t most,
+                                  int64_t *step);
+/* Removes the checkpoints of more than `step` steps, the newest first.
+ * errors : MVS_ERR_IO when one stays */
+mvs_status mvs_checkpoint_remove_after(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                       int64_t step);
 /* The path of the checkpoint after `step` steps. */
 const char *mvs_checkpoint_path(mvs_arena *arena, const char *folder, int64_t step);
 /* Removes all but the newest `keep` checkpoints up to the one just saved. Later ones can only

@@ -29,6 +29,7 @@
 #include "runtime/run_page.h"
 #include "runtime/specialise.h"
 #include "runtime/trace.h"
+#include "runtime/train_watch.h"
 #include "runtime/training.h"
 #include "runtime/weights.h"
 
@@ -91,6 +92,9 @@ typedef struct run_state {
   mvs_consumers consumers; /* of what each step shows */
   mvs_run_page *page;      /* the last of them; NULL before there is one */
   int64_t memory_bytes;    /* that the plan takes on the device */
+  mvs_train_watch watch;
+  mvs_turns turns;         /* that the run has taken */
+  const char *watch_state; /* of the checkpoint that was loaded last; NULL: none */
   mvs_progress progress;
   const char *checkpoint;   /* that is gone on from, NULL: none */
   int64_t queued;           /* steps given to the device */
@@ -105,6 +109,7 @@ typedef struct run_state {
 /* The options of this command alone; those of every command follow. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, train_rows, COUNT(train_rows));
+  mvs_train_watch_rows(session->arena, list);
   mvs_weights_rows(session->arena, list);
 }
 
@@ -147,7 +152,9 @@ static mvs_status read_settings(run_state *run) {
   run->save_every = mvs_option_integer(options, "save-every", DEFAULT_SAVE_EVERY);
   run->keep = mvs_option_integer(options, "keep", DEFAULT_KEEP);
   run->log_every = mvs_option_integer(options, "log-every", 1);
-  return MVS_OK;
+  optimizer->turns = &run->turns;
+  bool fixed = mvs_option_given(options, "fixed-batch");
+  return mvs_train_watch_read(session, run->folder, fixed, &run->watch);
 }
 
 /* 17 digits give a double back exactly, so a resumed run computes with the same numbers. */
@@ -191,6 +198,10 @@ static size_t recorded_options(run_state *run, mvs_run_option *out) {
       {"ema", number_text(session, optimizer->ema), false},
       {"seed", integer_text(session, run->settings.seed), false},
       {"steps", integer_text(session, run->steps), true},
+      {"watch", mvs_train_watch_action_name(&run->watch), true},
+      {"rollback-order", run->watch.reorders ? "new" : "same", true},
+      {"rollback-lr", number_text(session, run->watch.rate), true},
+      {"rollbacks", integer_text(session, run->watch.most), true},
   };
   memcpy(out, list, sizeof list);
   return COUNT(list);
@@ -203,7 +214,7 @@ static mvs_status settle_settings(run_state *run) {
   bool resume = mvs_option_given(session->options, "resume");
   MVS_TRY(read_settings(run));
   size_t count = recorded_options(run, options);
-  MVS_TRY(mvs_run_check(session, run->folder, resume, options, count));
+  MVS_TRY(mvs_run_check(session, run->folder, resume, options, count, &run->turns));
   return resume ? read_settings(run) : MVS_OK;
 }
 
@@ -292,14 +303,16 @@ static mvs_status find_checkpoint(run_state *run) {
   return MVS_OK;
 }
 
-/* Takes the newest checkpoint when resuming, else the weights of step 0. */
-static mvs_status start_state(run_state *run) {
-  mvs_session *session = run->session;
-  if (!run->checkpoint) return start_weights(run);
-  MVS_TRY(mvs_checkpoint_load(session, mvs_training_optimizer(run->training), run->checkpoint,
-                              &run->step));
+static mvs_status load(run_state *run, const char *path) {
+  MVS_TRY(mvs_checkpoint_load(run->session, mvs_training_optimizer(run->training), path,
+                              &run->step, &run->watch_state));
   run->saved = run->step;
   return MVS_OK;
+}
+
+/* Takes the newest checkpoint when resuming, else the weights of step 0. */
+static mvs_status start_state(run_state *run) {
+  return run->checkpoint ? load(run, run->checkpoint) : start_weights(run);
 }
 
 /* Steps once taken are not taken back: fewer than those can only be a mistake. */
@@ -329,7 +342,8 @@ static mvs_status check_profile(run_state *run) {
 static mvs_status record(run_state *run) {
   mvs_run_option options[MOST_OPTIONS];
   size_t count = recorded_options(run, options);
-  return mvs_run_begin(run->session, run->folder, options, count, run->memory_bytes);
+  return mvs_run_begin(run->session, run->folder, options, count, run->memory_bytes,
+                       &run->turns);
 }
 
 /* All who see each step, in the order in which they see it. */
@@ -342,6 +356,11 @@ static mvs_status open_consumers(run_state *run) {
                                      &run->consumers));
   MVS_TRY(
       mvs_events_open(session->arena, session->diag, run->folder, &steps, &run->consumers));
+  if (run->watch.action != MVS_WATCH_OFF) {
+    MVS_TRY(mvs_watch_run_open(session, run->folder, run->step, &run->consumers,
+                               &run->watch.run));
+    MVS_TRY(mvs_watch_run_restore(run->watch.run, run->watch_state));
+  }
   return mvs_run_page_open(session->arena, session->diag, run->folder, &run->consumers,
                            &run->page);
 }
@@ -370,8 +389,16 @@ static mvs_status prepare(run_state *run) {
 static mvs_status save(run_state *run) {
   if (run->saved == run->step) return MVS_OK;
   mvs_profile_open_phase(run->profile, "save");
-  MVS_TRY(mvs_checkpoint_save(run->session, mvs_training_optimizer(run->training), run->folder,
-                              run->step, run->keep));
+  mvs_arena *arena = mvs_arena_new();
+  if (!arena) return MVS_FAIL(run->session->diag, MVS_ERR_MEMORY, "out of memory");
+  mvs_checkpoint_facts facts = {
+      .step = run->step,
+      .keep = mvs_train_watch_keep(&run->watch, run->keep, run->step, run->save_every),
+      .watch = run->watch.run ? mvs_watch_run_state(run->watch.run, arena) : NULL};
+  mvs_status status = mvs_checkpoint_save(run->session, mvs_training_optimizer(run->training),
+                                          run->folder, &facts);
+  mvs_arena_free(arena);
+  if (status != MVS_OK) return status;
   mvs_profile_close_phase(run->profile);
   run->saved = run->step;
   return MVS_OK;
@@ -424,6 +451,27 @@ static mvs_status end_profile(run_state *run) {
   return status;
 }
 
+/* The run fell: back to a checkpoint, and on from there another way. One that is killed before
+ * the turn is recorded falls again when it is resumed, and turns back then. */
+static mvs_status turn_back(run_state *run) {
+  const char *path, *why = mvs_watch_run_fell(run->watch.run);
+  mvs_step_result unused;
+  for (int64_t left = run->queued - run->step; left > 0; left--)
+    MVS_TRY(mvs_training_collect(run->training, &unused));
+  MVS_TRY(mvs_train_watch_turn(&run->watch, run->step, &run->turns, &path));
+  const mvs_turn *turn = &run->turns.items[run->turns.count - 1];
+  why = mvs_arena_string(run->session->arena, why);
+  MVS_TRY(record(run));
+  MVS_TRY(load(run, path));
+  MVS_TRY(mvs_training_go_back(run->training));
+  run->queued = run->step;
+  MVS_TRY(mvs_consumers_rewind(&run->consumers, run->step));
+  MVS_TRY(mvs_watch_run_restore(run->watch.run, run->watch_state));
+  mvs_progress_clear(&run->progress);
+  run->began = mvs_seconds();
+  return mvs_train_watch_turned(&run->watch, turn, why);
+}
+
 /* Waits for a step. It counts even when it was not taken: the message and the last line name
  * it. A step lasts from the end of the one before it. */
 static mvs_status finish_step(run_state *run) {
@@ -434,22 +482,25 @@ static mvs_status finish_step(run_state *run) {
   run->began = now;
   run->step++;
   MVS_TRY(show_step(run, seconds));
+  mvs_train_watch_print(&run->watch, &run->progress);
+  if (mvs_train_watch_must_act(&run->watch)) return turn_back(run);
   return run->result.taken == 0 ? diverged(run) : MVS_OK;
 }
 
-/* Until no more than `left` steps are under way. */
+/* Until no more than `left` steps are under way; none are once the run has turned back. */
 static mvs_status finish_steps(run_state *run, int64_t left) {
   while (run->queued - run->step > left) MVS_TRY(finish_step(run));
   return MVS_OK;
 }
 
-/* One step more; a checkpoint is of the state after all that were queued. */
+/* One step more; a checkpoint is of the state after all that were queued. The run may turn back
+ * at its last step too. */
 static mvs_status one_step(run_state *run) {
   bool ahead = run->session->device->works_alone;
   MVS_TRY(mvs_training_queue(run->training, run->queued));
   run->queued++;
-  bool due = run->queued % run->save_every == 0;
-  MVS_TRY(finish_steps(run, ahead && !due ? MVS_TRAINING_AHEAD - 1 : 0));
+  bool due = run->queued % run->save_every == 0, last = run->queued == run->steps;
+  MVS_TRY(finish_steps(run, ahead && !due && !last ? MVS_TRAINING_AHEAD - 1 : 0));
   if (!due) return MVS_OK;
   MVS_TRY(save(run));
   run->began = mvs_seconds();

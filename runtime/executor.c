@@ -459,6 +459,12 @@ void mvs_call_prepared(mvs_call *call) {
   if (call->reads_prepared) call->prepared->version = call->executor->version;
 }
 
+mvs_status mvs_call_refresh(mvs_call *call) {
+  mvs_executor_weights_changed(call->executor, false);
+  if (call->reads_rounded) MVS_TRY(round_weights(call->executor));
+  return call->reads_prepared ? prepare(call->executor, call->prepared) : MVS_OK;
+}
+
 mvs_status mvs_call_run(mvs_call *call) {
   if (call->reads_rounded) MVS_TRY(round_weights(call->executor));
   if (call->reads_prepared) MVS_TRY(prepare(call->executor, call->prepared));

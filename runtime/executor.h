@@ -67,6 +67,9 @@ mvs_status mvs_call_run(mvs_call *call);
  * must do the same each time: makes what the call takes from the weights alone, needed or not.
  */
 mvs_status mvs_call_prepare(mvs_call *call);
+/* Behind a change of the weights that no recorded work made: brings what the call takes from
+ * them up to date, so that work recorded before finds it. errors : MVS_ERR_MEMORY */
+mvs_status mvs_call_refresh(mvs_call *call);
 /* To be told behind each run of such work: what the call takes from the weights is up to date,
  * what others take is not. */
 void mvs_call_prepared(mvs_call *call);

@@ -154,8 +154,10 @@ void mvs_optimizer_start(mvs_optimizer *optimizer) {
 
 /* From the first step on more than zero: step k counts from 0. */
 double mvs_optimizer_rate(const mvs_optimizer_settings *settings, int64_t step) {
-  if (settings->warmup <= 0) return settings->lr;
-  return settings->lr * fmin(1, (double)(step + 1) / (double)settings->warmup);
+  double rate = settings->lr;
+  if (settings->turns) rate *= mvs_turns_rate(settings->turns, step);
+  if (settings->warmup <= 0) return rate;
+  return rate * fmin(1, (double)(step + 1) / (double)settings->warmup);
 }
 
 /* The kernel sees rounded betas: corrections from the same numbers cancel their error, which

@@ -7,12 +7,14 @@
 #define MVS_RUNTIME_OPTIMIZER_H
 
 #include "runtime/flat.h"
+#include "runtime/turns.h"
 
 typedef struct mvs_optimizer_settings {
   double lr, beta1, beta2, eps, weight_decay;
   double clip; /* 0: no clipping */
   double ema;  /* decay of the average; 0: none is kept */
   int64_t warmup;
+  const mvs_turns *turns; /* NULL: the run never turned back */
 } mvs_optimizer_settings;
 
 /* What an update takes from the number of its step. */
@@ -52,7 +54,7 @@ void mvs_optimizer_start(mvs_optimizer *optimizer);
 mvs_status mvs_optimizer_update(mvs_optimizer *optimizer);
 /* What step k (from 0) asks of mvs_optimizer_places.rates: computed in double, rounded once. */
 mvs_step_rates mvs_optimizer_rates(const mvs_optimizer_settings *settings, int64_t step);
-/* The learning rate at step k: lr * min(1, (k + 1) / warmup). */
+/* The learning rate at step k: lr * min(1, (k + 1) / warmup), slower behind turns. */
 double mvs_optimizer_rate(const mvs_optimizer_settings *settings, int64_t step);
 
 #endif

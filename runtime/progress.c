@@ -78,7 +78,11 @@ void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double
 }
 
 /* Leaves the cursor at the start of an empty line. */
-void mvs_progress_end(mvs_progress *progress) {
+void mvs_progress_clear(const mvs_progress *progress) {
   if (progress->shown && progress->drawn > 0) fputs("\r\033[K", stderr);
+}
+
+void mvs_progress_end(mvs_progress *progress) {
+  mvs_progress_clear(progress);
   progress->shown = false;
 }

@@ -18,7 +18,9 @@ void mvs_progress_start(mvs_progress *progress, int64_t first, int64_t last, int
                         int64_t tokens);
 /* Shows step, loss, gradient norm, tokens a second and the time left, some times a second. */
 void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double grad_norm);
-/* Clears the line. */
+/* Clears the line, for others to be printed above it. */
+void mvs_progress_clear(const mvs_progress *progress);
+/* Clears the line and shows no more. */
 void mvs_progress_end(mvs_progress *progress);
 /* Seconds on a clock that only goes forward. */
 double mvs_seconds(void);

@@ -17,7 +17,8 @@
 #include "runtime/output_file.h"
 #include "runtime/params.h"
 
-#define RUN_FILE "run.json"
+#define RUN_FILE  "run.json"
+#define TURNS_KEY "rollbacks"
 
 /* In the arena, since messages use it too. */
 static const char *file_of(mvs_session *session, const char *folder) {
@@ -119,9 +120,50 @@ static mvs_status check_resumed(mvs_session *session, const char *folder, json_t
   return MVS_OK;
 }
 
+/* --- turns --- */
+
+/* Checked as whatever else a file says: a turn decides where samples come from. */
+static bool read_turn(const json_t *object, mvs_turn *out) {
+  const json_t *from = json_object_get(object, "from"), *to = json_object_get(object, "to");
+  const json_t *reorders = json_object_get(object, "reorders");
+  const json_t *rate = json_object_get(object, "rate");
+  if (!json_is_integer(from) || !json_is_integer(to) || !json_is_boolean(reorders) ||
+      !json_is_number(rate))
+    return false;
+  *out = (mvs_turn){json_integer_value(from), json_integer_value(to), json_is_true(reorders),
+                    json_number_value(rate)};
+  return out->to >= 0 && out->to <= out->from && out->rate > 0 && out->rate <= 1;
+}
+
+/* A run that never turned back has none recorded. */
+static mvs_status read_turns(mvs_session *session, const char *folder, const json_t *record,
+                             mvs_turns *out) {
+  const json_t *list = json_object_get(record, TURNS_KEY);
+  bool good = !list || (json_is_array(list) && json_array_size(list) <= MVS_MOST_TURNS);
+  out->count = 0;
+  for (size_t at = 0; good && at < json_array_size(list); at++)
+    good = read_turn(json_array_get(list, at), &out->items[out->count++]);
+  if (good) return MVS_OK;
+  return MVS_FAIL(session->diag, MVS_ERR_FORMAT, "'%s' is damaged: \"" TURNS_KEY "\"",
+                  file_of(session, folder));
+}
+
+static json_t *turns_list(const mvs_turns *turns) {
+  json_t *list = json_array();
+  for (size_t at = 0; at < turns->count; at++) {
+    const mvs_turn *turn = &turns->items[at];
+    json_array_append_new(
+        list, json_pack("{s:I, s:I, s:b, s:f}", "from", (json_int_t)turn->from, "to",
+                        (json_int_t)turn->to, "reorders", turn->reorders, "rate", turn->rate));
+  }
+  return list;
+}
+
+/* --- checking and beginning --- */
+
 /* Before the folder is made or the device opened: all it does is read. */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
-                         const mvs_run_option *options, size_t count) {
+                         const mvs_run_option *options, size_t count, mvs_turns *turns) {
   bool used;
   json_t *record = NULL;
   MVS_TRY(has_entries(session, folder, &used));
@@ -132,6 +174,7 @@ mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
                       "there is no run to resume in '%s' (no " RUN_FILE ")", folder);
   } else if (resume) {
     status = check_resumed(session, folder, record, options, count);
+    if (status == MVS_OK) status = read_turns(session, folder, record, turns);
   } else if (record) {
     status = MVS_FAIL(
         session->diag, MVS_ERR_IO,
@@ -146,7 +189,8 @@ mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
 
 /* The last step of preparing, so the folder exists only for runs that can start. */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
-                         const mvs_run_option *options, size_t count, int64_t memory_bytes) {
+                         const mvs_run_option *options, size_t count, int64_t memory_bytes,
+                         const mvs_turns *turns) {
   MVS_TRY(mvs_make_folders(session->arena, session->diag, folder));
   json_t *recorded = json_object();
   for (size_t at = 0; at < count; at++)
@@ -159,6 +203,7 @@ mvs_status mvs_run_begin(mvs_session *session, const char *folder,
                 (json_int_t)program->flat_elements, "parameters",
                 (json_int_t)mvs_params_trained(program), "device", session->device->what,
                 "memory_bytes", (json_int_t)memory_bytes, "options", recorded);
+  if (turns->count > 0) json_object_set_new(record, TURNS_KEY, turns_list(turns));
   char *text = record ? json_dumps(record, JSON_INDENT(2)) : NULL;
   mvs_status status =
       text ? mvs_output_write(session->arena, session->diag, file_of(session, folder), text,

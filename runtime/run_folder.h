@@ -5,6 +5,7 @@
 #define MVS_RUNTIME_RUN_FOLDER_H
 
 #include "runtime/session.h"
+#include "runtime/turns.h"
 
 /* An option whose value decides the bits of a run, with its value in force. */
 typedef struct mvs_run_option {
@@ -14,13 +15,14 @@ typedef struct mvs_run_option {
 
 /* Looks at the folder before anything else is done. A new run's folder must be missing or
  * empty. With `resume` it must hold a run: recorded options that were not given are set as
- * recorded, and a given one with another value is refused. errors : MVS_ERR_NAME, MVS_ERR_IO,
- * MVS_ERR_FORMAT */
+ * recorded, and a given one with another value is refused; `turns` become those of the run.
+ * errors : MVS_ERR_NAME, MVS_ERR_IO, MVS_ERR_FORMAT */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
-                         const mvs_run_option *options, size_t count);
+                         const mvs_run_option *options, size_t count, mvs_turns *turns);
 /* Makes the folder where it is missing and writes run.json, over an older one if need be.
  * memory_bytes : what the plan takes on the device, for those who compare runs */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
-                         const mvs_run_option *options, size_t count, int64_t memory_bytes);
+                         const mvs_run_option *options, size_t count, int64_t memory_bytes,
+                         const mvs_turns *turns);
 
 #endif

@@ -16,7 +16,8 @@
 #include "runtime/commands.h"
 #include "runtime/specialise.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE   2
+#define EXIT_STOPPED 3
 
 static const mvs_command *const commands[] = {&mvs_command_info,   &mvs_command_train,
                                               &mvs_command_sample, &mvs_command_eval,
@@ -67,7 +68,8 @@ static bool asks_for_help(int argc, char **argv) {
   return false;
 }
 
-/* A wrong command line ends with 2, anything later with 1. */
+/* A wrong command line ends with 2, a run that its watch stopped with 3, anything else with 1.
+ */
 static int run_command(mvs_session *session, const mvs_command *command, int argc,
                        char **argv) {
   mvs_option_rows rows = {0};
@@ -88,7 +90,7 @@ static int run_command(mvs_session *session, const mvs_command *command, int arg
     status = MVS_FAIL(session->diag, MVS_ERR_IO, "cannot write to standard output");
   mvs_session_close(session);
   if (mvs_diag_errors(session->diag) > 0) print_errors(session);
-  return status == MVS_OK ? 0 : 1;
+  return status == MVS_OK ? 0 : status == MVS_ERR_STOPPED ? EXIT_STOPPED : 1;
 }
 
 /* The nearest command as a hint, where one is near enough. */

@@ -63,7 +63,7 @@ struct mvs_training {
   mvs_feed *feed;
   int64_t ahead;  /* the micro-batch of the run whose block is under way; -1: none */
   mvs_data *data; /* NULL: a fixed batch */
-  mvs_order *order;
+  mvs_order *orders[MVS_MOST_TURNS + 1]; /* the run's own, then one by turn, once asked for */
   int64_t *index;
   void *loss;              /* device: of a micro-batch */
   mvs_step_result *result; /* device */
@@ -272,8 +272,6 @@ mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data) {
     each->from_data = !each->drawn || mvs_has_tensor(draw->inputs, draw->n_inputs, name);
   }
   training->data = data;
-  training->order =
-      mvs_order_new(session->arena, data->count, (uint32_t)training->settings.seed);
   training->index = MVS_ARRAY(session->arena, micro, int64_t);
   MVS_TRY(prepare_step(training));
   return bind_draw(training);
@@ -305,13 +303,24 @@ static mvs_profile *profile_of(const mvs_training *training) {
   return mvs_executor_profiled(training->session->executor);
 }
 
+/* The order that a step takes its samples from. Those behind a turn have seeds of their own. */
+static mvs_order *order_at(mvs_training *training, int64_t step) {
+  const mvs_turns *turns = training->settings.optimizer.turns;
+  int turn = turns ? mvs_turns_order(turns, step) : 0;
+  mvs_order **order = &training->orders[turn];
+  uint64_t seed = (uint64_t)turn << 32 | (uint32_t)training->settings.seed;
+  if (!*order) *order = mvs_order_new(training->session->arena, training->data->count, seed);
+  return *order;
+}
+
 /* Writes samples first .. first+micro-1 of a step into a block. */
 static void fill_samples(mvs_training *training, int64_t step, int64_t first, char *block) {
   int64_t micro = training->settings.micro_batch;
   int32_t *numbers = (int32_t *)(block + training->numbers);
+  mvs_order *order = order_at(training, step);
   for (int64_t at = 0; at < micro; at++) {
     int64_t place = step * training->settings.batch + first + at;
-    training->index[at] = mvs_order_sample(training->order, place);
+    training->index[at] = mvs_order_sample(order, place);
     numbers[at] = (int32_t)(first + at);
   }
   for (int at = 0; at < training->count; at++) {
@@ -434,4 +443,15 @@ mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out) {
   *out = *(const mvs_step_result *)slot->staging;
   training->collected++;
   return MVS_OK;
+}
+
+/* The block that was sent ahead is of a step that does not come. */
+mvs_status mvs_training_go_back(mvs_training *training) {
+  mvs_device *device = training->session->device;
+  const float one = 1;
+  assert(training->collected == training->queued);
+  if (training->ahead >= 0) mvs_feed_take(training->feed);
+  training->ahead = -1;
+  device->copy(device, &training->result->taken, &one, sizeof one, MVS_COPY_TO_DEVICE);
+  return mvs_call_refresh(training->grad);
 }

@@ -50,5 +50,9 @@ mvs_status mvs_training_queue(mvs_training *training, int64_t step);
 /* Waits for the oldest step that was queued and not yet collected.
  * errors : MVS_ERR_DEVICE when the device failed */
 mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out);
+/* Behind loading an earlier state into the optimizer: the step queued next may be any, and
+ * steps are taken again after one that was not. All that were queued must have been collected.
+ */
+mvs_status mvs_training_go_back(mvs_training *training);
 
 #endif

@@ -121,7 +121,8 @@ void mvs_watch_take(mvs_watch *watch, mvs_arena *arena, const mvs_observation *s
                     mvs_alarms *out) {
   mvs_watching at = {.watch = watch, .arena = arena, .seen = seen, .out = out};
   look(&at);
-  bool sign = mvs_watch_witness(&at);
+  bool finite = isfinite(seen->loss) && isfinite(seen->grad_norm);
+  bool sign = mvs_watch_witness(&at) || !finite;
   if (watch->counts.collapsed) {
     wait_for_recovery(&at, sign);
     return;

@@ -11,6 +11,7 @@ typedef enum mvs_status {
   MVS_ERR_FORMAT,  /* a data file is malformed */
   MVS_ERR_IO,      /* the operating system said no */
   MVS_ERR_MEMORY,  /* out of memory */
+  MVS_ERR_STOPPED, /* a run that was watched fell, and was stopped */
   MVS_ERR_DEVICE,  /* a driver, compiler library or device call failed */
   MVS_ERR_INTERNAL /* a verifier rule failed: our mistake, not the user's */
 } mvs_status;

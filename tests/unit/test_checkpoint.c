@@ -90,8 +90,9 @@ static int tear_down(void **state) {
 }
 
 static void save(fixture *here, int64_t step, int64_t keep) {
-  assert_int_equal(
-      mvs_checkpoint_save(&here->session, &here->optimizer, here->folder, step, keep), MVS_OK);
+  mvs_checkpoint_facts facts = {.step = step, .keep = keep, .watch = "what it knew"};
+  assert_int_equal(mvs_checkpoint_save(&here->session, &here->optimizer, here->folder, &facts),
+                   MVS_OK);
 }
 
 static const char *path_of(fixture *here, int64_t step) {
@@ -102,12 +103,15 @@ static const char *path_of(fixture *here, int64_t step) {
 static void there_and_back(void **state) {
   fixture *here = *state;
   int64_t step;
+  const char *watch;
   save(here, 7, 3);
   const int used[][2] = {{0, 48}, {1024, 1028}};
   memset(here->p, 0, sizeof here->p), memset(here->m, 0, sizeof here->m);
   memset(here->v, 0, sizeof here->v), memset(here->e, 0, sizeof here->e);
   assert_int_equal(
-      mvs_checkpoint_load(&here->session, &here->optimizer, path_of(here, 7), &step), MVS_OK);
+      mvs_checkpoint_load(&here->session, &here->optimizer, path_of(here, 7), &step, &watch),
+      MVS_OK);
+  assert_string_equal(watch, "what it knew");
   assert_int_equal(step, 7);
   for (int range = 0; range < 2; range++) {
     for (int at = used[range][0]; at < used[range][1]; at++) {

@@ -10,8 +10,8 @@
 /* cmocka needs the above first. */
 #include <cmocka.h>
 
-#include "runtime/alarms.h"
 #include "runtime/series.h"
+#include "tests/watch/history.h"
 
 #define LAYERS   24
 #define FAMILIES 4 /* rows of the gradient table */
@@ -285,6 +285,52 @@ static void not_finite(void **state) {
   expect(here, "\"level\":\"collapse\",\"rule\":\"not-finite\"");
 }
 
+/* --- a run that was recorded --- */
+
+/* Base at half the rate, 400 layers (arXiv 2605.06169): every tenth step, the last good one
+ * 26420. Loss and gradient norm alone take longer: the loss must be seen to stay. */
+#define LAST_GOOD 26420
+static const char *const trace[] = {MVS_SOURCE_DIR "/tests/data/base400.jsonl"};
+
+/* The first collapse of a replay; warnings are counted and printed, not judged: their rules
+ * were frozen before they saw this run. */
+static const mvs_alarm *replay(fixture *here, bool with_tables) {
+  mvs_history history;
+  mvs_diag *diag = mvs_diag_new(here->arena);
+  assert_int_equal(mvs_history_read(here->arena, diag, 1, (char **)(uintptr_t)trace, &history),
+                   MVS_OK);
+  assert_int_equal(history.count, 551);
+  for (size_t at = 0; !with_tables && at < history.count; at++) history.items[at].n_tables = 0;
+  mvs_history_watch(here->arena, &roles, &history, &here->alarms);
+  int warnings = 0, notes = 0;
+  for (size_t at = 0; at < here->alarms.count; at++) {
+    const mvs_alarm *alarm = &here->alarms.items[at];
+    if (alarm->level == MVS_ALARM_COLLAPSE) {
+      printf("before the collapse: %d warnings, %d notes\n", warnings, notes);
+      return alarm;
+    }
+    warnings += alarm->level == MVS_ALARM_WARNING, notes += alarm->level == MVS_ALARM_NOTE;
+  }
+  return NULL;
+}
+
+static void calls_the_recorded_collapse(void **state) {
+  fixture *here = *state;
+  const mvs_alarm *called = replay(here, true);
+  assert_int_equal(called->step, LAST_GOOD + 10);
+  assert_string_equal(called->rule, "mean-mode");
+  assert_non_null(
+      strstr(called->text, "mean-mode collapse at step 26430, layers 112–384: G_mean "));
+  assert_non_null(strstr(called->text, "token cosine 0.99"));
+}
+
+static void calls_it_from_loss_and_norm(void **state) {
+  fixture *here = *state;
+  const mvs_alarm *called = replay(here, false);
+  assert_in_range(called->step, LAST_GOOD + 10, LAST_GOOD + 10 * 16);
+  assert_string_equal(called->rule, "loss");
+}
+
 /* --- there and back --- */
 
 static void goes_on_from_a_saved_state(void **state) {
@@ -350,6 +396,8 @@ int main(void) {
                                      TEST(a_spike_is_no_collapse),
                                      TEST(equal_from_the_start),
                                      TEST(not_finite),
+                                     TEST(calls_the_recorded_collapse),
+                                     TEST(calls_it_from_loss_and_norm),
                                      TEST(goes_on_from_a_saved_state),
                                      TEST(refuses_a_cut_state),
                                      TEST(quantiles)};

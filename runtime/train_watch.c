@@ -1,0 +1,140 @@
+/* train_watch.c: what follows from alarms.
+ *
+ * A checkpoint is good when it is of a step before the first sign of the trouble that ended in
+ * the collapse, not merely before the collapse: by then weights have moved for dozens of steps.
+ * Going back changes the way from there, or the run would fall again, to the same bit. */
+#include "runtime/train_watch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "runtime/checkpoint_files.h"
+
+#define COUNT(list)       (sizeof(list) / sizeof((list)[0]))
+#define DEFAULT_ROLLBACKS 3
+
+static const char *const actions[] = {"off", "warn", "stop", "rollback"};
+
+static const mvs_option_row watch_rows[] = {
+    {"watch", MVS_OPTION_CHOICE, "off|warn|stop|rollback", 0, 0,
+     "when the run collapses: say so, stop (exit status 3), or go back (default warn)"},
+    {"rollback-order", MVS_OPTION_CHOICE, "new|same", 0, 0,
+     "samples behind a rollback (default new)"},
+    {"rollback-lr", MVS_OPTION_NUMBER, "FACTOR", 1e-6, 1,
+     "of the learning rate behind a rollback (default 1)"},
+    {"rollbacks", MVS_OPTION_INTEGER, "N", 1, MVS_MOST_TURNS,
+     "of a run; the next collapse stops it (default 3)"},
+};
+
+void mvs_train_watch_rows(mvs_arena *arena, mvs_option_rows *list) {
+  mvs_rows_add(arena, list, watch_rows, COUNT(watch_rows));
+}
+
+const char *mvs_train_watch_action_name(const mvs_train_watch *watch) {
+  return actions[watch->action];
+}
+
+static mvs_watch_action action_of(const char *name) {
+  size_t at = 0;
+  while (at < COUNT(actions) - 1 && strcmp(actions[at], name) != 0) at++;
+  return (mvs_watch_action)at;
+}
+
+mvs_status mvs_train_watch_read(mvs_session *session, const char *folder, bool fixed_batch,
+                                mvs_train_watch *out) {
+  const mvs_options *options = session->options;
+  const char *order = mvs_option_text(options, "rollback-order", fixed_batch ? "same" : "new");
+  *out = (mvs_train_watch){.session = session,
+                           .folder = folder,
+                           .action = action_of(mvs_option_text(options, "watch", "warn")),
+                           .reorders = strcmp(order, "new") == 0,
+                           .rate = mvs_option_number(options, "rollback-lr", 1),
+                           .most = mvs_option_integer(options, "rollbacks", DEFAULT_ROLLBACKS),
+                           .run = out->run};
+  if (out->action != MVS_WATCH_ROLLBACK) return MVS_OK;
+  if (out->reorders && fixed_batch)
+    return MVS_FAIL(session->diag, MVS_ERR_NAME,
+                    "--rollback-order new needs --data: a fixed batch has one order");
+  if (!out->reorders && out->rate == 1)
+    return MVS_FAIL(session->diag, MVS_ERR_NAME,
+                    "--watch rollback would fall again the same way: it needs --rollback-order "
+                    "new or a --rollback-lr below 1");
+  return MVS_OK;
+}
+
+/* --- alarms --- */
+
+/* Notes are for the file: on a screen they would bury the rest. What ends the run or turns it
+ * back is told by that. */
+static bool is_told(const mvs_train_watch *watch, const mvs_alarm *alarm) {
+  if (alarm->level != MVS_ALARM_COLLAPSE) return alarm->level == MVS_ALARM_WARNING;
+  return watch->action == MVS_WATCH_WARN && strcmp(alarm->rule, "not-finite") != 0;
+}
+
+void mvs_train_watch_print(mvs_train_watch *watch, mvs_progress *progress) {
+  if (!watch->run) return;
+  const mvs_alarm *alarm;
+  while ((alarm = mvs_watch_run_next(watch->run))) {
+    if (!is_told(watch, alarm)) continue;
+    mvs_progress_clear(progress);
+    fprintf(stderr, "%s: %s", watch->session->name, mvs_alarm_level_name(alarm->level));
+    if (alarm->level == MVS_ALARM_WARNING) fprintf(stderr, " at step %" PRId64, alarm->step);
+    fprintf(stderr, ": %s\n", alarm->text);
+  }
+}
+
+bool mvs_train_watch_must_act(const mvs_train_watch *watch) {
+  return watch->run && watch->action >= MVS_WATCH_STOP && mvs_watch_run_fell(watch->run);
+}
+
+int64_t mvs_train_watch_keep(const mvs_train_watch *watch, int64_t keep, int64_t step,
+                             int64_t save_every) {
+  if (!watch->run || watch->action < MVS_WATCH_STOP) return keep;
+  int64_t since = step - mvs_watch_run_good_step(watch->run);
+  return keep + (since + save_every - 1) / save_every;
+}
+
+/* --- going back --- */
+
+static mvs_status stop(const mvs_train_watch *watch, int64_t good, const char *why) {
+  mvs_arena *arena = watch->session->arena;
+  const char *newest =
+      good >= 0 ? mvs_arena_format(arena,
+                                   "the last checkpoint before it began is step %" PRId64, good)
+                : "there is no checkpoint of before it began";
+  return MVS_FAIL(watch->session->diag, MVS_ERR_STOPPED, "%s%s; %s",
+                  mvs_watch_run_fell(watch->run), why, newest);
+}
+
+mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, mvs_turns *turns,
+                                const char **path) {
+  mvs_session *session = watch->session;
+  int64_t good = -1, most = mvs_watch_run_good_step(watch->run);
+  *path = mvs_checkpoint_before(session->arena, watch->folder, most, &good);
+  if (watch->action == MVS_WATCH_STOP) return stop(watch, good, "");
+  if ((int64_t)turns->count >= watch->most)
+    return stop(watch, good,
+                mvs_arena_format(session->arena, ", after %zu of %" PRId64 " rollbacks",
+                                 turns->count, watch->most));
+  if (!*path) return stop(watch, good, "");
+  MVS_TRY(mvs_checkpoint_remove_after(session->arena, session->diag, watch->folder, good));
+  turns->items[turns->count++] =
+      (mvs_turn){.from = step, .to = good, .reorders = watch->reorders, .rate = watch->rate};
+  return MVS_OK;
+}
+
+mvs_status mvs_train_watch_turned(mvs_train_watch *watch, const mvs_turn *turn,
+                                  const char *why) {
+  mvs_session *session = watch->session;
+  mvs_text text = mvs_text_new(session->arena);
+  mvs_text_addf(&text, "back to step %" PRId64 " from step %" PRId64, turn->to, turn->from);
+  if (turn->reorders) mvs_text_add(&text, ", on with other samples");
+  if (turn->rate < 1) mvs_text_addf(&text, ", on at %g of the learning rate", turn->rate);
+  mvs_text_addf(&text, ": %s", why);
+  fprintf(stderr, "%s: rollback: %s\n", session->name, mvs_text_string(&text));
+  mvs_alarm alarm = {.step = turn->to,
+                     .level = MVS_ALARM_NOTE,
+                     .rule = "rollback",
+                     .text = mvs_text_string(&text)};
+  return mvs_watch_run_add(watch->run, &alarm);
+}

@@ -1,0 +1,125 @@
+/* watch_run.c: alarms of a run to its folder. */
+#include "runtime/watch_run.h"
+
+#include <unistd.h>
+
+#define ALARMS_FILE "alarms.jsonl"
+
+mvs_watch_roles mvs_watch_program_roles(mvs_arena *arena, const mvs_program *program) {
+  (void)arena, (void)program;
+  return (mvs_watch_roles){0};
+}
+
+struct mvs_watch_run {
+  mvs_session *session;
+  mvs_watch_roles roles;
+  mvs_arena *arena; /* of the watch: ends when it starts anew */
+  mvs_watch *watch;
+  mvs_arena *words; /* of the alarms of the step seen last */
+  mvs_alarms alarms;
+  size_t asked; /* alarms that were asked for */
+  mvs_step_lines lines;
+};
+
+static mvs_status out_of_memory(const mvs_watch_run *run) {
+  return MVS_FAIL(run->session->diag, MVS_ERR_MEMORY, "out of memory");
+}
+
+/* --- lines --- */
+
+/* Opened with the first line: most runs have none. */
+static mvs_status add_line(mvs_watch_run *run, const mvs_alarm *alarm) {
+  mvs_step_lines *lines = &run->lines;
+  if (!lines->file)
+    MVS_TRY(
+        mvs_step_lines_open(run->session->arena, lines->diag, lines->path, alarm->step, lines));
+  mvs_arena *arena = mvs_arena_new();
+  if (!arena) return out_of_memory(run);
+  mvs_text line = mvs_text_new(arena);
+  mvs_alarm_line(alarm, &line);
+  mvs_status status = mvs_step_lines_add(lines, mvs_text_string(&line));
+  mvs_arena_free(arena);
+  return status;
+}
+
+mvs_status mvs_watch_run_add(mvs_watch_run *run, const mvs_alarm *alarm) {
+  return add_line(run, alarm);
+}
+
+/* --- the consumer --- */
+
+static mvs_status take(void *self, const mvs_observation *seen) {
+  mvs_watch_run *run = self;
+  mvs_arena_free(run->words);
+  run->words = mvs_arena_new();
+  run->alarms = (mvs_alarms){0}, run->asked = 0;
+  if (!run->words) return out_of_memory(run);
+  mvs_watch_take(run->watch, run->words, seen, &run->alarms);
+  for (size_t at = 0; at < run->alarms.count; at++)
+    MVS_TRY(add_line(run, &run->alarms.items[at]));
+  return MVS_OK;
+}
+
+static mvs_status go_back(void *self, int64_t step) {
+  mvs_watch_run *run = self;
+  return run->lines.file ? mvs_step_lines_rewind(&run->lines, step) : MVS_OK;
+}
+
+static void end(void *self) {
+  mvs_watch_run *run = self;
+  mvs_step_lines_close(&run->lines);
+  mvs_arena_free(run->words);
+  mvs_arena_free(run->arena);
+  run->words = run->arena = NULL;
+}
+
+static void start_watch(mvs_watch_run *run) {
+  mvs_arena_free(run->arena);
+  run->arena = mvs_arena_new();
+  run->watch = run->arena ? mvs_watch_new(run->arena, &run->roles) : NULL;
+}
+
+mvs_status mvs_watch_run_open(mvs_session *session, const char *folder, int64_t after,
+                              mvs_consumers *list, mvs_watch_run **out) {
+  mvs_watch_run *run = MVS_NEW(session->arena, mvs_watch_run);
+  const char *path = mvs_arena_format(session->arena, "%s/" ALARMS_FILE, folder);
+  *run = (mvs_watch_run){.session = session,
+                         .roles = mvs_watch_program_roles(session->arena, session->program),
+                         .lines = {.diag = session->diag, .path = path}};
+  start_watch(run);
+  if (!run->watch) return out_of_memory(run);
+  mvs_consumers_add(session->arena, list, &(mvs_consumer){run, take, go_back, end});
+  *out = run;
+  if (access(path, F_OK) != 0) return MVS_OK;
+  return mvs_step_lines_open(session->arena, session->diag, path, after, &run->lines);
+}
+
+/* --- what the loop asks --- */
+
+const mvs_alarm *mvs_watch_run_next(mvs_watch_run *run) {
+  return run->asked < run->alarms.count ? &run->alarms.items[run->asked++] : NULL;
+}
+
+const char *mvs_watch_run_fell(const mvs_watch_run *run) {
+  for (size_t at = 0; at < run->alarms.count; at++)
+    if (run->alarms.items[at].level == MVS_ALARM_COLLAPSE) return run->alarms.items[at].text;
+  return NULL;
+}
+
+int64_t mvs_watch_run_good_step(const mvs_watch_run *run) {
+  return mvs_watch_good_step(run->watch);
+}
+
+const char *mvs_watch_run_state(const mvs_watch_run *run, mvs_arena *arena) {
+  mvs_text text = mvs_text_new(arena);
+  mvs_watch_save(run->watch, &text);
+  return mvs_text_string(&text);
+}
+
+mvs_status mvs_watch_run_restore(mvs_watch_run *run, const char *state) {
+  run->alarms = (mvs_alarms){0}, run->asked = 0;
+  start_watch(run);
+  if (!run->watch) return out_of_memory(run);
+  if (state) mvs_watch_load(run->watch, state);
+  return MVS_OK;
+}
