@@ -11,6 +11,22 @@
 
 typedef uint64_t mvs_cuda_address; /* CUdeviceptr */
 
+/* CUlaunchAttribute and CUlaunchConfig. */
+typedef struct mvs_cuda_launch_attribute {
+  unsigned id;
+  union {
+    uint64_t room[8];
+    int flag;
+  } value;
+} mvs_cuda_launch_attribute;
+
+typedef struct mvs_cuda_launch {
+  unsigned grid[3], block[3], shared_bytes;
+  void *stream;
+  const mvs_cuda_launch_attribute *attributes;
+  unsigned attribute_count;
+} mvs_cuda_launch;
+
 /* The calls: field, the driver's symbol, arguments. All return CUresult, 0 for success. */
 #define MVS_CUDA_CALLS(X)                                                                      \
   X(init, "cuInit", (unsigned flags))                                                          \
@@ -44,10 +60,8 @@ typedef uint64_t mvs_cuda_address; /* CUdeviceptr */
   X(module_load, "cuModuleLoadData", (void **module, const void *image))                       \
   X(module_free, "cuModuleUnload", (void *module))                                             \
   X(module_function, "cuModuleGetFunction", (void **function, void *module, const char *name)) \
-  X(launch, "cuLaunchKernel",                                                                  \
-    (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,      \
-     unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,                  \
-     void **arguments, void **extra))                                                          \
+  X(launch, "cuLaunchKernelEx",                                                                \
+    (const mvs_cuda_launch *how, void *function, void **arguments, void **extra))              \
   X(event_new, "cuEventCreate", (void **event, unsigned flags))                                \
   X(event_record, "cuEventRecord", (void *event, void *stream))                                \
   X(event_node, "cuEventRecordWithFlags", (void *event, void *stream, unsigned flags))         \
@@ -79,6 +93,9 @@ typedef struct mvs_cuda_driver {
 #define MVS_CUDA_STREAM_OWN     1
 #define MVS_CUDA_EVENT_PLAIN    3
 #define MVS_CUDA_CAPTURE_THREAD 1
+/* CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: the kernel may start before the one
+ * ahead of it in its stream has ended, where that is a kernel; it waits by itself. */
+#define MVS_CUDA_LAUNCH_EARLY 6
 /* CU_EVENT_RECORD_EXTERNAL: while capturing, a node that each launch of the graph does anew. */
 #define MVS_CUDA_EVENT_NODE 1
 /* Results: CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_STUB_LIBRARY (a toolkit's library in place of

@@ -7,16 +7,32 @@
 #define SAME_MAJOR     2
 #define BY_DRIVER      1
 
-int mvs_cuda_suits(const char *architecture, int major, int minor) {
+/* The first architecture whose code waits: as the prelude of every CUDA text has it. */
+#define LEAST_WAITING 90
+
+/* "sm_90a", "compute_90" or "sm_103a by NVRTC 13.0" to 90, 90, 103; 0: it is no architecture's
+ * name. */
+static long number_of(const char *architecture, char **suffix) {
   bool ptx = strncmp(architecture, "compute_", 8) == 0;
   if (!ptx && strncmp(architecture, "sm_", 3) != 0) return 0;
+  return strtol(architecture + (ptx ? 8 : 3), suffix, 10);
+}
+
+bool mvs_cuda_waits(const char *architecture) {
   char *suffix;
-  long number = strtol(architecture + (ptx ? 8 : 3), &suffix, 10);
+  return number_of(architecture, &suffix) >= LEAST_WAITING;
+}
+
+int mvs_cuda_suits(const char *architecture, int major, int minor) {
+  bool ptx = strncmp(architecture, "compute_", 8) == 0;
+  char *suffix;
+  long number = number_of(architecture, &suffix);
+  if (number <= 0) return 0;
   long gpu = 10L * major + minor;
   bool same_major = number / 10 == major && number <= gpu;
   if (strcmp(suffix, "a") == 0) return number != gpu ? 0 : ptx ? BY_DRIVER : EXACT_WITH_ALL;
   if (strcmp(suffix, "f") == 0) return !same_major ? 0 : ptx ? BY_DRIVER : SAME_MAJOR;
-  if (*suffix || number <= 0) return 0;
+  if (*suffix) return 0;
   if (ptx) return number <= gpu ? BY_DRIVER : 0;
   return number == gpu ? EXACT : same_major ? SAME_MAJOR : 0;
 }

@@ -14,6 +14,10 @@
  *   1  "compute_80"  PTX, which the driver compiles for this and any later GPU
  *   0  not at all */
 int mvs_cuda_suits(const char *architecture, int major, int minor);
+/* Whether kernels compiled for `architecture` begin by waiting for all work ahead of them: such
+ * a kernel may be launched before that work has ended. PTX of compute_80 has no wait, on
+ * whatever GPU it runs. */
+bool mvs_cuda_waits(const char *architecture);
 /* The best architecture for which the program holds an image of every kernel, among its PTX or
  * among its cubins; NULL: none. */
 const char *mvs_cuda_choose_architecture(const mvs_program *program, int major, int minor,

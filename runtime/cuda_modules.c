@@ -27,6 +27,10 @@ struct mvs_cuda_modules {
 
 const char *mvs_cuda_modules_what(const mvs_cuda_modules *modules) { return modules->what; }
 
+bool mvs_cuda_modules_wait(const mvs_cuda_modules *modules) {
+  return mvs_cuda_waits(modules->what);
+}
+
 int mvs_cuda_modules_function(mvs_cuda_modules *modules, uint32_t kernel, void **function,
                               const char **call) {
   const mvs_cuda_driver *driver = modules->gpu->driver;

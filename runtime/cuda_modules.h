@@ -25,6 +25,8 @@ mvs_status mvs_cuda_modules_open(const mvs_cuda_gpu *gpu, const mvs_program *pro
                                  mvs_diag *diag, mvs_cuda_modules **out);
 /* What was chosen: "sm_90a", "compute_90", "sm_103a by NVRTC 13.0". */
 const char *mvs_cuda_modules_what(const mvs_cuda_modules *modules);
+/* Whether its kernels wait, as mvs_cuda_waits says. */
+bool mvs_cuda_modules_wait(const mvs_cuda_modules *modules);
 /* The function of a kernel. The result is the driver's, 0 for success; else *call is the call
  * that failed. */
 int mvs_cuda_modules_function(mvs_cuda_modules *modules, uint32_t kernel, void **function,

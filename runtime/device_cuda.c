@@ -242,6 +242,10 @@ static void turn(cuda_device *device, const Mvs__Kernel *kernel) {
   device->down = !kernel->matmul && !kernel->attention && !device->down;
 }
 
+/* What begins with a wait need not be waited for: its blocks are there when the kernel ahead
+ * ends. Libraries' kernels are launched as the libraries do it. */
+static const mvs_cuda_launch_attribute early = {.id = MVS_CUDA_LAUNCH_EARLY, .value = {.flag = 1}};
+
 static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
   const void *arguments[MOST_ARGUMENTS + 3];
@@ -259,8 +263,12 @@ static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   arguments[count] = &batch;
   arguments[count + 1] = &layer;
   arguments[count + 2] = &device->down; /* nests alone take it */
-  CALL(device, kernel->name, launch, function, (unsigned)blocks, 1, 1, (unsigned)kernel->block,
-       1, 1, 0, device->stream, (void **)arguments, NULL);
+  const mvs_cuda_launch how = {.grid = {(unsigned)blocks, 1, 1},
+                               .block = {(unsigned)kernel->block, 1, 1},
+                               .stream = device->stream,
+                               .attributes = &early,
+                               .attribute_count = mvs_cuda_modules_wait(device->modules)};
+  CALL(device, kernel->name, launch, &how, function, (void **)arguments, NULL);
 }
 
 static void cuda_launch(mvs_device *table, const mvs_launch *launch) {

@@ -171,7 +171,7 @@ static void print_head(const mvs_kernel *kernel, mvs_text *out) {
   mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(256, 1) %s(",
                 kernel->name);
   mvs_cuda_print_operands(kernel, out);
-  mvs_text_add(out, ", const i64 batch, const int layer) {\n");
+  mvs_text_add(out, ", const i64 batch, const int layer) {\n  take_turn();\n");
 }
 
 void mvs_cuda_print_attention(const mvs_kernel *kernel, mvs_text *out) {

@@ -51,7 +51,7 @@ static void print_head(const mvs_kernel *kernel, bool tensor, mvs_text *out) {
   mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(%d%s) %s(", MVS_CUDA_BLOCK,
                 tensor ? ", A_VECTOR * B_VECTOR == 64 ? 2 : 1" : ", 1", kernel->name);
   mvs_cuda_print_operands(kernel, out);
-  mvs_text_add(out, ", const i64 batch, const int layer) {\n  const i64 M = ");
+  mvs_text_add(out, ", const i64 batch, const int layer) {\n  take_turn();\n  const i64 M = ");
   mvs_cuda_print_dim(shape->m, out);
   mvs_text_addf(out, ", N = %lldll, K = ", (long long)shape->n);
   mvs_cuda_print_dim(shape->k, out);

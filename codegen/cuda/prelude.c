@@ -229,7 +229,19 @@ static const char columns[] =
     "  for (int e = 0; e < V; ++e) x[e] = space[threadIdx.x % COLUMNS * V + e];\n"
     "}\n";
 
+/* The runtime launches a kernel before the one ahead of it has ended (docs/gpu.md): its blocks
+ * come to where there is room, and wait for all that was written before. Only then may the
+ * kernel behind it come: were its blocks let in earlier, they would hold room for two kernels'
+ * time. Nothing may be read or written before the wait. GPUs before 9.0 know neither. */
+static const char order[] = "static __device__ __forceinline__ void take_turn() {\n"
+                            "#if __CUDA_ARCH__ >= 900\n"
+                            "  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"
+                            "  asm volatile(\"griddepcontrol.launch_dependents;\");\n"
+                            "#endif\n"
+                            "}\n";
+
 void mvs_cuda_print_prelude(mvs_text *out) {
+  mvs_text_add(out, order);
   mvs_text_add(out, conversions);
   mvs_text_add(out, vectors);
   mvs_text_add(out, philox);

@@ -65,6 +65,21 @@ model scale {
 EOF
 try "attention with scale 1" sm_80 "$work/scale.mvs"
 
+# Kernels are launched before the one ahead of them has ended: each must wait before it touches memory, and nothing
+# may count as constant while a kernel runs.
+# The tables of sin and cos, which no kernel writes, may.
+cat >"$work/order.awk" <<'EOF'
+/^\.visible \.entry/ { tell(); name = $3; waits = constant = table = early = 0 }
+/griddepcontrol\.wait/ { waits++ }
+/i2opi/ { table = 1 }
+/ld\.global\.nc/ { constant = 1 }
+/(ld|st|atom|red|cp\.async)[a-z.]*\.global/ { if (waits == 0) early = 1 }
+function tell() { if (name) { kernels++; if (!waits || early || (constant && !table)) bad = bad " " name } }
+END { tell(); print (bad || !kernels ? "not ok" : "ok") " kernels wait for the work ahead" bad " # " kernels " kernels" }
+EOF
+"$MVCC" "$root/models/dit.mvs" --set bf16=true --gpu sm_90a -o "$work/dit"
+LC_ALL=C tr '\0' '\n' <"$work/dit" | LC_ALL=C awk -f "$work/order.awk"
+
 # --- the cache, on a model of few kernels ---
 cat >"$work/tiny.mvs" <<'EOF'
 model tiny {

@@ -9,6 +9,7 @@ small="$root/models/digits.mvs --set depth=1 --set width=16 --set heads=2 --set 
 # shellcheck disable=SC2086
 {
 "$MVCC" $small --gpu sm_80 -o "$work/x"
+"$MVCC" $small --gpu sm_90a -o "$work/waits"
 "$MVCC" $small -o "$work/host"
 }
 export LD_LIBRARY_PATH="$BUILD/tests/stub"
@@ -68,11 +69,14 @@ says "a driver of CUDA 12 wants NVRTC 12" "NVRTC (libnvrtc.so.12) was not found"
 says "no NVRTC to compile with" "NVRTC (.*) was not found in MVCC_CUDA_PATH ($work/empty)" \
   MVCC_CUDA_PATH="$work/empty" "$MVCC" "$root/models/digits.mvs" --gpu sm_90a -o y
 
-train="./x train --device cuda --batch 64 --steps 1 --out run"
-says "weights larger than the GPU" "alone, but only .* are free; " STUB_MEMORY=100000 $train
-says "activations larger than the GPU" "use .*--micro-batch" STUB_MEMORY=2000000 $train
+train="train --device cuda --batch 64 --steps 1 --out run"
+says "weights larger than the GPU" "alone, but only .* are free; " STUB_MEMORY=100000 ./x $train
+says "activations larger than the GPU" "use .*--micro-batch" STUB_MEMORY=2000000 ./x $train
 says "memory that goes away" "out of memory: .* were asked for and .* of .* are free; .*--micro-batch" \
-  STUB_MEMORY=2000000 $train --memory 1GiB
-says "a kernel that fails" "the GPU failed in kernel 'k[0-9]*_[a-z]*': cuLaunchKernel: stub (CUDA_ERROR_STUB)" \
-  STUB_FAILS=700 $train-failing
+  STUB_MEMORY=2000000 ./x $train --memory 1GiB
+# The stub fails early launches of PTX that has no wait, and others of PTX that has one.
+runs "kernels that wait are launched early" "^trained 1 of 1" STUB_GPU=90 STUB_REFUSES=cubin ./waits $train-early
+runs "kernels that do not are launched in order" "^trained 1 of 1" STUB_GPU=90 ./x $train-order
+says "a kernel that fails" "the GPU failed in kernel 'k[0-9]*_[a-z]*': cuLaunchKernelEx: stub (CUDA_ERROR_STUB)" \
+  STUB_FAILS=700 ./x $train-failing
 }

@@ -5,7 +5,7 @@
  *   STUB_GPU      ten times the compute capability (80)
  *   STUB_MEMORY   bytes of the GPU (1 GiB)
  *   STUB_REFUSES  of "cubin" and "ptx", what cuModuleLoadData refuses
- *   STUB_FAILS    a number: cuLaunchKernel gives this result */
+ *   STUB_FAILS    a number: cuLaunchKernelEx gives this result */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,9 +122,21 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
   return 0;
 }
 
-int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
-                   unsigned by, unsigned bz, unsigned shared, void *stream, void **arguments,
-                   void **extra) {
+/* An image of PTX shows whether its kernel waits for the one ahead of it: it must be launched
+ * early if it does, and must not if it does not. CUlaunchConfig: seven numbers, the stream, the
+ * attributes, their count; attribute 6 is the early launch. */
+struct launch {
+  unsigned sizes[7];
+  void *stream;
+  unsigned *attributes;
+  unsigned count;
+};
+
+int cuLaunchKernelEx(const struct launch *how, void *function, void **arguments, void **extra) {
+  const char *image = function;
+  int early = how->count == 1 && how->attributes[0] == 6 && how->attributes[2] == 1;
+  int ptx = memcmp(image, "\177ELF", 4) != 0;
+  if (ptx && early != (strstr(image, "griddepcontrol.wait") != NULL)) return 1;
   return (int)number("STUB_FAILS", 0);
 }
 

@@ -25,6 +25,16 @@ static void suits_what_nvidia_promises(void **state) {
   assert_int_equal(mvs_cuda_suits("sm_", 9, 0), 0);
 }
 
+static void code_from_90_on_waits(void **state) {
+  (void)state;
+  assert_true(mvs_cuda_waits("sm_90a"));
+  assert_true(mvs_cuda_waits("compute_90"));
+  assert_true(mvs_cuda_waits("sm_103a by NVRTC 13.0"));
+  assert_false(mvs_cuda_waits("sm_89"));
+  assert_false(mvs_cuda_waits("compute_80"));
+  assert_false(mvs_cuda_waits("gfx90a"));
+}
+
 static Mvs__Image image(char *architecture, char *kernel) {
   Mvs__Image made = MVS__IMAGE__INIT;
   made.architecture = architecture;
@@ -62,6 +72,7 @@ static void chooses_the_best_that_is_whole(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(suits_what_nvidia_promises),
+                                     cmocka_unit_test(code_from_90_on_waits),
                                      cmocka_unit_test(chooses_the_best_that_is_whole)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

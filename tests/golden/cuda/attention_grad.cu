@@ -29,7 +29,8 @@ static __device__ __forceinline__ float dot(const float *a, const elem *b) {
   for (int d = 0; d < D; ++d) sum = fmaf(a[d], widen(b[d]), sum);
   return sum;
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const bf16 *__restrict__ p0, const bf16 *__restrict__ p1, const bf16 *__restrict__ p2, const bf16 *__restrict__ p3, const float *__restrict__ p4, const bf16 *__restrict__ p5, bf16 *__restrict__ p6, bf16 *__restrict__ p7, bf16 *__restrict__ p8, const i64 batch, const int layer) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const bf16 *p0, const bf16 *p1, const bf16 *p2, const bf16 *p3, const float *p4, const bf16 *p5, bf16 *p6, bf16 *p7, bf16 *p8, const i64 batch, const int layer) {
+  take_turn();
   __shared__ float first[8][D], second[8][D];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const i64 tiles = (T + 7) / 8, query_blocks = batch * H * tiles;

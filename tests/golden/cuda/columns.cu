@@ -1,5 +1,5 @@
 /* segment_broadcast mul */
-static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest0(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   i64 t = (i64)(place) * 64 + threadIdx.x / 4;
   const i64 groups = 6ll * batch;
@@ -34,7 +34,8 @@ static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, co
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (6ll * batch + 63) / 64 * 1;
@@ -46,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict_
   }
 }
 /* sum */
-static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k1_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const i64 rows = 1ll * 1ll * batch;
   const i64 vectors = 3ll / 1;
   const int lane = threadIdx.x / 32;
@@ -100,7 +101,8 @@ static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, fl
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (3ll * batch + 31) / 32 * 1;
@@ -112,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *__restrict_
   }
 }
 /* segment_sum mul segment_mean */
-static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, float *p2, const i64 batch, const int layer, const i64 block) {
   const i64 rows = 1ll * 1ll * batch * 3ll;
   const i64 vectors = 3ll / 1;
   const int lane = threadIdx.x / 128;
@@ -190,7 +192,8 @@ static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, fl
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict__ p0, float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, float *p2, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (9ll * batch + 127) / 128 * 1;
@@ -202,7 +205,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict_
   }
 }
 /* cast sum */
-static __device__ __forceinline__ void k3_nest0(const float *__restrict__ p0, double *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k3_nest0(const float *p0, double *p1, const i64 batch, const int layer, const i64 block) {
   const i64 rows = 1ll;
   const i64 vectors = 9ll / 1;
   const int lane = threadIdx.x / 1;
@@ -265,7 +268,8 @@ static __device__ __forceinline__ void k3_nest0(const float *__restrict__ p0, do
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *__restrict__ p0, double *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, double *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (9ll + 0) / 1 * 1;

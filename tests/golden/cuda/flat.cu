@@ -1,5 +1,5 @@
 /* mul cast sum */
-static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, double *__restrict__ p3, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest0(const float *p0, const float *p1, float *p2, double *p3, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   i64 t = (i64)(place) * 2 + threadIdx.x / 128;
   const i64 groups = 1ll * batch;
@@ -41,7 +41,8 @@ static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, co
   const double v6 = fold_row<add_op, 128>(f6[0]);
   if (live && lane == 0) put(*(p3 + a7), v6);
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, double *__restrict__ p3, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, float *p2, double *p3, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 1) / 2 * 1;
@@ -53,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict_
   }
 }
 /* sum */
-static __device__ __forceinline__ void k1_nest0(const double *__restrict__ p0, double *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k1_nest0(const double *p0, double *p1, const i64 batch, const int layer, const i64 block) {
   const i64 rows = 1ll;
   const i64 vectors = 1ll / 1;
   const int lane = threadIdx.x / 1;
@@ -114,7 +115,8 @@ static __device__ __forceinline__ void k1_nest0(const double *__restrict__ p0, d
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const double *__restrict__ p0, double *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const double *p0, double *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll + 0) / 1 * 1;
@@ -126,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k1(const double *__restrict
   }
 }
 /* transpose */
-static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   i64 t = (i64)(place) * 32 + threadIdx.x / 8;
   const i64 groups = 3ll * batch;
@@ -155,7 +157,8 @@ static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (3ll * batch + 31) / 32 * 1;
@@ -167,7 +170,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict_
   }
 }
 /* sqrt */
-static __device__ __forceinline__ void k3_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k3_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const i64 tile = block;
   const u32 place = 0;
   u32 t = (u32)(place) * 1 + threadIdx.x / 256;
@@ -193,7 +196,8 @@ static __device__ __forceinline__ void k3_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 255) / 256 * 1;

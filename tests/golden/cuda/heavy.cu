@@ -83,7 +83,8 @@ INLINE void multiply(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-extern "C" __global__ void __launch_bounds__(256, A_VECTOR * B_VECTOR == 64 ? 2 : 1) k0(const bf16 *__restrict__ p0, const bf16 *__restrict__ p1, bf16 *__restrict__ p2, const bf16 *__restrict__ p3, const i64 batch, const int layer) {
+extern "C" __global__ void __launch_bounds__(256, A_VECTOR * B_VECTOR == 64 ? 2 : 1) k0(const bf16 *p0, const bf16 *p1, bf16 *p2, const bf16 *p3, const i64 batch, const int layer) {
+  take_turn();
   const i64 M = 29ll * batch, N = 192ll, K = 64ll;
   __shared__ __align__(128) unsigned char tiles[3][2][8192];
   const i64 tiles_n = (N + 127) / 128;
@@ -173,7 +174,8 @@ static __device__ __forceinline__ float dot(const float *a, const elem *b) {
   for (int d = 0; d < D; ++d) sum = fmaf(a[d], widen(b[d]), sum);
   return sum;
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const bf16 *__restrict__ p0, const bf16 *__restrict__ p1, const bf16 *__restrict__ p2, bf16 *__restrict__ p3, float *__restrict__ p4, const i64 batch, const int layer) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const bf16 *p0, const bf16 *p1, const bf16 *p2, bf16 *p3, float *p4, const i64 batch, const int layer) {
+  take_turn();
   __shared__ float rows[8][D];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const i64 tiles = (T + 7) / 8;
@@ -293,7 +295,8 @@ INLINE void multiply(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-extern "C" __global__ void __launch_bounds__(256, A_VECTOR * B_VECTOR == 64 ? 2 : 1) k2(const bf16 *__restrict__ p0, const bf16 *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer) {
+extern "C" __global__ void __launch_bounds__(256, A_VECTOR * B_VECTOR == 64 ? 2 : 1) k2(const bf16 *p0, const bf16 *p1, float *p2, const i64 batch, const int layer) {
+  take_turn();
   const i64 M = 192ll, N = 64ll, K = 29ll * batch;
   __shared__ __align__(128) unsigned char tiles[3][2][8192];
   const i64 tiles_n = (N + 127) / 128;

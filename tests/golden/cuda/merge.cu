@@ -1,5 +1,5 @@
 /* segment_mean */
-static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const i64 rows = 1ll * 1ll * batch * 2ll;
   const i64 vectors = 64ll / 4;
   const int lane = threadIdx.x / 16;
@@ -69,7 +69,8 @@ static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, fl
     if (live) *(pack<float, 4> *)(p1 + a9 + i) = q9;
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (32ll * batch + 15) / 16 * 1;
@@ -81,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict_
   }
 }
 /* segment_broadcast sub mul add inv_rms normalize segment_spread */
-static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, const float *__restrict__ p1, const float *__restrict__ p2, const float *__restrict__ p3, float *__restrict__ p4, float *__restrict__ p5, float *__restrict__ p6, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k1_nest0(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, float *p6, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   u32 prefix = place / 2;
   u32 t = (u32)(place % 2) * 16 + threadIdx.x / 16;
@@ -164,7 +165,8 @@ static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, co
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *__restrict__ p0, const float *__restrict__ p1, const float *__restrict__ p2, const float *__restrict__ p3, float *__restrict__ p4, float *__restrict__ p5, float *__restrict__ p6, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, float *p6, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (2ll * batch + 0) / 1 * 1;

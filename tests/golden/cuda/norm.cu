@@ -1,5 +1,5 @@
 /* mul inv_rms normalize cast */
-static __device__ __forceinline__ void k0_nest0(const bf16 *__restrict__ p0, const float *__restrict__ p1, bf16 *__restrict__ p2, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest0(const bf16 *p0, const float *p1, bf16 *p2, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   i64 t = (i64)(place) * 16 + threadIdx.x / 16;
   const i64 groups = 29ll * batch;
@@ -56,7 +56,8 @@ static __device__ __forceinline__ void k0_nest0(const bf16 *__restrict__ p0, con
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const bf16 *__restrict__ p0, const float *__restrict__ p1, bf16 *__restrict__ p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const bf16 *p0, const float *p1, bf16 *p2, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (29ll * batch + 15) / 16 * 1;

@@ -1,5 +1,5 @@
 /* slice mul add sub concat inv_rms normalize */
-static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, const float *__restrict__ p1, const float *__restrict__ p2, const float *__restrict__ p3, float *__restrict__ p4, float *__restrict__ p5, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest0(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   i64 t = (i64)(place) * 256 + threadIdx.x / 1;
   const i64 groups = 58ll * batch;
@@ -86,7 +86,8 @@ static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, co
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict__ p0, const float *__restrict__ p1, const float *__restrict__ p2, const float *__restrict__ p3, float *__restrict__ p4, float *__restrict__ p5, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (58ll * batch + 255) / 256 * 1;

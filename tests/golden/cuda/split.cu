@@ -1,5 +1,5 @@
 /* transpose */
-static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   i64 t = (i64)(place) * 64 + threadIdx.x / 4;
   const i64 groups = 116ll * batch;
@@ -27,7 +27,8 @@ static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll * batch + 63) / 64 * 1;
@@ -39,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict_
   }
 }
 /* mul */
-static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k1_nest0(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const i64 block) {
   const i64 tile = block;
   const u32 place = 0;
   u32 t = (u32)(place) * 1 + threadIdx.x / 256;
@@ -69,7 +70,8 @@ static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, co
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (464ll * batch + 255) / 256 * 1;
@@ -81,7 +83,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *__restrict_
   }
 }
 /* slice */
-static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const u32 tile = (u32)block % 5, place = (u32)block / 5;
   i64 t = (i64)(place) * 16 + threadIdx.x / 16;
   const i64 groups = 1ll * batch;
@@ -107,7 +109,8 @@ static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 15) / 16 * 5;
@@ -119,7 +122,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict_
   }
 }
 /* slice exp */
-static __device__ __forceinline__ void k3_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k3_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const u32 tile = (u32)block % 3, place = (u32)block / 3;
   i64 t = (i64)(place) * 2 + threadIdx.x / 128;
   const i64 groups = 1ll * batch;
@@ -146,7 +149,8 @@ static __device__ __forceinline__ void k3_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 1) / 2 * 3;
@@ -158,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *__restrict_
   }
 }
 /* slice sigmoid mul */
-static __device__ __forceinline__ void k4_nest0(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k4_nest0(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const i64 block) {
   const u32 tile = 0, place = (u32)block;
   i64 t = (i64)(place) * 32 + threadIdx.x / 8;
   const i64 groups = 29ll * batch;
@@ -190,7 +194,8 @@ static __device__ __forceinline__ void k4_nest0(const float *__restrict__ p0, co
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (29ll * batch + 31) / 32 * 1;

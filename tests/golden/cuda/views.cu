@@ -1,5 +1,5 @@
 /* pad add */
-static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, float *__restrict__ p1, const float *__restrict__ p2, float *__restrict__ p3, float *__restrict__ p4, const float *__restrict__ p5, float *__restrict__ p6, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest0(const float *p0, float *p1, const float *p2, float *p3, float *p4, const float *p5, float *p6, const i64 batch, const int layer, const i64 block) {
   const u32 tile = (u32)block % 3, place = (u32)block / 3;
   i64 t = (i64)(place) * 8 + threadIdx.x / 32;
   const i64 groups = 1ll * batch;
@@ -34,7 +34,7 @@ static __device__ __forceinline__ void k0_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-static __device__ __forceinline__ void k0_nest1(const float *__restrict__ p0, float *__restrict__ p1, const float *__restrict__ p2, float *__restrict__ p3, float *__restrict__ p4, const float *__restrict__ p5, float *__restrict__ p6, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k0_nest1(const float *p0, float *p1, const float *p2, float *p3, float *p4, const float *p5, float *p6, const i64 batch, const int layer, const i64 block) {
   const u32 tile = (u32)block % 3, place = (u32)block / 3;
   i64 t = (i64)(place) * 32 + threadIdx.x / 8;
   const i64 groups = 1ll * batch;
@@ -67,7 +67,8 @@ static __device__ __forceinline__ void k0_nest1(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict__ p0, float *__restrict__ p1, const float *__restrict__ p2, float *__restrict__ p3, float *__restrict__ p4, const float *__restrict__ p5, float *__restrict__ p6, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const float *p2, float *p3, float *p4, const float *p5, float *p6, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 7) / 8 * 3;
@@ -87,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *__restrict_
   }
 }
 /* sum */
-static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k1_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const i64 rows = 1ll;
   const i64 vectors = 464ll / 4;
   const int lane = threadIdx.x / 16;
@@ -144,7 +145,8 @@ static __device__ __forceinline__ void k1_nest0(const float *__restrict__ p0, fl
     if (live) *(pack<float, 4> *)(p1 + a2 + i) = q2;
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll + 15) / 16 * 1;
@@ -156,7 +158,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *__restrict_
   }
 }
 /* exp */
-static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const i64 tile = block;
   const u32 place = 0;
   u32 t = (u32)(place) * 1 + threadIdx.x / 256;
@@ -182,7 +184,8 @@ static __device__ __forceinline__ void k2_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (256ll * batch + 255) / 256 * 1;
@@ -194,7 +197,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *__restrict_
   }
 }
 /* random */
-static __device__ __forceinline__ void k3_nest0(const int *__restrict__ p0, const int *__restrict__ p1, const int *__restrict__ p2, float *__restrict__ p3, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k3_nest0(const int *p0, const int *p1, const int *p2, float *p3, const i64 batch, const int layer, const i64 block) {
   const u32 tile = (u32)block % 3, place = (u32)block / 3;
   i64 t = (i64)(place) * 32 + threadIdx.x / 8;
   const i64 groups = 1ll * batch;
@@ -224,7 +227,8 @@ static __device__ __forceinline__ void k3_nest0(const int *__restrict__ p0, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const int *__restrict__ p0, const int *__restrict__ p1, const int *__restrict__ p2, float *__restrict__ p3, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const int *p0, const int *p1, const int *p2, float *p3, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 31) / 32 * 3;
@@ -236,7 +240,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k3(const int *__restrict__ 
   }
 }
 /* mul */
-static __device__ __forceinline__ void k4_nest0(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k4_nest0(const float *p0, float *p1, const i64 batch, const int layer, const i64 block) {
   const i64 tile = block;
   const u32 place = 0;
   u32 t = (u32)(place) * 1 + threadIdx.x / 256;
@@ -262,7 +266,8 @@ static __device__ __forceinline__ void k4_nest0(const float *__restrict__ p0, fl
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *__restrict__ p0, float *__restrict__ p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll * batch + 255) / 256 * 1;
@@ -274,7 +279,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *__restrict_
   }
 }
 /* mul */
-static __device__ __forceinline__ void k5_nest0(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const i64 block) {
+static __device__ __forceinline__ void k5_nest0(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const i64 block) {
   const i64 tile = block;
   const u32 place = 0;
   u32 t = (u32)(place) * 1 + threadIdx.x / 256;
@@ -304,7 +309,8 @@ static __device__ __forceinline__ void k5_nest0(const float *__restrict__ p0, co
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k5(const float *__restrict__ p0, const float *__restrict__ p1, float *__restrict__ p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k5(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+  take_turn();
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll * batch + 255) / 256 * 1;
