@@ -207,7 +207,7 @@ static const struct option {
      "token means of a branch: exact (default), or through its writer in f32"},
     {"--seeds", "N", read_seeds, "compare: train every rule with N seeds (default 1)"},
     {"--jobs", "N", read_jobs, "compare: runs side by side (default: one per 8 cores)"},
-    {"--samples", "N", read_samples, "compare: sample N pictures of every run (default 32)"},
+    {"--samples", "N", read_samples, "compare: sample N pictures of every run (default 40)"},
     {"--resume", NULL, read_resume, "compare: go on with the runs in OUT that have not ended"},
     {"--help", NULL, read_help, "print this"},
     {"--version", NULL, read_version, "print the version"},

@@ -20,6 +20,8 @@
 #define MOST_FOLDER_NAME 80
 /* Small models do not use more cores than this well; larger ones are given them by --jobs 1. */
 #define CORES_A_JOB 8
+/* Grids are ten wide: four of each of ten classes. */
+#define DEFAULT_SAMPLES 40
 
 /* --- rules --- */
 
@@ -144,7 +146,7 @@ static mvs_status plan_runs(mvs_comparison *all) {
     run->seed =
         mvs_arena_format(driver->session, "%" PRId64, first + (int64_t)(at / all->n_rules));
     run->folder = mvs_arena_format(driver->session, "%s/seed-%s", run->rule->folder, run->seed);
-    run->log = mvs_arena_format(driver->session, "%s.log", run->folder);
+    run->log = mvs_arena_format(driver->session, "%s/log-%s.txt", run->rule->folder, run->seed);
     run->state = "waiting";
   }
   return MVS_OK;
@@ -212,7 +214,7 @@ mvs_status mvs_driver_compare(mvs_driver *driver, int *code) {
                                       ? options->output
                                       : default_folder(driver->session, options->input),
                         .n_seeds = options->seeds > 0 ? options->seeds : 1,
-                        .samples = options->samples >= 0 ? options->samples : 32};
+                        .samples = options->samples >= 0 ? options->samples : DEFAULT_SAMPLES};
   MVS_TRY(read_rules(&all));
   MVS_TRY(plan_runs(&all));
   MVS_TRY(check_folder(&all));

@@ -125,7 +125,7 @@ function indexAt(steps, step) {
 const alarmMarks = { note: 0, warning: 2, collapse: 3 };
 const alarmOrder = ["collapse", "warning", "note"];
 
-// A chart of {lines: [{label, index, curve}], scale: "auto" | "linear" | "log", smoothing, alarms: [alarm with .index], format} in `host`.
+// A chart of {lines: [{label, index, curve}], scale: "auto" | "linear" | "log", smoothing, clipped, alarms: [alarm with .index], format} in `host`.
 // `spec()` is asked anew on every drawing.
 class Chart {
   constructor(host, title, spec, height = 220) {
@@ -194,6 +194,8 @@ class Chart {
     const positive = values.filter((v) => v > 0);
     const log = positive.length > 0 && (spec.scale === "log" || (spec.scale === "auto" && wideRange(values)));
     let low = least(log ? positive : values), high = most(values);
+    // The first step, in which devices are opened, would flatten all others.
+    if (spec.clipped) high = Math.min(high, 1.5 * quantile(values, 0.98));
     if (!log && low > 0 && low < 0.35 * high) low = 0;
     this.yScale = scaleOf(low, high, log, this.height / 42);
     this.steps = { first, last: last > first ? last : first + 1 };

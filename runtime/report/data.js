@@ -49,6 +49,7 @@ function bytes(value) {
 }
 function time(seconds) {
   if (seconds === null || seconds === undefined) return "–";
+  if (seconds === 0) return "0";
   if (seconds < 1e-3) return `${number(seconds * 1e6, 3)} µs`;
   return seconds < 1 ? `${number(seconds * 1e3, 3)} ms` : `${number(seconds, 3)} s`;
 }

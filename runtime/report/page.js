@@ -168,7 +168,7 @@ function curves() {
     const card = make("div", { class: main ? "card wide" : "card" }, make("h3", {}, title));
     grid.append(card);
     new Chart(card, title, () => ({ lines: linesOf((run) => curveOfRun(run, name)), format, alarms: main ? alarmsShown() : [],
-                                    smoothing: name === "seconds" ? 12 : main ? smoothing() : 0,
+                                    smoothing: name === "seconds" ? 12 : main ? smoothing() : 0, clipped: name === "seconds",
                                     scale: main ? choice("scale", "auto") : "linear" }),
               main ? (name === "loss" ? 300 : 220) : 150);
   }
@@ -300,7 +300,13 @@ function pictures() {
     }
   }
   if (!grid.children.length) return;
-  const show = () => [...grid.children].forEach((child) => { child.hidden = !rules[child.dataset.rule].shown; });
+  // As many side by side as there are rules, where a row can hold them; else rows that are equally full.
+  const show = () => {
+    [...grid.children].forEach((child) => { child.hidden = !rules[child.dataset.rule].shown; });
+    const there = rules.filter((rule) => rule.shown).length, rows = Math.max(1, Math.ceil(there / 5));
+    const across = there === 1 ? grid.children.length : Math.ceil(there / rows);
+    grid.style.setProperty("--across", Math.max(1, Math.min(5, across)));
+  };
   onChange(show);
   section("samples", "Samples", grid);
   show();
