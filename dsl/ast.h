@@ -19,7 +19,9 @@ typedef enum mvs_expr_kind {
   MVS_EXPR_BINARY, /* a + b, a < b, a and b */
   MVS_EXPR_MEMBER, /* a.image */
   MVS_EXPR_TUPLE,  /* (a, b) */
-  MVS_EXPR_LIST,   /* [a, b]: shapes, indices */
+  MVS_EXPR_LIST,   /* [a, b]: shapes, indices, streams */
+  MVS_EXPR_EACH,   /* [a for NAME in b]: a list by rule */
+  MVS_EXPR_INDEX,  /* a[b] */
   MVS_EXPR_IF      /* if c then a else b */
 } mvs_expr_kind;
 
@@ -62,10 +64,10 @@ struct mvs_expr {
   double number;           /* NUMBER */
   bool integer;            /* NUMBER */
   bool truth;              /* BOOL */
-  const char *text;        /* NAME, STRING, MEMBER (the member), CALL (the callee) */
+  const char *text;        /* NAME, STRING, MEMBER (the member), CALL (the callee), EACH */
   mvs_span text_span;      /* where `text` stands */
   mvs_operator op;         /* UNARY, BINARY */
-  mvs_expr *a, *b, *c;     /* UNARY a; BINARY a b; MEMBER a; IF a b c */
+  mvs_expr *a, *b, *c;     /* UNARY a; BINARY a b; MEMBER a; IF a b c; EACH a b; INDEX a b */
   mvs_argument *arguments; /* CALL; TUPLE and LIST use only .value */
   size_t argument_count;
   int height; /* 1 + that of the highest child; bounded, so that walks may recurse */
@@ -92,9 +94,11 @@ typedef enum mvs_stmt_kind {
   MVS_STMT_RETURN,   /* a bare expression: the value of the layer or rule body */
   MVS_STMT_ENTRY,    /* entry { ... }  in a rule */
   MVS_STMT_EXIT,     /* exit { ... }   in a rule */
+  MVS_STMT_AFTER,    /* after { ... }  in a rule */
   MVS_STMT_INIT,     /* init SELECTOR [, SELECTOR ...] = EXPR (SELECTOR: writers, a.b, ...) */
   MVS_STMT_GROUP,    /* group SELECTOR [, ...] : lr = EXPR, decay = EXPR (value: a CALL) */
   MVS_STMT_IF,       /* if EXPR { ... } [else { ... }] */
+  MVS_STMT_FOR,      /* for NAME in EXPR { ... } */
   MVS_STMT_SETTING   /* train/sample bodies: NAME VALUE, e.g. clip 1.0, optimizer adamw(...) */
 } mvs_stmt_kind;
 
@@ -120,7 +124,7 @@ struct mvs_stmt {
   mvs_span label_span;
   bool writer;            /* PARAM: writes into the residual stream */
   mvs_expr *writer_if;    /* PARAM: `writer if EXPR`: only where EXPR holds; or NULL */
-  mvs_block body, orelse; /* STACK, ENTRY, EXIT, IF */
+  mvs_block body, orelse; /* STACK, ENTRY, EXIT, AFTER, IF, FOR */
 };
 
 /* layer NAME(...) { ... } or residual NAME(...) { ... } at file level. */

@@ -145,6 +145,26 @@ mvs_expr *mvs_build_member(mvs_parser *parser, mvs_span span, mvs_expr *of, mvs_
   return expr;
 }
 
+mvs_expr *mvs_build_index(mvs_parser *parser, mvs_span span, mvs_expr *of, mvs_expr *at) {
+  mvs_expr *expr = expr_new(parser, span, MVS_EXPR_INDEX);
+  expr->a = of;
+  expr->b = at;
+  raise(parser, expr, of);
+  raise(parser, expr, at);
+  return expr;
+}
+
+mvs_expr *mvs_build_each(mvs_parser *parser, mvs_span span, mvs_expr *body, mvs_word name,
+                         mvs_expr *over) {
+  mvs_expr *expr = mvs_build_text(parser, span, MVS_EXPR_EACH, name.text);
+  expr->text_span = name.span;
+  expr->a = body;
+  expr->b = over;
+  raise(parser, expr, body);
+  raise(parser, expr, over);
+  return expr;
+}
+
 mvs_expr *mvs_build_operation(mvs_parser *parser, mvs_span span, mvs_operator op, mvs_expr *a,
                               mvs_expr *b) {
   mvs_expr *expr = expr_new(parser, span, b ? MVS_EXPR_BINARY : MVS_EXPR_UNARY);

@@ -24,9 +24,11 @@ static const struct {
     [MVS_STMT_RETURN] = {"a bare expression", LAYER | RULE | EDGE},
     [MVS_STMT_ENTRY] = {"`entry`", RULE},
     [MVS_STMT_EXIT] = {"`exit`", RULE},
+    [MVS_STMT_AFTER] = {"`after`", RULE},
     [MVS_STMT_INIT] = {"`init`", MODEL | RULE},
     [MVS_STMT_GROUP] = {"`group`", MODEL | RULE},
     [MVS_STMT_IF] = {"`if`", MODEL | STACK | LAYER | RULE | EDGE},
+    [MVS_STMT_FOR] = {"`for`", LAYER | RULE | EDGE},
     [MVS_STMT_SETTING] = {"a setting", 0},
 };
 
@@ -42,7 +44,7 @@ static const char *place_text(place where) {
     case RULE:
       return "a residual rule";
     case EDGE:
-      return "`entry` or `exit`";
+      return "`entry`, `exit` or `after`";
   }
   return "this block";
 }
@@ -69,7 +71,8 @@ static void check_stmt(mvs_parser *parser, const mvs_stmt *stmt, place where) {
   }
   place inside = where;
   if (stmt->kind == MVS_STMT_STACK) inside = STACK;
-  if (stmt->kind == MVS_STMT_ENTRY || stmt->kind == MVS_STMT_EXIT) inside = EDGE;
+  bool edge = stmt->kind == MVS_STMT_ENTRY || stmt->kind == MVS_STMT_EXIT;
+  if (edge || stmt->kind == MVS_STMT_AFTER) inside = EDGE;
   check_block(parser, &stmt->body, inside);
   check_block(parser, &stmt->orelse, inside);
 }
@@ -96,15 +99,18 @@ static bool gives_value(const mvs_block *block) {
   return last->kind == MVS_STMT_IF && gives_value(&last->body) && gives_value(&last->orelse);
 }
 
-/* In a rule x and f are the stream and the branch: a formal of that name could never be read.
+/* In a rule x, x0 and f are the stream, its start and the branch: a formal of that name could
+ * never be read.
  */
 static void check_rule_formals(mvs_parser *parser, const mvs_definition *rule) {
   for (size_t at = 0; at < rule->formal_count; at++) {
     const mvs_formal *each = &rule->formals[at];
-    if (strcmp(each->name, "x") != 0 && strcmp(each->name, "f") != 0) continue;
+    bool taken = strcmp(each->name, "x") == 0 || strcmp(each->name, "f") == 0 ||
+                 strcmp(each->name, "x0") == 0;
+    if (!taken) continue;
     mvs_parser_error(parser, each->span, "a rule's parameter cannot be called '%s'",
                      each->name);
-    mvs_diag_hint(parser->diag, "in a rule x is the stream and f the branch");
+    mvs_diag_hint(parser->diag, "in a rule x is the stream, x0 its start and f the branch");
   }
 }
 

@@ -145,6 +145,19 @@ static void add_expr(mvs_text *out, const mvs_expr *expr) {
     case MVS_EXPR_LIST:
       add_items(out, expr, "[", "]");
       break;
+    case MVS_EXPR_EACH:
+      mvs_text_add(out, "[");
+      add_expr(out, expr->a);
+      mvs_text_addf(out, " for %s in ", expr->text);
+      add_expr(out, expr->b);
+      mvs_text_add(out, "]");
+      break;
+    case MVS_EXPR_INDEX:
+      add_operand(out, expr->a, ATOM);
+      mvs_text_add(out, "[");
+      add_expr(out, expr->b);
+      mvs_text_add(out, "]");
+      break;
     case MVS_EXPR_IF:
       add_if(out, expr);
       break;
@@ -227,6 +240,9 @@ static void add_head(mvs_text *out, const mvs_stmt *stmt) {
     case MVS_STMT_EXIT:
       mvs_text_add(out, "exit");
       break;
+    case MVS_STMT_AFTER:
+      mvs_text_add(out, "after");
+      break;
     case MVS_STMT_INIT:
       mvs_text_add(out, "init ");
       add_names(out, stmt), add_optional(out, " = ", stmt->value);
@@ -237,6 +253,10 @@ static void add_head(mvs_text *out, const mvs_stmt *stmt) {
       break;
     case MVS_STMT_IF:
       add_optional(out, "if ", stmt->value);
+      break;
+    case MVS_STMT_FOR:
+      mvs_text_addf(out, "for %s", stmt->names[0]);
+      add_optional(out, " in ", stmt->value);
       break;
     case MVS_STMT_SETTING:
       add_setting(out, stmt);

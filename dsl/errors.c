@@ -65,16 +65,17 @@ static bool is_word(const char *symbol) {
 
 /* What may go on with a complete expression: named only when nothing else could follow. */
 static bool is_operator(const char *symbol) {
-  static const char *const all[] = {"'+'", "'-'", "'*'", "'/'", "'%'", "'^'", "'<'", "'>'",
-                                    "<=",  ">=",  "==",  "!=",  "and", "or",  "'.'", "'('"};
+  static const char *const all[] = {"'+'", "'-'", "'*'", "'/'", "'%'", "'^'",
+                                    "'<'", "'>'", "<=",  ">=",  "==",  "!=",
+                                    "and", "or",  "'.'", "'('", "'['", "for"};
   return has(all, (int)(sizeof all / sizeof *all), symbol);
 }
 
 /* Symbols that "an expression" sums up. */
 static bool can_start_expression(const char *symbol) {
-  static const char *const all[] = {"name",  "number", "string", "true",   "false", "not",
-                                    "'('",   "'['",    "'-'",    "if",     "layer", "init",
-                                    "group", "writer", "input",  "output", "entry", "exit"};
+  static const char *const all[] = {
+      "name",  "number", "string", "true",   "false", "not",    "'('",   "'['",  "'-'",  "if",
+      "layer", "init",   "group",  "writer", "input", "output", "entry", "exit", "after"};
   return has(all, (int)(sizeof all / sizeof *all), symbol);
 }
 

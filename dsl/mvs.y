@@ -58,6 +58,7 @@ static void yyerror(const mvs_span *span, mvs_parser *parser, const char *messag
 %token TRAIN "train" SAMPLE "sample" STACK "stack" ENTRY "entry" EXIT "exit" INIT "init"
 %token GROUP "group"
 %token PARAM "param" WRITER "writer" CONSTANT "constant" INPUT "input" OUTPUT "output"
+%token AFTER "after" FOR "for" IN "in"
 %token AS "as" IF "if" THEN "then" ELSE "else" AND "and" OR "or" NOT "not"
 %token TRUE "true" FALSE "false" ARROW "<-" LE "<=" GE ">=" EQ "==" NE "!="
 
@@ -262,6 +263,12 @@ stmt:
   }
 | ENTRY block { $$ = mvs_build_stmt(parser, @$, MVS_STMT_ENTRY); $$->body = $block; }
 | EXIT block { $$ = mvs_build_stmt(parser, @$, MVS_STMT_EXIT); $$->body = $block; }
+| AFTER block { $$ = mvs_build_stmt(parser, @$, MVS_STMT_AFTER); $$->body = $block; }
+| FOR NAME IN expr block {
+    mvs_word name = {$NAME, @NAME};
+    $$ = mvs_build_named(parser, @$, MVS_STMT_FOR, name, $expr);
+    $$->body = $block;
+  }
 | if_stmt
 | labelled { $$ = mvs_build_stmt(parser, @$, MVS_STMT_RETURN); $$->value = $labelled; }
 ;
@@ -348,6 +355,10 @@ primary:
     $$ = mvs_build_group(parser, @$, MVS_EXPR_TUPLE, all);
   }
 | '[' items ']' { $$ = mvs_build_group(parser, @$, MVS_EXPR_LIST, $items); }
+| '[' labelled[body] FOR NAME IN expr ']' {
+    $$ = mvs_build_each(parser, @$, $body, (mvs_word){$NAME, @NAME}, $expr);
+  }
+| primary[of] '[' expr[at] ']' { $$ = mvs_build_index(parser, @$, $of, $at); }
 ;
 
 arguments:
@@ -391,6 +402,7 @@ name:
 | OUTPUT { $$ = (mvs_word){"output", @$}; }
 | ENTRY { $$ = (mvs_word){"entry", @$}; }
 | EXIT { $$ = (mvs_word){"exit", @$}; }
+| AFTER { $$ = (mvs_word){"after", @$}; }
 ;
 word:
   name
@@ -403,6 +415,8 @@ word:
 | STACK { $$ = (mvs_word){"stack", @$}; }
 | PARAM { $$ = (mvs_word){"param", @$}; }
 | CONSTANT { $$ = (mvs_word){"constant", @$}; }
+| FOR { $$ = (mvs_word){"for", @$}; }
+| IN { $$ = (mvs_word){"in", @$}; }
 ;
 
 %%

@@ -124,6 +124,11 @@ mvs_expr *mvs_build_group(mvs_parser *parser, mvs_span span, mvs_expr_kind kind,
                           mvs_arguments items);
 /* MEMBER. */
 mvs_expr *mvs_build_member(mvs_parser *parser, mvs_span span, mvs_expr *of, mvs_word member);
+/* INDEX. */
+mvs_expr *mvs_build_index(mvs_parser *parser, mvs_span span, mvs_expr *of, mvs_expr *at);
+/* EACH: the list of `body` for each item of `over`. */
+mvs_expr *mvs_build_each(mvs_parser *parser, mvs_span span, mvs_expr *body, mvs_word name,
+                         mvs_expr *over);
 /* UNARY when `b` is NULL, else BINARY. */
 mvs_expr *mvs_build_operation(mvs_parser *parser, mvs_span span, mvs_operator op, mvs_expr *a,
                               mvs_expr *b);

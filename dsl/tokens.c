@@ -33,6 +33,8 @@ static bool leaves_open(int kind) {
     case MVS_TOKEN_USE:
     case MVS_TOKEN_LET:
     case MVS_TOKEN_STACK:
+    case MVS_TOKEN_FOR:
+    case MVS_TOKEN_IN:
       return true;
     default:
       return kind < 256 && strchr("+-*/%^<>=:,;.([{", kind);
@@ -54,6 +56,7 @@ static bool continues(int kind) {
     case MVS_TOKEN_WITH:
     case MVS_TOKEN_THEN:
     case MVS_TOKEN_ELSE:
+    case MVS_TOKEN_IN:
       return true;
     default:
       return kind > 0 && kind < 256 && strchr("+-*/%^<>=:,.{)]", kind);

@@ -9,6 +9,7 @@
 #define MVS_MAX_SOURCE_BYTES (1 << 20)          /* one .mvs file */
 #define MVS_MAX_NESTING      64                 /* of expressions, calls and `use` */
 #define MVS_MAX_EXTENT       (INT64_C(1) << 40) /* elements of one tensor for one sample */
+#define MVS_MAX_REPEATS      256                /* turns of one `for`, items of one list by rule */
 #define MVS_MAX_DEPTH        100000             /* blocks of one stack */
 
 /* a * b into *out; false when the product leaves int64_t. */

@@ -1,9 +1,9 @@
 /* lower_block.c: statements. A block runs in its enclosing scope: `if` opens none, so that a
  * name given in a branch is known after it. A body's value is the first bare expression
  * reached; it ends the body, and a statement after it is an error, whether or not the parser
- * could see it coming. init, group, entry and exit are not run in their place: whoever runs the
- * model or rule asks for them with mvs_lower_find, before or after the body. What a statement
- * means is in the file of its subject; this one only tells them apart. */
+ * could see it coming. init, group, entry, exit and after are not run in their place: whoever
+ * runs the model or rule asks for them with mvs_lower_find, before or after the body. What a
+ * statement means is in the file of its subject; this one only tells them apart. */
 #include "compiler/ir/lowering.h"
 
 /* a, b = halves(x). The names are set in order, all from values that are evaluated already: `a,
@@ -60,6 +60,8 @@ static mvs_status run_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
       return let_stmt(lo, scope, stmt);
     case MVS_STMT_IF:
       return if_stmt(lo, scope, stmt, outcome);
+    case MVS_STMT_FOR:
+      return mvs_lower_for(lo, scope, stmt, outcome);
     case MVS_STMT_RETURN:
       return return_stmt(lo, scope, stmt, outcome);
     case MVS_STMT_UPDATE:
@@ -80,6 +82,7 @@ static mvs_status run_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
     case MVS_STMT_GROUP:
     case MVS_STMT_ENTRY:
     case MVS_STMT_EXIT:
+    case MVS_STMT_AFTER:
       return MVS_OK; /* see mvs_lower_find */
     case MVS_STMT_SETTING:
       break;

@@ -81,10 +81,11 @@ static mvs_status no_single_value(mvs_lowering *lo, const char *name, mvs_span s
   }
   bool by_update = strcmp(name, "branch") == 0 || strcmp(name, "update") == 0;
   const char *unit = by_update ? "update" : "layer";
-  return mvs_lower_error(lo, MVS_ERR_NAME, span,
-                         "'%s' differs from %s to %s: entry, exit, init and group cannot "
-                         "use it",
-                         name, unit, unit);
+  return mvs_lower_error(
+      lo, MVS_ERR_NAME, span,
+      "'%s' differs from %s to %s: entry, exit, after, init and group cannot "
+      "use it",
+      name, unit, unit);
 }
 
 /* The value of a name as a reader sees it: `f` applied, `layer` as a tensor. */
@@ -188,6 +189,10 @@ mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *ex
     case MVS_EXPR_TUPLE:
     case MVS_EXPR_LIST:
       return list_expr(lo, scope, expr, out);
+    case MVS_EXPR_EACH:
+      return mvs_lower_each(lo, scope, expr, out);
+    case MVS_EXPR_INDEX:
+      return mvs_lower_index(lo, scope, expr, out);
     case MVS_EXPR_IF:
       return if_expr(lo, scope, expr, out);
   }

@@ -66,12 +66,13 @@ static mvs_status read_expr(const read_search *search, const mvs_expr *expr) {
   return MVS_OK;
 }
 
-/* init, group, entry and exit stand outside of the layers and cannot read a gain. */
+/* init, group, entry, exit and after stand outside of the layers and cannot read a gain. */
 static mvs_status read_block(const read_search *search, const mvs_block *block) {
   for (size_t i = 0; i < block->count; i++) {
     const mvs_stmt *stmt = block->items[i];
     bool outside = stmt->kind == MVS_STMT_INIT || stmt->kind == MVS_STMT_GROUP ||
-                   stmt->kind == MVS_STMT_ENTRY || stmt->kind == MVS_STMT_EXIT;
+                   stmt->kind == MVS_STMT_ENTRY || stmt->kind == MVS_STMT_EXIT ||
+                   stmt->kind == MVS_STMT_AFTER;
     if (outside) continue;
     bool yes = true, no = true;
     if (stmt->kind == MVS_STMT_IF) MVS_TRY(decide(search, stmt->value, &yes, &no));

@@ -292,6 +292,8 @@ static mvs_status run_rule(mvs_lowering *lo, mvs_branch *branch, mvs_value *out)
   mvs_outcome outcome = {0};
   MVS_TRY(open_update(lo, branch, &call));
   mvs_scope_set(lo, call.scope, "x", branch->x);
+  mvs_scope_set(lo, call.scope, "x0",
+                *mvs_scope_find(lo->stack->starts, branch->stmt->names[0]));
   mvs_scope_set(lo, call.scope, "f", (mvs_value){.kind = MVS_VALUE_BRANCH, .branch = branch});
   MVS_TRY(mvs_lower_block(lo, call.scope, &call.definition->body, &outcome));
   MVS_TRY(mvs_lower_need_tensor(lo, &outcome.value, "an update", outcome.span));
@@ -349,28 +351,71 @@ mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *
 
 /* --- around the stack --- */
 
-/* Runs the rule's block for that side on x, if it has one: the block's bare expression, or else
- * what it left in x, is the new x. */
+/* The rule's block of that kind, or NULL; two are an error. */
+static mvs_status find_side(mvs_lowering *lo, const rule_call *call, mvs_stmt_kind side,
+                            const char *word, const mvs_stmt **out) {
+  mvs_stmts found = {0};
+  MVS_TRY(mvs_lower_find(lo, call->scope, &call->definition->body, side, &found));
+  *out = found.count > 0 ? found.items[0] : NULL;
+  if (found.count < 2) return MVS_OK;
+  mvs_lower_error(lo, MVS_ERR_NAME, found.items[1]->span, "rule '%s' has two `%s` blocks",
+                  call->definition->name, word);
+  mvs_diag_note(lo->diag, found.items[0]->span, "the first is here");
+  return MVS_ERR_NAME;
+}
+
+/* Runs such a block on x: its bare expression, or else what it left in x, is the new x. */
+static mvs_status run_side(mvs_lowering *lo, const rule_call *call, const mvs_stmt *stmt,
+                           mvs_value *x) {
+  mvs_outcome outcome = {0};
+  mvs_scope_set(lo, call->scope, "x", *x);
+  MVS_TRY(mvs_lower_block(lo, call->scope, &stmt->body, &outcome));
+  *x = outcome.done ? outcome.value : *mvs_scope_find(call->scope, "x");
+  return mvs_lower_need_tensor(lo, x, "x", stmt->span);
+}
+
+/* entry and exit */
 static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
                              int64_t depth, mvs_value *x) {
   rule_call call;
-  mvs_stmts found = {0};
-  mvs_outcome outcome = {0};
+  const mvs_stmt *stmt;
+  const char *word = side == MVS_STMT_ENTRY ? "entry" : "exit";
   MVS_TRY(open_rule(lo, scope, depth, NULL, &call));
   MVS_TRY(bind_outer_formals(lo, &call));
-  MVS_TRY(mvs_lower_find(lo, call.scope, &call.definition->body, side, &found));
-  if (found.count == 0) return MVS_OK;
-  const mvs_stmt *stmt = found.items[0];
-  if (found.count > 1) {
-    mvs_lower_error(lo, MVS_ERR_NAME, found.items[1]->span, "rule '%s' has two `%s` blocks",
-                    call.definition->name, side == MVS_STMT_ENTRY ? "entry" : "exit");
-    mvs_diag_note(lo->diag, stmt->span, "the first is here");
-    return MVS_ERR_NAME;
-  }
-  mvs_scope_set(lo, call.scope, "x", *x);
-  MVS_TRY(mvs_lower_block(lo, call.scope, &stmt->body, &outcome));
-  *x = outcome.done ? outcome.value : *mvs_scope_find(call.scope, "x");
-  return mvs_lower_need_tensor(lo, x, "x", stmt->span);
+  MVS_TRY(find_side(lo, &call, side, word, &stmt));
+  return stmt ? run_side(lo, &call, stmt, x) : MVS_OK;
+}
+
+/* The stream must leave the block as the next one takes it. */
+static mvs_status check_after(mvs_lowering *lo, const mvs_stmt *stmt, const char *name,
+                              const mvs_type *was, const mvs_value *new) {
+  const mvs_type *is = mvs_value_type(new);
+  if (mvs_type_equal(was, is)) return MVS_OK;
+  return mvs_lower_error(lo, MVS_ERR_SHAPE, stmt->span, "`after` changes '%s' from %s to %s",
+                         name, mvs_lower_type_text(lo, was), mvs_lower_type_text(lo, is));
+}
+
+/* Its parameters are those of a layer, under the rule's label without a number; and the name
+ * when the block updates several. */
+mvs_status mvs_lower_after(mvs_lowering *lo, const char *name, mvs_value *x) {
+  rule_call call;
+  const mvs_stmt *stmt;
+  MVS_TRY(open_rule(lo, lo->stack->scope, lo->stack->region->count, NULL, &call));
+  MVS_TRY(bind_outer_formals(lo, &call));
+  MVS_TRY(find_side(lo, &call, MVS_STMT_AFTER, "after", &stmt));
+  if (!stmt) return MVS_OK;
+  bool several = lo->stack->starts->names.count > 1;
+  const char *prefix = lo->prefix, *label = lo->rule.label;
+  const mvs_type *was = mvs_value_type(x);
+  mvs_scope_set(lo, call.scope, "x0", *mvs_scope_find(lo->stack->starts, name));
+  lo->prefix = several ? mvs_arena_format(lo->arena, "%s%s.%s.", prefix, label, name)
+                       : mvs_arena_format(lo->arena, "%s%s.", prefix, label);
+  mvs_status status = run_side(lo, &call, stmt, x);
+  lo->prefix = prefix;
+  MVS_TRY(status);
+  MVS_TRY(mvs_lower_cast(lo, *x, was->dtype, stmt->span, x));
+  MVS_TRY(mvs_lower_renamed(lo, *x, was->segments, stmt->span, x));
+  return check_after(lo, stmt, name, was, x);
 }
 
 /* Label: the stack's, so that a final norm is "blocks.final_norm" whatever the rule's own

@@ -15,6 +15,7 @@ typedef struct carried {
   const char *name;
   mvs_span span;     /* of the first statement that sets it */
   bool updated;      /* by `<-`: the rule's entry and exit act on it */
+  mvs_type outside;  /* before the entry */
   mvs_value initial; /* in the outer graph */
 } carried;
 typedef MVS_LIST(carried) carried_list;
@@ -36,7 +37,7 @@ static void note_carried(mvs_lowering *lo, const mvs_scope *scope, const mvs_stm
   const mvs_value *outside = mvs_scope_find(scope, name);
   bool tensor = outside && outside->kind == MVS_VALUE_TENSOR;
   if (!tensor && !updated) return; /* a name of the block's own */
-  carried item = {name, stmt->name_spans[index], updated, {0}};
+  carried item = {.name = name, .span = stmt->name_spans[index], .updated = updated};
   if (outside) item.initial = *outside;
   MVS_PUSH(lo->arena, list, item);
 }
@@ -152,10 +153,27 @@ static mvs_status prepare(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *st
   }
   if (!item->updated) return MVS_OK;
   MVS_TRY(check_features(lo, item));
+  item->outside = *mvs_value_type(&item->initial);
   MVS_TRY(mvs_lower_border(lo, scope, MVS_STMT_ENTRY, border_label(lo, stmt, list, item),
                            lo->stack->region->count, &item->initial));
-  return mvs_lower_cast(lo, item->initial, lo->module->settings.precision, item->span,
-                        &item->initial);
+  MVS_TRY(mvs_lower_cast(lo, item->initial, lo->module->settings.precision, item->span,
+                         &item->initial));
+  mvs_scope_set(lo, lo->stack->starts, item->name, item->initial);
+  return MVS_OK;
+}
+
+/* Where the entry made other features of a name, as rules of several streams do, what goes
+ * wrong in the block may be due to that. */
+static void note_entries(mvs_lowering *lo, const carried_list *list) {
+  for (size_t i = 0; i < list->count; i++) {
+    const carried *item = &list->items[i];
+    const mvs_type *type = item->updated ? mvs_value_type(&item->initial) : NULL;
+    if (!type || mvs_type_same_shape(type, &item->outside)) continue;
+    mvs_diag_note(lo->diag, lo->rule.definition->name_span,
+                  "in the stack '%s' is %s: the entry of rule '%s' makes it of %s", item->name,
+                  mvs_lower_type_text(lo, type), lo->rule.definition->name,
+                  mvs_lower_type_text(lo, &item->outside));
+  }
 }
 
 /* The scope of the block: carried names stand for arguments of the body. Other outer names are
@@ -212,7 +230,8 @@ static mvs_status finish_carried(mvs_lowering *lo, const mvs_scope *scope,
 static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_span span,
                              mvs_id *out) {
   mvs_stack_state *stack = lo->stack;
-  size_t count = list->count + stack->invariants.count + stack->stacked.count;
+  size_t count =
+      list->count + stack->firsts.count + stack->invariants.count + stack->stacked.count;
   if (count > MVS_MAX_INPUTS) {
     return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "the stack reads more than %d tensors",
                            MVS_MAX_INPUTS);
@@ -220,6 +239,9 @@ static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_spa
   mvs_id inputs[MVS_MAX_INPUTS];
   size_t at = 0;
   for (size_t i = 0; i < list->count; i++) inputs[at++] = list->items[i].initial.id;
+  for (size_t i = 0; i < stack->firsts.count; i++) {
+    inputs[at++] = stack->firsts.items[i].initial;
+  }
   for (size_t i = 0; i < stack->invariants.count; i++) {
     inputs[at++] = stack->invariants.items[i].outer;
   }
@@ -234,6 +256,15 @@ static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_spa
 
 /* --- the statement --- */
 
+/* The rule's `after` on what the block left in a name. */
+static mvs_status end_block(mvs_lowering *lo, mvs_scope *scope, const carried *item) {
+  mvs_value value = *mvs_scope_find(scope, item->name);
+  MVS_TRY(mvs_lower_need_tensor(lo, &value, "a stream", item->span));
+  MVS_TRY(mvs_lower_after(lo, item->name, &value));
+  mvs_scope_set(lo, scope, item->name, value);
+  return MVS_OK;
+}
+
 /* Lowers the block and takes its last values as the results of the body. */
 static mvs_status run_body(mvs_lowering *lo, mvs_scope *outside, const mvs_stmt *stmt,
                            const carried_list *list) {
@@ -242,12 +273,32 @@ static mvs_status run_body(mvs_lowering *lo, mvs_scope *outside, const mvs_stmt 
   mvs_outcome outcome = {0};
   lo->prefix = mvs_arena_format(lo->arena, "%s%s.{i}.", prefix, stmt->label);
   mvs_status status = mvs_lower_block(lo, scope, &stmt->body, &outcome);
+  if (status == MVS_ERR_SHAPE) note_entries(lo, list);
+  for (size_t i = 0; status == MVS_OK && i < list->count; i++) {
+    if (list->items[i].updated) status = end_block(lo, scope, &list->items[i]);
+  }
   lo->prefix = prefix;
   MVS_TRY(status);
   for (size_t i = 0; i < list->count; i++) {
     MVS_TRY(finish_carried(lo, scope, &list->items[i]));
   }
+  mvs_lower_finish_earlier(lo);
   return MVS_OK;
+}
+
+/* A rule may change the features of a name for its stack, but not for what comes after it. */
+static mvs_status check_exit(mvs_lowering *lo, const carried *item, const mvs_value *value) {
+  const mvs_type *type = mvs_value_type(value);
+  if (mvs_type_same_shape(type, &item->outside)) return MVS_OK;
+  mvs_lower_error(lo, MVS_ERR_SHAPE, lo->rule.definition->name_span,
+                  "rule '%s' takes '%s' as %s and gives it back as %s",
+                  lo->rule.definition->name, item->name,
+                  mvs_lower_type_text(lo, &item->outside), mvs_lower_type_text(lo, type));
+  mvs_diag_note(lo->diag, item->span, "in the stack that updates '%s' here", item->name);
+  mvs_diag_hint(lo->diag,
+                "what its entry expands its exit must join: "
+                "exit { sum(streams(x, n)) }");
+  return MVS_ERR_SHAPE;
 }
 
 /* Binds the final values outside, after the rule's exit. Names that the block set for itself
@@ -261,6 +312,7 @@ static mvs_status bind_results(mvs_lowering *lo, mvs_scope *scope, const mvs_stm
     if (item->updated) {
       MVS_TRY(mvs_lower_border(lo, scope, MVS_STMT_EXIT, border_label(lo, stmt, list, item),
                                depth, &value));
+      MVS_TRY(check_exit(lo, item, &value));
     }
     mvs_scope_set(lo, scope, item->name, value);
   }
@@ -320,6 +372,7 @@ mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
   state->region = mvs_region_new(lo->top, stmt->label, depth, false, stmt->span);
   state->scope = scope;
   lo->block_updates = search.uncertain ? -1 : search.updates;
+  state->starts = mvs_scope_new(lo, NULL);
   lo->stack = state;
   mvs_status status = inside(lo, scope, stmt, &list, &region);
   lo->stack = NULL;

@@ -116,32 +116,46 @@ mvs_status mvs_builtin_slice_features(mvs_lowering *lo, const mvs_builtin_call *
   return mvs_lower_node(lo, MVS_OP_slice, call->values, 1, &attr, call->span, out);
 }
 
-/* [..., n_1], [..., n_2], ... -> [..., n_1 + n_2 + ...]; parts of several dtypes widen to
- * f32. */
+/* Adds what one argument of concat_features joins: a tensor, or the items of a list. */
+typedef MVS_LIST(mvs_value) parts_list;
+static mvs_status add_parts(mvs_lowering *lo, const mvs_value *value, mvs_span span,
+                            parts_list *parts) {
+  bool list = value->kind == MVS_VALUE_TUPLE;
+  size_t count = list ? value->count : 1;
+  for (size_t i = 0; i < count; i++) {
+    const mvs_value *item = list ? &value->items[i] : value;
+    MVS_TRY(mvs_lower_need_tensor(lo, item, "concat_features", span));
+    MVS_PUSH(lo->arena, parts, *item);
+  }
+  return MVS_OK;
+}
+
+/* [..., n_1], [..., n_2], ... -> [..., n_1 + n_2 + ...], lists by their items; parts of several
+ * dtypes widen to f32. */
 mvs_status mvs_builtin_concat_features(mvs_lowering *lo, const mvs_builtin_call *call,
                                        mvs_value *out) {
-  mvs_value *parts = MVS_ARRAY(lo->arena, call->count + 1, mvs_value);
+  parts_list parts = {0};
   for (size_t i = 0; i < call->count; i++) {
     const mvs_actual *actual = &call->actuals[i];
     if (actual->name) {
       return mvs_lower_error(lo, MVS_ERR_NAME, actual->span,
                              "concat_features has no argument '%s'", actual->name);
     }
-    MVS_TRY(mvs_lower_need_tensor(lo, actual->value, "concat_features", actual->span));
-    parts[i] = *actual->value;
+    MVS_TRY(add_parts(lo, actual->value, actual->span, &parts));
   }
-  if (call->count == 0 || call->count > MVS_MAX_INPUTS) {
+  if (parts.count == 0 || parts.count > MVS_MAX_INPUTS) {
     return mvs_lower_error(lo, MVS_ERR_LIMIT, call->span,
                            "concat_features takes 1 to %d tensors", MVS_MAX_INPUTS);
   }
-  MVS_TRY(mvs_lower_same_dtype(lo, parts, call->count, call->span));
-  const mvs_type *type = mvs_value_type(&parts[0]);
+  MVS_TRY(mvs_lower_same_dtype(lo, parts.items, parts.count, call->span));
+  const mvs_type *type = mvs_value_type(&parts.items[0]);
   if (type->rank == batch_axes(type)) {
     return mvs_lower_error(lo, MVS_ERR_SHAPE, call->actuals[0].span, "%s has no feature axis",
                            mvs_lower_type_text(lo, type));
   }
   mvs_attr attr = {.concat = {type->rank - 1, type->rank > 2 ? type->segments : NULL}};
-  return mvs_lower_node(lo, MVS_OP_concat, parts, (int)call->count, &attr, call->span, out);
+  return mvs_lower_node(lo, MVS_OP_concat, parts.items, (int)parts.count, &attr, call->span,
+                        out);
 }
 
 /* 0, 1, ..., count-1 */

@@ -12,6 +12,8 @@
  *   lower_tensor.c   where a node goes, and the dtypes of the precision
  *   lower_param.c    parameters, constants, initial values
  *   lower_family.c   init and group lines: which parameters they select, and what counts
+ *   lower_list.c     lists, `for`, streams
+ *   lower_earlier.c  values of earlier blocks
  *   lower_stack.c    the stack as a region
  *   lower_rule.c     residual rules and updates
  *   lower_reads.c    which formals of a rule an update reads
@@ -156,14 +158,24 @@ typedef struct mvs_import {
   mvs_id outer, inner;
 } mvs_import;
 
+/* A value of the first block that every block has. */
+typedef struct mvs_first {
+  mvs_id source;  /* in the body: what the first block gives */
+  mvs_id initial; /* outside */
+  mvs_id next;    /* in the body: what is handed on */
+} mvs_first;
+
 /* The stack being lowered. */
 typedef struct mvs_stack_state {
   mvs_region *region;
   MVS_LIST(mvs_import) invariants;
   MVS_LIST(mvs_id) stacked; /* outer ids of the stacked inputs */
+  MVS_LIST(mvs_first) firsts;  /* carried after the names that the stack carries */
+  MVS_LIST(mvs_id) collected;  /* body values that are stacked outputs */
   mvs_family_lines lines;   /* of the rule */
   int updates;              /* so far, to number the rule's label */
   mvs_scope *scope;         /* where the stack stands, for the rule's arguments */
+  mvs_scope *starts;        /* what `<-` updates, as it enters the first block: x0 */
 } mvs_stack_state;
 
 /* What is left to settle about a parameter at the end. */
@@ -273,6 +285,16 @@ typedef struct mvs_outcome {
 mvs_status mvs_lower_block(mvs_lowering *lo, mvs_scope *scope, const mvs_block *block,
                            mvs_outcome *outcome);
 
+/* `[E for NAME in LIST]`, `a[i]` and `for NAME in LIST { ... }`. */
+mvs_status mvs_lower_each(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
+                          mvs_value *out);
+/* See mvs_lower_each. */
+mvs_status mvs_lower_index(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
+                           mvs_value *out);
+/* See mvs_lower_each. */
+mvs_status mvs_lower_for(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
+                         mvs_outcome *outcome);
+
 typedef MVS_LIST(const mvs_stmt *) mvs_stmts;
 /* Finds the statements of one kind in a body: `init`, `entry` and `exit` are not run where they
  * stand, but asked for. Of an `if` that holds one the chosen side counts; other ifs are not
@@ -322,6 +344,8 @@ mvs_builtin_run mvs_builtin_mean, mvs_builtin_center, mvs_builtin_concat, mvs_bu
     mvs_builtin_tokens;
 mvs_builtin_run mvs_builtin_reshape, mvs_builtin_transpose, mvs_builtin_slice_features,
     mvs_builtin_concat_features, mvs_builtin_index, mvs_builtin_features, mvs_builtin_extent;
+/* lower_list.c and lower_earlier.c */
+mvs_builtin_run mvs_builtin_streams, mvs_builtin_sum, mvs_builtin_earlier, mvs_builtin_first;
 /* The segment NAME of a token tensor: x.image. */
 mvs_status mvs_lower_member(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *of,
                             mvs_value *out);
@@ -405,6 +429,10 @@ mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope);
 /* Runs entry { } or exit { } of the rule on x. */
 mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
                             const char *label, int64_t depth, mvs_value *x);
+/* Runs after { } of the rule on x, the last value of `name` in the block. */
+mvs_status mvs_lower_after(mvs_lowering *lo, const char *name, mvs_value *x);
+/* Pushes what `first` and `earlier` add to the results of the body. */
+void mvs_lower_finish_earlier(mvs_lowering *lo);
 /* Reads the rule's `init` and `group` lines. */
 mvs_status mvs_lower_rule_lines(mvs_lowering *lo, mvs_scope *scope, int64_t depth,
                                 mvs_family_lines *list);
