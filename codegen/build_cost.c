@@ -46,7 +46,7 @@ static bool larger(mvs_dim a, mvs_dim b) {
 
 /* The largest access of each operand stands for all that touch it. */
 static void find_traffic(const mvs_kernel *kernel, mvs_cost *cost) {
-  mvs_dim read[64] = {{0, false}}, written[64] = {{0, false}};
+  mvs_dim read[MVS_MAX_OPERANDS] = {{0, false}}, written[MVS_MAX_OPERANDS] = {{0, false}};
   for (size_t i = 0; i < kernel->nests.count; i++) {
     const mvs_nest *nest = &kernel->nests.items[i];
     for (size_t k = 0; k < nest->instrs.count; k++) {

@@ -89,7 +89,7 @@ typedef struct mvs_operand {
 
 typedef struct mvs_launch {
   mvs_kernel *kernel;
-  mvs_operand operands[64];
+  mvs_operand operands[MVS_MAX_OPERANDS];
 } mvs_launch;
 
 /* --- build_affine.c --- */
@@ -135,6 +135,10 @@ bool mvs_axes_cut(mvs_axes *axes, int slot, int64_t at, mvs_axes *second);
 
 /* --- build_place.c: operands of a launch --- */
 
+/* True when the kernel has so many operands that a slice shares one, behind whose start it then
+ * is read. */
+bool mvs_launch_shared(const mvs_launch *launch, const mvs_operand *operand,
+                       const mvs_type *type, mvs_draft_instr *instr);
 /* Remembers an operand, or finds the same one. -1 when the kernel has too many. */
 int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype dtype,
                        uint8_t alignment);

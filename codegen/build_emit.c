@@ -294,6 +294,7 @@ static void set_access(const emitter *e, const mvs_affine *affine, mvs_access *a
   }
   access->inner = affine->slot[e->draft->axes.inner];
   access->segment = affine->slot[MVS_SLOT_SEGMENT];
+  access->constant = affine->constant;
   if (e->sequential >= 0) access->sequential = affine->slot[e->sequential];
 }
 
@@ -323,13 +324,53 @@ static bool is_dear(const mvs_instr *instr) {
 /* Marks dear elements that several phases need, for printers that can hold a row. */
 static void mark_kept(const emitter *e) {
   mvs_nest *nest = e->nest;
-  uint32_t *masks = MVS_ARRAY(e->draft->arena, nest->instrs.count + 1, uint32_t);
+  mvs_phase_mask *masks = MVS_ARRAY(e->draft->arena, nest->instrs.count + 1, mvs_phase_mask);
   mvs_nest_needs(nest, masks);
   for (size_t i = 0; i < nest->instrs.count; i++) {
     mvs_instr *instr = &nest->instrs.items[i];
     bool often = (masks[i] & (masks[i] - 1)) != 0;
     instr->keep = often && instr->level == MVS_LEVEL_ELEMENT && is_dear(instr) &&
                   nest->nest_class == MVS_KERNEL_ROWS && !nest->inner.per_batch;
+  }
+}
+
+/* --- phases --- */
+
+/* The last phase in which each instruction may stand: what it is read by stands there or later,
+ * a reduction is read one phase after its own. Stores stay where they are: they end the need.
+ */
+static void find_latest(const mvs_nest *nest, uint8_t *latest) {
+  for (size_t i = 0; i < nest->instrs.count; i++) latest[i] = (uint8_t)(nest->phases - 1);
+  for (size_t i = nest->instrs.count; i-- > 0;) {
+    const mvs_instr *user = &nest->instrs.items[i];
+    if (user->kind == MVS_INSTR_STORE) latest[i] = user->phase;
+    for (int k = 0; k < mvs_instr_argument_count(user); k++) {
+      uint16_t from = user->arguments[k];
+      bool reduce = nest->instrs.items[from].kind == MVS_INSTR_REDUCE;
+      if (latest[i] - reduce < latest[from]) latest[from] = (uint8_t)(latest[i] - reduce);
+    }
+  }
+}
+
+/* A chain of reductions as late as it may be. What the backward pass redoes from values that
+ * were kept could all be done at the start; a thread would hold it till its turn comes. Longer
+ * rows are not held, and there it is better to do all that one walk over them can. Loads wait
+ * as well, and what is made of both does not: sums over many turns take each term when it is
+ * there.
+ */
+static void wait_for_users(const emitter *e) {
+  mvs_nest *nest = e->nest;
+  if (!mvs_nest_is_chain(nest)) return;
+  uint8_t *latest = MVS_ARRAY(e->draft->arena, nest->instrs.count + 1, uint8_t);
+  find_latest(nest, latest);
+  for (size_t i = 0; i < nest->instrs.count; i++) {
+    mvs_instr *instr = &nest->instrs.items[i];
+    if (instr->kind == MVS_INSTR_STORE) continue;
+    bool held = instr->kind == MVS_INSTR_REDUCE ||
+                (instr->kind == MVS_INSTR_LOAD && instr->level == MVS_LEVEL_ROW);
+    instr->phase = 0;
+    settle(e, instr, instr->level == MVS_LEVEL_ELEMENT ? UINT32_MAX : 0);
+    if (held) instr->phase = latest[i];
   }
 }
 
@@ -349,6 +390,7 @@ mvs_status mvs_draft_emit(mvs_draft *draft, mvs_nest *out, const char **reason) 
   MVS_TRY(place_axes(&e));
   for (size_t i = 0; i < count; i++) append_draft(&e, i);
   if (out->instrs.count >= UINT16_MAX) return fail(&e, "it has too many instructions");
+  wait_for_users(&e);
   mark_kept(&e);
   return MVS_OK;
 }

@@ -85,8 +85,7 @@ uint32_t mvs_tables_param(const mvs_module *module, uint32_t index) {
   return part;
 }
 
-static Mvs__Param *model_param(mvs_arena *arena, const mvs_module *module,
-                               const mvs_param *param) {
+static Mvs__Param *model_param(mvs_arena *arena, const mvs_param *param) {
   Mvs__Param *out = MVS_NEW(arena, Mvs__Param);
   mvs__param__init(out);
   bool batched;
@@ -102,7 +101,6 @@ static Mvs__Param *model_param(mvs_arena *arena, const mvs_module *module,
   out->init_value = param->init.value;
   out->rate = mvs_param_rate(param);
   out->decay = mvs_param_decay(param);
-  out->orthogonal = mvs_param_orthogonal(module, param);
   return out;
 }
 
@@ -113,7 +111,7 @@ static mvs_status add_params(mvs_arena *arena, mvs_diag *diag, const mvs_module 
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
     if (param->is_pack) break; /* none but packs behind it */
-    program->params[program->n_params++] = model_param(arena, module, param);
+    program->params[program->n_params++] = model_param(arena, param);
     if (param->trained && !place_param(module, i, program, &flat)) {
       mvs_diag_error(diag, param->span, "the parameters have more elements than fit 63 bits");
       return MVS_ERR_LIMIT;
@@ -133,8 +131,6 @@ static Mvs__Settings *model_settings(mvs_arena *arena, const mvs_settings *setti
   out->beta2 = settings->beta2;
   out->adam_eps = settings->adam_eps;
   out->weight_decay = settings->weight_decay;
-  out->muon = settings->muon;
-  out->momentum = settings->momentum;
   out->clip = settings->clip;
   out->ema = settings->ema;
   out->timestep_shift = settings->timestep_shift;

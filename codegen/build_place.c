@@ -1,11 +1,35 @@
 /* build_place.c: from places in buffers to the operands of a launch. */
 #include "codegen/build_draft.h"
 
-#define MAX_OPERANDS 64
-
 static bool same_operand(const mvs_operand *a, const mvs_operand *b) {
   return a->buffer == b->buffer && a->offset == b->offset && a->per_layer == b->per_layer &&
          a->shift == b->shift;
+}
+
+/* Beyond so many operands, slices of short rows share one: a mix of many streams takes its
+ * weights one by one. */
+#define OWN_OPERANDS 16
+#define SHORT_SLICED 128
+
+bool mvs_launch_shared(const mvs_launch *launch, const mvs_operand *operand,
+                       const mvs_type *type, mvs_draft_instr *instr) {
+  const mvs_kernel *kernel = launch->kernel;
+  bool small = type->rank > 0 && type->dims[type->rank - 1].size <= SHORT_SLICED;
+  if (kernel->operand_count < OWN_OPERANDS || !small) return false;
+  int found = -1;
+  for (int i = 0; i < kernel->operand_count; i++) {
+    mvs_operand moved = *operand;
+    moved.offset = launch->operands[i].offset;
+    if (kernel->operands[i] != type->dtype) continue;
+    if (!same_operand(&launch->operands[i], &moved)) continue;
+    if (moved.offset == operand->offset) return false; /* the very same */
+    found = i;
+  }
+  if (found < 0) return false;
+  int64_t behind = operand->offset - launch->operands[found].offset;
+  instr->affine.constant = behind / mvs_dtype_size(type->dtype);
+  instr->instr.access.operand = (uint16_t)found;
+  return true;
 }
 
 static uint8_t power_of(int64_t elements, uint8_t most) {
@@ -33,7 +57,7 @@ int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype
     if (alignment < kernel->alignment[i]) kernel->alignment[i] = alignment;
     return i;
   }
-  if (kernel->operand_count == MAX_OPERANDS) return -1;
+  if (kernel->operand_count == MVS_MAX_OPERANDS) return -1;
   int index = kernel->operand_count++;
   launch->operands[index] = *operand;
   kernel->operands[index] = dtype;

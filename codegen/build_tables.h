@@ -16,7 +16,7 @@ typedef struct mvs_traffic {
 } mvs_traffic;
 
 typedef struct mvs_cost {
-  mvs_traffic operands[64]; /* in the kernel's order */
+  mvs_traffic operands[MVS_MAX_OPERANDS]; /* in the kernel's order */
   mvs_linear flops;
 } mvs_cost;
 

@@ -152,9 +152,10 @@ static bool point_at(walker *w, mvs_id id, const mvs_place *place, const mvs_ind
   mvs_operand operand = mvs_place_operand(place, type->dtype, instr->affine.constant);
   uint8_t alignment = mvs_operand_alignment(w->walk->schedule, id, &operand);
   instr->affine.constant = 0;
+  if (mvs_launch_shared(w->walk->launch, &operand, type, instr)) return true;
   int index = mvs_launch_operand(w->walk->launch, &operand, type->dtype, alignment);
   if (index < 0) {
-    mvs_walk_fail(w, id, "the kernel has more than 64 operands");
+    mvs_walk_fail(w, id, "the kernel has too many operands");
     return false;
   }
   instr->instr.access.operand = (uint16_t)index;

@@ -1,6 +1,8 @@
 /* kernel.c: what both printers ask of a nest. */
 #include "codegen/kernel.h"
 
+#include "compiler/passes/crossing.h"
+
 /* Results of fewer columns than this, and without a batch, get the many lanes: with 64 columns
  * the few lanes keep 1024 accumulators busy too. */
 #define FEW_COLUMNS 64
@@ -29,17 +31,25 @@ int mvs_instr_argument_count(const mvs_instr *instr) {
   return 0;
 }
 
-void mvs_nest_needs(const mvs_nest *nest, uint32_t *masks) {
+/* Phases from which on a nest of short rows is a chain. */
+#define LONG_CHAIN 8
+
+bool mvs_nest_is_chain(const mvs_nest *nest) {
+  return nest->nest_class == MVS_KERNEL_ROWS && nest->phases > LONG_CHAIN &&
+         !nest->inner.per_batch && nest->inner.size <= MVS_SHORT_ROW;
+}
+
+void mvs_nest_needs(const mvs_nest *nest, mvs_phase_mask *masks) {
   for (size_t i = 0; i < nest->instrs.count; i++) masks[i] = 0;
   /* Users stand behind their arguments, so one walk from the end sees every need. */
   for (size_t i = nest->instrs.count; i-- > 0;) {
     const mvs_instr *instr = &nest->instrs.items[i];
     bool takes = instr->kind == MVS_INSTR_REDUCE ||
                  (instr->kind == MVS_INSTR_STORE && instr->level == MVS_LEVEL_ELEMENT);
-    if (takes) masks[i] |= 1u << instr->phase;
+    if (takes) masks[i] |= MVS_PHASE(instr->phase);
     /* The result of a REDUCE is held, not computed again: only its own phase needs its operand.
      */
-    uint32_t need = instr->kind == MVS_INSTR_REDUCE ? 1u << instr->phase : masks[i];
+    mvs_phase_mask need = instr->kind == MVS_INSTR_REDUCE ? MVS_PHASE(instr->phase) : masks[i];
     if (need == 0) continue;
     for (int k = 0; k < mvs_instr_argument_count(instr); k++) {
       uint16_t argument = instr->arguments[k];

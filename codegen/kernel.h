@@ -75,7 +75,16 @@ typedef enum mvs_instr_kind {
 #define MVS_INNER (-1)
 #define MVS_SEQUENTIAL (-2)
 
+/* A set of phases, bit by bit; so a nest has at most MVS_MAX_PHASES. A chain of reductions over
+ * rows of a few elements, as normalising a small matrix in turns is, has one phase each. */
+typedef uint64_t mvs_phase_mask;
+#define MVS_MAX_PHASES 64
+#define MVS_PHASE(phase) ((mvs_phase_mask)1 << (phase))
+
 typedef enum mvs_level { MVS_LEVEL_ROW, MVS_LEVEL_ELEMENT } mvs_level;
+
+/* Operands of one kernel; the executor has room for its workspace besides. */
+#define MVS_MAX_OPERANDS 120
 
 /* Element address in an operand: the sum of index * stride over axes. The operand's own offset
  * is in the launch, so kernels are shared between places. */
@@ -85,6 +94,7 @@ typedef struct mvs_access {
   int64_t segment;             /* stride per segment number, when the nest has segments */
   int64_t sequential;          /* stride of the sequential axis (COLUMNS) */
   int64_t inner;               /* stride of the inner axis: 0, 1 or any */
+  int64_t constant;            /* from the operand's start, where slices share one; else 0 */
 } mvs_access;
 
 typedef struct mvs_instr {
@@ -149,9 +159,10 @@ typedef struct mvs_kernel {
   mvs_matmul_shape matmul;
   mvs_attention_shape attention;
   int operand_count;
-  mvs_dtype operands[64];      /* dtype of each */
-  bool written[64];            /* which operands it stores to */
-  uint8_t alignment[64];       /* operands start on multiples of so many elements (1 to 8) */
+  mvs_dtype operands[MVS_MAX_OPERANDS]; /* dtype of each */
+  bool written[MVS_MAX_OPERANDS];       /* which operands it stores to */
+  /* Operands start on multiples of so many elements (1 to 8). */
+  uint8_t alignment[MVS_MAX_OPERANDS];
   const char *why;             /* for --explain and the CUDA comment: ops and source lines */
 } mvs_kernel;
 
@@ -175,9 +186,13 @@ int mvs_nest_busy_lanes(const mvs_nest *nest);
 void mvs_kernel_dump(const mvs_kernel *kernel, mvs_text *out);
 /* Checks the invariants above. errors: MVS_ERR_INTERNAL, with the broken rule in diag. */
 mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag);
+/* True for many reductions behind one another over rows of a few elements, such as the turns of
+ * normalising a small matrix. A thread holds such rows, so each of their values is computed once,
+ * when it can be, and reductions wait for their users; longer rows are walked once a phase. */
+bool mvs_nest_is_chain(const mvs_nest *nest);
 /* The phases in which an ELEMENT instruction is needed (bit p: by a REDUCE of phase p or by a
  * STORE of phase p), as masks per instruction, into `masks` [instrs.count]. Shared by the
  * printers. */
-void mvs_nest_needs(const mvs_nest *nest, uint32_t *masks);
+void mvs_nest_needs(const mvs_nest *nest, mvs_phase_mask *masks);
 
 #endif

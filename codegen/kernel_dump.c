@@ -19,6 +19,7 @@ static void dump_access(const mvs_nest *nest, const mvs_access *access, mvs_text
   mvs_text_addf(out, "; %" PRId64, access->inner);
   if (access->segment) mvs_text_addf(out, "; segment %" PRId64, access->segment);
   if (access->sequential) mvs_text_addf(out, "; sequential %" PRId64, access->sequential);
+  if (access->constant) mvs_text_addf(out, "; from %" PRId64, access->constant);
   mvs_text_add(out, "]");
 }
 

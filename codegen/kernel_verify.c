@@ -132,7 +132,7 @@ static const char *check_axes(const mvs_nest *nest) {
   bool halves = nest->lanes > 0 && (nest->lanes & (nest->lanes - 1)) == 0;
   if (columns && nest->inner.per_batch) return "columns have no batch innermost";
   if (columns ? !halves : nest->lanes != 0) return "lanes of columns fold by halves";
-  if (nest->phases < 1 || nest->phases > 32) return "phases fit a mask";
+  if (nest->phases < 1 || nest->phases > MVS_MAX_PHASES) return "phases fit a mask";
   if (nest->segment_axis >= nest->outer_count) return "the segment axis exists";
   if (nest->segment_axis >= 0 && !nest->segments) return "the segment axis has a table";
   if (nest->instrs.count == 0 || nest->instrs.count > UINT16_MAX) {
@@ -168,7 +168,7 @@ static bool strides_hold_heads(const mvs_kernel *kernel) {
 mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag) {
   bool nested =
       kernel->kernel_class == MVS_KERNEL_ROWS || kernel->kernel_class == MVS_KERNEL_COLUMNS;
-  if (kernel->operand_count < 1 || kernel->operand_count > 64) {
+  if (kernel->operand_count < 1 || kernel->operand_count > MVS_MAX_OPERANDS) {
     return broken(kernel, diag, (mvs_span){0}, "operands are few enough", 0);
   }
   if (nested != (kernel->nests.count > 0)) {

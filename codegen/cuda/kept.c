@@ -57,11 +57,11 @@ static void mark_behind(network *net, int node) {
   }
 }
 
-static bool in_several_phases(uint32_t mask) { return (mask & (mask - 1)) != 0; }
+static bool in_several_phases(mvs_phase_mask mask) { return (mask & (mask - 1)) != 0; }
 
 /* True when `user` reads the value in a later phase than the first that has it. */
-static bool reads_later(uint32_t value, const mvs_instr *instr, uint32_t user) {
-  uint32_t reads = instr->kind == MVS_INSTR_REDUCE ? 1u << instr->phase : user;
+static bool reads_later(mvs_phase_mask value, const mvs_instr *instr, mvs_phase_mask user) {
+  mvs_phase_mask reads = instr->kind == MVS_INSTR_REDUCE ? MVS_PHASE(instr->phase) : user;
   return reads != 0 && (reads & -reads) > (value & -value);
 }
 
@@ -85,7 +85,7 @@ static void build(network *net, const mvs_kernel *kernel, const mvs_nest *nest,
                   const mvs_cuda_spread *spread) {
   for (size_t i = 0; i < nest->instrs.count; ++i) {
     const mvs_instr *instr = &nest->instrs.items[i];
-    uint32_t needs = spread->needs[i];
+    mvs_phase_mask needs = spread->needs[i];
     bool node = instr->level == MVS_LEVEL_ELEMENT && in_several_phases(needs);
     if (node) {
       connect(net, (int)(2 * i), (int)(2 * i + 1), price(kernel, nest, spread, i));
@@ -93,7 +93,7 @@ static void build(network *net, const mvs_kernel *kernel, const mvs_nest *nest,
     }
     for (int k = 0; k < mvs_instr_argument_count(instr); ++k) {
       int argument = instr->arguments[k];
-      uint32_t value = spread->needs[argument];
+      mvs_phase_mask value = spread->needs[argument];
       if (nest->instrs.items[argument].level == MVS_LEVEL_ROW || !in_several_phases(value)) {
         continue;
       }

@@ -26,6 +26,7 @@ static int choose_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
       vector = mvs_cuda_common_power(access->outer[axis], vector);
     }
     vector = mvs_cuda_common_power(access->segment, vector);
+    vector = mvs_cuda_common_power(access->constant, vector);
     vector = mvs_cuda_common_power(access->sequential, vector);
     vector = mvs_cuda_common_power(kernel->alignment[access->operand], vector);
   }

@@ -50,7 +50,7 @@ void mvs_cuda_nest_indices(const mvs_cuda_nest *w) {
 
 static void print_address(const mvs_cuda_nest *w, size_t index) {
   const mvs_access *access = &mvs_cuda_nest_instr(w, index)->access;
-  mvs_text_addf(w->out, "  const i64 a%zu = 0", index);
+  mvs_text_addf(w->out, "  const i64 a%zu = %lld", index, (long long)access->constant);
   for (int axis = 0; axis < w->nest->outer_count; ++axis) {
     if (access->outer[axis]) {
       mvs_text_addf(w->out, " + o%d * %lld", axis, (long long)access->outer[axis]);
@@ -189,7 +189,7 @@ mvs_status mvs_cuda_print_nest(mvs_arena *arena, mvs_diag *diag, const mvs_kerne
   mvs_text_add(out, ", const i64 batch, const int layer, const i64 block) {\n");
   if (nest->nest_class == MVS_KERNEL_COLUMNS) {
     w.map = mvs_cuda_map_nest(kernel, nest);
-    w.needs = MVS_ARRAY(arena, nest->instrs.count + 1, uint32_t);
+    w.needs = MVS_ARRAY(arena, nest->instrs.count + 1, mvs_phase_mask);
     mvs_nest_needs(nest, w.needs);
     mvs_cuda_print_columns(&w);
   } else {

@@ -17,7 +17,7 @@ typedef struct mvs_cuda_nest {
   const mvs_nest *nest;
   /* COLUMNS alone; ROWS: spread.h */
   mvs_cuda_map map;
-  uint32_t *needs; /* per instruction: the phases that need it */
+  mvs_phase_mask *needs; /* per instruction: the phases that need it */
 } mvs_cuda_nest;
 
 /* The body of the device function, from `block` on. */

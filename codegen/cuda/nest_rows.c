@@ -110,7 +110,7 @@ static void print_indices(const writer *p) {
   for (size_t i = 0; i < count_of(p); ++i) {
     const mvs_access *access = &instr_at(p, i)->access;
     if (!mvs_instr_uses_memory(instr_at(p, i))) continue;
-    mvs_text_addf(p->out, "  const i64 a%zu = 0", i);
+    mvs_text_addf(p->out, "  const i64 a%zu = %lld", i, (long long)access->constant);
     for (int axis = 0; axis < p->nest->outer_count; ++axis) {
       if (access->outer[axis] == 0) continue;
       mvs_text_addf(p->out, " + (i64)o%d * %lld", axis, (long long)access->outer[axis]);
@@ -127,8 +127,7 @@ static void print_row_address(const writer *p, size_t index) {
   const mvs_access *access = &instr_at(p, index)->access;
   mvs_text_addf(p->out, "p%d + a%zu", access->operand, index);
   if (per_row(p, index)) {
-    mvs_text_addf(p->out, " + r * %lldll",
-                  (long long)access->outer[p->nest->outer_count - 1]);
+    mvs_text_addf(p->out, " + r * %lldll", (long long)access->outer[p->nest->outer_count - 1]);
   }
 }
 
@@ -168,8 +167,7 @@ static void open_rows(const writer *p) {
   if (p->spread.rows == 1) {
     mvs_text_add(p->out, "  {\n");
   } else {
-    mvs_text_addf(p->out, "#pragma unroll\n  for (int r = 0; r < %d; ++r) {\n",
-                  p->spread.rows);
+    mvs_text_addf(p->out, "#pragma unroll\n  for (int r = 0; r < %d; ++r) {\n", p->spread.rows);
   }
 }
 
@@ -237,8 +235,8 @@ static void print_row_phase(const writer *p, int phase) {
 
 /* --- ELEMENT instructions --- */
 
-static bool first_phase_of(uint32_t mask, int phase) {
-  return (mask & ((1u << phase) - 1)) == 0;
+static bool first_phase_of(mvs_phase_mask mask, int phase) {
+  return (mask & (MVS_PHASE(phase) - 1)) == 0;
 }
 
 /* Kept from an earlier phase. */

@@ -22,6 +22,7 @@ int mvs_cuda_access_width(const mvs_kernel *kernel, const mvs_nest *nest,
     width = mvs_cuda_common_power(access->outer[axis], width);
   }
   width = mvs_cuda_common_power(access->segment, width);
+  width = mvs_cuda_common_power(access->constant, width);
   return (int)mvs_cuda_common_power(kernel->alignment[access->operand], width);
 }
 
@@ -141,8 +142,8 @@ static int64_t load_bytes(const mvs_kernel *kernel, const mvs_nest *nest,
 
 /* With a reduction, two rows at once where loads serve both or one row has too little in
  * flight; rows shorter than a warp gain nothing, as the warp's other rows read the same
- * addresses in the same access. Without one, threads are short-lived and many, which hides more:
- * rows are joined only until what serves all of them is less than what is their own. */
+ * addresses in the same access. Without one, threads are short-lived and many, which hides
+ * more: rows are joined only until what serves all of them is less than what is their own. */
 static void choose_rows(mvs_cuda_spread *spread, const mvs_kernel *kernel,
                         const mvs_nest *nest) {
   int64_t own = load_bytes(kernel, nest, spread, true);
@@ -163,14 +164,14 @@ static void choose_rows(mvs_cuda_spread *spread, const mvs_kernel *kernel,
 /* --- what is kept --- */
 
 /* The phases that need each instruction when what is kept is computed once. */
-static void needs_of_kept(const mvs_nest *nest, const bool *kept, uint32_t *masks) {
+static void needs_of_kept(const mvs_nest *nest, const bool *kept, mvs_phase_mask *masks) {
   for (size_t i = 0; i < nest->instrs.count; ++i) masks[i] = 0;
   for (size_t i = nest->instrs.count; i-- > 0;) {
     const mvs_instr *instr = &nest->instrs.items[i];
     bool reduce = instr->kind == MVS_INSTR_REDUCE;
     bool store = instr->kind == MVS_INSTR_STORE && instr->level == MVS_LEVEL_ELEMENT;
-    if (reduce || store) masks[i] |= 1u << instr->phase;
-    uint32_t need = reduce ? 1u << instr->phase : masks[i];
+    if (reduce || store) masks[i] |= MVS_PHASE(instr->phase);
+    mvs_phase_mask need = reduce ? MVS_PHASE(instr->phase) : masks[i];
     if (kept[i]) need &= -need;
     for (int k = 0; need && k < mvs_instr_argument_count(instr); ++k) {
       uint16_t argument = instr->arguments[k];
@@ -179,9 +180,34 @@ static void needs_of_kept(const mvs_nest *nest, const bool *kept, uint32_t *mask
   }
 }
 
+/* Each value of a chain is computed when it can be and held for its later users. Computed where
+ * it is needed, a sum over many turns would wait for its last term, and hold all of them. */
+static void keep_chain(mvs_cuda_spread *spread, const mvs_nest *nest) {
+  for (size_t i = 0; i < nest->instrs.count; ++i) spread->needs[i] = 0;
+  for (size_t i = nest->instrs.count; i-- > 0;) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    bool ends = instr->kind == MVS_INSTR_REDUCE || instr->kind == MVS_INSTR_STORE;
+    mvs_phase_mask *needs = &spread->needs[i], own = MVS_PHASE(instr->phase);
+    bool row = instr->level == MVS_LEVEL_ROW && instr->kind != MVS_INSTR_REDUCE;
+    if (row || (!ends && *needs == 0)) continue;
+    spread->kept[i] = !ends && (*needs & ~own) != 0;
+    *needs |= own;
+    for (int k = 0; k < mvs_instr_argument_count(instr); ++k) {
+      uint16_t argument = instr->arguments[k];
+      if (nest->instrs.items[argument].level == MVS_LEVEL_ELEMENT) {
+        spread->needs[argument] |= own;
+      }
+    }
+  }
+}
+
 /* Keeps what later phases read, if the registers hold it, with as many rows as they allow. */
 static void choose_kept(mvs_arena *arena, mvs_cuda_spread *spread, const mvs_kernel *kernel,
                         const mvs_nest *nest) {
+  if (mvs_nest_is_chain(nest) && spread->chunks == 1) {
+    keep_chain(spread, nest);
+    return;
+  }
   mvs_nest_needs(nest, spread->needs);
   if (nest->phases == 1 || spread->chunks > MVS_CUDA_UNROLLED) return;
   int64_t own = load_bytes(kernel, nest, spread, true);
@@ -226,7 +252,7 @@ mvs_cuda_spread mvs_cuda_spread_nest(mvs_arena *arena, const mvs_kernel *kernel,
                                      const mvs_nest *nest) {
   size_t count = nest->instrs.count + 1;
   mvs_cuda_spread spread = {.rows = 1, .reduces = reduces(nest)};
-  spread.needs = MVS_ARRAY(arena, count, uint32_t);
+  spread.needs = MVS_ARRAY(arena, count, mvs_phase_mask);
   spread.varies = MVS_ARRAY(arena, count, bool);
   spread.kept = MVS_ARRAY(arena, count, bool);
   find_varying(nest, spread.varies);

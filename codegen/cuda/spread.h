@@ -31,7 +31,7 @@ typedef struct mvs_cuda_spread {
   int split;      /* outer axis */
   mvs_dim groups; /* in the axes from `split` on */
   int64_t blocks; /* that hold `groups`, when split > 0 */
-  uint32_t *needs; /* per instruction: the phases that need it, given what is kept */
+  mvs_phase_mask *needs; /* per instruction: the phases that need it, given what is kept */
   bool *varies;    /* per instruction: differs between the rows that a thread takes at once */
   bool *kept;      /* per instruction: stays in registers from its first phase on */
 } mvs_cuda_spread;

@@ -18,7 +18,7 @@ typedef struct mvs_nest_print {
   size_t count; /* of instructions */
   mvs_entry entry;
   LLVMValueRef *operands; /* base pointers, loaded on entry */
-  uint32_t *needs;        /* mvs_nest_needs */
+  mvs_phase_mask *needs;  /* mvs_nest_needs */
   bool *uniform, *moving;
   bool *rounded;     /* an f32 that is exact in bf16 */
   bool *staged;      /* kept in scratch from its first phase on */

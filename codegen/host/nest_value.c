@@ -104,7 +104,7 @@ void mvs_nest_analyse(mvs_nest_print *p) {
   p->bases = MVS_ARRAY(arena, p->count, LLVMValueRef);
   p->scalars = MVS_ARRAY(arena, p->count, LLVMValueRef);
   p->values = MVS_ARRAY(arena, p->count, LLVMValueRef);
-  p->needs = MVS_ARRAY(arena, p->count, uint32_t);
+  p->needs = MVS_ARRAY(arena, p->count, mvs_phase_mask);
   mvs_nest_needs(p->nest, p->needs);
   for (size_t i = 0; i < p->count; ++i) depend(p, i);
   stage(p);
@@ -133,7 +133,7 @@ void mvs_nest_addresses(mvs_nest_print *p) {
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = instr_at(p, i);
     if (!in_memory(instr)) continue;
-    LLVMValueRef at = mvs_emit_i64(p->e, 0);
+    LLVMValueRef at = mvs_emit_i64(p->e, instr->access.constant);
     for (int axis = 0; axis < p->nest->outer_count; ++axis) {
       if (instr->access.outer[axis] == 0) continue;
       LLVMValueRef part = scaled(p->e, p->outer[axis], instr->access.outer[axis]);

@@ -54,9 +54,23 @@ static void mark_stored(mvs_crossing *crossing, mvs_graph *graph, bool *stored) 
   }
 }
 
+/* Of reductions of short rows that follow one another, as the normalisations of a small matrix
+ * do, the first is kept and then every fourth: the others are as cheap to redo as elements are,
+ * and all of them would be dozens of values a layer. What is redone between two that are kept
+ * has to fit the registers of a thread. */
+#define CHAIN 4
+
+static bool reduces_little(const mvs_graph *graph, const mvs_node *node) {
+  if (mvs_ops[node->op].op_class != MVS_CLASS_REDUCE) return false;
+  const mvs_type *from = mvs_graph_type(graph, node->inputs[0]);
+  int last = from->rank - 1;
+  if (node->op != MVS_OP_inv_rms && node->attr.axes.mask != 1u << last) return false;
+  return last > 0 && !from->dims[last].per_batch && from->dims[last].size <= MVS_SHORT_ROW;
+}
+
 /* A view of something kept is had for nothing, so keeping it too would be a second copy. */
 static bool keeps(const mvs_crossing *crossing, const mvs_graph *graph, const mvs_node *node,
-                  bool stored) {
+                  bool stored, int chain) {
   if (is_view(node->op)) {
     mvs_id seen = node->inputs[0];
     while (!crossing->kept[seen] && is_view(mvs_graph_node(graph, seen)->op)) {
@@ -66,8 +80,10 @@ static bool keeps(const mvs_crossing *crossing, const mvs_graph *graph, const mv
   }
   switch (mvs_ops[node->op].op_class) {
     case MVS_CLASS_HEAVY:
-    case MVS_CLASS_REDUCE:
       return true;
+    case MVS_CLASS_REDUCE:
+      if (!reduces_little(graph, node) || chain % CHAIN == 1) return true;
+      break;
     case MVS_CLASS_SOURCE:
       return node->op != MVS_OP_constant && node->op != MVS_OP_iota;
     case MVS_CLASS_SEGMENT:
@@ -82,6 +98,16 @@ static bool keeps(const mvs_crossing *crossing, const mvs_graph *graph, const mv
   return stored;
 }
 
+/* Reductions of short rows behind one another up to this node, itself included, since another
+ * value was kept. */
+static int chain_of(const mvs_graph *graph, const mvs_node *node, const int *chains) {
+  int longest = 0;
+  for (int i = 0; i < node->input_count; i++) {
+    if (chains[node->inputs[i]] > longest) longest = chains[node->inputs[i]];
+  }
+  return longest + reduces_little(graph, node);
+}
+
 mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {
   size_t size = (size_t)mvs_graph_size(graph) + 1;
   mvs_crossing *crossing = MVS_NEW(arena, mvs_crossing);
@@ -93,8 +119,12 @@ mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {
   bool *stored = MVS_ARRAY(arena, size, bool);
   mark_varying(crossing, graph);
   mark_stored(crossing, graph, stored);
+  int *chains = MVS_ARRAY(arena, size, int);
   for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
-    crossing->kept[id] = keeps(crossing, graph, mvs_graph_node(graph, id), stored[id]);
+    const mvs_node *node = mvs_graph_node(graph, id);
+    chains[id] = chain_of(graph, node, chains);
+    crossing->kept[id] = keeps(crossing, graph, node, stored[id], chains[id]);
+    if (crossing->kept[id] && !reduces_little(graph, node)) chains[id] = 0;
   }
   return crossing;
 }

@@ -2,7 +2,7 @@
  *
  * kept     the value has a place in memory in the forward pass whatever the backward asks: a
  *          carried value, the input or result of a matmul or attention, the result of a
- *          reduction (small, and dear to redo)
+ *          reduction (small, and dear to redo, save of rows of a few elements)
  * redone   elements and views of kept values: the expression is built again in the backward
  * pass with pass = 1, so that no common subexpression joins the two
  *
@@ -11,6 +11,10 @@
 #define MVS_PASSES_CROSSING_H
 
 #include "compiler/ir/module.h"
+
+/* Longest row whose reduction is work like that on elements: it is redone rather than kept, and its
+ * results are stored whole where another space takes them. */
+#define MVS_SHORT_ROW 8
 
 typedef struct mvs_crossing {
   bool *kept;

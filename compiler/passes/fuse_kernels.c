@@ -8,8 +8,9 @@
 
 #include "compiler/passes/fuse.h"
 
-/* Of one kernel; the kernel form has room for 64 operands, copies may add some. */
-#define MOST_OPERANDS 56
+/* Values that one kernel loads and stores. The kernel form has room for 120 operands: copies
+ * may add some, and slices of long rows are operands of their own. */
+#define MOST_OPERANDS 72
 /* Batch for which bytes are compared: large enough that values per sample outweigh parameters.
  */
 #define NOMINAL_BATCH 32

@@ -12,10 +12,11 @@
  * Nodes are visited in order, so that inputs are settled before their users. Storing a value
  * later on changes what its users may load, but never their own levels: a kernel of level n
  * computes again what other kernels of level n store. */
+#include "compiler/passes/crossing.h"
 #include "compiler/passes/fuse.h"
 
-/* Operands of a kernel are at most 64; stores and merged siblings need room as well. */
-#define MOST_LEAVES 40
+/* Operands of a kernel are at most 120; stores and merged siblings need room as well. */
+#define MOST_LEAVES 56
 
 typedef struct levels {
   mvs_fuse *fuse;
@@ -141,12 +142,14 @@ static void store_apart(levels *l, mvs_id id) {
 
 /* Where to cut below a value that depends on row reductions. Row scalars are small, so the cut
  * is there unless the whole value saves loads: with k users and n loads as large as itself it
- * costs a store and k loads against k * n loads. */
+ * costs a store and k loads against k * n loads. Short rows weigh nothing beside those of their
+ * users: there it saves work. */
 static bool should_store(const levels *l, mvs_id id) {
   const mvs_value *value = value_of(l, id);
   mvs_row_fit fit = mvs_type_row_fit(value->rows, mvs_graph_type(l->fuse->graph, id));
   if (fit == MVS_ROW_SCALAR || value->kind == MVS_VALUE_ROW) return true;
   if (fit != MVS_ROW_FULL || value->kind == MVS_VALUE_VIEW) return false;
+  if (mvs_type_last_extent(value->rows) <= MVS_SHORT_ROW) return true;
   return full_leaves(l, id) > (value->uses > 1 ? 1 : 2);
 }
 

@@ -2,7 +2,7 @@
  * values are copied by groups of their own, put where they are needed first. */
 #include "compiler/passes/memory.h"
 
-/* Stores of one nest beyond which a copy gets its own group: kernels have 64 operands. */
+/* Stores of one nest beyond which a copy gets its own group: kernels have 120 operands. */
 #define MOST_STORES 24
 /* Copies in one launch. */
 #define MOST_NESTS 16

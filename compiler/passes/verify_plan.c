@@ -7,7 +7,7 @@
 #include "compiler/passes/prepare.h"
 #include "compiler/passes/strides.h"
 
-#define MOST_OPERANDS 64
+#define MOST_OPERANDS 120
 /* Batch at which sizes are compared. Any would do; an odd one catches a mix-up of axes. */
 #define CHECKED_BATCH 3
 

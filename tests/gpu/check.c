@@ -19,7 +19,7 @@
 
 #include "runtime/device.h"
 
-#define MAX_OPERANDS 64
+#define MAX_OPERANDS 120
 
 static mvs_device *host, *gpu;
 static mvs_diag *diag;

@@ -259,7 +259,7 @@ static void needs_follow_phases(void **state) {
   mvs_arena *arena = mvs_arena_new();
   world w;
   mvs_kernel *kernel = norm_kernel(&w, arena);
-  uint32_t masks[64];
+  mvs_phase_mask masks[64];
   mvs_nest_needs(&kernel->nests.items[0], masks);
   const uint32_t wanted[] = {3, 3, 3, 1, 1, 0, 0, 0, 0, 0, 2, 2, 2};
   assert_int_equal(kernel->nests.items[0].instrs.count, sizeof wanted / sizeof *wanted);
