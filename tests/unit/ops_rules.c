@@ -50,6 +50,16 @@ static const char *const short_model =
     "  output velocity : unpatchify(linear(x.image, 2) as final_proj, 1)\n"
     "}\n";
 
+/* More blocks than a read goes back. */
+static const char *const deep_model =
+    "model m {\n"
+    "  input z : f32[2, 2, 3]\n"
+    "  x = patch_embed(z, 1, 6) as patch_embed\n"
+    "  residual rule as join\n"
+    "  stack 5 as blocks { x <- mlp(x, 5) as ffn }\n"
+    "  output velocity : unpatchify(linear(x, 2) as final_proj, 1)\n"
+    "}\n";
+
 /* Two streams with a name each, one of them carried beside the rule. */
 static const char *const two_streams =
     "model m {\n"
@@ -119,6 +129,33 @@ static const user_rule rules[] = {
      "  if update == updates { rmsnorm(u + twice * mean(x), eps = 0.01) } else { u }\n"
      "}\n",
      block_model, "f32"},
+    {"momentum in a second stream, clipped",
+     "residual rule(decay: scalar = 0.7, a: scalar = 0.5) {\n"
+     "  entry { concat_features([x, 0 * x]) }\n"
+     "  exit { u, m = halves(x)\n u + a0(m) }\n"
+     "  s = streams(x, 2)\n"
+     "  m = decay * s[1] + (1 - decay) * f(rmsnorm(s[0], eps = 0.01))\n"
+     "  for i in 2 { m = m - 0.1 * tanh(m) / (i + 1) }\n"
+     "  concat_features(s[0] + a * m, m)\n"
+     "}\n"
+     "layer a0(m) { 0.1 * m }\n",
+     short_model, "f32"},
+    {"two and three blocks ago, and the first of all",
+     "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
+     "  y = f(rmsnorm(x, eps = 0.01))\n"
+     "  w = sigmoid(sum_features(a * earlier(x, 2)))\n"
+     "  x + y + w * earlier(y) + a * earlier(x, 3) * first(y) + b * first(w)\n"
+     "}\n",
+     deep_model, "f32"},
+    {"after each block, with its start",
+     "residual rule(a: gain = 0.3) {\n"
+     "  after {\n"
+     "    param w : f32[3] = 0.2\n"
+     "    rmsnorm(x + w[0] * earlier(x) + w[1] * earlier(x, 2) + w[2] * center(x0), eps = 0.01)\n"
+     "  }\n"
+     "  x + a * f\n"
+     "}\n",
+     deep_model, "f32"},
     {"weighted by features, in bf16",
      "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
      "  rmsnorm(a * x + f + b * mean(f), eps = 0.1)\n"
@@ -138,6 +175,9 @@ static const char *const library[] = {
     "laurel",     "laurel_lowrank(rank = 3)",
     "orthogonal", "scalargate",
     "evenstep",   "evenstep(part = center)",
+    /* of several streams: an odd number too, and more turns than one kernel redoes */
+    "hyper(n = 3)", "hyper_dynamic(n = 2, eps = 0.01)",
+    "mhc(n = 2, times = 2, eps = 0.01)", "mhc(n = 3, times = 9, eps = 0.01)",
 };
 
 /* What attention's values and heads may go through before the output projection. */
