@@ -124,11 +124,28 @@ static size_t intern_kernel(tables *t, mvs_kernel *kernel) {
 
 /* --- steps --- */
 
+/* The slots of a buffer lie behind one another without gaps: one that is taken by its number
+ * starts on no more than its size is a multiple of, at every batch. */
+static void lower_alignment(const tables *t, mvs_launch *launch) {
+  mvs_kernel *kernel = launch->kernel;
+  for (int i = 0; i < kernel->operand_count; i++) {
+    const mvs_operand *operand = &launch->operands[i];
+    if (!operand->per_layer && operand->shift == 0) continue;
+    const mvs_buffer *buffer = &t->plan->buffers.items[operand->buffer];
+    int64_t size = mvs_dtype_size(kernel->operands[i]);
+    while (buffer->fixed % (kernel->alignment[i] * size) ||
+           buffer->per_batch % (kernel->alignment[i] * size)) {
+      kernel->alignment[i] /= 2;
+    }
+  }
+}
+
 /* A launch: the kernel, found or new, and where its operands are. */
 static mvs_status launch_step(tables *t, const mvs_schedule *schedule, const mvs_group *group,
                               Mvs__Step *step) {
   mvs_launch *launch;
   MVS_TRY(mvs_launch_build(t->arena, t->diag, schedule, group, &launch));
+  lower_alignment(t, launch);
   int count = launch->kernel->operand_count;
   step->kernel = (int32_t)intern_kernel(t, launch->kernel);
   step->operands = MVS_ARRAY(t->arena, count + 1, Mvs__Operand *);

@@ -148,6 +148,34 @@ static void spoil(mvs_device *device, int which) {
   device->alloc = spoiled_alloc;
 }
 
+/* --- launches --- */
+
+static void (*plain_launch)(mvs_device *, const mvs_launch *);
+static const mvs_program *launched;
+static const char *unaligned; /* the last kernel that got less than it was promised */
+
+/* Kernels move whole vectors where the program promises alignment. A GPU stops at an address
+ * that breaks the promise, and tells so later; this tells which kernel it was. */
+static void watched_launch(mvs_device *device, const mvs_launch *launch) {
+  const Mvs__Kernel *kernel = launched->kernels[launch->kernel];
+  for (size_t i = 0; i < kernel->n_arguments; ++i) {
+    uint64_t address = (uint64_t)(uintptr_t)launch->operands[i];
+    if (address % (uint64_t)kernel->arguments[i]->alignment == 0) continue;
+    printf("# %s: operand %zu is %d bytes off %lld\n", kernel->name, i,
+           (int)(address % (uint64_t)kernel->arguments[i]->alignment),
+           (long long)kernel->arguments[i]->alignment);
+    unaligned = kernel->name;
+  }
+  if (!unaligned) plain_launch(device, launch);
+}
+
+static void watch(const mvs_program *program, mvs_device *device) {
+  launched = program;
+  plain_launch = device->launch;
+  device->launch = watched_launch;
+  unaligned = NULL;
+}
+
 typedef struct memory {
   void *device;
   char *bytes; /* of the host */
@@ -328,6 +356,7 @@ static bool check(const suite *s, const char *file, const row *each, int64_t bat
   if (!same_places(&gpu.outputs[function->n_outputs], &host.outputs[function->n_outputs]))
     wrong = "writes other gradients";
   if (worst > 1) wrong = "is too far from the host";
+  if (unaligned) wrong = "breaks a promise of alignment";
   if (!runs_like(s, each, batch, MVS_RECOMPUTE_NONE, &gpu)) wrong = "has other bits again";
   if (mvs_function_can_redo(function) && !runs_like(s, each, batch, MVS_RECOMPUTE_BLOCK, &gpu))
     wrong = "has other bits with blocks redone";
@@ -352,6 +381,7 @@ static int check_file(const char *path, mvs_device **first) {
   must(&s, mvs_device_open_host(s.program, 1, s.diag, &s.host), path);
   spoil(s.host, 0);
   spoil(s.gpu, 1);
+  watch(s.program, s.gpu);
   s.on_host = mvs_executor_new(s.arena, s.diag, s.program, s.host);
   s.on_gpu = mvs_executor_new(s.arena, s.diag, s.program, s.gpu);
   const char *slash = strrchr(path, '/');
