@@ -1,6 +1,7 @@
 """The paper's block in PyTorch and JAX beside ours, in one call: ms a block by the slope between two depths.
 
-usage: block_peers.py [--ours SHALLOW DEEP] [--released CHECKOUT] [--sample N] [--only PEER,...] [--json FILE] [BATCH...]
+usage: block_peers.py [--ours SHALLOW DEEP | --figures FILE] [--released CHECKOUT] [--sample N] [--only PEER,...] [--compile] [--json FILE]
+                      [BATCH...]     --compile with no batch: what --sample takes alone
 
 Width 1024, 8 heads of 128, FFN 3072, 256 image + 64 text tokens, bf16, post-norm MV-Split. Forward + backward at each
 batch (default 16 128), nothing recomputed, and one evaluation at batch N (default 8; 0: none). Depths 2 and 6, or 1 and 2
@@ -10,8 +11,12 @@ peers     eager-graph, inductor-graph (torch.compile): the step as one CUDA grap
           PyTorch takes the faster of FlashAttention's and cuDNN's attention at each batch, measured here. --only eager or
           inductor is the same launch by launch, which at these depths and small batches measures the host.
 ours      two programs of models/dit.mvs, bf16, depths 2 and 6, compiled with --gpu: their `bench --json` runs between
-          PyTorch and JAX, the median of three rounds
-released  a checkout of erwold/mv-split: its own block with its Triton kernels, as it stands and as one CUDA graph
+          PyTorch and JAX, the median of three rounds; or FILE, the block.json that block.sh has just made of them
+released  a checkout of erwold/mv-split: its own block with its Triton kernels. released-checkpointed is how it was trained, each
+          block run again in the backward pass, launch by launch; -graph the same as one CUDA graph; released keeps all
+
+--compile compiles only, into the caches of PyTorch and of JAX (where JAX_COMPILATION_CACHE_DIR names a folder): several such
+runs at a time, a batch each, leave little to compile to the run that measures.
 
 Every time is the better of two medians over runs that fill 0.15 s after warm-up: clock and power are those of long work."""
 import argparse
@@ -31,10 +36,15 @@ WIDTH, HEADS, FFN, IMAGE, TEXT = 1024, 8, 3072, 256, 64
 TOKENS, HEAD = IMAGE + TEXT, WIDTH // HEADS
 DEPTHS, COMPILED_DEPTHS = (2, 6), (1, 2)
 SECONDS = 0.15
+COMPILE_ONLY = False  # --compile
 
 
 def repeat(run, wait):
     """The better of two medians of milliseconds a run: as many runs as fill SECONDS, five parts, after a warm-up."""
+    if COMPILE_ONLY:
+        run()
+        wait()
+        return 0.0
     for _ in range(3):
         run()
     wait()
@@ -166,7 +176,8 @@ class Torch:
         return out
 
     def slopes(self, batch, grad, compiled, graphs, make=None):
-        """ms a block, by whether it is one CUDA graph. What is compiled is shallow: it takes seconds a block."""
+        """ms a block, by whether it is one CUDA graph. What is compiled is shallow: it takes seconds a block. make: another
+        stack() than ours."""
         torch = self.torch
         depths = COMPILED_DEPTHS if compiled else DEPTHS
         x = torch.randn(batch, TOKENS, WIDTH, device="cuda", dtype=torch.bfloat16).requires_grad_(grad)
@@ -195,12 +206,15 @@ def without_einops():
     sys.modules["einops"] = types.SimpleNamespace(rearrange=rearrange)
 
 
-def released_stack(checkout, pt):
-    """stack(depth, grad) of the checkout's own block: class DiTBlock of dit.py."""
+def released_stack(checkout, pt, checkpointed):
+    """stack(depth, grad) of the checkout's own block: class DiTBlock of dit.py. checkpointed: a block keeps its input alone;
+    no random numbers are drawn in it, so none need to be drawn again."""
     torch = pt.torch
+    from torch.utils.checkpoint import checkpoint
     if importlib.util.find_spec("einops") is None:
         without_einops()
-    sys.path.insert(0, checkout)
+    if checkout not in sys.path:
+        sys.path.insert(0, checkout)
     import dit
     if not (dit.TRITON_AVAILABLE and dit.FUSED_MVSPLIT_AVAILABLE):
         raise SystemExit(f"{checkout}: its Triton kernels do not load")
@@ -213,7 +227,10 @@ def released_stack(checkout, pt):
 
         def run(x):
             for block in blocks:
-                x = block(x, rope=rope, L_img=IMAGE)
+                if checkpointed and grad:
+                    x = checkpoint(block, x, rope=rope, L_img=IMAGE, use_reentrant=False, preserve_rng_state=False)
+                else:
+                    x = block(x, rope=rope, L_img=IMAGE)
             return x
         return run, [leaf for block in blocks for leaf in block.parameters()]
     return stack
@@ -300,6 +317,17 @@ class Jax:
 
 # --- ours ---
 
+FIGURES = ("core_ms", "core_floor_ms", "core_turns_ms", "step_ms", "step_floor_ms")
+
+
+def figures(path, batch, sample):
+    """Those of a block that block.sh has measured."""
+    found = [row for row in json.load(open(path)) if (row["batch"], row["core"]) == (batch, "forward" if sample else "grad")]
+    if not found:
+        sys.exit(f"{path}: nothing at batch {batch}")
+    return {k: found[0][k] for k in FIGURES}
+
+
 def ours(programs, batch, sample):
     """Figures of a block by the slope of two runs of `bench`."""
     rows = []
@@ -311,21 +339,26 @@ def ours(programs, batch, sample):
                            check=True, stdout=subprocess.DEVNULL)
             rows.append(json.load(open(out)))
     blocks = rows[1]["blocks"] - rows[0]["blocks"]
-    return {k: (rows[1][k] - rows[0][k]) / blocks
-            for k in ("core_ms", "core_floor_ms", "core_turns_ms", "step_ms", "step_floor_ms")}
+    return {k: (rows[1][k] - rows[0][k]) / blocks for k in FIGURES}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", nargs=2, metavar=("SHALLOW", "DEEP"))
+    parser.add_argument("--figures")
     parser.add_argument("--released")
     parser.add_argument("--sample", type=int, default=8)
     parser.add_argument("--json")
-    parser.add_argument("--only", default="eager-graph,inductor-graph,xla")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--only", default="eager-graph,inductor-graph,xla,released-checkpointed,released-checkpointed-graph,"
+                                          "released-graph")
     parser.add_argument("batches", nargs="*", type=int)
     asked = parser.parse_args()
+    global COMPILE_ONLY
+    COMPILE_ONLY = asked.compile
     only = asked.only.split(",")
-    work = [(b, True) for b in asked.batches or [16, 128]] + ([(asked.sample, False)] if asked.sample else [])
+    batches = asked.batches or ([] if asked.compile else [16, 128])
+    work = [(b, True) for b in batches] + ([(asked.sample, False)] if asked.sample else [])
     results, pt, jx = [], None, None
     for batch, grad in work:
         row = {"batch": batch, "work": "forward + backward" if grad else "forward", "ms": {}}
@@ -349,15 +382,18 @@ def main():
                 if "attention" not in row:
                     row["attention"] = pt.choose_attention(batch)
                 note(name, lambda: pt.slopes(batch, grad, name == "inductor", graphs))
-        if asked.released:
-            pt = pt or Torch()
-            pt.backend = None
-            note("released", lambda: pt.slopes(batch, grad, False, (False, True), released_stack(asked.released, pt)))
+        for name in ("released-checkpointed", "released"):
+            graphs = [graph for graph in (False, True) if name + ("-graph" if graph else "") in only]
+            if asked.released and graphs and (grad or name == "released"):
+                pt = pt or Torch()
+                pt.backend = None  # its own choice
+                make = released_stack(asked.released, pt, name != "released")
+                note(name, lambda: pt.slopes(batch, grad, False, graphs, make))
         if pt:
             pt.torch.cuda.empty_cache()
-        if asked.ours:
+        if (asked.ours or asked.figures) and not COMPILE_ONLY:
             begin = time.perf_counter()
-            row["ours"] = ours(asked.ours, batch, not grad)
+            row["ours"] = ours(asked.ours, batch, not grad) if asked.ours else figures(asked.figures, batch, not grad)
             mine = row["ms"]["mvcc"] = row["ours"]["core_ms"]
             print(f"  {'mvcc':18} {mine:8.4f} ms a block   ({time.perf_counter() - begin:.0f} s); "
                   f"{mine / row['ours']['core_floor_ms']:.3f} x its floor, {mine / row['ours']['core_turns_ms']:.3f} x it in "
@@ -366,7 +402,7 @@ def main():
             jx = jx or Jax()
             note("xla", lambda: jx.slope(batch, grad))
         for name, ms in row["ms"].items():
-            if asked.ours and name != "mvcc":
+            if "mvcc" in row["ms"] and name != "mvcc":
                 print(f"  mvcc / {name:15} {mine / ms:.3f}", flush=True)
     if asked.json:
         versions = {m: sys.modules[m].__version__ for m in ("torch", "triton", "jax") if m in sys.modules}

@@ -12,7 +12,11 @@ program() {
 }
 . "$here/programs.sh"
 "$here/hash.sh" >"$out/hash"
-# The test rows of ops, each suite a file (tests/unit/ops_programs.h).
-rm -rf "$out/ops"; mkdir -p "$out/ops"
-OPS_PROGRAMS="$out/ops" OPS_ARCHITECTURE="$architecture" "$(dirname "$MVCC")/tests/test_ops" >"$out/ops.log" 2>&1 ||
-  { cat "$out/ops.log"; exit 1; }
+# The test rows of ops, each suite a file (tests/unit/ops_programs.h), and some random graphs.
+rm -rf "$out/ops"
+for test in test_ops test_random_graphs test_random_regions; do
+  mkdir -p "$out/ops/$test"
+  OPS_PROGRAMS="$out/ops/$test" OPS_ARCHITECTURE="$architecture" MVS_SEEDS=12 "$(dirname "$MVCC")/tests/$test" \
+    >"$out/log" 2>&1 || { cat "$out/log"; exit 1; }
+done
+rm "$out/log"

@@ -2,8 +2,8 @@
 
 usage: report.py PROGRAMS RESULTS [JSON]     JSON defaults to standard output
 
-RESULTS holds tests.log (tests/gpu/run.sh), and of tests/gpu/figures.sh MODEL/block.json with `bench --json` files beside
-it, and peers.json; what is missing is left out. PROGRAMS/hash is of the emitted programs that ran."""
+RESULTS holds tests.log (tests/gpu/run.sh), and of tests/gpu/figures.sh mvsplit/block.json with `bench --json` files beside
+it, peers.json, released.json, rules.json and dit400.json; what is missing is left out. PROGRAMS/hash is of the emitted programs that ran."""
 import json
 import os
 import re
@@ -43,32 +43,26 @@ def main():
     log = os.path.join(results, "tests.log")
     if os.path.exists(log):
         text = open(log).read()
-        out["tests"] = {"passed": len(re.findall(r"^ok ", text, re.M)), "failed": len(re.findall(r"^not ok ", text, re.M))}
+        out["tests"] = {"passed": len(re.findall(r"^ok ", text, re.M)), "failed": len(re.findall(r"^not ok ", text, re.M)),
+                        "rows_of_ops": len(re.findall(r"^ok \S+\.ops ", text, re.M))}
     libraries = set()
-    for rule in ("mvsplit", "plain"):
-        rows = read(results, rule, "block.json")
-        if not rows:
+    rows = read(results, "mvsplit", "block.json")
+    if rows:
+        out["block"] = rows
+    for name in ("train-128", "train-16", "sample"):
+        deep = read(results, "mvsplit", name + "-deep.json")
+        if not deep:
             continue
-        out.setdefault("block", {})[rule] = rows
-        for name in ("train-128", "train-16", "sample"):
-            deep = read(results, rule, name + "-deep.json")
-            if not deep:
-                continue
-            libraries |= {k["how"] for k in deep["kernels"] if not k["how"].startswith("generated")}
-            if rule == "mvsplit":
-                whole = {k: v for k, v in deep.items() if k.endswith("_ms") or k.endswith("_bytes") or k == "blocks"}
-                out.setdefault("bench", {})[name] = whole | {"kernels": [
-                    {k: r[k] for k in ("kind", "what", "how", "launches", "ms", "bytes", "flops", "limit_ms")}
-                    for r in deep["kernels"] if r["ms"] >= 0.002 * deep["step_kernels_ms"]]}
-    blocks = out.get("block", {})
-    if {"mvsplit", "plain"} <= set(blocks):
-        out["mvsplit_over_plain_step"] = {f"{a['core']} {a['batch']}": a["step_ms"] / b["step_ms"]
-                                          for a in blocks["mvsplit"] for b in blocks["plain"]
-                                          if (a["core"], a["batch"]) == (b["core"], b["batch"])}
+        libraries |= {k["how"] for k in deep["kernels"] if not k["how"].startswith("generated")}
+        whole = {k: v for k, v in deep.items() if k.endswith("_ms") or k.endswith("_bytes") or k == "blocks"}
+        out.setdefault("bench", {})[name] = whole | {"kernels": [
+            {k: r[k] for k in ("kind", "what", "how", "launches", "ms", "bytes", "flops", "limit_ms")}
+            for r in deep["kernels"] if r["ms"] >= 0.002 * deep["step_kernels_ms"]]}
     out["libraries"] = sorted(libraries)
-    peers = read(results, "peers.json")
-    if peers:
-        out["peers"] = peers
+    for name in ("peers", "released", "rules", "dit400"):
+        found = read(results, name + ".json")
+        if found:
+            out[name] = found
     target = open(sys.argv[3], "w") if len(sys.argv) > 3 else sys.stdout
     json.dump(rounded(out), target, indent=1)
     target.write("\n")
