@@ -85,7 +85,8 @@ uint32_t mvs_tables_param(const mvs_module *module, uint32_t index) {
   return part;
 }
 
-static Mvs__Param *model_param(mvs_arena *arena, const mvs_param *param) {
+static Mvs__Param *model_param(mvs_arena *arena, const mvs_module *module,
+                               const mvs_param *param) {
   Mvs__Param *out = MVS_NEW(arena, Mvs__Param);
   mvs__param__init(out);
   bool batched;
@@ -101,6 +102,7 @@ static Mvs__Param *model_param(mvs_arena *arena, const mvs_param *param) {
   out->init_value = param->init.value;
   out->rate = mvs_param_rate(param);
   out->decay = mvs_param_decay(param);
+  out->orthogonal = mvs_param_orthogonal(module, param);
   return out;
 }
 
@@ -111,7 +113,7 @@ static mvs_status add_params(mvs_arena *arena, mvs_diag *diag, const mvs_module 
   for (size_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
     if (param->is_pack) break; /* none but packs behind it */
-    program->params[program->n_params++] = model_param(arena, param);
+    program->params[program->n_params++] = model_param(arena, module, param);
     if (param->trained && !place_param(module, i, program, &flat)) {
       mvs_diag_error(diag, param->span, "the parameters have more elements than fit 63 bits");
       return MVS_ERR_LIMIT;
@@ -131,6 +133,8 @@ static Mvs__Settings *model_settings(mvs_arena *arena, const mvs_settings *setti
   out->beta2 = settings->beta2;
   out->adam_eps = settings->adam_eps;
   out->weight_decay = settings->weight_decay;
+  out->muon = settings->muon;
+  out->momentum = settings->momentum;
   out->clip = settings->clip;
   out->ema = settings->ema;
   out->timestep_shift = settings->timestep_shift;

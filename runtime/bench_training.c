@@ -27,6 +27,8 @@ static mvs_status settle(mvs_bench *bench) {
                     .beta2 = model->beta2,
                     .eps = model->adam_eps,
                     .weight_decay = model->weight_decay,
+                    .muon = model->muon,
+                    .momentum = model->momentum,
                     .clip = model->clip,
                     .ema = model->ema},
       .batch = mvs_option_integer(session->options, "batch", model->batch)};

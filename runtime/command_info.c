@@ -260,11 +260,12 @@ static void print_group(mvs_session *session, size_t first) {
 /* The model's own; `train` options override them. */
 static void print_settings(mvs_session *session) {
   const Mvs__Settings *model = session->program->settings;
-  printf(
-      "train       adamw lr %g, betas %g %g, eps %g, weight decay %g; clip %g; warm-up %" PRId64
-      "; batch %" PRId64 "\n",
-      model->lr, model->beta1, model->beta2, model->adam_eps, model->weight_decay, model->clip,
-      model->warmup, model->batch);
+  char muon[64] = "adamw";
+  if (model->muon) snprintf(muon, sizeof muon, "muon momentum %g and adamw", model->momentum);
+  printf("train       %s lr %g, betas %g %g, eps %g, weight decay %g; clip %g; warm-up %" PRId64
+         "; batch %" PRId64 "\n",
+         muon, model->lr, model->beta1, model->beta2, model->adam_eps, model->weight_decay,
+         model->clip, model->warmup, model->batch);
   printf("            timestep shift %g, conditioning dropout %g, EMA %g, data %s\n",
          model->timestep_shift, model->dropout, model->ema,
          model->data && *model->data ? model->data : "given by --data");

@@ -141,6 +141,8 @@ static mvs_status read_settings(run_state *run) {
       .beta2 = model->beta2,
       .eps = mvs_option_number(options, "eps", model->adam_eps),
       .weight_decay = mvs_option_number(options, "weight-decay", model->weight_decay),
+      .muon = model->muon,
+      .momentum = model->momentum,
       .clip = mvs_option_number(options, "clip", model->clip),
       .ema = mvs_option_number(options, "ema", model->ema),
       .warmup = mvs_option_integer(options, "warmup", model->warmup)};

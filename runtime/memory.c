@@ -80,8 +80,9 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   const mvs_program *program = session->program;
   int64_t flat = mvs_flat_bytes(program);
   shared all = {0};
-  /* a rate and a decay for each row */
-  int64_t factors = use->optimizer_flats ? 2 * (flat / MVS_FLAT_ROW_ELEMENTS) : 0;
+  /* a rate and a decay for each row; with Muon two numbers more */
+  int64_t numbers = program->settings->muon ? 4 : 2;
+  int64_t factors = use->optimizer_flats ? numbers * (flat / MVS_FLAT_ROW_ELEMENTS) : 0;
   *out = (mvs_memory){.parameters = flat,
                       .gradients = use->gradient_flats * flat,
                       .optimizer = use->optimizer_flats * flat + factors,
@@ -93,6 +94,7 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   for (const char *const *name = use->functions; *name; name++) {
     const Mvs__Function *function = mvs_program_function(program, *name);
     MVS_TRY(add_function(session, *name, use->batch, recompute, &all));
+    if (function && strcmp(*name, "muon") == 0) continue; /* its tensors lie in flat buffers */
     if (function && !add_interface(function, use->batch, &out->tensors))
       return too_large(session, use->batch);
   }

@@ -12,7 +12,7 @@
 
 struct mvs_optimizer_calls {
   mvs_flat_call *sum_squares, *adamw, *average;
-  mvs_call *clip;
+  mvs_call *clip, *muon; /* muon: NULL without */
 };
 
 /* The row behind all layers of a parameter; the last one may be padding in part. */
@@ -27,6 +27,18 @@ typedef float row_number(const mvs_optimizer *optimizer, const Mvs__Param *param
 
 static float decay_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
   return (float)(optimizer->settings.weight_decay * param->decay);
+}
+
+/* In the rows of Muon's parameters "adamw" keeps their momentum. */
+static float beta1_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
+  const mvs_optimizer_settings *settings = &optimizer->settings;
+  return (float)(param->orthogonal ? settings->momentum : settings->beta1);
+}
+
+/* Where "adamw" finds the step in the rows of v and does not make it. */
+static float direct_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
+  (void)optimizer;
+  return param->orthogonal;
 }
 
 static float rate_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
@@ -82,7 +94,7 @@ static mvs_status bind_adamw(mvs_optimizer *optimizer, const mvs_optimizer_place
                              void *factor) {
   const mvs_optimizer_settings *settings = &optimizer->settings;
   mvs_flat_call *adamw = optimizer->calls->adamw;
-  MVS_TRY(mvs_flat_scalar(adamw, "beta1", settings->beta1));
+  if (!settings->muon) MVS_TRY(mvs_flat_scalar(adamw, "beta1", settings->beta1));
   MVS_TRY(mvs_flat_scalar(adamw, "beta2", settings->beta2));
   MVS_TRY(mvs_flat_scalar(adamw, "eps", settings->eps));
   MVS_TRY(mvs_flat_share(adamw, "lr", (void *)&places->rates->lr));
@@ -90,6 +102,57 @@ static mvs_status bind_adamw(mvs_optimizer *optimizer, const mvs_optimizer_place
   MVS_TRY(mvs_flat_share(adamw, "correction2", (void *)&places->rates->correction2));
   MVS_TRY(mvs_flat_share(adamw, "clip", factor));
   return mvs_flat_share(adamw, "taken", &places->result->taken);
+}
+
+/* The part of a flat buffer that "m/NAME" or its like names. */
+static mvs_status bind_place(mvs_optimizer *optimizer, const char *name, float *flat,
+                             bool written) {
+  const mvs_program *program = optimizer->session->program;
+  mvs_call *muon = optimizer->calls->muon;
+  for (size_t at = 0; at < program->n_params; at++) {
+    const Mvs__Param *param = program->params[at];
+    if (strcmp(param->name, name + 2) != 0) continue;
+    float *place = flat + param->offset;
+    return written ? mvs_call_bind_output(muon, name, place)
+                   : mvs_call_bind_input(muon, name, place);
+  }
+  return MVS_FAIL(optimizer->session->diag, MVS_ERR_INTERNAL,
+                  "internal: function 'muon' names no parameter by '%s'", name);
+}
+
+/* Its tensors lie in the flat buffers: it reads m and gradients and leaves its direction in v.
+ */
+static mvs_status prepare_muon(mvs_optimizer *optimizer, const mvs_optimizer_places *places,
+                               void *factor) {
+  mvs_session *session = optimizer->session;
+  mvs_call **muon = &optimizer->calls->muon;
+  const float momentum = (float)optimizer->settings.momentum;
+  void *place;
+  if (!mvs_program_function(session->program, "muon")) return MVS_OK;
+  MVS_TRY(mvs_call_new(session->executor, "muon", 1, muon));
+  const Mvs__Function *function = mvs_call_function(*muon);
+  for (size_t at = 0; at < function->n_inputs; at++) {
+    const char *name = function->inputs[at]->name;
+    if (name[1] != '/') continue; /* a scalar */
+    MVS_TRY(bind_place(optimizer, name, *name == 'm' ? optimizer->m : places->grads, false));
+  }
+  for (size_t at = 0; at < function->n_outputs; at++)
+    MVS_TRY(bind_place(optimizer, function->outputs[at]->name, optimizer->v, true));
+  MVS_TRY(mvs_session_upload(session, &momentum, sizeof momentum, &place));
+  MVS_TRY(mvs_call_bind(*muon, "momentum", place));
+  MVS_TRY(mvs_call_bind(*muon, "clip", factor));
+  return mvs_call_bind(*muon, "taken", &places->result->taken);
+}
+
+/* What "adamw" reads by row where Muon has parameters of its own. */
+static mvs_status prepare_muon_rows(mvs_optimizer *optimizer, int64_t rows) {
+  float *beta1, *direct;
+  if (!optimizer->settings.muon) return MVS_OK;
+  MVS_TRY(upload_rows(optimizer, rows, beta1_of, &beta1));
+  MVS_TRY(upload_rows(optimizer, rows, direct_of, &direct));
+  mvs_flat_rows(optimizer->calls->adamw, "beta1", beta1);
+  mvs_flat_rows(optimizer->calls->adamw, "direct", direct);
+  return MVS_OK;
 }
 
 static mvs_status prepare_average(mvs_optimizer *optimizer, int64_t rows,
@@ -125,6 +188,8 @@ static mvs_status prepare_calls(mvs_optimizer *optimizer, const mvs_optimizer_pl
   MVS_TRY(mvs_executor_rounded(session->executor, &rounded));
   mvs_flat_rows(calls->adamw, "rounded", rounded);
   MVS_TRY(bind_adamw(optimizer, places, factor));
+  MVS_TRY(prepare_muon_rows(optimizer, rows));
+  MVS_TRY(prepare_muon(optimizer, places, factor));
   return optimizer->average ? prepare_average(optimizer, rows, places->result) : MVS_OK;
 }
 
@@ -175,6 +240,7 @@ mvs_status mvs_optimizer_update(mvs_optimizer *optimizer) {
   const struct mvs_optimizer_calls *calls = optimizer->calls;
   MVS_TRY(mvs_flat_run(calls->sum_squares));
   MVS_TRY(mvs_call_run(calls->clip));
+  if (calls->muon) MVS_TRY(mvs_call_run(calls->muon));
   MVS_TRY(mvs_flat_run(calls->adamw));
   return calls->average ? mvs_flat_run(calls->average) : MVS_OK;
 }

@@ -1,4 +1,5 @@
-/* optimizer.h: AdamW with clipping and warm-up, and the average of the weights (EMA).
+/* optimizer.h: AdamW with clipping and warm-up, Muon for matrices where the recipe wants it, and
+ * the average of the weights (EMA).
  * source : docs/numerics.md#optimizer
  * An update is given to the device as one piece: nothing in it waits for the host. What follows
  * from the step's number comes with the step's data, what follows from the gradients stays on
@@ -11,6 +12,8 @@
 
 typedef struct mvs_optimizer_settings {
   double lr, beta1, beta2, eps, weight_decay;
+  bool muon;       /* of the parameters that the program marks; see docs/numerics.md */
+  double momentum; /* Muon's */
   double clip; /* 0: no clipping */
   double ema;  /* decay of the average; 0: none is kept */
   int64_t warmup;

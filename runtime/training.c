@@ -71,9 +71,9 @@ struct mvs_training {
   int64_t queued, collected;
 };
 
-const char *const mvs_training_functions[] = {"grad",        "draw",       "adamw",
-                                              "accumulate",  "add_losses", "average",
-                                              "sum_squares", "clip",       NULL};
+const char *const mvs_training_functions[] = {
+    "grad",    "draw",        "adamw", "accumulate", "add_losses",
+    "average", "sum_squares", "clip",  "muon",       NULL};
 
 /* With one micro-batch its gradients are the sum. */
 int mvs_training_gradient_flats(const mvs_training_settings *settings) {

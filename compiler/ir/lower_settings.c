@@ -1,6 +1,6 @@
 /* lower_settings.c: what `train { }` and `sample { }` say, one row for each number. A row holds
- * where the number goes in mvs_settings and what it may be. The rows of one setting stand
- * together, in the order in which its method takes arguments by position. Two settings are
+ * where the number goes in mvs_settings and what it may be. The rows of one method of a setting
+ * stand together, in the order in which it takes arguments by position. Two settings are
  * words and not numbers, `precision` and `data`; they have rows for the sake of suggestions and
  * are read apart. Values may use lets. Settings that a file leaves out have the defaults below;
  * what the command line overrides is not known here. */
@@ -28,6 +28,11 @@ static const row train_rows[] = {
     {"optimizer", "adamw", "betas", PAIR, AT(beta1), 0, 1},
     {"optimizer", "adamw", "eps", REAL, AT(adam_eps), 0, 1},
     {"optimizer", "adamw", "weight_decay", REAL, AT(weight_decay), 0, 1e6},
+    {"optimizer", "muon", "lr", REAL, AT(lr), 0, 1e6},
+    {"optimizer", "muon", "momentum", REAL, AT(momentum), 0, 1},
+    {"optimizer", "muon", "weight_decay", REAL, AT(weight_decay), 0, 1e6},
+    {"optimizer", "muon", "betas", PAIR, AT(beta1), 0, 1},
+    {"optimizer", "muon", "eps", REAL, AT(adam_eps), 0, 1},
     {"schedule", "warmup", "steps", WHOLE, AT(warmup), 0, MANY},
     {"clip", NULL, NULL, REAL, AT(clip), 0, 1e30},
     {"batch", NULL, NULL, WHOLE, AT(batch), 1, MANY},
@@ -40,7 +45,7 @@ static const row sample_rows[] = {
     {"euler", "euler", "cfg", REAL, AT(cfg), 0, 1e6},
     {"euler", "euler", "shift", REAL, AT(sample_shift), 1e-6, 1e6},
 };
-#define MOST_ROWS 16 /* more than either table has */
+#define MOST_ROWS 24 /* more than either table has */
 
 /* The settings of one block, and its word for messages. */
 typedef struct table {
@@ -59,6 +64,7 @@ static const mvs_settings defaults = {.lr = 1e-3,
                                       .beta2 = 0.999,
                                       .adam_eps = 1e-8,
                                       .weight_decay = 0.01,
+                                      .momentum = 0.95,
                                       .clip = 1,
                                       .timestep_shift = 1,
                                       .batch = 64,
@@ -157,29 +163,50 @@ static mvs_status unknown_setting(mvs_lowering *lo, const table *known, const mv
   return MVS_ERR_NAME;
 }
 
+/* The rows of one method of a setting; none of that name is told with those there are. */
+static mvs_status find_method(mvs_lowering *lo, const table *known, const char *setting,
+                              const mvs_expr *expr, const row **fields, size_t *count) {
+  bool method = expr->kind == MVS_EXPR_CALL || expr->kind == MVS_EXPR_NAME;
+  mvs_text there = mvs_text_new(lo->arena);
+  const char *last = "";
+  *count = 0;
+  for (size_t i = 0; i < known->count; i++) {
+    const row *each = &known->rows[i];
+    if (strcmp(each->setting, setting) != 0) continue;
+    if (strcmp(each->method, last) != 0) {
+      mvs_text_addf(&there, "%s%s", *last ? ", " : "", each->method);
+    }
+    last = each->method;
+    if (!method || strcmp(expr->text, each->method) != 0) continue;
+    if (*count == 0) *fields = each;
+    ++*count;
+  }
+  if (*count > 0) return MVS_OK;
+  mvs_lower_error(lo, MVS_ERR_NAME, expr->span, "no %s of this name", setting);
+  mvs_diag_hint(lo->diag, "there is: %s", mvs_text_string(&there));
+  return MVS_ERR_NAME;
+}
+
 /* One setting, by its rows. */
 static mvs_status read_setting(mvs_lowering *lo, const table *known, const mvs_stmt *stmt) {
   const char *name = stmt->names[0];
   const mvs_expr *expr = stmt->value;
   if (known == &train_table && strcmp(name, "precision") == 0) return read_precision(lo, stmt);
   if (known == &train_table && strcmp(name, "data") == 0) return read_data(lo, stmt);
-  size_t first = 0, count = 0;
+  size_t first = 0, count;
   while (first < known->count && strcmp(known->rows[first].setting, name) != 0) first++;
   if (first == known->count) return unknown_setting(lo, known, stmt);
   const row *fields = &known->rows[first];
-  while (first + count < known->count && strcmp(fields[count].setting, name) == 0) count++;
   if (!fields->method) {
     mvs_value value;
     MVS_TRY(mvs_lower_expr(lo, lo->globals, expr, &value));
     return store(lo, fields, &value, expr->span);
   }
-  bool method = expr->kind == MVS_EXPR_CALL || expr->kind == MVS_EXPR_NAME;
-  if (!method || strcmp(expr->text, fields->method) != 0) {
-    mvs_lower_error(lo, MVS_ERR_NAME, expr->span, "no %s of this name", name);
-    mvs_diag_hint(lo->diag, "there is: %s", fields->method);
-    return MVS_ERR_NAME;
-  }
+  MVS_TRY(find_method(lo, known, name, expr, &fields, &count));
   if (strcmp(name, "objective") == 0) lo->objective_span = stmt->span;
+  if (strcmp(name, "optimizer") == 0) {
+    lo->module->settings.muon = strcmp(fields->method, "muon") == 0;
+  }
   return read_method(lo, fields, count, expr);
 }
 

@@ -73,3 +73,10 @@ double mvs_param_decay(const mvs_param *param) {
 bool mvs_param_learns(const mvs_param *param) {
   return param->trained && mvs_param_rate(param) > 0;
 }
+
+/* What stands outside of the stacks reads data or writes the output, and has rows that mean
+ * something each: classes, channels. Muon is for maps between hidden features. */
+bool mvs_param_orthogonal(const mvs_module *module, const mvs_param *param) {
+  return module->settings.muon && param->layers > 0 && param->type.rank == 2 &&
+         mvs_param_learns(param);
+}

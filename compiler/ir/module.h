@@ -63,6 +63,8 @@ typedef struct mvs_function {
 /* What `train { }` and `sample { }` say; the command line may override. */
 typedef struct mvs_settings {
   double lr, beta1, beta2, adam_eps, weight_decay, clip, ema, timestep_shift, dropout;
+  bool muon;       /* for the matrices of stacks; all others have AdamW */
+  double momentum; /* Muon's */
   int64_t warmup, batch;
   mvs_dtype precision; /* MVS_F32 or MVS_BF16 */
   int64_t sample_steps;
@@ -105,6 +107,8 @@ double mvs_param_rate(const mvs_param *param);
 double mvs_param_decay(const mvs_param *param);
 /* Whether training changes it: trained, and with a rate above 0. */
 bool mvs_param_learns(const mvs_param *param);
+/* Whether Muon updates it: a matrix in a stack that learns, where the recipe says so. */
+bool mvs_param_orthogonal(const mvs_module *module, const mvs_param *param);
 /* Trained elements over all layers: what `info` prints. Constants do not count. */
 int64_t mvs_module_trained_elements(const mvs_module *module);
 

@@ -32,6 +32,11 @@ static mvs_id wide_scalar(maker at, const char *name) {
   return input(at, name, mvs_type_make(MVS_F64, 0, NULL));
 }
 
+/* A number for each row, f32[B, 1]. */
+static mvs_id by_row(maker at, const char *name) {
+  return input(at, name, mvs_type_make(MVS_F32, 2, (mvs_dim[]){{1, true}, {1, false}}));
+}
+
 /* The constant 1; interned, so all uses are one node. */
 static mvs_id one(maker at) { return mvs_build_constant(at.graph, 1); }
 /* a + b */
@@ -82,20 +87,25 @@ static mvs_id mix(maker at, mvs_id keep, mvs_id a, mvs_id b) {
 }
 
 /* One step of AdamW; see steps.h. */
-static void add_adamw(mvs_module *module) {
+static void add_adamw(mvs_module *module, bool muon) {
   maker at = function(module, "adamw");
   mvs_id p = flat(at, "p"), m = flat(at, "m"), v = flat(at, "v"), g = flat(at, "g");
-  mvs_id lr = scalar(at, "lr"), beta1 = scalar(at, "beta1"), beta2 = scalar(at, "beta2");
+  mvs_id lr = scalar(at, "lr"), beta2 = scalar(at, "beta2");
+  mvs_id beta1 = muon ? by_row(at, "beta1") : scalar(at, "beta1");
   mvs_id eps = scalar(at, "eps"), clip = scalar(at, "clip"), taken = scalar(at, "taken");
   mvs_id correction1 = scalar(at, "correction1"), correction2 = scalar(at, "correction2");
-  mvs_dim each_row[] = {{1, true}, {1, false}};
-  mvs_id decay = input(at, "decay", mvs_type_make(MVS_F32, 2, each_row));
-  lr = mul(at, lr, input(at, "rate", mvs_type_make(MVS_F32, 2, each_row)));
+  mvs_id decay = by_row(at, "decay");
+  lr = mul(at, lr, by_row(at, "rate"));
   g = mul(at, g, clip);
   mvs_id kept = mul(at, p, sub(at, one(at), mul(at, lr, decay)));
   mvs_id next_m = mix(at, beta1, m, g), next_v = mix(at, beta2, v, mul(at, g, g));
   mvs_id under = add(at, root(at, divide(at, next_v, correction2)), eps);
   mvs_id move = divide(at, divide(at, next_m, correction1), under);
+  if (muon) {
+    mvs_id direct = by_row(at, "direct");
+    move = select(at, direct, v, move);
+    next_v = select(at, direct, v, next_v);
+  }
   result(at, "p", select(at, taken, sub(at, kept, mul(at, lr, move)), p));
   result(at, "m", select(at, taken, next_m, m));
   result(at, "v", select(at, taken, next_v, v));
@@ -188,7 +198,7 @@ static void add_zt(mvs_module *module, const mvs_type *state) {
 }
 
 void mvs_steps_add(mvs_module *module) {
-  add_adamw(module);
+  add_adamw(module, module->settings.muon);
   add_accumulate(module);
   add_average(module);
   add_sum_squares(module);

@@ -7,7 +7,9 @@
  *                   taken -> p, m, v
  *                   with g clipped first: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; r = lr rate;
  *                   p (1 - r decay) - r (m / correction1) / (sqrt(v / correction2) + eps);
- *                   all three as they were where taken is 0
+ *                   all three as they were where taken is 0.
+ *                   With Muon beta1 is f32[B,1] by row, and so is `direct`: where that is not 0 the
+ *                   step is r v and v stays, the direction that "muon" left there (passes/muon.c)
  *   "accumulate"  : a, g                        -> a = a + g
  *   "average"     : e, p; scalars decay, taken  -> e = decay e + (1 - decay) p, or e as it was
  *   "sum_squares" : g                           -> total f64[]   (a fixed tree)

@@ -115,6 +115,7 @@ static mvs_status check_recipe(const pair *p) {
               {"beta2", a->beta2, b->beta2},
               {"eps", a->adam_eps, b->adam_eps},
               {"weight_decay", a->weight_decay, b->weight_decay},
+              {"momentum", a->muon ? a->momentum : 0, b->muon ? b->momentum : 0},
               {"clip", a->clip, b->clip},
               {"ema", a->ema, b->ema},
               {"warmup", (double)a->warmup, (double)b->warmup},

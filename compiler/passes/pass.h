@@ -54,6 +54,7 @@ mvs_status mvs_pipeline_run(mvs_compilation *compilation, const char *until);
 mvs_status mvs_pass_simplify(mvs_compilation *compilation);  /* also run again after gradients */
 mvs_status mvs_pass_pack(mvs_compilation *compilation);      /* products of one value joined */
 mvs_status mvs_pass_gradients(mvs_compilation *compilation); /* "loss" -> "grad", graph to graph */
+mvs_status mvs_pass_muon(mvs_compilation *compilation);      /* adds "muon" where wanted */
 mvs_status mvs_pass_crossing(mvs_compilation *compilation);  /* keep-or-redo alternatives */
 mvs_status mvs_pass_hoist(mvs_compilation *compilation);     /* invariant values leave regions */
 mvs_status mvs_pass_prepare(mvs_compilation *compilation);   /* values of weights alone leave */

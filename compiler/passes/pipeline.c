@@ -26,6 +26,8 @@ const mvs_pass mvs_pipeline[] = {
      "products of one value with several parameters become one"},
     {"gradients", mvs_pass_gradients, SIMPLE | PACKED, GRADIENTS, SIMPLE,
      "the loss becomes the loss and its gradients"},
+    {"muon", mvs_pass_muon, PACKED | GRADIENTS, 0, SIMPLE,
+     "the update of matrices by Muon, a function of its own"},
     {"crossing", mvs_pass_crossing, GRADIENTS, CROSSING, 0,
      "what goes from forward to backward, kept or redone"},
     {"simplify-again", mvs_pass_simplify, GRADIENTS, SIMPLE, 0,

@@ -17,6 +17,20 @@ train="train --data digits --batch 8 --save-every 5"
 title="resumed run samples the same bits"; say cmp "$work/a.safetensors" "$work/b.safetensors"
 cut -d, -f1-3 "$work/whole/metrics.jsonl" >"$work/a"; cut -d, -f1-3 "$work/part/metrics.jsonl" >"$work/b"
 title="resumed run logs the same bits"; say cmp "$work/a" "$work/b"
+# Muon's momentum stands where AdamW's does; gains that are frozen beside it.
+cat >"$work/muon.mvs" <<EOF
+use "$root/models/digits.mvs" with depth = 2, width = 32, heads = 2, ffn = 48, residual mvsplit(rate = 0)
+train { optimizer muon(lr = 2e-3, momentum = 0.9) }
+EOF
+"$MVCC" "$work/muon.mvs" -o "$work/m"
+# shellcheck disable=SC2086
+{
+  "$work/m" $train --steps 12 --out "$work/muon" 2>/dev/null
+  "$work/m" $train --steps 5 --out "$work/part2" 2>/dev/null
+  "$work/m" $train --steps 12 --resume --out "$work/part2" --threads 1 2>/dev/null
+}
+title="a resumed run with Muon has the same checkpoint"
+say cmp "$work/muon/step-12.safetensors" "$work/part2/step-12.safetensors"
 title="a second run does not overwrite the first"
 # shellcheck disable=SC2086
 if "$work/x" $train --steps 3 --out "$work/whole" 2>/dev/null; then echo "not ok $title"; else echo "ok $title"; fi

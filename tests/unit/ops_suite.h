@@ -83,7 +83,8 @@ void ops_check_same_bits(ops_suite *s, const char *a, const char *b, int64_t bat
 /* After ops_compile: checks the meaning of "grad" against finite differences of the graph that
  * "loss" was, in float64, at `most` elements of each parameter. */
 void ops_check_gradients(ops_suite *s, const mvs_graph *loss, int64_t batch, int64_t most);
-/* Adds a case for a function that passes or lowering made. */
+/* Adds a case for a function that lowering made, or, with NULL for its graph, for one that a
+ * pass will make. */
 void ops_add_case(ops_suite *s, const char *name, const mvs_graph *graph);
 /* Fills the inputs and parameters of a graph as a case gets them. */
 void ops_fill(mvs_arena *arena, const ops_case *each, int64_t batch, mvs_tensor_map *given);

@@ -211,6 +211,7 @@ const ops_test ops_tests[] = {
     {"batched_stacks_stay_whole", ops_batched_stacks_stay_whole},
     {"user_rules_agree", ops_user_rules_agree},
     {"library_rules_agree", ops_library_rules_agree},
+    {"muon_agrees", ops_muon_agrees},
     {"variants_of_attention_agree", ops_variants_of_attention_agree},
     {"user_rules_agree_on_the_other_level", ops_user_rules_agree_on_the_other_level},
     {0},

@@ -16,6 +16,7 @@ void ops_batched_stacks_stay_whole(void **state);
 /* ops_rules.c */
 void ops_user_rules_agree(void **state);
 void ops_library_rules_agree(void **state);
+void ops_muon_agrees(void **state);
 void ops_variants_of_attention_agree(void **state);
 void ops_user_rules_agree_on_the_other_level(void **state);
 

@@ -29,11 +29,20 @@ static const char model_text[] =
     "}\n"
     "train { objective rectified_flow(shift = 4, dropout = 0.2) }\n";
 
-static mvs_module *lowered(mvs_arena *arena) {
+/* The same with Muon, which changes what "adamw" takes. */
+static const char muon_text[] =
+    "model m {\n"
+    "  input z : f32[3, 4]\n"
+    "  output y : linear(z, 4) as map\n"
+    "}\n"
+    "train { objective rectified_flow optimizer muon(momentum = 0.8) }\n";
+
+static mvs_module *lowered_from(mvs_arena *arena, const char *text_of_model) {
   char path[] = "/tmp/mvs_test_XXXXXX";
   int file = mkstemp(path);
   assert_true(file >= 0);
-  assert_int_equal(write(file, model_text, strlen(model_text)), (ssize_t)strlen(model_text));
+  size_t length = strlen(text_of_model);
+  assert_int_equal(write(file, text_of_model, length), (ssize_t)length);
   close(file);
   mvs_diag *diag = mvs_diag_new(arena);
   mvs_unit *unit;
@@ -47,6 +56,8 @@ static mvs_module *lowered(mvs_arena *arena) {
   assert_int_equal(status, MVS_OK);
   return module;
 }
+
+static mvs_module *lowered(mvs_arena *arena) { return lowered_from(arena, model_text); }
 
 /* What the test gives and what comes out. */
 typedef struct call {
@@ -177,6 +188,34 @@ static void adamw_is_the_formula(void **state) {
   mvs_arena_free(arena);
 }
 
+/* The second row is of Muon: v is the step and stays, and m has another momentum. */
+static void rows_of_muon_take_their_step_from_v(void **state) {
+  (void)state;
+  static const char *const names[] = {"lr",          "beta2",       "eps",  "clip",
+                                      "correction1", "correction2", "taken"};
+  const double values[] = {0.01, 0.95, 1e-8, 0.5, 0.19, 0.0975, 1};
+  mvs_arena *arena = mvs_arena_new();
+  call at = start(arena, lowered_from(arena, muon_text), "adamw", 2);
+  for (int i = 0; i < 7; i++) give(&at, names[i], values[i], 0);
+  give(&at, "beta1", 0.9, -0.1), give(&at, "direct", 0, 1);
+  give(&at, "decay", 0.1, 0.2), give(&at, "rate", 1, 0.5);
+  const double *p = give(&at, "p", 1, 0.001), *m = give(&at, "m", -0.1, 0.0003);
+  const double *v = give(&at, "v", 0.2, 0.0001), *g = give(&at, "g", -2, 0.004);
+  run(&at);
+  for (int i = 0; i < 2 * MVS_FLAT_ROW; i++) {
+    bool direct = i >= MVS_FLAT_ROW;
+    double clipped = 0.5 * g[i], beta1 = direct ? 0.8 : 0.9, lr = direct ? 0.015 : 0.01;
+    double m1 = beta1 * m[i] + (1 - beta1) * clipped;
+    double v1 = direct ? v[i] : 0.95 * v[i] + (1 - 0.95) * clipped * clipped;
+    double step = direct ? v[i] : (m1 / 0.19) / (sqrt(v1 / 0.0975) + 1e-8);
+    double want = p[i] * (1 - lr * (direct ? 0.3 : 0.1)) - lr * step;
+    assert_true(near(result(&at, "p")[i], want));
+    assert_true(near(result(&at, "m")[i], m1));
+    assert_true(near(result(&at, "v")[i], v1));
+  }
+  mvs_arena_free(arena);
+}
+
 /* Gradients that are no numbers leave everything as it was. */
 static void a_step_not_taken_changes_nothing(void **state) {
   (void)state;
@@ -292,6 +331,7 @@ int main(void) {
       cmocka_unit_test(conditions_are_dropped_together),
       cmocka_unit_test(times_are_shifted),
       cmocka_unit_test(adamw_is_the_formula),
+      cmocka_unit_test(rows_of_muon_take_their_step_from_v),
       cmocka_unit_test(a_step_not_taken_changes_nothing),
       cmocka_unit_test(clip_is_the_formula),
       cmocka_unit_test(rows_add_and_average),
