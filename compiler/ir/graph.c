@@ -28,6 +28,7 @@ struct mvs_graph {
   uint8_t pass;
   const char *rule;
   mvs_results results;
+  mvs_marks marks;
 };
 
 mvs_graph *mvs_graph_new(mvs_arena *home, struct mvs_module *module,
@@ -49,6 +50,23 @@ mvs_arena *mvs_graph_arena(const mvs_graph *graph) { return graph->home; }
 mvs_id mvs_graph_size(const mvs_graph *graph) { return graph->size; }
 mvs_results *mvs_graph_results(mvs_graph *graph) { return &graph->results; }
 const mvs_results *mvs_graph_result_list(const mvs_graph *graph) { return &graph->results; }
+const mvs_marks *mvs_graph_marks(const mvs_graph *graph) { return &graph->marks; }
+
+mvs_id mvs_graph_marked(const mvs_graph *graph, mvs_mark_kind kind, uint32_t site) {
+  for (size_t i = 0; i < graph->marks.count; i++) {
+    const mvs_mark *mark = &graph->marks.items[i];
+    if (mark->kind == kind && mark->site == site) return mark->id;
+  }
+  return MVS_NONE;
+}
+
+void mvs_graph_add_mark(mvs_graph *graph, mvs_mark_kind kind, uint32_t site, mvs_id id) {
+  assert(id < graph->size);
+  if (mvs_graph_marked(graph, kind, site) != MVS_NONE) return;
+  mvs_mark mark = {kind, site, id};
+  MVS_PUSH(graph->home, &graph->marks, mark);
+}
+
 void mvs_graph_set_pass(mvs_graph *graph, uint8_t pass) { graph->pass = pass; }
 void mvs_graph_set_rule(mvs_graph *graph, const char *rule) { graph->rule = rule; }
 

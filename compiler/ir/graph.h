@@ -60,6 +60,35 @@ mvs_results *mvs_graph_results(mvs_graph *graph);
 /* The same, to read only. */
 const mvs_results *mvs_graph_result_list(const mvs_graph *graph);
 
+/* What a marked value is to the update that it belongs to: what diagnostics ask for. */
+typedef enum mvs_mark_kind {
+  MVS_MARK_STREAM,          /* x before the update */
+  MVS_MARK_BRANCH,          /* f, what the rule adds to it */
+  MVS_MARK_QUERY,           /* of an attention inside the branch */
+  MVS_MARK_KEY,
+  MVS_MARK_READ,            /* what a writer multiplies */
+  MVS_MARK_WRITTEN,         /* its product, before anything is added to it */
+  MVS_MARK_WEIGHT,          /* the writer itself */
+  MVS_MARK_DELTA,           /* in a backward body: the cotangent of WRITTEN */
+  MVS_MARK_WEIGHT_GRADIENT, /* the cotangent of WEIGHT */
+  MVS_MARK_COUNT
+} mvs_mark_kind;
+
+/* A name for a value that diagnostics look at. It is no use of the value: passes carry it to
+ * whatever the value becomes, and it is gone where the value is. So marks change no graph. */
+typedef struct mvs_mark {
+  mvs_mark_kind kind;
+  uint32_t site; /* index into the module's sites */
+  mvs_id id;
+} mvs_mark;
+typedef MVS_LIST(mvs_mark) mvs_marks;
+/* The marks of a graph, in the order of marking. */
+const mvs_marks *mvs_graph_marks(const mvs_graph *graph);
+/* Marks a value; the same twice is once. */
+void mvs_graph_add_mark(mvs_graph *graph, mvs_mark_kind kind, uint32_t site, mvs_id id);
+/* The value of that kind and site, or MVS_NONE. */
+mvs_id mvs_graph_marked(const mvs_graph *graph, mvs_mark_kind kind, uint32_t site);
+
 /* --- shorthands used by all builders --- */
 
 /* One f32 number. */

@@ -155,6 +155,7 @@ mvs_status mvs_lower_param(mvs_lowering *lo, const char *name, const mvs_type *t
   mvs_param param = describe(lo, name, type, span);
   param.trained = true;
   param.writer = family == MVS_FAMILY_WRITERS;
+  param.gain = family == MVS_FAMILY_GAINS;
   param.init = mvs_lower_settled(init, type, origin);
   size_t index, before = lo->module->params.count;
   MVS_TRY(declare(lo, &param, &index));

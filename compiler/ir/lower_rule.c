@@ -335,6 +335,7 @@ mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *
   lo->prefix = mvs_arena_format(lo->arena, "%s%s%d.", branch.prefix, lo->rule.label,
                                 ++lo->stack->updates);
   mvs_value value;
+  mvs_id first = mvs_graph_size(lo->stack->region->body);
   mvs_status status = run_rule(lo, &branch, &value);
   lo->prefix = branch.prefix;
   if (status != MVS_OK && !branch.failed) {
@@ -346,6 +347,7 @@ mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *
   MVS_TRY(mvs_lower_renamed(lo, value, mvs_value_type(x)->segments, stmt->span, &value));
   MVS_TRY(check_new(lo, &branch, &value));
   mvs_scope_set(lo, scope, stmt->names[0], value);
+  mvs_lower_sites(lo, stmt, &branch.x, &branch.result, first);
   return MVS_OK;
 }
 

@@ -17,6 +17,7 @@
  *   lower_stack.c    the stack as a region
  *   lower_rule.c     residual rules and updates
  *   lower_reads.c    which formals of a rule an update reads
+ *   lower_sites.c    what diagnostics are about
  *   lower_settings.c train { } and sample { }
  *   lower_flow.c     the functions around the model: loss and draw
  *
@@ -422,6 +423,10 @@ mvs_status mvs_lower_settle_params(mvs_lowering *lo);
 mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
 /* Runs `x <- E`: the rule in force gives the new x. */
 mvs_status mvs_lower_update(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
+/* Marks what diagnostics ask of an update whose nodes in the body start at `first`. `x` is the
+ * stream before it, `f` the branch. */
+void mvs_lower_sites(mvs_lowering *lo, const mvs_stmt *stmt, const mvs_value *x,
+                     const mvs_value *f, mvs_id first);
 /* Puts a residual line in force, or --residual under the line's label. */
 mvs_status mvs_lower_residual_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
 /* Puts --residual in force from the start: a model without a residual line can do with it. */

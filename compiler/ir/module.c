@@ -49,6 +49,36 @@ mvs_type mvs_param_node_type(const mvs_param *param) {
   return type;
 }
 
+/* Takes room for all layers, in whole rows. */
+static bool take_room(int64_t layers, int64_t elements, int64_t *flat) {
+  int64_t size;
+  if (!mvs_mul(layers ? layers : 1, elements, &size)) return false;
+  if (!mvs_add(size, MVS_FLAT_ROW - 1, &size)) return false;
+  return mvs_add(*flat, size / MVS_FLAT_ROW * MVS_FLAT_ROW, flat);
+}
+
+/* The first part of a pack takes room for all of it; parts come before their pack, in the order
+ * of their places. */
+bool mvs_module_offsets(const mvs_module *module, int64_t *offsets, int64_t *flat) {
+  *flat = 0;
+  for (size_t i = 0; i < module->params.count; i++) {
+    const mvs_param *param = &module->params.items[i];
+    if (param->is_pack || !param->trained) continue;
+    const mvs_param *whole = param->pack ? &module->params.items[param->pack] : param;
+    size_t first = i;
+    for (size_t k = 0; param->pack && k < i && first == i; k++) {
+      if (module->params.items[k].pack == param->pack) first = k;
+    }
+    offsets[i] = *flat;
+    if (first != i) {
+      offsets[i] = offsets[first] + param->pack_place;
+      continue;
+    }
+    if (!take_room(param->layers, mvs_type_elements(&whole->type, NULL), flat)) return false;
+  }
+  return true;
+}
+
 /* Stacked parameters count once per layer, and a pack is counted by its parts. */
 int64_t mvs_module_trained_elements(const mvs_module *module) {
   int64_t total = 0;

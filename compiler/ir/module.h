@@ -5,6 +5,9 @@
 
 #include "compiler/ir/region.h"
 
+/* Elements of a row of the flat buffers; see steps.h. */
+#define MVS_FLAT_ROW 1024
+
 /* How a parameter starts. NORMAL draws N(0, (value)^2); CONSTANT fills. */
 typedef enum mvs_init_kind {
   MVS_INIT_CONSTANT,
@@ -38,6 +41,7 @@ typedef struct mvs_param {
   int64_t layers;   /* 0 when not stacked */
   bool trained;     /* false: a `constant`, all elements init.value */
   bool writer;      /* writes into the residual stream */
+  bool gain;        /* `NAME: gain` or `scalar` of a residual rule */
   mvs_init init;
   mvs_update_group group;
   mvs_span span;
@@ -46,6 +50,22 @@ typedef struct mvs_param {
   int64_t pack_place; /* of a part: elements before it, in each layer */
 } mvs_param;
 
+/* A place in the model that diagnostics are about. */
+typedef enum mvs_site_kind {
+  MVS_SITE_UPDATE,    /* one `x <- E`: "blocks.operator" */
+  MVS_SITE_ATTENTION, /* an attention in its branch, under the same name */
+  MVS_SITE_WRITER     /* a writer in its branch, by its weights: "blocks.operator.proj" */
+} mvs_site_kind;
+
+/* Parameters by index into the module's; UINT32_MAX where there is none of its own. */
+typedef struct mvs_site {
+  mvs_site_kind kind;
+  const char *name;
+  uint32_t weight;     /* WRITER */
+  uint32_t query, key; /* ATTENTION: what q and k are projected by */
+  bool attends;        /* WRITER: there is an attention in its branch */
+} mvs_site;
+
 /* An input of the model, with the value that stands for "no condition". */
 typedef struct mvs_model_input {
   const char *name;
@@ -53,6 +73,19 @@ typedef struct mvs_model_input {
   double unconditional;
   bool conditioning; /* false: the noised state (the model's first f32 input) */
 } mvs_model_input;
+
+/* The most values that one diagnostic reads. */
+#define MVS_PROBE_VALUES 8
+
+/* A function to be called on values of "grad", in the body of a region: value i is its input of
+ * the name i. */
+typedef struct mvs_probe {
+  const char *function;
+  uint32_t site;
+  const mvs_region *region;
+  int count;
+  mvs_id values[MVS_PROBE_VALUES];
+} mvs_probe;
 
 /* One graph that can be called. Results are named in the graph's result list. */
 typedef struct mvs_function {
@@ -85,6 +118,8 @@ typedef struct mvs_module {
   const char *residual;    /* the rule in force, as text, and where it was chosen */
   const char *residual_origin;
   MVS_LIST(mvs_segments *) segment_tables; /* interned */
+  MVS_LIST(mvs_site) sites;                /* that marks of graphs name */
+  MVS_LIST(mvs_probe) probes;              /* made by the pass "diagnose" */
   uint32_t next_stream;                    /* of random draws */
 } mvs_module;
 
@@ -109,6 +144,10 @@ double mvs_param_decay(const mvs_param *param);
 bool mvs_param_learns(const mvs_param *param);
 /* Whether Muon updates it: a matrix in a stack that learns, where the recipe says so. */
 bool mvs_param_orthogonal(const mvs_module *module, const mvs_param *param);
+/* Where each parameter starts in the flat buffers, in elements, and how many those hold:
+ * trained parameters and packs one behind the other, each from a multiple of MVS_FLAT_ROW on.
+ * False when they are more than fit 63 bits. */
+bool mvs_module_offsets(const mvs_module *module, int64_t *offsets, int64_t *flat);
 /* Trained elements over all layers: what `info` prints. Constants do not count. */
 int64_t mvs_module_trained_elements(const mvs_module *module);
 

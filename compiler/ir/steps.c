@@ -132,6 +132,7 @@ static void add_sum_squares(mvs_module *module) {
   mvs_id rows = mvs_build_sum(at.graph, mul(at, wide, wide), 2, (mvs_span){0});
   mvs_id all = mvs_build_sum(at.graph, rows, 1, (mvs_span){0});
   mvs_type type = mvs_type_make(MVS_F64, 0, NULL);
+  result(at, "rows", rows);
   result(at, "total", mvs_build_reshape(at.graph, all, &type, (mvs_span){0}));
 }
 

@@ -12,7 +12,7 @@
  *                   step is r v and v stays, the direction that "muon" left there (passes/muon.c)
  *   "accumulate"  : a, g                        -> a = a + g
  *   "average"     : e, p; scalars decay, taken  -> e = decay e + (1 - decay) p, or e as it was
- *   "sum_squares" : g                           -> total f64[]   (a fixed tree)
+ *   "sum_squares" : g                           -> rows f64[B, 1], total f64[] (a fixed tree)
  *
  * Where functions read the weights in bf16 (passes/prepare.c), "adamw" also gives `rounded`, its p
  * in bf16, and there is
@@ -36,8 +36,6 @@
 #define MVS_IR_STEPS_H
 
 #include "compiler/ir/module.h"
-
-#define MVS_FLAT_ROW 1024
 
 /* (1-t) x0 + t x1 for x0, x1 f32[B, ...] and t f32[B]: the noised state. */
 mvs_id mvs_build_blend(mvs_graph *graph, mvs_id x0, mvs_id x1, mvs_id t, mvs_span span);
