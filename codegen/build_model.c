@@ -55,28 +55,6 @@ static char *init_name(mvs_arena *arena, mvs_init_kind kind) {
   return text(arena, names[kind]);
 }
 
-/* Takes room in the flat buffers for all layers, in whole rows of MVS_FLAT_ROW. */
-static bool take_room(int64_t layers, int64_t elements, int64_t *flat) {
-  int64_t size;
-  if (!mvs_mul(layers ? layers : 1, elements, &size)) return false;
-  if (!mvs_add(size, MVS_FLAT_ROW - 1, &size)) return false;
-  return mvs_add(*flat, size / MVS_FLAT_ROW * MVS_FLAT_ROW, flat);
-}
-
-/* The first part of a pack takes room for all of it. */
-static bool place_param(const mvs_module *module, size_t index, mvs_program *program,
-                        int64_t *flat) {
-  const mvs_param *from = &module->params.items[index];
-  Mvs__Param *param = program->params[index];
-  param->offset = *flat;
-  if (from->pack == 0) return take_room(param->layers, param->elements, flat);
-  param->stride = mvs_type_elements(&module->params.items[from->pack].type, NULL);
-  if (from->pack_place == 0) return take_room(param->layers, param->stride, flat);
-  param->offset = program->params[mvs_tables_param(module, from->pack)]->offset;
-  param->offset += from->pack_place;
-  return true;
-}
-
 /* Parts come in the order of their places, and before their pack. */
 uint32_t mvs_tables_param(const mvs_module *module, uint32_t index) {
   if (!module->params.items[index].is_pack) return index;
@@ -103,24 +81,44 @@ static Mvs__Param *model_param(mvs_arena *arena, const mvs_module *module,
   out->rate = mvs_param_rate(param);
   out->decay = mvs_param_decay(param);
   out->orthogonal = mvs_param_orthogonal(module, param);
+  out->gain = param->gain;
   return out;
 }
 
+/* Layers of a part lie as far apart as those of its pack. */
 static mvs_status add_params(mvs_arena *arena, mvs_diag *diag, const mvs_module *module,
                              mvs_program *program) {
   program->params = MVS_ARRAY(arena, module->params.count + 1, Mvs__Param *);
-  int64_t flat = 0;
-  for (size_t i = 0; i < module->params.count; i++) {
-    const mvs_param *param = &module->params.items[i];
-    if (param->is_pack) break; /* none but packs behind it */
-    program->params[program->n_params++] = model_param(arena, module, param);
-    if (param->trained && !place_param(module, i, program, &flat)) {
-      mvs_diag_error(diag, param->span, "the parameters have more elements than fit 63 bits");
-      return MVS_ERR_LIMIT;
-    }
+  int64_t *offsets = MVS_ARRAY(arena, module->params.count + 1, int64_t);
+  if (!mvs_module_offsets(module, offsets, &program->flat_elements)) {
+    mvs_diag_error(diag, (mvs_span){0}, "the parameters have more elements than fit 63 bits");
+    return MVS_ERR_LIMIT;
   }
-  program->flat_elements = flat;
+  for (size_t i = 0; i < module->params.count; i++) {
+    const mvs_param *from = &module->params.items[i];
+    if (from->is_pack) break; /* none but packs behind it */
+    Mvs__Param *param = program->params[program->n_params++] = model_param(arena, module, from);
+    param->offset = offsets[i];
+    if (from->pack)
+      param->stride = mvs_type_elements(&module->params.items[from->pack].type, NULL);
+  }
   return MVS_OK;
+}
+
+static void add_sites(mvs_arena *arena, const mvs_module *module, mvs_program *program) {
+  program->sites = MVS_ARRAY(arena, module->sites.count + 1, Mvs__Site *);
+  for (size_t i = 0; i < module->sites.count; i++) {
+    const mvs_site *from = &module->sites.items[i];
+    if (from->kind == MVS_SITE_UPDATE) continue; /* told apart by probes alone */
+    Mvs__Site *site = program->sites[program->n_sites++] = MVS_NEW(arena, Mvs__Site);
+    mvs__site__init(site);
+    site->name = text(arena, from->name);
+    site->writer = from->kind == MVS_SITE_WRITER;
+    site->weight = (int32_t)from->weight;
+    site->query = (int32_t)from->query;
+    site->key = (int32_t)from->key;
+    site->attends = from->attends;
+  }
 }
 
 /* --- settings --- */
@@ -189,5 +187,6 @@ mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *
   program->tokens = tokens_of(module);
   program->settings = model_settings(arena, &module->settings);
   program->n_inputs = model_inputs(arena, module, &program->inputs);
+  add_sites(arena, module, program);
   return add_params(arena, diag, module, program);
 }

@@ -368,7 +368,19 @@ static mvs_status fill_buffers(tables *t) {
   return MVS_OK;
 }
 
-static mvs_status fill_function(tables *t, const mvs_function_plan *plan, Mvs__Function **out) {
+/* Only "grad" is looked at. */
+static void fill_probes(const tables *t, const mvs_plan *whole) {
+  if (strcmp(t->plan->name, "grad") != 0) return;
+  const mvs_schedule *top = t->plan->top;
+  uint32_t *loops = MVS_ARRAY(t->arena, top->bodies.count + 1, uint32_t);
+  for (size_t i = 0; i < top->bodies.count; i++) {
+    loops[i] = (uint32_t)loop_of(t, top->bodies.items[i]->region);
+  }
+  mvs_tables_probes(t->arena, t->module, whole, t->plan, loops, t->function);
+}
+
+static mvs_status fill_function(tables *t, const mvs_plan *whole, const mvs_function_plan *plan,
+                                Mvs__Function **out) {
   Mvs__Function *function = MVS_NEW(t->arena, Mvs__Function);
   mvs__function__init(function);
   t->plan = plan;
@@ -384,6 +396,7 @@ static mvs_status fill_function(tables *t, const mvs_function_plan *plan, Mvs__F
   function->n_steps = steps.count;
   function->loops = t->loops.items;
   function->n_loops = t->loops.count;
+  fill_probes(t, whole);
   *out = function;
   return MVS_OK;
 }
@@ -395,7 +408,7 @@ static mvs_status fill_part(tables *t, const mvs_build_part *part, int32_t speci
   t->module = part->module;
   for (size_t i = 0; i < part->plan->functions.count; i++) {
     Mvs__Function **function = &program->functions[program->n_functions];
-    MVS_TRY(fill_function(t, &part->plan->functions.items[i], function));
+    MVS_TRY(fill_function(t, part->plan, &part->plan->functions.items[i], function));
     (*function)->specialisation = specialisation;
     program->n_functions++;
   }

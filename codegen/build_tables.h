@@ -34,6 +34,13 @@ void mvs_tables_specialisation(mvs_arena *arena, const char *value, const mvs_mo
                                mvs_program *program);
 /* The number in the tables of a parameter: of a pack, that of its first part. */
 uint32_t mvs_tables_param(const mvs_module *module, uint32_t index);
+/* --- build_probes.c --- */
+
+/* Fills the probes of "grad", whose loop of its top's body i is loops[i]. */
+void mvs_tables_probes(mvs_arena *arena, const mvs_module *module, const mvs_plan *plan,
+                       const mvs_function_plan *grad, const uint32_t *loops,
+                       Mvs__Function *out);
+
 /* An extent of the tables. */
 Mvs__Extent *mvs_tables_extent(mvs_arena *arena, mvs_dim dim);
 

@@ -178,6 +178,32 @@ static bool prepared_ok(const Mvs__Buffer *buffer, const Mvs__Function *prepare)
   return false;
 }
 
+/* The function of a probe, of the same specialisation or of all. */
+static const Mvs__Function *probed_by(const Mvs__Probe *probe, const Mvs__Function *function,
+                                      const mvs_program *program) {
+  for (size_t i = 0; i < program->n_functions; i++) {
+    const Mvs__Function *each = program->functions[i];
+    bool with = each->specialisation < 0 || each->specialisation == function->specialisation;
+    if (with && strcmp(each->name, probe->function) == 0) return each;
+  }
+  return NULL;
+}
+
+static bool probes_ok(const Mvs__Function *function, const mvs_program *program) {
+  for (size_t i = 0; i < function->n_probes; i++) {
+    const Mvs__Probe *probe = function->probes[i];
+    const Mvs__Function *by = probed_by(probe, function, program);
+    if (!by || probe->n_operands != by->n_inputs || by->n_probes > 0) return false;
+    if (probe->loop >= function->n_loops) return false;
+    if (probe->step >= function->loops[probe->loop]->n_steps) return false;
+    for (size_t k = 0; k < probe->n_operands; k++) {
+      const Mvs__Operand *operand = probe->operands[k];
+      if (operand->buffer >= function->n_buffers || !size_sane(operand->offset)) return false;
+    }
+  }
+  return true;
+}
+
 static bool function_ok(const Mvs__Function *function, const mvs_program *program) {
   int64_t specialisations =
       program->n_specialisations ? (int64_t)program->n_specialisations : 1;
@@ -191,6 +217,7 @@ static bool function_ok(const Mvs__Function *function, const mvs_program *progra
   for (size_t i = 0; i < function->n_loops; i++) {
     if (!loop_ok(function, i, program)) return false;
   }
+  if (!probes_ok(function, program)) return false;
   return tensors_ok(function->inputs, function->n_inputs, function->n_buffers) &&
          tensors_ok(function->outputs, function->n_outputs, function->n_buffers) &&
          steps_ok(function->steps, function->n_steps, function, program);
@@ -243,6 +270,15 @@ static bool param_ok(const Mvs__Param *param, const mvs_program *program) {
   return product == param->elements && (!param->trained || end <= program->flat_elements);
 }
 
+static bool index_ok(int32_t index, const mvs_program *program) {
+  return index >= -1 && index < (int64_t)program->n_params;
+}
+
+static bool site_ok(const Mvs__Site *site, const mvs_program *program) {
+  return index_ok(site->weight, program) && index_ok(site->query, program) &&
+         index_ok(site->key, program) && (!site->writer || site->weight >= 0);
+}
+
 /* NULL when every index and size of the tables is in range, else what is wrong. */
 static const char *check_program(const mvs_program *program) {
   if (!program->settings) return "the program has no settings";
@@ -260,6 +296,9 @@ static const char *check_program(const mvs_program *program) {
   }
   for (size_t i = 0; i < program->n_kernels; i++) {
     if (!kernel_ok(program->kernels[i], program)) return "the program has a malformed kernel";
+  }
+  for (size_t i = 0; i < program->n_sites; i++) {
+    if (!site_ok(program->sites[i], program)) return "the program has a malformed site";
   }
   for (size_t i = 0; i < program->n_functions; i++) {
     if (!function_ok(program->functions[i], program)) {

@@ -16,7 +16,8 @@ typedef enum mvs_fact {
   MVS_FACT_SCHEDULED = 1 << 5, /* kernels have their order */
   MVS_FACT_LAID_OUT = 1 << 6,  /* values have buffers and live ranges */
   MVS_FACT_PREPARED = 1 << 7,  /* what weights alone decide is in "prepare" */
-  MVS_FACT_PACKED = 1 << 8     /* products of one value with several parameters are one */
+  MVS_FACT_PACKED = 1 << 8,    /* products of one value with several parameters are one */
+  MVS_FACT_DIAGNOSED = 1 << 9  /* diagnostics have their functions */
 } mvs_fact;
 
 /* How a merge gets the token means of a branch (--means; docs/numerics.md, "Token means"). */
@@ -58,6 +59,7 @@ mvs_status mvs_pass_muon(mvs_compilation *compilation);      /* adds "muon" wher
 mvs_status mvs_pass_crossing(mvs_compilation *compilation);  /* keep-or-redo alternatives */
 mvs_status mvs_pass_hoist(mvs_compilation *compilation);     /* invariant values leave regions */
 mvs_status mvs_pass_prepare(mvs_compilation *compilation);   /* values of weights alone leave */
+mvs_status mvs_pass_diagnose(mvs_compilation *compilation);  /* functions that look at "grad" */
 mvs_status mvs_pass_fuse(mvs_compilation *compilation);      /* nodes -> kernels */
 mvs_status mvs_pass_schedule(mvs_compilation *compilation);  /* order of kernels */
 mvs_status mvs_pass_memory(mvs_compilation *compilation);    /* values -> buffers, live ranges */

@@ -13,7 +13,8 @@
 #define SCHEDULED MVS_FACT_SCHEDULED
 #define LAID_OUT  MVS_FACT_LAID_OUT
 #define PACKED    MVS_FACT_PACKED
-#define GRAPH     (SIMPLE | PACKED | GRADIENTS | CROSSING | HOISTED | PREPARED)
+#define DIAGNOSED MVS_FACT_DIAGNOSED
+#define GRAPH     (SIMPLE | PACKED | GRADIENTS | CROSSING | HOISTED | PREPARED | DIAGNOSED)
 
 /* Simplify comes before gradients, because the gradients of recognised norms and means are the
  * cheap ones, and again after them, because gradients are built without looking at each other.
@@ -36,6 +37,8 @@ const mvs_pass mvs_pipeline[] = {
      "values that are the same for all layers leave their stack"},
     {"prepare", mvs_pass_prepare, HOISTED, PREPARED, 0,
      "values of weights alone are computed once per change of the weights"},
+    {"diagnose", mvs_pass_diagnose, PREPARED, DIAGNOSED, 0,
+     "functions that look at the stream, branches and writers while gradients are taken"},
     {"fuse", mvs_pass_fuse, GRAPH, FUSED, 0, "nodes become kernels"},
     {"schedule", mvs_pass_schedule, GRAPH | FUSED, SCHEDULED, 0, "kernels get their order"},
     {"memory", mvs_pass_memory, GRAPH | FUSED | SCHEDULED, LAID_OUT, 0,

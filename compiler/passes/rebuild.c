@@ -97,6 +97,15 @@ mvs_id mvs_rebuild_node(mvs_rebuild *work, mvs_id id) {
   return apply_rules(work, copy_node(work, id), id);
 }
 
+void mvs_rebuild_marks(const mvs_rebuild *work) {
+  const mvs_marks *marks = mvs_graph_marks(work->from);
+  for (size_t i = 0; i < marks->count; i++) {
+    const mvs_mark *mark = &marks->items[i];
+    mvs_id now = work->map[mark->id];
+    if (now != MVS_NONE) mvs_graph_add_mark(work->to, mark->kind, mark->site, now);
+  }
+}
+
 mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
   at->last_fired = NULL;
   at->regions.count = 0;
@@ -114,6 +123,7 @@ mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
     if (at->replace) work.map[id] = at->replace(&work, id);
     if (work.map[id] == MVS_NONE) work.map[id] = mvs_rebuild_node(&work, id);
   }
+  mvs_rebuild_marks(&work);
   const mvs_results *results = mvs_graph_results(from);
   for (size_t i = 0; i < results->count; i++) {
     mvs_result result = {results->items[i].name, work.map[results->items[i].id]};

@@ -71,6 +71,8 @@ mvs_rule_source mvs_rebuild_source(mvs_arena *arena, mvs_graph *from, const mvs_
 mvs_id mvs_rebuild_node(mvs_rebuild *work, mvs_id id);
 /* Rebuilds a region node. */
 void mvs_rebuild_region(mvs_rebuild *outer, mvs_id id);
+/* Marks in the new graph what the marked values have become; of those that are gone, none. */
+void mvs_rebuild_marks(const mvs_rebuild *work);
 /* Rebuilds a whole top-level graph. */
 mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from);
 /* The outer value, in the new outer graph, of an argument that is an invariant or stacked. */

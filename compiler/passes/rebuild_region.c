@@ -180,5 +180,6 @@ void mvs_rebuild_region(mvs_rebuild *outer, mvs_id id) {
                       .results = MVS_ARRAY(at->arena, size + 1, mvs_id *)};
   start_carried(&work);
   rebuild_body(&work, &body);
+  mvs_rebuild_marks(&body);
   close_region(&work, &body, id);
 }

@@ -190,6 +190,28 @@ static void give_results(region_gradient *work, mvs_id made) {
   }
 }
 
+/* Marks the gradients at the writers that are marked, as the products with them read them, and
+ * what the writers read, where the backward body has it. */
+static void mark_writers(region_gradient *work) {
+  const mvs_gradient *inner = work->inner;
+  const mvs_marks *marks = mvs_graph_marks(work->forward->body);
+  for (size_t i = 0; i < marks->count; i++) {
+    const mvs_mark *mark = &marks->items[i];
+    mvs_id found = MVS_NONE;
+    mvs_mark_kind kind = mark->kind;
+    if (kind == MVS_MARK_READ) found = inner->values[mark->id];
+    if (kind == MVS_MARK_WRITTEN || kind == MVS_MARK_WEIGHT) {
+      bool written = kind == MVS_MARK_WRITTEN;
+      found = inner->cotangents[mark->id];
+      kind = written ? MVS_MARK_DELTA : MVS_MARK_WEIGHT_GRADIENT;
+      if (written && found != MVS_NONE)
+        found = mvs_gradient_round(work->inner,
+                                   mvs_graph_type(work->forward->body, mark->id), found);
+    }
+    if (found != MVS_NONE) mvs_graph_add_mark(inner->target, kind, mark->site, found);
+  }
+}
+
 /* A block may have more parameters and values to keep than a region has room for. */
 static bool within_limit(region_gradient *work) {
   size_t inputs = mvs_region_builder_inputs(work->inner->builder);
@@ -223,6 +245,7 @@ void mvs_gradient_of_region(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
   seed_outputs(&work);
   seed_reads(&work);
   mvs_gradient_sweep(inner);
+  mark_writers(&work);
   finish_carried(&work);
   finish_stacked(&work);
   finish_reads(&work);
