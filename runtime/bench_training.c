@@ -73,9 +73,9 @@ static mvs_status run_profiled(mvs_bench *bench, int64_t times) {
   mvs_step_result result;
   for (int64_t at = 0; at < times; at++) {
     MVS_TRY(mvs_training_queue(state->training, state->step++));
-    if (at > 0) MVS_TRY(mvs_training_collect(state->training, &result));
+    if (at > 0) MVS_TRY(mvs_training_collect(state->training, &result, NULL));
   }
-  return times > 0 ? mvs_training_collect(state->training, &result) : MVS_OK;
+  return times > 0 ? mvs_training_collect(state->training, &result, NULL) : MVS_OK;
 }
 
 static mvs_status run_steps(mvs_bench *bench, int64_t times, double *seconds) {

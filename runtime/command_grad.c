@@ -47,7 +47,8 @@ static mvs_status compute(mvs_session *session, const mvs_safetensors *file, con
                           int64_t batch, const char *out) {
   static const char *const given[] = {"inverse_batch", NULL};
   mvs_call *call;
-  mvs_flat_call *sum_squares;
+  mvs_call *sum_squares;
+  double *rows, *total;
   float *params, *grads, inverse = (float)(1.0 / (double)batch);
   void *scale, *loss_place;
   double loss, norm;
@@ -63,11 +64,10 @@ static mvs_status compute(mvs_session *session, const mvs_safetensors *file, con
   MVS_TRY(mvs_call_bind_input(call, "inverse_batch", scale));
   MVS_TRY(mvs_call_bind_output(call, "loss", loss_place));
   MVS_TRY(mvs_call_run(call));
-  int64_t rows_of_flat = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
-  MVS_TRY(mvs_flat_new(session, "sum_squares", rows_of_flat, &sum_squares));
-  mvs_flat_rows(sum_squares, "g", grads);
-  MVS_TRY(mvs_flat_run(sum_squares));
-  MVS_TRY(mvs_flat_result(sum_squares, "total", &norm));
+  MVS_TRY(mvs_flat_squares(session, grads, &sum_squares, &rows, &total));
+  MVS_TRY(mvs_call_run(sum_squares));
+  MVS_TRY(session->device->synchronize(session->device, session->diag));
+  session->device->copy(session->device, &norm, total, sizeof norm, MVS_COPY_TO_HOST);
   session->device->copy(session->device, &loss, loss_place, sizeof loss, MVS_COPY_TO_HOST);
   return write_gradients(session, grads, loss, sqrt(norm), out);
 }

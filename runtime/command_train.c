@@ -24,6 +24,7 @@
 #include "runtime/metrics.h"
 #include "runtime/output_file.h"
 #include "runtime/output_option.h"
+#include "runtime/probes.h"
 #include "runtime/progress.h"
 #include "runtime/run_folder.h"
 #include "runtime/run_page.h"
@@ -75,6 +76,10 @@ static const mvs_option_row train_rows[] = {
     {"keep", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT, "checkpoints kept (default 3)"},
     {"log-every", MVS_OPTION_INTEGER, "N", 1, HUGE_COUNT,
      "steps between lines of metrics.jsonl (default 1)"},
+    {"diagnose", MVS_OPTION_INTEGER, "N", 0, HUGE_COUNT,
+     "look into the model every N steps; 0: not (default 0)"},
+    {"anchors", MVS_OPTION_TEXT, "L,L,...", 0, 0,
+     "layers to look into (default: 0,1,2,4,8,16,32,48, ...)"},
     {"profile", MVS_OPTION_TEXT, "FILE", 0, 0,
      "write a Chrome trace of this run's third to fifth step"},
     {"resume", MVS_OPTION_FLAG, NULL, 0, 0, "go on with the run in DIR, bit for bit"},
@@ -154,6 +159,7 @@ static mvs_status read_settings(run_state *run) {
   run->save_every = mvs_option_integer(options, "save-every", DEFAULT_SAVE_EVERY);
   run->keep = mvs_option_integer(options, "keep", DEFAULT_KEEP);
   run->log_every = mvs_option_integer(options, "log-every", 1);
+  run->settings.diagnostics.every = mvs_option_integer(options, "diagnose", 0);
   optimizer->turns = &run->turns;
   bool fixed = mvs_option_given(options, "fixed-batch");
   return mvs_train_watch_read(session, run->folder, fixed, &run->watch);
@@ -259,12 +265,15 @@ static mvs_status open_data(run_state *run) {
 /* Before any memory is taken, so that a plan that does not fit is told with numbers. */
 static mvs_status choose_memory(run_state *run) {
   mvs_session *session = run->session;
+  const Mvs__Function *grad = mvs_program_function(session->program, "grad");
   mvs_memory_use use = {.functions = mvs_training_functions,
                         .batch = run->settings.micro_batch,
                         .gradient_flats = mvs_training_gradient_flats(&run->settings),
                         .optimizer_flats = 2,
                         .landings = MVS_FEED_SLOTS,
                         .average_flats = run->settings.optimizer.ema > 0};
+  if (grad && run->settings.diagnostics.every > 0)
+    use.asides = mvs_probes_functions(session->arena, grad);
   const char *what = mvs_arena_format(
       session->arena, "training with %" PRId64 " samples at a time", run->settings.micro_batch);
   mvs_recompute recompute;
@@ -373,6 +382,7 @@ static mvs_status prepare(run_state *run) {
   const char *prefix = mvs_option_text(session->options, "inputs-prefix", "");
   MVS_TRY(open_data(run));
   MVS_TRY(find_checkpoint(run));
+  MVS_TRY(mvs_diagnostics_anchors(session, &run->settings.diagnostics));
   MVS_TRY(choose_memory(run));
   MVS_TRY(mvs_training_new(session, &run->settings, &run->training));
   MVS_TRY(run->data ? mvs_training_use_data(run->training, run->data)
@@ -407,12 +417,10 @@ static mvs_status save(run_state *run) {
 }
 
 /* What the step showed goes to all who want it. */
-static mvs_status show_step(run_state *run, double seconds) {
-  mvs_observation seen = mvs_observation_at(run->step);
-  seen.loss = run->result.loss, seen.grad_norm = run->result.norm;
-  seen.lr = mvs_optimizer_rate(&run->settings.optimizer, run->step - 1);
-  seen.seconds = seconds;
-  MVS_TRY(mvs_consumers_take(&run->consumers, &seen));
+static mvs_status show_step(run_state *run, mvs_observation *seen) {
+  seen->loss = run->result.loss, seen->grad_norm = run->result.norm;
+  seen->lr = mvs_optimizer_rate(&run->settings.optimizer, run->step - 1);
+  MVS_TRY(mvs_consumers_take(&run->consumers, seen));
   mvs_progress_show(&run->progress, run->step, run->result.loss, run->result.norm);
   return MVS_OK;
 }
@@ -459,7 +467,7 @@ static mvs_status turn_back(run_state *run) {
   const char *path, *why = mvs_watch_run_fell(run->watch.run);
   mvs_step_result unused;
   for (int64_t left = run->queued - run->step; left > 0; left--)
-    MVS_TRY(mvs_training_collect(run->training, &unused));
+    MVS_TRY(mvs_training_collect(run->training, &unused, NULL));
   MVS_TRY(mvs_train_watch_turn(&run->watch, run->step, &run->turns, &path));
   const mvs_turn *turn = &run->turns.items[run->turns.count - 1];
   why = mvs_arena_string(run->session->arena, why);
@@ -478,12 +486,14 @@ static mvs_status turn_back(run_state *run) {
  * it. A step lasts from the end of the one before it. */
 static mvs_status finish_step(run_state *run) {
   mvs_profile_open_phase(run->profile, "wait");
-  MVS_TRY(mvs_training_collect(run->training, &run->result));
+  mvs_observation seen = mvs_observation_at(run->step + 1);
+  MVS_TRY(mvs_training_collect(run->training, &run->result, &seen));
   mvs_profile_close_phase(run->profile);
   double now = mvs_seconds(), seconds = now - run->began;
   run->began = now;
   run->step++;
-  MVS_TRY(show_step(run, seconds));
+  seen.seconds = seconds;
+  MVS_TRY(show_step(run, &seen));
   mvs_train_watch_print(&run->watch, &run->progress);
   if (mvs_train_watch_must_act(&run->watch)) return turn_back(run);
   return run->result.taken == 0 ? diverged(run) : MVS_OK;

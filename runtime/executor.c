@@ -23,8 +23,8 @@ struct mvs_executor {
   const mvs_program *program;
   mvs_device *device;
   float *params, *grads;
-  char *block, *workspace;
-  int64_t block_bytes, workspace_bytes;
+  char *block, *aside, *workspace;
+  int64_t block_bytes, aside_bytes, workspace_bytes;
   mvs_recompute recompute;
   mvs_profile *profile;
   int64_t layout;   /* counts changes of the addresses above */
@@ -43,6 +43,9 @@ struct mvs_call {
   bool has_run;           /* once: what is recorded must have run before */
   mvs_prepared *prepared; /* where the values lie that it reads, or as "prepare" writes */
   bool reads_rounded, reads_prepared;
+  bool aside;          /* runs while another call does */
+  mvs_step_watch *watch; /* told of the steps of loops, NULL: nobody */
+  void *watcher;
 };
 
 /* Nothing is allocated on the device before the first call runs. */
@@ -65,8 +68,9 @@ void mvs_executor_free(mvs_executor *executor) {
   executor->rounded = NULL;
   if (executor->block) executor->device->release(executor->device, executor->block);
   if (executor->workspace) executor->device->release(executor->device, executor->workspace);
-  executor->block = executor->workspace = NULL;
-  executor->block_bytes = executor->workspace_bytes = 0;
+  if (executor->aside) executor->device->release(executor->device, executor->aside);
+  executor->block = executor->aside = executor->workspace = NULL;
+  executor->block_bytes = executor->aside_bytes = executor->workspace_bytes = 0;
 }
 
 /* Prepared values are laid out per view: what calls of another one read stays as it is. */
@@ -165,6 +169,13 @@ mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
   return MVS_OK;
 }
 
+void mvs_call_set_aside(mvs_call *call) { call->aside = true; }
+
+void mvs_call_watch(mvs_call *call, mvs_step_watch *watch, void *user) {
+  call->watch = watch;
+  call->watcher = user;
+}
+
 const Mvs__Function *mvs_call_function(const mvs_call *call) { return call->function; }
 
 const mvs_placement *mvs_call_placement(const mvs_call *call) { return call->placement; }
@@ -260,13 +271,15 @@ static char *flat_address(const mvs_executor *executor, const Mvs__Buffer *buffe
 static mvs_status resolve_buffers(mvs_call *call) {
   mvs_executor *executor = call->executor;
   const mvs_placement *placement = call->placement;
-  MVS_TRY(grow(executor, &executor->block, &executor->block_bytes, placement->bytes));
+  char **block = call->aside ? &executor->aside : &executor->block;
+  MVS_TRY(grow(executor, block, call->aside ? &executor->aside_bytes : &executor->block_bytes,
+               placement->bytes));
   MVS_TRY(grow(executor, &executor->workspace, &executor->workspace_bytes,
                placement->workspace_bytes));
   for (size_t at = 0; at < call->function->n_buffers; at++) {
     const Mvs__Buffer *buffer = call->function->buffers[at];
     if (buffer->kind == MVS__BUFFER__KIND__TEMP) {
-      call->bases[at] = executor->block + placement->offsets[at];
+      call->bases[at] = *block + placement->offsets[at];
     } else if (buffer->kind == MVS__BUFFER__KIND__PREPARED) {
       call->bases[at] = call->prepared->memory + call->prepared->offsets[buffer->param];
     } else if (buffer->kind == MVS__BUFFER__KIND__PARAM ||
@@ -292,6 +305,10 @@ static char *operand_address(const mvs_call *call, const Mvs__Operand *operand, 
   }
   return call->bases[operand->buffer] + slot * placement->slot_bytes[operand->buffer] +
          operand->offset;
+}
+
+void *mvs_call_operand(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
+  return operand_address(call, operand, layer);
 }
 
 /* Operands in the kernel's order, its workspace last. */
@@ -336,13 +353,16 @@ static void clear_slots(mvs_call *call, uint32_t loop, int64_t step) {
 /* A backward loop redoes each block just before its own body, where the plan says so. */
 static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step);
 
-/* With `again`, only the steps that it marks: those that bring back what the backward needs. */
-static mvs_status run_body(mvs_call *call, const Mvs__Loop *loop, int64_t layer,
-                           const bool *again) {
+/* With `again`, only the steps that it marks: those that bring back what the backward needs.
+ * Nobody watches those, nor a run whose launches are timed. */
+static mvs_status run_body(mvs_call *call, uint32_t index, int64_t layer, const bool *again) {
+  const Mvs__Loop *loop = call->function->loops[index];
+  bool watched = call->watch && !again && !call->executor->profile;
   for (size_t at = 0; at < loop->n_steps; at++) {
     const Mvs__Step *step = loop->steps[at];
     if (again && !again[at]) continue;
     MVS_TRY(step->kernel < 0 ? run_loop(call, step->loop, -1) : run_kernel(call, step, layer));
+    if (watched) MVS_TRY(call->watch(call->watcher, index, (uint32_t)at, layer));
   }
   return MVS_OK;
 }
@@ -354,8 +374,8 @@ static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step) {
   clear_slots(call, index, top_step);
   for (int64_t at = 0; at < loop->count; at++) {
     int64_t layer = loop->reverse ? loop->count - 1 - at : at;
-    if (again) MVS_TRY(run_body(call, call->function->loops[loop->forward], layer, again));
-    MVS_TRY(run_body(call, loop, layer, NULL));
+    if (again) MVS_TRY(run_body(call, (uint32_t)loop->forward, layer, again));
+    MVS_TRY(run_body(call, index, layer, NULL));
   }
   return MVS_OK;
 }

@@ -50,6 +50,17 @@ mvs_status mvs_call_new(mvs_executor *executor, const char *function, int64_t ba
 const Mvs__Function *mvs_call_function(const mvs_call *call);
 /* Its batch and where its values live. */
 const mvs_placement *mvs_call_placement(const mvs_call *call);
+/* Told of every step of a loop that is behind it, in the order of running; of blocks that are
+ * redone, nothing. */
+typedef mvs_status mvs_step_watch(void *user, uint32_t loop, uint32_t step, int64_t layer);
+/* Tells `watch` of the steps of all runs from now on but those that are profiled; NULL: nobody.
+ * It may run calls that were set aside. */
+void mvs_call_watch(mvs_call *call, mvs_step_watch *watch, void *user);
+/* Gives a call's temporaries a block of their own, which all calls set aside share: such a call
+ * may run while another one does. */
+void mvs_call_set_aside(mvs_call *call);
+/* Where an operand of the call's steps lies in a layer; to be asked while the call runs. */
+void *mvs_call_operand(const mvs_call *call, const Mvs__Operand *operand, int64_t layer);
 /* True when the function has an input (an output) of that name. */
 bool mvs_call_has_input(const mvs_call *call, const char *name);
 /* The same for outputs. */

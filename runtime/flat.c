@@ -98,6 +98,21 @@ mvs_status mvs_flat_new(mvs_session *session, const char *name, int64_t rows,
   return MVS_OK;
 }
 
+/* All rows at once: the total is of all of them. */
+mvs_status mvs_flat_squares(mvs_session *session, float *flat, mvs_call **out, double **rows,
+                            double **total) {
+  int64_t count = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
+  void *each, *all;
+  MVS_TRY(mvs_session_alloc(session, count * (int64_t)sizeof(double), &each));
+  MVS_TRY(mvs_session_alloc(session, sizeof(double), &all));
+  MVS_TRY(mvs_call_new(session->executor, "sum_squares", count, out));
+  MVS_TRY(mvs_call_bind_input(*out, "g", flat));
+  MVS_TRY(mvs_call_bind_output(*out, "rows", each));
+  MVS_TRY(mvs_call_bind_output(*out, "total", all));
+  *rows = each, *total = all;
+  return MVS_OK;
+}
+
 /* A name that the function does not have is passed over. */
 void mvs_flat_rows(mvs_flat_call *call, const char *name, void *memory) {
   for (int at = 0; at < call->tensors; at++)

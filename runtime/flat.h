@@ -11,6 +11,10 @@ typedef struct mvs_flat_call mvs_flat_call;
 /* Prepares a function for `rows` rows. errors : MVS_ERR_INTERNAL, MVS_ERR_MEMORY */
 mvs_status mvs_flat_new(mvs_session *session, const char *function, int64_t rows,
                         mvs_flat_call **out);
+/* Prepares "sum_squares" of a whole flat buffer, as a plain call: `rows` becomes device memory
+ * for the sum of each row, `total` that for the sum of all. errors : likewise */
+mvs_status mvs_flat_squares(mvs_session *session, float *flat, mvs_call **out, double **rows,
+                            double **total);
 /* Gives the place of a tensor of rows, by name: of whole rows, or of one value a row. */
 void mvs_flat_rows(mvs_flat_call *call, const char *name, void *memory);
 /* Sets a scalar input; the value is copied. */

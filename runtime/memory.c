@@ -80,15 +80,19 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   const mvs_program *program = session->program;
   int64_t flat = mvs_flat_bytes(program);
   shared all = {0};
-  /* a rate and a decay for each row; with Muon two numbers more */
-  int64_t numbers = program->settings->muon ? 4 : 2;
-  int64_t factors = use->optimizer_flats ? numbers * (flat / MVS_FLAT_ROW_ELEMENTS) : 0;
+  /* A row has a rate and a decay, f32, and a sum of squares, f64; with Muon two numbers more. */
+  int64_t numbers = program->settings->muon ? 6 : 4;
+  int64_t by_row = use->optimizer_flats ? numbers * (flat / MVS_FLAT_ROW_ELEMENTS) : 0;
   *out = (mvs_memory){.parameters = flat,
                       .gradients = use->gradient_flats * flat,
-                      .optimizer = use->optimizer_flats * flat + factors,
+                      .optimizer = use->optimizer_flats * flat + by_row,
                       .average = use->average_flats * flat};
   out->prepared = mvs_rounded_bytes(program) + mvs_prepared_new(session->arena, program)->bytes;
+  shared aside = {0};
   MVS_TRY(add_function(session, "prepare", 1, recompute, &all));
+  for (const char *const *name = use->asides; name && *name; name++)
+    MVS_TRY(add_function(session, *name, use->batch, recompute, &aside));
+  if (aside.workspace > all.workspace) all.workspace = aside.workspace;
   if (session->device && session->device->held)
     out->libraries = session->device->held(session->device);
   for (const char *const *name = use->functions; *name; name++) {
@@ -99,7 +103,8 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
       return too_large(session, use->batch);
   }
   if (!add_landings(program, use, &out->tensors)) return too_large(session, use->batch);
-  bool fits = mvs_add(all.block, all.workspace, &out->temporaries);
+  bool fits = mvs_add(all.block, all.workspace, &out->temporaries) &&
+              mvs_add(out->temporaries, aside.block, &out->temporaries);
   const int64_t parts[] = {out->parameters, out->gradients,   out->optimizer, out->average,
                            out->prepared,   out->temporaries, out->tensors,   out->libraries};
   for (size_t at = 0; at < sizeof parts / sizeof *parts; at++)
@@ -168,9 +173,9 @@ static void prepare_steps(mvs_session *session, Mvs__Step *const *steps, size_t 
 }
 
 /* Libraries measure, and say what they need, before any memory is taken. */
-static void prepare_device(mvs_session *session, const mvs_memory_use *use) {
-  if (!session->device->prepare) return;
-  for (const char *const *name = use->functions; *name; name++) {
+static void prepare_functions(mvs_session *session, const mvs_memory_use *use,
+                              const char *const *names) {
+  for (const char *const *name = names; *name; name++) {
     const Mvs__Function *function = mvs_program_function(session->program, *name);
     if (!function) continue;
     prepare_steps(session, function->steps, function->n_steps, use->batch);
@@ -178,6 +183,12 @@ static void prepare_device(mvs_session *session, const mvs_memory_use *use) {
       prepare_steps(session, function->loops[at]->steps, function->loops[at]->n_steps,
                     use->batch);
   }
+}
+
+static void prepare_device(mvs_session *session, const mvs_memory_use *use) {
+  if (!session->device->prepare) return;
+  prepare_functions(session, use, use->functions);
+  if (use->asides) prepare_functions(session, use, use->asides);
 }
 
 /* Both ends are planned first: they decide whether anything fits, and what the message says. */

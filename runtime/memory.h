@@ -20,6 +20,7 @@ typedef struct mvs_memory {
 typedef struct mvs_memory_use {
   const char *const *functions; /* that will be called at `batch`, ended by NULL; missing ones
                                    are passed over */
+  const char *const *asides;    /* that will be called while those run, or NULL */
   int64_t batch;
   int gradient_flats, optimizer_flats, average_flats; /* flat buffers of each purpose */
   int landings; /* of the samples: how often they are held besides (feed.h), filled ahead */

@@ -92,7 +92,7 @@ mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *folder
 static mvs_status take_tables(void *self, const mvs_observation *seen) {
   lines_writer *writer = self;
   mvs_step_lines *lines = &writer->lines;
-  if (seen->n_tables == 0 || !is_due(writer, seen)) return MVS_OK;
+  if (!seen->diagnosed) return MVS_OK;
   if (!lines->file)
     MVS_TRY(mvs_step_lines_open(writer->arena, lines->diag, lines->path, seen->step, lines));
   return put_line(writer, seen, mvs_observation_line);

@@ -17,7 +17,7 @@ typedef struct mvs_metrics_steps {
  * significant digits; numbers that are not finite become null. errors : MVS_ERR_IO */
 mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
                             const mvs_metrics_steps *steps, mvs_consumers *list);
-/* Adds FOLDER/diagnostics.jsonl: the tables of observations, of those steps that have any. The
+/* Adds FOLDER/diagnostics.jsonl: the tables of observations, of every diagnosed step. The
  * file appears with the first of them. errors : MVS_ERR_IO */
 mvs_status mvs_diagnostics_lines_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
                                       const mvs_metrics_steps *steps, mvs_consumers *list);

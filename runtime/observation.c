@@ -139,6 +139,7 @@ static mvs_status read_tables(reader *in, json_t *value, mvs_observation *out) {
   json_t *table;
   json_object_foreach(value, key, table)
       MVS_TRY(read_table(in, key, table, &out->tables[out->n_tables++]));
+  out->diagnosed = true;
   return MVS_OK;
 }
 

@@ -5,6 +5,7 @@
 #ifndef MVS_RUNTIME_OBSERVATION_H
 #define MVS_RUNTIME_OBSERVATION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +28,8 @@ typedef struct mvs_observation {
   double grad_norm; /* before clipping, before the update */
   double lr;
   double seconds;  /* that the step took */
-  size_t n_tables; /* 0: the step was not diagnosed */
+  bool diagnosed;  /* there is more than what every step shows */
+  size_t n_tables; /* that were taken; norms of gradients may be there on every step */
   mvs_table *tables;
 } mvs_observation;
 

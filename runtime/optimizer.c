@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 struct mvs_optimizer_calls {
-  mvs_flat_call *sum_squares, *adamw, *average;
-  mvs_call *clip, *muon; /* muon: NULL without */
+  mvs_flat_call *adamw, *average;
+  mvs_call *sum_squares, *clip, *muon; /* muon: NULL without */
 };
 
 /* The row behind all layers of a parameter; the last one may be padding in part. */
@@ -69,19 +69,18 @@ static mvs_status upload_rows(mvs_optimizer *optimizer, int64_t rows, row_number
 
 /* The norm, the factor and whether the step is taken, from the sum of squares and the loss.
  * `taken` is read and written in one place, so a step that is not taken is the last one. */
-static mvs_status prepare_clip(mvs_optimizer *optimizer, mvs_step_result *result, void **total,
+static mvs_status prepare_clip(mvs_optimizer *optimizer, mvs_step_result *result, double *total,
                                void **factor) {
   mvs_session *session = optimizer->session;
   mvs_call **clip = &optimizer->calls->clip;
   double limit = optimizer->settings.clip > 0 ? optimizer->settings.clip : INFINITY;
   const float one = 1;
   void *limit_place;
-  MVS_TRY(mvs_session_alloc(session, sizeof(double), total));
   MVS_TRY(mvs_session_alloc(session, sizeof(float), factor));
   MVS_TRY(mvs_session_upload(session, &limit, sizeof limit, &limit_place));
   session->device->copy(session->device, &result->taken, &one, sizeof one, MVS_COPY_TO_DEVICE);
   MVS_TRY(mvs_call_new(session->executor, "clip", 1, clip));
-  MVS_TRY(mvs_call_bind(*clip, "total", *total));
+  MVS_TRY(mvs_call_bind(*clip, "total", total));
   MVS_TRY(mvs_call_bind(*clip, "loss", &result->loss));
   MVS_TRY(mvs_call_bind(*clip, "limit", limit_place));
   MVS_TRY(mvs_call_bind(*clip, "norm", &result->norm));
@@ -171,11 +170,11 @@ static mvs_status prepare_calls(mvs_optimizer *optimizer, const mvs_optimizer_pl
   struct mvs_optimizer_calls *calls = optimizer->calls;
   int64_t rows = session->program->flat_elements / MVS_FLAT_ROW_ELEMENTS;
   float *decay, *rate;
-  void *total, *factor, *rounded;
-  MVS_TRY(prepare_clip(optimizer, places->result, &total, &factor));
-  MVS_TRY(mvs_flat_new(session, "sum_squares", rows, &calls->sum_squares));
-  mvs_flat_rows(calls->sum_squares, "g", places->grads);
-  MVS_TRY(mvs_flat_share(calls->sum_squares, "total", total));
+  double *total;
+  void *factor, *rounded;
+  MVS_TRY(mvs_flat_squares(session, places->grads, &calls->sum_squares, &optimizer->row_squares,
+                           &total));
+  MVS_TRY(prepare_clip(optimizer, places->result, total, &factor));
   MVS_TRY(upload_rows(optimizer, rows, decay_of, &decay));
   MVS_TRY(upload_rows(optimizer, rows, rate_of, &rate));
   MVS_TRY(mvs_flat_new(session, "adamw", rows, &calls->adamw));
@@ -238,7 +237,7 @@ mvs_step_rates mvs_optimizer_rates(const mvs_optimizer_settings *settings, int64
 /* The average follows the weights of this step, after their update. */
 mvs_status mvs_optimizer_update(mvs_optimizer *optimizer) {
   const struct mvs_optimizer_calls *calls = optimizer->calls;
-  MVS_TRY(mvs_flat_run(calls->sum_squares));
+  MVS_TRY(mvs_call_run(calls->sum_squares));
   MVS_TRY(mvs_call_run(calls->clip));
   if (calls->muon) MVS_TRY(mvs_call_run(calls->muon));
   MVS_TRY(mvs_flat_run(calls->adamw));

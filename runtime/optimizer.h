@@ -44,6 +44,7 @@ typedef struct mvs_optimizer {
   mvs_optimizer_settings settings;
   float *params, *m, *v;
   float *average; /* NULL: none is kept */
+  double *row_squares; /* device: of the gradients of the last update, by row of the flat buffer */
   struct mvs_optimizer_calls *calls;
 } mvs_optimizer;
 

@@ -56,7 +56,9 @@ struct mvs_training {
   mvs_optimizer *optimizer;
   mvs_call *grad, *draw, *add_losses; /* draw: NULL for a fixed batch */
   mvs_flat_call *accumulate;
-  mvs_recording *whole, *part, *update; /* whole: of one micro-batch and the update */
+  mvs_diagnostics *diagnostics;
+  /* whole: of one micro-batch and the update; the second of each is of a diagnosed step */
+  mvs_recording *whole[2], *part[2], *update[2];
   int count;
   batch_tensor tensors[MOST_TENSORS];
   int64_t numbers, block_bytes; /* numbers: where those of the samples stand in the block */
@@ -72,8 +74,8 @@ struct mvs_training {
 };
 
 const char *const mvs_training_functions[] = {
-    "grad",    "draw",        "adamw", "accumulate", "add_losses",
-    "average", "sum_squares", "clip",  "muon",       NULL};
+    "grad",        "draw", "adamw", "accumulate",     "add_losses",         "average",
+    "sum_squares", "clip", "muon",  "diagnose/gains", "diagnose/gradients", NULL};
 
 /* With one micro-batch its gradients are the sum. */
 int mvs_training_gradient_flats(const mvs_training_settings *settings) {
@@ -208,22 +210,33 @@ static mvs_status prepare_results(mvs_training *training) {
 static mvs_status run_gradients(void *user);
 static mvs_status run_update(void *user);
 static mvs_status run_whole(void *user);
+static mvs_status run_seen_gradients(void *user);
+static mvs_status run_seen_update(void *user);
+static mvs_status run_seen_whole(void *user);
 
 /* What both kinds of data share, once it is known what they give. */
 static mvs_status prepare_step(mvs_training *training) {
   mvs_session *session = training->session;
   MVS_TRY(prepare_feed(training));
   MVS_TRY(prepare_results(training));
-  training->part = mvs_recording_new(session, run_gradients, training);
-  training->update = mvs_recording_new(session, run_update, training);
-  training->whole = mvs_recording_new(session, run_whole, training);
+  training->part[0] = mvs_recording_new(session, run_gradients, training);
+  training->part[1] = mvs_recording_new(session, run_seen_gradients, training);
+  training->update[0] = mvs_recording_new(session, run_update, training);
+  training->update[1] = mvs_recording_new(session, run_seen_update, training);
+  training->whole[0] = mvs_recording_new(session, run_whole, training);
+  training->whole[1] = mvs_recording_new(session, run_seen_whole, training);
   const block_head *head = (const block_head *)mvs_feed_place(training->feed);
   const mvs_optimizer_places places = {.params = training->params,
                                        .grads = training->sum,
                                        .rates = &head->rates,
                                        .result = training->result};
-  return mvs_optimizer_new(session, &training->settings.optimizer, &places,
-                           &training->optimizer);
+  MVS_TRY(mvs_optimizer_new(session, &training->settings.optimizer, &places,
+                            &training->optimizer));
+  const mvs_diagnostics_places seen = {.grad = training->grad,
+                                       .grads = training->sum,
+                                       .row_squares = training->optimizer->row_squares};
+  return mvs_diagnostics_new(session, &training->settings.diagnostics, &seen,
+                             &training->diagnostics);
 }
 
 /* What "draw" gives has a place of its own, since it may also take it (conditioning under
@@ -377,15 +390,20 @@ static mvs_status run_gradients(void *user) {
   return MVS_OK;
 }
 
-/* What the model takes from the weights alone (sums of them, say) is part of the update. */
-static mvs_status run_update(void *user) {
-  mvs_training *training = user;
+/* The gains are those that the gradients belong to, so they are looked at first. What the model
+ * takes from the weights alone (sums of them, say) is part of the update. */
+static mvs_status update(mvs_training *training, bool diagnosed) {
   mvs_profile_open_phase(profile_of(training), "update");
+  if (diagnosed) MVS_TRY(mvs_diagnostics_gains(training->diagnostics));
   MVS_TRY(mvs_optimizer_update(training->optimizer));
+  MVS_TRY(mvs_diagnostics_norms(training->diagnostics));
   MVS_TRY(mvs_call_prepare(training->grad));
   mvs_profile_close_phase(profile_of(training));
   return MVS_OK;
 }
+
+static mvs_status run_update(void *user) { return update(user, false); }
+static mvs_status run_seen_update(void *user) { return update(user, true); }
 
 /* A step of one micro-batch. */
 static mvs_status run_whole(void *user) {
@@ -393,11 +411,24 @@ static mvs_status run_whole(void *user) {
   return run_update(user);
 }
 
+static mvs_status run_seen_gradients(void *user) {
+  mvs_training *training = user;
+  mvs_diagnostics_watch(training->diagnostics, true);
+  mvs_status status = run_gradients(user);
+  mvs_diagnostics_watch(training->diagnostics, false);
+  return status;
+}
+
+static mvs_status run_seen_whole(void *user) {
+  MVS_TRY(run_seen_gradients(user));
+  return run_seen_update(user);
+}
+
 /* Gradients and losses add in the order of samples, so the bits do not depend on anything
  * else. */
-static mvs_status add_part(mvs_training *training, int64_t part) {
+static mvs_status add_part(mvs_training *training, int64_t part, bool seen) {
   mvs_device *device = training->session->device;
-  MVS_TRY(mvs_recording_run(training->part));
+  MVS_TRY(mvs_recording_run(training->part[seen && part == 0]));
   if (part > 0) {
     MVS_TRY(mvs_flat_run(training->accumulate));
     return mvs_call_run(training->add_losses);
@@ -410,15 +441,15 @@ static mvs_status add_part(mvs_training *training, int64_t part) {
 }
 
 /* All work that ends with new weights. Behind each micro-batch the next one is sent. */
-static mvs_status run_step(mvs_training *training, int64_t step) {
+static mvs_status run_step(mvs_training *training, int64_t step, bool seen) {
   for (int64_t part = 0; part < training->parts; part++) {
     int64_t number = step * training->parts + part;
     MVS_TRY(take_block(training, number));
-    MVS_TRY(training->parts > 1 ? add_part(training, part)
-                                : mvs_recording_run(training->whole));
+    MVS_TRY(training->parts > 1 ? add_part(training, part, seen)
+                                : mvs_recording_run(training->whole[seen]));
     if (part + 1 < training->parts) MVS_TRY(send_block(training, number + 1));
   }
-  if (training->parts > 1) MVS_TRY(mvs_recording_run(training->update));
+  if (training->parts > 1) MVS_TRY(mvs_recording_run(training->update[seen]));
   mvs_call_prepared(training->grad);
   return MVS_OK;
 }
@@ -428,19 +459,23 @@ mvs_status mvs_training_queue(mvs_training *training, int64_t step) {
   mvs_device *device = training->session->device;
   result_slot *slot = &training->slots[training->queued % MVS_TRAINING_AHEAD];
   assert(training->queued - training->collected < MVS_TRAINING_AHEAD);
-  MVS_TRY(run_step(training, step));
+  bool seen = mvs_diagnostics_due(training->diagnostics, step);
+  MVS_TRY(run_step(training, step, seen));
   device->fetch(device, slot->staging, training->result, sizeof(mvs_step_result));
+  mvs_diagnostics_fetch(training->diagnostics, training->queued, seen);
   device->signal(device, slot->ready, MVS_LANE_WORK);
   training->queued++;
   return send_block(training, (step + 1) * training->parts);
 }
 
-mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out) {
+mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out,
+                                mvs_observation *seen) {
   mvs_session *session = training->session;
   result_slot *slot = &training->slots[training->collected % MVS_TRAINING_AHEAD];
   assert(training->collected < training->queued);
   MVS_TRY(session->device->reach(session->device, slot->ready, session->diag));
   *out = *(const mvs_step_result *)slot->staging;
+  if (seen) mvs_diagnostics_observe(training->diagnostics, training->collected, seen);
   training->collected++;
   return MVS_OK;
 }

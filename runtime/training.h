@@ -8,12 +8,14 @@
 #define MVS_RUNTIME_TRAINING_H
 
 #include "runtime/data.h"
+#include "runtime/diagnostics.h"
 #include "runtime/feed.h"
 #include "runtime/optimizer.h"
 #include "runtime/safetensors.h"
 
 typedef struct mvs_training_settings {
   mvs_optimizer_settings optimizer;
+  mvs_diagnostics_settings diagnostics;
   int64_t batch, micro_batch;
   int32_t seed;
 } mvs_training_settings;
@@ -47,9 +49,11 @@ mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors 
  * MVS_TRAINING_AHEAD of them before their results are collected. Once a loss or norm was not
  * finite, neither that step nor any after it changes the weights. */
 mvs_status mvs_training_queue(mvs_training *training, int64_t step);
-/* Waits for the oldest step that was queued and not yet collected.
+/* Waits for the oldest step that was queued and not yet collected. `seen` gets its tables, good
+ * until the next call, if it is not NULL. Of several micro-batches diagnostics look at the first.
  * errors : MVS_ERR_DEVICE when the device failed */
-mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out);
+mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out,
+                                mvs_observation *seen);
 /* Behind loading an earlier state into the optimizer: the step queued next may be any, and
  * steps are taken again after one that was not. All that were queued must have been collected.
  */

@@ -62,7 +62,7 @@ static void show(fixture *here, int64_t step, double loss) {
   table.sites[0] = "blocks.operator";
   for (int at = 0; at < LAYERS; at++) table.layers[at] = at, table.values[at] = 1.0 / 3;
   seen.loss = loss, seen.grad_norm = 1;
-  seen.tables = &table, seen.n_tables = step % 2 == 0;
+  seen.tables = &table, seen.n_tables = seen.diagnosed = step % 2 == 0;
   assert_int_equal(mvs_consumers_take(&here->list, &seen), MVS_OK);
 }
 
@@ -84,14 +84,14 @@ static const char *steps_of(fixture *here, const char *name) {
   return mvs_text_string(&text);
 }
 
-/* One in so many, the last, and one that is not finite. */
+/* One in so many, the last, and one that is not finite; every diagnosed step. */
 static void which_steps(void **state) {
   fixture *here = *state;
   open_both(here, 0, 4, 10);
   assert_string_equal(steps_of(here, "diagnostics.jsonl"), "no file");
   for (int step = 1; step <= 10; step++) show(here, step, step == 6 ? NAN : 1);
   assert_string_equal(steps_of(here, "metrics.jsonl"), "4 6 8 10 ");
-  assert_string_equal(steps_of(here, "diagnostics.jsonl"), "4 6 8 10 ");
+  assert_string_equal(steps_of(here, "diagnostics.jsonl"), "2 4 6 8 10 ");
 }
 
 /* Going back within a run and opening for a run that goes on drop the same lines. */

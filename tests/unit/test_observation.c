@@ -32,7 +32,7 @@ static void there_and_back(void **state) {
   tables[0].sites[0] = "blocks.operator", tables[1].sites[0] = "";
   tables[0].layers[1] = 1, tables[0].layers[2] = 4;
   tables[0].values[0] = 0.1, tables[0].values[2] = INFINITY, tables[1].values[0] = 0.5;
-  seen.tables = tables, seen.n_tables = 2;
+  seen.tables = tables, seen.n_tables = 2, seen.diagnosed = true;
   mvs_text text = mvs_text_new(arena);
   mvs_observation_line(&seen, &text);
   const char *line = mvs_text_string(&text), *message;

@@ -137,7 +137,7 @@ static void stop(fixture *f) {
 
 static mvs_step_result collect(fixture *f) {
   mvs_step_result result;
-  assert_int_equal(mvs_training_collect(f->training, &result), MVS_OK);
+  assert_int_equal(mvs_training_collect(f->training, &result, NULL), MVS_OK);
   return result;
 }
 
