@@ -12,6 +12,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "runtime/params.h"
+
 /* Parts that the depth is divided into. */
 #define STAGES 4
 /* Layers from this share of the last one on are deep. */
@@ -47,17 +49,6 @@ struct mvs_diagnostics_tables {
 };
 
 static bool is_layered(const Mvs__Param *param) { return param->layers > 0; }
-
-/* "blocks.{i}.operator.q_proj.weight" without the layer and the last word. */
-static const char *family_of(mvs_arena *arena, const Mvs__Param *param) {
-  mvs_text text = mvs_text_new(arena);
-  const char *end = strrchr(param->name, '.');
-  for (const char *at = param->name; *at && at != end; at++) {
-    if (strncmp(at, "{i}.", 4) == 0) at += 4;
-    mvs_text_addf(&text, "%c", *at);
-  }
-  return mvs_text_string(&text);
-}
 
 /* The whole name, without the layer: gains of one rule are rows of their own. */
 static const char *gain_name(mvs_arena *arena, const Mvs__Param *param) {
@@ -106,7 +97,7 @@ static void lay_out_params(mvs_diagnostics_tables *t) {
     *v = (param_vectors){.squares = -1, .mean = -1, .most = -1};
     if (!param->trained) continue;
     v->row =
-        row_of(t, is_layered(param) ? gradient : t->outer, family_of(t->session->arena, param));
+        row_of(t, is_layered(param) ? gradient : t->outer, mvs_param_family(t->session->arena, param));
     v->squares = reserve(t, count * (int64_t)sizeof(double));
     if (!param->gain || !is_layered(param)) continue;
     v->mean = reserve(t, count * (int64_t)sizeof(float));

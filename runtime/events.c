@@ -128,7 +128,8 @@ static mvs_status write_values(events *self, const mvs_observation *seen, mvs_ar
   add_value(&list, "grad_norm", seen->grad_norm);
   add_value(&list, "lr", seen->lr);
   add_value(&list, "seconds", seen->seconds);
-  for (size_t at = 0; at < seen->n_tables; at++) add_table(&list, &seen->tables[at]);
+  for (size_t at = 0; seen->diagnosed && at < seen->n_tables; at++)
+    add_table(&list, &seen->tables[at]);
   Tb__Summary summary = TB__SUMMARY__INIT;
   summary.n_value = list.values.count, summary.value = list.values.items;
   Tb__Event event = TB__EVENT__INIT;

@@ -67,3 +67,13 @@ int64_t mvs_params_trained(const mvs_program *program) {
   }
   return total;
 }
+
+const char *mvs_param_family(mvs_arena *arena, const Mvs__Param *param) {
+  mvs_text text = mvs_text_new(arena);
+  const char *end = strrchr(param->name, '.');
+  for (const char *at = param->name; *at && at != end; at++) {
+    if (strncmp(at, "{i}.", 4) == 0) at += 4;
+    mvs_text_addf(&text, "%c", *at);
+  }
+  return mvs_text_string(&text);
+}

@@ -21,6 +21,9 @@ typedef struct mvs_param_list {
 mvs_param_list *mvs_params_list(mvs_arena *arena, const mvs_program *program);
 /* The entry of that name, or NULL. */
 const mvs_param_entry *mvs_params_find(const mvs_param_list *list, const char *name);
+/* The family of a parameter, the row of its gradients: "blocks.{i}.operator.q_proj.weight"
+ * without the layer and the last word. */
+const char *mvs_param_family(mvs_arena *arena, const Mvs__Param *param);
 /* Trained elements over all layers: what `info` prints. */
 int64_t mvs_params_trained(const mvs_program *program);
 

@@ -3,11 +3,30 @@
 
 #include <unistd.h>
 
+#include "runtime/params.h"
+
 #define ALARMS_FILE "alarms.jsonl"
 
+/* Each family once, however many sites share it. */
+static void add_family(mvs_arena *arena, const mvs_program *program, int32_t param,
+                       const char **list, size_t *count) {
+  if (param < 0) return;
+  const char *family = mvs_param_family(arena, program->params[param]);
+  for (size_t at = 0; at < *count; at++)
+    if (strcmp(list[at], family) == 0) return;
+  list[(*count)++] = family;
+}
+
 mvs_watch_roles mvs_watch_program_roles(mvs_arena *arena, const mvs_program *program) {
-  (void)arena, (void)program;
-  return (mvs_watch_roles){0};
+  mvs_watch_roles roles = {.writers = MVS_ARRAY(arena, program->n_sites + 1, const char *),
+                           .readers = MVS_ARRAY(arena, 2 * program->n_sites + 1, const char *)};
+  for (size_t at = 0; at < program->n_sites; at++) {
+    const Mvs__Site *site = program->sites[at];
+    add_family(arena, program, site->weight, roles.writers, &roles.n_writers);
+    add_family(arena, program, site->query, roles.readers, &roles.n_readers);
+    add_family(arena, program, site->key, roles.readers, &roles.n_readers);
+  }
+  return roles;
 }
 
 struct mvs_watch_run {
