@@ -46,6 +46,25 @@ golden() { # RULE KIND
   done
 }
 
+# What is looked at is right, and looking changes nothing: recorded steps with and without, blocks kept or redone.
+diagnosed() { # RULE KIND
+  x="$folder/golden-$1-$2"; file="$root/tests/data/dev-$1.safetensors"; title="$1 $2 diagnosed"
+  out="$work/$1-$2-seen"; mkdir -p "$out"
+  train="train --fixed-batch $file --inputs-prefix in/ --weights $file --weights-prefix w/ --device $device --watch off --steps 6"
+  # shellcheck disable=SC2086
+  {
+    "$x" $train --diagnose 1 --anchors 0,1,2 --out "$out/all" &&
+    "$x" $train --diagnose 1 --anchors 0,1,2 --recompute block --out "$out/redone" &&
+    "$x" $train --diagnose 2 --anchors 1 --out "$out/some" &&
+    "$x" $train --diagnose 0 --out "$out/none"
+  } >"$out/log" 2>&1 || { echo "not ok $title runs"; cat "$out/log"; return; }
+  PYTHONPATH="$root/tests/e2e" "$python" "$root/tests/e2e/diagnostics.py" check "$file" "$file" "$out/all" "$1" 2 "$2"
+  same "$title: the same numbers with recompute" "$out/all/diagnostics.jsonl" "$out/redone/diagnostics.jsonl"
+  for run in all redone some; do
+    same_tensors "$title: $run: the same weights as without" "$out/$run/step-6.safetensors" "$out/none/step-6.safetensors"
+  done
+}
+
 digits() {
   train="train --device $device --batch 64 --micro-batch 32"
   # shellcheck disable=SC2086
@@ -72,7 +91,9 @@ digits() {
 }
 
 for rule in mvsplit layerscale plain; do
-  golden $rule f32
-  golden $rule bf16
+  for kind in f32 bf16; do
+    golden $rule $kind
+    diagnosed $rule $kind
+  done
 done
 digits
