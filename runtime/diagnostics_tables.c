@@ -96,8 +96,8 @@ static void lay_out_params(mvs_diagnostics_tables *t) {
     int64_t count = is_layered(param) ? param->layers : 1;
     *v = (param_vectors){.squares = -1, .mean = -1, .most = -1};
     if (!param->trained) continue;
-    v->row =
-        row_of(t, is_layered(param) ? gradient : t->outer, mvs_param_family(t->session->arena, param));
+    v->row = row_of(t, is_layered(param) ? gradient : t->outer,
+                    mvs_param_family(t->session->arena, param));
     v->squares = reserve(t, count * (int64_t)sizeof(double));
     if (!param->gain || !is_layered(param)) continue;
     v->mean = reserve(t, count * (int64_t)sizeof(float));
