@@ -14,6 +14,7 @@ static const mvs_option_row report_rows[] = {
     {"title", MVS_OPTION_TEXT, "TEXT", 0, 0, "its title (default: the model's name)"},
 };
 
+/* What is read is the runs' own; the program adds nothing but the page. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, report_rows, COUNT(report_rows));
 }
@@ -32,6 +33,7 @@ static mvs_status read_run(mvs_session *session, const char *folder, mvs_report_
   return MVS_OK;
 }
 
+/* All runs are read before the page is begun. */
 static mvs_status run_command(mvs_session *session) {
   size_t count;
   const char *const *folders = mvs_option_operands(session->options, &count);

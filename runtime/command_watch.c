@@ -43,12 +43,14 @@ typedef struct watcher {
   int drawn; /* lines on the terminal */
 } watcher;
 
+/* The folder is an operand, as for ls. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, watch_rows, COUNT(watch_rows));
 }
 
 /* --- parts of lines --- */
 
+/* Asked anew each time: windows are resized. */
 static int columns(void) {
   struct winsize size;
   bool told = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20;
@@ -118,6 +120,7 @@ static void print_time(double seconds) {
   }
 }
 
+/* 0 where the record does not say. */
 static int64_t wanted_steps(const watcher *self) {
   const char *text = mvs_run_record_option(&self->record, "steps");
   return text ? strtoll(text, NULL, 10) : 0;
@@ -138,6 +141,7 @@ static void print_place(const watcher *self) {
   printf(" left");
 }
 
+/* One line, on a terminal no longer than it is wide. */
 static void print_alarm(const mvs_recorded_alarm *alarm, int room) {
   int used = printf("%s at %" PRId64 ", ", mvs_alarm_level_name(alarm->level), alarm->step);
   print_words(alarm->rule, 40);
@@ -148,6 +152,7 @@ static void print_alarm(const mvs_recorded_alarm *alarm, int room) {
 
 /* --- on a terminal --- */
 
+/* The newest number and the way to it. */
 static void draw_metric(const watcher *self, const char *name, mvs_metric metric, int width) {
   int room = width - 30;
   printf("%-14s%-11.5g ", name, self->record.newest[metric]);
@@ -170,6 +175,7 @@ static int draw_alarms(const watcher *self, int width) {
   return lines;
 }
 
+/* Every line clears what stood behind its end, the last all that stood below. */
 static void draw(watcher *self) {
   const mvs_run_record *record = &self->record;
   mvs_run_figures figures = mvs_run_record_figures(record);
@@ -193,6 +199,7 @@ static void draw(watcher *self) {
 
 /* --- elsewhere --- */
 
+/* Nothing new is no line. */
 static void print_line(watcher *self) {
   const mvs_run_record *record = &self->record;
   for (; self->told_alarms < record->alarms.count; self->told_alarms++)
@@ -220,6 +227,7 @@ static mvs_status look(watcher *self) {
   return MVS_OK;
 }
 
+/* In naps, so that Ctrl-C is seen at once. */
 static void wait_for(double seconds) {
   struct timespec nap = {0, NAP_MILLIS * 1000000};
   double end = mvs_seconds() + seconds;
@@ -236,6 +244,7 @@ static bool has_wide_characters(void) {
   return false;
 }
 
+/* The last line says how the run stands, for scripts. */
 static mvs_status run_command(mvs_session *session) {
   size_t count;
   const char *const *folders = mvs_option_operands(session->options, &count);

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <math.h>
 
+/* Even, so that all buckets have a neighbour to be merged with. */
 void mvs_digest_start(mvs_arena *home, size_t cells, size_t most_buckets, mvs_digest *out) {
   assert(most_buckets >= 2 && most_buckets % 2 == 0);
   *out = (mvs_digest){
@@ -25,6 +26,7 @@ static mvs_bucket *new_bucket(mvs_digest *digest) {
   return bucket;
 }
 
+/* The next rows begin with a bucket each again. */
 void mvs_digest_clear(mvs_digest *digest) {
   while (digest->count) digest->spare[digest->n_spare++] = digest->buckets[--digest->count];
   digest->rows_a_bucket = 1;
@@ -53,6 +55,7 @@ static void merge(const mvs_digest *digest, mvs_bucket *into, const mvs_bucket *
   }
 }
 
+/* In place: bucket i is written from 2 i and 2 i + 1, which are never before it. */
 static void halve(mvs_digest *digest) {
   size_t half = digest->count / 2;
   for (size_t at = 0; at < half; at++) {
@@ -65,6 +68,7 @@ static void halve(mvs_digest *digest) {
   digest->rows_a_bucket *= 2;
 }
 
+/* The newest bucket alone takes rows. */
 void mvs_digest_add(mvs_digest *digest, int64_t step, const double *row) {
   mvs_bucket *bucket = digest->count ? digest->buckets[digest->count - 1] : NULL;
   if (!bucket || bucket->rows >= digest->rows_a_bucket) {
@@ -83,6 +87,7 @@ void mvs_digest_add(mvs_digest *digest, int64_t step, const double *row) {
   }
 }
 
+/* Of the rows that had a number. */
 double mvs_bucket_mean(const mvs_bucket *bucket, size_t cell) {
   return bucket->finite[cell] ? bucket->sum[cell] / bucket->finite[cell] : NAN;
 }

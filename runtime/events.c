@@ -14,6 +14,7 @@
 
 #include "runtime/event.pb-c.h"
 #include "runtime/fail.h"
+#include "runtime/median.h"
 
 /* With more layers than this, curves of each would hide those that sum them up. */
 #define FEW_LAYERS    8
@@ -83,11 +84,6 @@ static void add_value(value_list *out, const char *tag, double number) {
   MVS_PUSH(out->home, &out->values, value);
 }
 
-static int compare_numbers(const void *a, const void *b) {
-  double left = *(const double *)a, right = *(const double *)b;
-  return (left > right) - (left < right);
-}
-
 /* Median and largest of those that are there; nothing where none is. */
 static void add_layers(value_list *out, const char *tag, const mvs_table *table,
                        const double *row) {
@@ -96,9 +92,7 @@ static void add_layers(value_list *out, const char *tag, const mvs_table *table,
   for (size_t at = 0; at < table->n_layers; at++)
     if (isfinite(row[at])) sorted[count++] = row[at];
   if (count == 0) return;
-  qsort(sorted, count, sizeof *sorted, compare_numbers);
-  add_value(out, mvs_arena_format(out->home, "%s/median", tag),
-            0.5 * (sorted[(count - 1) / 2] + sorted[count / 2]));
+  add_value(out, mvs_arena_format(out->home, "%s/median", tag), mvs_median(sorted, count));
   add_value(out, mvs_arena_format(out->home, "%s/largest", tag), sorted[count - 1]);
   for (size_t at = 0; table->n_layers <= FEW_LAYERS && at < table->n_layers; at++)
     if (isfinite(row[at]))
@@ -107,6 +101,7 @@ static void add_layers(value_list *out, const char *tag, const mvs_table *table,
                 row[at]);
 }
 
+/* "rho/blocks.ffn"; a value of the whole model has its table's name alone. */
 static void add_table(value_list *out, const mvs_table *table) {
   size_t columns = mvs_table_columns(table);
   for (size_t site = 0; site < table->n_sites; site++) {
@@ -122,6 +117,7 @@ static void add_table(value_list *out, const mvs_table *table) {
   }
 }
 
+/* All that a step showed is one event. */
 static mvs_status write_values(events *self, const mvs_observation *seen, mvs_arena *scratch) {
   value_list list = {.home = scratch};
   add_value(&list, "loss", seen->loss);
@@ -163,6 +159,7 @@ static mvs_status take_back(void *self, int64_t step) {
   return write_event(self, &event);
 }
 
+/* Events were flushed one by one. */
 static void close_file(void *self) {
   events *out = self;
   if (out->file) fclose(out->file);

@@ -27,6 +27,7 @@ static void add_parts(mvs_text *page, const char *ending) {
   }
 }
 
+/* Between what may stand as it is, one by one. */
 static void add_data(mvs_text *page, const mvs_report *report) {
   mvs_text data = mvs_text_new(page->home);
   mvs_report_data(&data, report);
@@ -71,6 +72,7 @@ mvs_status mvs_report_write(mvs_diag *diag, const char *path, const mvs_report *
   return status;
 }
 
+/* A run that still goes on cannot be told from one that was killed. */
 const char *mvs_report_state(const mvs_run_record *record) {
   const char *wanted = mvs_run_record_option(record, "steps");
   if (record->bad_rows) return "diverged";

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "runtime/json_text.h"
+#include "runtime/median.h"
 #include "runtime/report.h"
 
 /* Cells of all tables of a page, at about 7 bytes each: some 4 MB. */
@@ -19,6 +20,7 @@
 
 /* --- small parts --- */
 
+/* Names are ours, but a table's site may hold anything. */
 static void put_name(mvs_text *out, const char *name) {
   mvs_json_string(out, name);
   mvs_text_add(out, ":");
@@ -35,6 +37,7 @@ static void put_string(mvs_text *out, const char *name, const char *value) {
   mvs_text_add(out, ",");
 }
 
+/* JSON knows no infinities and no NaN. */
 static void put_number(mvs_text *out, double value, int digits) {
   if (isfinite(value)) {
     mvs_text_addf(out, "%.*g", digits, value);
@@ -43,6 +46,7 @@ static void put_number(mvs_text *out, double value, int digits) {
   }
 }
 
+/* Enough digits for tables of figures. */
 static void put_figure(mvs_text *out, const char *name, double value) {
   put_name(out, name);
   put_number(out, value, 7);
@@ -62,6 +66,7 @@ static void close_with(mvs_text *out, char end) {
   mvs_text_addf(out, "%c,", end);
 }
 
+/* RFC 4648; what is missing from the last three bytes is said by '='. */
 static void put_base64(mvs_text *out, const unsigned char *bytes, size_t size) {
   static const char digits[] =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -80,6 +85,7 @@ static void put_base64(mvs_text *out, const unsigned char *bytes, size_t size) {
 
 typedef enum bucket_part { FIRST_STEP, LAST_STEP, MEAN, LEAST, MOST } bucket_part;
 
+/* Which list of the page a bucket's number goes into. */
 static double part_of(const mvs_bucket *bucket, bucket_part part, size_t cell) {
   switch (part) {
     case FIRST_STEP:
@@ -95,6 +101,7 @@ static double part_of(const mvs_bucket *bucket, bucket_part part, size_t cell) {
   }
 }
 
+/* Steps are whole and long; six digits of a value are more than a screen has. */
 static void put_buckets(mvs_text *out, const char *name, const mvs_digest *digest,
                         bucket_part part, size_t cell) {
   int digits = part == FIRST_STEP || part == LAST_STEP ? 15 : 6;
@@ -107,6 +114,7 @@ static void put_buckets(mvs_text *out, const char *name, const mvs_digest *diges
   close_with(out, ']');
 }
 
+/* A band is there only where points stand for several steps. */
 static void put_curves(mvs_text *out, const mvs_digest *digest) {
   static const char *const names[MVS_METRIC_COUNT] = {"loss", "grad_norm", "lr", "seconds"};
   mvs_text_add(out, "\"curves\":{");
@@ -133,8 +141,11 @@ typedef struct folding {
   size_t buckets_a_cell, layers_a_cell;
 } folding;
 
+/* Cells that hold `count` things, so many in each. */
 static size_t folded(size_t count, size_t fold) { return (count + fold - 1) / fold; }
 
+/* Columns are halved while there are more of them than layers, then layers: maps stay about as
+ * fine in both. */
 static folding fold_table(const mvs_recorded_table *table, size_t most_cells) {
   folding fold = {table, table->n_layers ? table->n_layers : 1, 1, 1};
   for (;;) {
@@ -150,20 +161,14 @@ static folding fold_table(const mvs_recorded_table *table, size_t most_cells) {
   }
 }
 
-static int compare_numbers(const void *a, const void *b) {
-  double left = *(const double *)a, right = *(const double *)b;
-  return (left > right) - (left < right);
-}
-
 /* Over the run, of one place; `room` holds a number a bucket. */
-static double median(const mvs_digest *digest, size_t cell, double *room) {
+static double middle_of(const mvs_digest *digest, size_t cell, double *room) {
   size_t count = 0;
   for (size_t at = 0; at < digest->count; at++) {
     double mean = mvs_bucket_mean(digest->buckets[at], cell);
     if (isfinite(mean)) room[count++] = mean;
   }
-  qsort(room, count, sizeof *room, compare_numbers);
-  return count ? room[count / 2] : NAN;
+  return mvs_median(room, count);
 }
 
 /* Takes `value` where it lies further from its layer's middle than what is there. */
@@ -194,7 +199,7 @@ static void put_site(mvs_text *out, const folding *fold, size_t site) {
   double *middle = MVS_ARRAY(out->home, fold->columns, double);
   double *room = MVS_ARRAY(out->home, digest->count, double);
   for (size_t at = 0; at < fold->columns; at++)
-    middle[at] = median(digest, site * fold->columns + at, room);
+    middle[at] = middle_of(digest, site * fold->columns + at, room);
   mvs_text_add(out, "[");
   for (size_t column = 0; column < fold->columns; column += fold->layers_a_cell) {
     mvs_text_add(out, "[");
@@ -207,6 +212,7 @@ static void put_site(mvs_text *out, const folding *fold, size_t site) {
   close_with(out, ']');
 }
 
+/* A cell is named by its last step and its first layer, as curves and tables of layers are. */
 static void put_axes(mvs_text *out, const folding *fold) {
   const mvs_recorded_table *table = fold->table;
   mvs_text_add(out, "\"step\":[");
@@ -224,6 +230,7 @@ static void put_axes(mvs_text *out, const folding *fold) {
   put_count(out, "layers_a_cell", (int64_t)fold->layers_a_cell);
 }
 
+/* One diagnostic of one run. */
 static void put_table(mvs_text *out, const mvs_recorded_table *table, size_t most_cells) {
   folding fold = fold_table(table, most_cells);
   mvs_text_add(out, "{");
@@ -257,6 +264,7 @@ static void put_tables(mvs_text *out, const mvs_run_record *record, size_t cells
 
 /* --- the rest of a run --- */
 
+/* All of them: alarms are rare, and a page that left some out would lie. */
 static void put_alarms(mvs_text *out, const mvs_run_record *record) {
   mvs_text_add(out, "\"alarms\":[");
   for (size_t at = 0; at < record->alarms.count; at++) {
@@ -271,6 +279,7 @@ static void put_alarms(mvs_text *out, const mvs_run_record *record) {
   close_with(out, ']');
 }
 
+/* As data of the page itself: it opens alone. */
 static void put_pictures(mvs_text *out, const mvs_run_record *record) {
   mvs_text_add(out, "\"pictures\":[");
   for (size_t at = 0; at < record->pictures.count; at++) {
@@ -284,6 +293,7 @@ static void put_pictures(mvs_text *out, const mvs_run_record *record) {
   close_with(out, ']');
 }
 
+/* Worked out here once, so that page, table and compare.json agree. */
 static void put_figures(mvs_text *out, const mvs_run_record *record) {
   mvs_run_figures figures = mvs_run_record_figures(record);
   mvs_text_add(out, "\"figures\":{");
@@ -295,6 +305,7 @@ static void put_figures(mvs_text *out, const mvs_run_record *record) {
   close_with(out, '}');
 }
 
+/* What a run has left behind, in the order in which the page needs it. */
 static void put_record(mvs_text *out, const mvs_run_record *record, size_t cells) {
   put_string(out, "folder", record->folder);
   put_string(out, "model", record->model);
@@ -316,6 +327,7 @@ static void put_record(mvs_text *out, const mvs_run_record *record, size_t cells
   put_pictures(out, record);
 }
 
+/* Every run has an equal share of the page. */
 void mvs_report_data(mvs_text *out, const mvs_report *report) {
   size_t cells = report->n_runs ? MOST_CELLS / report->n_runs : 0;
   mvs_text_add(out, "{");

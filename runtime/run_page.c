@@ -20,6 +20,7 @@ struct mvs_run_page {
   double next; /* when it is due */
 };
 
+/* From the files as they stand now, and pictures that others may have put there. */
 static mvs_status write_page(mvs_run_page *page, const char *state, bool live) {
   mvs_run_record *record = &page->record;
   MVS_TRY(mvs_run_record_refresh(record));
@@ -45,6 +46,7 @@ static mvs_status take(void *self, const mvs_observation *seen) {
   return MVS_OK;
 }
 
+/* A run that fails in its first seconds is shown by mvs_run_page_end. */
 mvs_status mvs_run_page_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
                              mvs_consumers *list, mvs_run_page **out) {
   mvs_run_page *page = MVS_NEW(arena, mvs_run_page);
@@ -56,6 +58,7 @@ mvs_status mvs_run_page_open(mvs_arena *arena, mvs_diag *diag, const char *folde
   return MVS_OK;
 }
 
+/* From then on the page does not load itself anew. */
 mvs_status mvs_run_page_end(mvs_run_page *page, const char *state) {
   return page ? write_page(page, state, false) : MVS_OK;
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "runtime/fail.h"
+#include "runtime/median.h"
 #include "runtime/observation.h"
 
 /* Buckets: more points than a curve has pixels on most screens, fewer columns for maps, of
@@ -39,11 +40,13 @@ static const char *string_of(mvs_run_record *record, const json_t *object, const
   return value ? mvs_arena_string(record->home, value) : NULL;
 }
 
+/* -1 for what is missing or no whole number. */
 static int64_t count_of(const json_t *object, const char *name) {
   const json_t *value = json_object_get(object, name);
   return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
+/* Options are text, as run_folder.c writes them. */
 static mvs_status read_run(mvs_run_record *record, const char *path, json_t *run) {
   json_t *options = json_object_get(run, "options"), *value;
   const char *name;
@@ -66,6 +69,7 @@ static mvs_status read_run(mvs_run_record *record, const char *path, json_t *run
   return MVS_OK;
 }
 
+/* run.json is written before the first step and not again, so it is read once. */
 mvs_status mvs_run_record_open(mvs_arena *home, mvs_diag *diag, const char *folder,
                                mvs_run_record *out) {
   *out = (mvs_run_record){.home = home,
@@ -89,6 +93,7 @@ mvs_status mvs_run_record_open(mvs_arena *home, mvs_diag *diag, const char *fold
   return status;
 }
 
+/* Some twenty: no table is needed. */
 const char *mvs_run_record_option(const mvs_run_record *record, const char *name) {
   for (size_t at = 0; at < record->options.count; at++)
     if (strcmp(record->options.items[at].name, name) == 0)
@@ -107,6 +112,7 @@ typedef struct line_reader {
 
 typedef mvs_status take_line(line_reader *in, const char *line, bool *follows);
 
+/* Steps go up by what --log-every says, or the file went back. */
 static mvs_status take_metrics(line_reader *in, const char *line, bool *follows) {
   mvs_run_record *record = in->record;
   mvs_observation seen;
@@ -133,6 +139,7 @@ static bool is_same_table(const mvs_recorded_table *a, const mvs_table *b) {
   return memcmp(a->layers, b->layers, a->n_layers * sizeof *a->layers) == 0;
 }
 
+/* A table is set up when it is first seen. */
 static mvs_recorded_table *find_table(mvs_run_record *record, const mvs_table *seen) {
   for (size_t at = 0; at < record->tables.count; at++)
     if (is_same_table(&record->tables.items[at], seen)) return &record->tables.items[at];
@@ -150,10 +157,12 @@ static mvs_recorded_table *find_table(mvs_run_record *record, const mvs_table *s
   return &record->tables.items[record->tables.count - 1];
 }
 
+/* -1 before the first. */
 static int64_t newest_step(const mvs_digest *digest) {
   return digest->count ? digest->buckets[digest->count - 1]->last : -1;
 }
 
+/* A line that does not follow has added nothing yet: its tables are all of one step. */
 static mvs_status take_diagnostics(line_reader *in, const char *line, bool *follows) {
   mvs_observation seen;
   MVS_TRY(mvs_observation_read(in->scratch, in->diag, line, &seen));
@@ -166,6 +175,7 @@ static mvs_status take_diagnostics(line_reader *in, const char *line, bool *foll
   return MVS_OK;
 }
 
+/* Whatever else a line holds is for other readers. */
 static mvs_status read_alarm(line_reader *in, const json_t *object, mvs_recorded_alarm *out) {
   const char *level = json_string_value(json_object_get(object, "level"));
   const char *rule = json_string_value(json_object_get(object, "rule"));
@@ -201,17 +211,20 @@ static mvs_status take_alarm(line_reader *in, const char *line, bool *follows) {
 
 /* --- forgetting, for files that are read anew --- */
 
+/* Memory of buckets is kept for the reading that follows. */
 static void forget_metrics(mvs_run_record *record) {
   mvs_digest_clear(&record->metrics);
   record->steps = record->bad_rows = 0;
   record->first_bad = -1;
 }
 
+/* A table that does not come again stays empty, and an empty one is none. */
 static void forget_diagnostics(mvs_run_record *record) {
   for (size_t at = 0; at < record->tables.count; at++)
     mvs_digest_clear(&record->tables.items[at].digest);
 }
 
+/* Their words stay in the arena. */
 static void forget_alarms(mvs_run_record *record) { record->alarms.count = 0; }
 
 /* --- following a file --- */
@@ -286,6 +299,7 @@ static mvs_status follow(line_reader *in, mvs_followed *file, take_line *take,
   return status;
 }
 
+/* What lines are parsed into goes after each refresh. */
 mvs_status mvs_run_record_refresh(mvs_run_record *record) {
   mvs_arena *scratch = mvs_arena_new();
   if (!scratch)
@@ -301,6 +315,7 @@ mvs_status mvs_run_record_refresh(mvs_run_record *record) {
 
 /* --- pictures --- */
 
+/* For scandir. */
 static int is_picture(const struct dirent *entry) {
   size_t length = strlen(entry->d_name);
   return strncmp(entry->d_name, "samples", 7) == 0 && length > 4 &&
@@ -366,11 +381,6 @@ static double last_mean(const mvs_run_record *record, mvs_metric metric) {
   return rows > 0 ? sum / rows : NAN;
 }
 
-static int compare_numbers(const void *a, const void *b) {
-  double left = *(const double *)a, right = *(const double *)b;
-  return (left > right) - (left < right);
-}
-
 /* The first step also opens devices and makes plans; a median does not mind. */
 static double median_seconds(const mvs_digest *digest) {
   double means[METRIC_BUCKETS];
@@ -379,8 +389,7 @@ static double median_seconds(const mvs_digest *digest) {
     double mean = mvs_bucket_mean(digest->buckets[at], MVS_METRIC_SECONDS);
     if (isfinite(mean)) means[count++] = mean;
   }
-  qsort(means, count, sizeof *means, compare_numbers);
-  return count ? means[count / 2] : NAN;
+  return mvs_median(means, count);
 }
 
 mvs_run_figures mvs_run_record_figures(const mvs_run_record *record) {

@@ -52,6 +52,7 @@ static const char *own_folder(const mvs_comparison *all, size_t count, const cha
   }
 }
 
+/* A rule that is given twice can only be a slip. */
 static mvs_status add_rule(mvs_comparison *all, const char *name, mvs_override *change) {
   for (size_t at = 0; at < all->n_rules; at++) {
     if (strcmp(all->rules[at].name, name) != 0) continue;
@@ -102,6 +103,7 @@ static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rul
   return mvs_driver_write(&one);
 }
 
+/* The first mistake is told with the rule that holds it. */
 static mvs_status compile_all(const mvs_comparison *all) {
   for (size_t at = 0; at < all->n_rules; at++) {
     mvs_status status = compile_rule(all, &all->rules[at]);
@@ -117,6 +119,7 @@ static mvs_status compile_all(const mvs_comparison *all) {
 
 /* --- runs --- */
 
+/* In both forms; the trainer itself refuses an option that is given twice. */
 const char *mvs_compare_option(const mvs_comparison *all, const char *name) {
   const mvs_command_line *options = all->driver->options;
   size_t length = strlen(name);
@@ -189,6 +192,7 @@ static const char *default_folder(mvs_arena *arena, const char *input) {
 
 /* --- the end --- */
 
+/* Reasons go to standard error, the table and where to look to standard output. */
 static mvs_status finish(mvs_comparison *all, int *code) {
   mvs_arena *arena = all->driver->session;
   MVS_TRY(mvs_compare_json(all));
@@ -207,6 +211,7 @@ static mvs_status finish(mvs_comparison *all, int *code) {
   return MVS_OK;
 }
 
+/* In the order of the file's head. */
 mvs_status mvs_driver_compare(mvs_driver *driver, int *code) {
   const mvs_command_line *options = driver->options;
   mvs_comparison all = {.driver = driver,

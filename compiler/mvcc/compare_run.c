@@ -32,10 +32,12 @@ extern char **environ;
 
 typedef MVS_LIST(char *) word_list;
 
+/* Copied: posix_spawn wants words that could be written to. */
 static void add_word(mvs_arena *arena, word_list *words, const char *word) {
   MVS_PUSH(arena, words, mvs_arena_string(arena, word));
 }
 
+/* As two words, which every value survives. */
 static void add_option(mvs_arena *arena, word_list *words, const char *name,
                        const char *value) {
   add_word(arena, words, name);
@@ -130,6 +132,7 @@ static const char *last_words(mvs_arena *arena, const char *log) {
   return mvs_arena_string(arena, error ? error + strlen("error: ") : line);
 }
 
+/* The others go on; this one is shown as failed, with the reader's words. */
 static void forget_record(mvs_comparison *all, mvs_compared_run *run, mvs_diag *diag) {
   mvs_text words = mvs_text_new(all->driver->session);
   mvs_diag_render(diag, &words);
@@ -155,6 +158,7 @@ void mvs_compare_look(mvs_comparison *all, mvs_compared_run *run) {
   if (mvs_run_record_refresh(run->record) != MVS_OK) forget_record(all, run, diag);
 }
 
+/* All steps are there. */
 static bool is_whole(const mvs_compared_run *run) {
   return run->record && strcmp(mvs_report_state(run->record), "done") == 0;
 }
@@ -166,6 +170,7 @@ static void clear_line(void) {
   if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K");
 }
 
+/* One line a run, as it ends. */
 static mvs_status end_run(mvs_comparison *all, mvs_compared_run *run) {
   run->stage = MVS_STAGE_ENDED;
   run->process = 0;
@@ -211,6 +216,7 @@ static void judge_sampling(mvs_comparison *all, mvs_compared_run *run, int statu
   run->note = mvs_arena_format(all->driver->session, "no samples: %s", why ? why : "it died");
 }
 
+/* Of the very end: samples of an older state would show something else than the loss. */
 static bool has_checkpoint(const mvs_comparison *all, const mvs_compared_run *run) {
   struct stat facts;
   const char *path = mvs_arena_format(all->driver->session, "%s/step-%" PRId64 ".safetensors",
@@ -242,6 +248,7 @@ static mvs_status adopt(mvs_comparison *all, mvs_compared_run *run) {
   return end_run(all, run);
 }
 
+/* In the order of the list, while there is room. */
 static mvs_status start_next(mvs_comparison *all) {
   int64_t under_way = 0;
   for (size_t at = 0; at < all->n_runs; at++) under_way += all->runs[at].process != 0;
@@ -268,6 +275,7 @@ static mvs_status collect(mvs_comparison *all, bool *left) {
   return MVS_OK;
 }
 
+/* Ctrl-C, to everyone who is there. */
 static void hand_on(const mvs_comparison *all) {
   for (size_t at = 0; at < all->n_runs; at++)
     if (all->runs[at].process) kill(all->runs[at].process, SIGINT);
@@ -302,6 +310,7 @@ static mvs_status refresh(mvs_comparison *all, double *next) {
   return MVS_OK;
 }
 
+/* Until nothing is under way and nothing waits. */
 static mvs_status loop(mvs_comparison *all) {
   bool left = true, told = false;
   double next = 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "compiler/mvcc/compare.h"
+#include "runtime/median.h"
 #include "runtime/output_file.h"
 #include "runtime/session.h"
 
@@ -21,11 +22,7 @@ typedef struct rule_figures {
   int64_t ended, collapsed, diverged, failed, other, first_collapse;
 } rule_figures;
 
-static int compare_numbers(const void *a, const void *b) {
-  double left = *(const double *)a, right = *(const double *)b;
-  return (left > right) - (left < right);
-}
-
+/* As runs tell them. */
 static double figure_of(const mvs_run_figures *figures, figure which) {
   switch (which) {
     case LAST_LOSS:
@@ -39,6 +36,7 @@ static double figure_of(const mvs_run_figures *figures, figure which) {
   }
 }
 
+/* Over the seeds that have it; one that failed early has none. */
 static void find_figure(const mvs_comparison *all, const mvs_compared_rule *rule, figure which,
                         rule_figures *out) {
   double *values = MVS_ARRAY(all->driver->session, all->n_runs, double);
@@ -50,9 +48,7 @@ static void find_figure(const mvs_comparison *all, const mvs_compared_rule *rule
     double value = figure_of(&figures, which);
     if (isfinite(value)) values[count++] = value;
   }
-  qsort(values, count, sizeof *values, compare_numbers);
-  double middle = count ? 0.5 * (values[(count - 1) / 2] + values[count / 2]) : NAN;
-  out->of[which].median = middle;
+  out->of[which].median = mvs_median(values, count); /* they are sorted then */
   out->of[which].least = count ? values[0] : NAN;
   out->of[which].most = count ? values[count - 1] : NAN;
 }
@@ -76,6 +72,7 @@ static void count_outcome(const mvs_compared_run *run, rule_figures *out) {
   }
 }
 
+/* Parameters and memory are the same for all seeds. */
 static rule_figures figures_of(const mvs_comparison *all, const mvs_compared_rule *rule) {
   rule_figures out = {.parameters = -1, .memory_bytes = -1, .first_collapse = -1};
   for (int which = 0; which < FIGURES; which++) find_figure(all, rule, (figure)which, &out);
@@ -97,22 +94,26 @@ static const char *const titles[COLUMNS] = {"rule",        "outcome",       "los
                                             "over seeds",  "gradient norm", "largest",
                                             "time a step", "memory",        "parameters"};
 
+/* What is not known is a dash. */
 static const char *number_text(mvs_arena *arena, double value) {
   return isfinite(value) ? mvs_arena_format(arena, "%.4g", value) : "-";
 }
 
+/* Three digits: a time is not known better. */
 static const char *time_text(mvs_arena *arena, double seconds) {
   if (!isfinite(seconds)) return "-";
   return seconds < 1 ? mvs_arena_format(arena, "%.3g ms", 1e3 * seconds)
                      : mvs_arena_format(arena, "%.3g s", seconds);
 }
 
+/* "collapsed 2/3"; of a single seed the word alone. */
 static void add_outcome(mvs_text *out, const char *word, int64_t count, int64_t of) {
   if (!count) return;
   mvs_text_addf(out, "%s%s", out->length ? ", " : "", word);
   if (of > 1) mvs_text_addf(out, " %" PRId64 "/%" PRId64, count, of);
 }
 
+/* Seeds may differ in what became of them. */
 static const char *outcome_text(const mvs_comparison *all, const rule_figures *figures) {
   mvs_text out = mvs_text_new(all->driver->session);
   add_outcome(&out, "done", figures->ended, all->n_seeds);
@@ -124,6 +125,7 @@ static const char *outcome_text(const mvs_comparison *all, const rule_figures *f
   return mvs_text_string(&out);
 }
 
+/* One rule as words. */
 static void fill_row(const mvs_comparison *all, const mvs_compared_rule *rule,
                      const char **row) {
   mvs_arena *arena = all->driver->session;
@@ -155,6 +157,7 @@ static void put_row(mvs_text *out, const char *const *row, const size_t *widths,
   mvs_text_add(out, "\n");
 }
 
+/* As wide as its words, since it may be pasted anywhere. */
 void mvs_compare_table(const mvs_comparison *all, mvs_text *out) {
   size_t widths[COLUMNS];
   const char *(*rows)[COLUMNS] =
@@ -175,8 +178,10 @@ void mvs_compare_table(const mvs_comparison *all, mvs_text *out) {
 
 /* JSON has no NaN. */
 static json_t *real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+/* Below 0 is not known. */
 static json_t *count(int64_t value) { return value < 0 ? json_null() : json_integer(value); }
 
+/* The figures of the page, by the same names where it has them. */
 static json_t *run_json(const mvs_compared_run *run) {
   json_t *out = json_pack("{s:s, s:s, s:s, s:s?}", "seed", run->seed, "folder", run->folder,
                           "state", run->state, "note", run->note);
@@ -196,6 +201,7 @@ static json_t *run_json(const mvs_compared_run *run) {
   return out;
 }
 
+/* A rule with all its seeds. */
 static json_t *rule_json(const mvs_comparison *all, const mvs_compared_rule *rule) {
   rule_figures figures = figures_of(all, rule);
   json_t *runs = json_array();
@@ -210,6 +216,7 @@ static json_t *rule_json(const mvs_comparison *all, const mvs_compared_rule *rul
                    "seconds_per_step", real(figures.of[SECONDS].median), "runs", runs);
 }
 
+/* Nine digits, as in metrics.jsonl. */
 mvs_status mvs_compare_json(const mvs_comparison *all) {
   mvs_driver *driver = all->driver;
   json_t *rules = json_array(), *command = json_array();

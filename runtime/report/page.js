@@ -4,27 +4,35 @@ const page = document.getElementById("main");
 const shownRuns = () => runs.filter((run) => run.of.shown);
 
 function section(id, title, ...children) {
-  const body = make("section", { id, "aria-labelledby": `${id}-title` }, make("h2", { id: `${id}-title` }, title), ...children);
+  const body = make(
+      "section", {id, "aria-labelledby": `${id}-title`}, make("h2", {id: `${id}-title`}, title),
+      ...children);
   page.append(body);
   return body;
 }
 // One of a few words; what is chosen is kept under `name`.
 function segmented(name, label, words, fallback) {
-  const group = make("div", { class: "segmented", role: "radiogroup", "aria-label": label }, make("span", {}, label));
+  const group = make(
+      "div", {class: "segmented", role: "radiogroup", "aria-label": label},
+      make("span", {}, label));
   for (const word of words) {
-    const input = make("input", { type: "radio", name, id: `${name}-${word}`, onchange: () => choose(name, word) });
+    const input = make(
+        "input", {type: "radio", name, id: `${name}-${word}`, onchange: () => choose(name, word)});
     input.checked = choice(name, fallback) === word;
-    group.append(input, make("label", { for: `${name}-${word}` }, word));
+    group.append(input, make("label", { for: `${name}-${word}`
+                 }, word));
   }
   return group;
 }
 function select(name, label, words, fallback) {
-  const input = make("select", { id: name, onchange: () => choose(name, input.value) });
-  for (const [value, text] of words) input.append(make("option", { value }, text));
-  input.value = words.some(([value]) => value === choice(name, fallback)) ? choice(name, fallback) : fallback;
-  return make("label", { class: "select" }, `${label} `, input);
+  const input = make("select", {id: name, onchange: () => choose(name, input.value)});
+  for (const [value, text] of words) input.append(make("option", {value}, text));
+  input.value =
+      words.some(([value]) => value === choice(name, fallback)) ? choice(name, fallback) : fallback;
+  return make("label", {class: "select"}, `${label} `, input);
 }
-const seedText = (run) => (manySeeds && run.seed !== null ? `${run.rule}, seed ${run.seed}` : run.rule);
+const seedText = (run) =>
+    (manySeeds && run.seed !== null ? `${run.rule}, seed ${run.seed}` : run.rule);
 
 // --- head ---
 
@@ -34,28 +42,39 @@ function head() {
   document.getElementById("title").textContent = model;
   const devices = [...new Set(runs.map((run) => run.device).filter(Boolean))];
   const words = [];
-  if (rules.length > 1) words.push(`${rules.length} rules`);
-  else if (rules.length) words.push(`residual ${rules[0].name}`);
+  if (rules.length > 1)
+    words.push(`${rules.length} rules`);
+  else if (rules.length)
+    words.push(`residual ${rules[0].name}`);
   if (manySeeds) words.push(`${seeds.length} seeds`);
   const steps = most(runs.map((run) => run.steps || 0));
   words.push(`${count(steps)} steps`, ...devices);
   if (data.live) words.push("still running: the page loads itself anew");
   document.getElementById("subtitle").textContent = words.join(" · ");
-  document.getElementById("footer").textContent = `Written by ${data.compiler}. ${data.remark || ""}`;
+  document.getElementById("footer").textContent =
+      `Written by ${data.compiler}. ${data.remark || ""}`;
 }
 
 function legend() {
   const host = document.getElementById("legend");
   for (const rule of rules) {
-    const button = make("button", { type: "button", "aria-pressed": String(rule.shown), onclick: () => {
-      rule.shown = !rule.shown;
-      button.setAttribute("aria-pressed", String(rule.shown));
-      choose(`rule ${rule.name}`, rule.shown);
-    } }, swatch(rule.index), make("code", {}, rule.name));
+    const button = make(
+        "button", {
+          type: "button",
+          "aria-pressed": String(rule.shown),
+          onclick: () => {
+            rule.shown = !rule.shown;
+            button.setAttribute("aria-pressed", String(rule.shown));
+            choose(`rule ${rule.name}`, rule.shown);
+          }
+        },
+        swatch(rule.index), make("code", {}, rule.name));
     host.append(button);
   }
   const switches = document.getElementById("switches");
-  switches.append(segmented("scale", "Scale", ["auto", "linear", "log"], "auto"), segmented("smooth", "Smoothing", ["off", "some", "much"], "off"));
+  switches.append(
+      segmented("scale", "Scale", ["auto", "linear", "log"], "auto"),
+      segmented("smooth", "Smoothing", ["off", "some", "much"], "off"));
   if (manySeeds) switches.append(segmented("seeds", "Seeds", ["spread", "each"], "spread"));
 }
 
@@ -67,31 +86,60 @@ function outcome(run) {
   const ended = !["diverged", "failed"].includes(run.state);
   const state = collapse && ended ? "collapsed" : run.state || "unfinished";
   const step = collapse ? collapse.step : state === "diverged" ? run.first_bad : null;
-  return { state, step, words: run.note || (collapse ? collapse.text : "") };
+  return {state, step, words: run.note || (collapse ? collapse.text : "")};
 }
 
-const badges = { done: "✓", running: "▸", stopped: "‖", unfinished: "‖", waiting: "…", collapsed: "✕", diverged: "✕", failed: "✕" };
+const badges = {
+  done: "✓",
+  running: "▸",
+  stopped: "‖",
+  unfinished: "‖",
+  waiting: "…",
+  collapsed: "✕",
+  diverged: "✕",
+  failed: "✕"
+};
 // The runs of a rule, those of one state together.
 function outcomes(rule) {
   const groups = new Map();
-  for (const found of rule.runs.map(outcome)) groups.set(found.state, [...(groups.get(found.state) || []), found]);
+  for (const found of rule.runs.map(outcome))
+    groups.set(found.state, [...(groups.get(found.state) || []), found]);
   return [...groups].map(([state, found]) => {
-    const bad = ["collapsed", "diverged", "failed"].includes(state), steps = finite(found.map((one) => one.step));
+    const bad = ["collapsed", "diverged", "failed"].includes(state),
+          steps = finite(found.map((one) => one.step));
     const many = rule.runs.length > 1 ? ` ${found.length} of ${rule.runs.length}` : "";
-    const when = steps.length ? `${steps.length > 1 ? ", first" : ""} at ${count(least(steps))}` : "";
-    return make("span", { class: `badge ${bad ? "bad" : state}`, title: found.map((one) => one.words).filter(Boolean).join("\n") },
-                make("span", { "aria-hidden": "true" }, `${badges[state] || "·"} `), `${state}${many}${when}`);
+    const when =
+        steps.length ? `${steps.length > 1 ? ", first" : ""} at ${count(least(steps))}` : "";
+    return make(
+        "span", {
+          class: `badge ${bad ? "bad" : state}`,
+          title: found.map((one) => one.words).filter(Boolean).join("\n")
+        },
+        make("span", {"aria-hidden": "true"}, `${badges[state] || "·"} `),
+        `${state}${many}${when}`);
   });
 }
 
-// Every seed a mark on one scale for all rules: which rule is ahead, and whether seeds agree, is seen at once.
+// Every seed a mark on one scale for all rules: which rule is ahead, and whether seeds agree, is
+// seen at once.
 function dotPlot(rule, scale) {
-  const plot = make("svg", { class: "dots", viewBox: "0 0 120 16", "aria-hidden": "true" });
-  const at = rule.runs.map((run) => run.figures && run.figures.last_loss).filter((v) => v !== null && v !== undefined)
-    .map((v) => 6 + 108 * Math.max(0, Math.min(1, scale.to(v))));
-  plot.append(make("line", { class: "rail", x1: 0, x2: 120, y1: 8, y2: 8 }));
-  if (at.length > 1) plot.append(make("line", { x1: least(at), x2: most(at), y1: 8, y2: 8, stroke: colour(rule.index), "stroke-width": 3, opacity: 0.45 }));
-  for (const x of at) plot.append(make("path", { d: markPath(rule.index, x, 8, 4), fill: colour(rule.index) }));
+  const plot = make("svg", {class: "dots", viewBox: "0 0 120 16", "aria-hidden": "true"});
+  const at = rule.runs.map((run) => run.figures && run.figures.last_loss)
+                 .filter((v) => v !== null && v !== undefined)
+                 .map((v) => 6 + 108 * Math.max(0, Math.min(1, scale.to(v))));
+  plot.append(make("line", {class: "rail", x1: 0, x2: 120, y1: 8, y2: 8}));
+  if (at.length > 1)
+    plot.append(make("line", {
+      x1: least(at),
+      x2: most(at),
+      y1: 8,
+      y2: 8,
+      stroke: colour(rule.index),
+      "stroke-width": 3,
+      opacity: 0.45
+    }));
+  for (const x of at)
+    plot.append(make("path", {d: markPath(rule.index, x, 8, 4), fill: colour(rule.index)}));
   return plot;
 }
 
@@ -99,28 +147,43 @@ const figure = (rule, name) => finite(rule.runs.map((run) => run.figures && run.
 function ranged(values, format) {
   if (!values.length) return "–";
   if (values.length === 1) return format(values[0]);
-  const [low, middle, high] = [least(values), median(values), most(values)].map((value) => format(value));
-  return make("span", {}, middle, low === high ? null : make("span", { class: "quiet range" }, ` ${low} to ${high}`));
+  const [low, middle, high] =
+      [least(values), median(values), most(values)].map((value) => format(value));
+  return make(
+      "span", {}, middle,
+      low === high ? null : make("span", {class: "quiet range"}, ` ${low} to ${high}`));
 }
-const cell = (label, ...content) => make("td", { "data-label": label }, ...content);
-const one = (label, ...content) => make("td", { "data-label": label, class: "nowrap" }, ...content);
+const cell = (label, ...content) => make("td", {"data-label": label}, ...content);
+const one = (label, ...content) => make("td", {"data-label": label, class: "nowrap"}, ...content);
 
 function overviewRow(rule, scale, base) {
-  const seconds = median(figure(rule, "seconds")), alarms = rule.runs.flatMap((run) => run.alarms || []);
-  const alarmWords = alarmOrder.map((level) => [alarms.filter((alarm) => alarm.level === level).length, level])
-    .filter(([n]) => n).map(([n, level]) => `${n} ${level}${n > 1 ? "s" : ""}`);
-  const ratio = base && seconds && rule.index > 0 ? make("span", { class: "quiet" }, ` ${number(seconds / base, 3)} ×`) : null;
-  return make("tr", {},
-    make("th", { scope: "row" }, swatch(rule.index), make("code", {}, rule.name)),
-    cell("outcome", make("div", {}, ...outcomes(rule))),
-    cell("loss", make("div", { class: manySeeds ? "withdots many" : "withdots" }, ranged(figure(rule, "last_loss"), number),
-                      rules.length > 1 && scale ? dotPlot(rule, scale) : null)),
-    cell("gradient norm", ranged(figure(rule, "norm"), number)),
-    one("largest norm", number(figure(rule, "most_norm").length ? most(figure(rule, "most_norm")) : null)),
-    one("time a step", make("span", {}, time(seconds), ratio)),
-    one("memory", bytes(median(rule.runs.map((run) => run.memory_bytes)))),
-    one("parameters", count(median(rule.runs.map((run) => run.parameters)))),
-    cell("alarms", make("div", {}, ...(alarmWords.length ? alarmWords : ["none"]).map((words) => make("div", { class: "nowrap" }, words)))));
+  const seconds = median(figure(rule, "seconds")),
+        alarms = rule.runs.flatMap((run) => run.alarms || []);
+  const alarmWords =
+      alarmOrder.map((level) => [alarms.filter((alarm) => alarm.level === level).length, level])
+          .filter(([n]) => n)
+          .map(([n, level]) => `${n} ${level}${n > 1 ? "s" : ""}`);
+  const ratio = base && seconds && rule.index > 0 ?
+      make("span", {class: "quiet"}, ` ${number(seconds / base, 3)} ×`) :
+      null;
+  return make(
+      "tr", {}, make("th", {scope: "row"}, swatch(rule.index), make("code", {}, rule.name)),
+      cell("outcome", make("div", {}, ...outcomes(rule))),
+      cell(
+          "loss",
+          make(
+              "div", {class: manySeeds ? "withdots many" : "withdots"},
+              ranged(figure(rule, "last_loss"), number),
+              rules.length > 1 && scale ? dotPlot(rule, scale) : null)),
+      cell("gradient norm", ranged(figure(rule, "norm"), number)),
+      one("largest norm",
+          number(figure(rule, "most_norm").length ? most(figure(rule, "most_norm")) : null)),
+      one("time a step", make("span", {}, time(seconds), ratio)),
+      one("memory", bytes(median(rule.runs.map((run) => run.memory_bytes)))),
+      one("parameters", count(median(rule.runs.map((run) => run.parameters)))),
+      cell("alarms", make("div", {}, ...(alarmWords.length ? alarmWords : [
+                                       "none"
+                                     ]).map((words) => make("div", {class: "nowrap"}, words)))));
 }
 
 function overview() {
@@ -128,15 +191,28 @@ function overview() {
   const low = least(losses), high = most(losses);
   const scale = finite(losses).length ? scaleOf(low, high, low > 0 && high / low > 8, 3) : null;
   const base = rules.length ? median(figure(rules[0], "seconds")) : null;
-  const titles = ["rule", "outcome", "loss", "gradient norm", "largest norm", "time a step", "memory", "parameters", "alarms"];
-  const table = make("table", { class: "overview" },
-    make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)))),
-    make("tbody", {}, ...rules.map((rule) => overviewRow(rule, scale, base))));
-  const words = "Loss and gradient norm are means over the last tenth of the steps"
-    + (manySeeds ? ", given as the median over seeds and their range" : "") + "; time is the median step"
-    + (rules.length > 1 ? " and its ratio to that of the first rule" : "") + "; memory is what the plan takes on the device.";
-  const notes = runs.filter((run) => run.note).map((run) => make("p", { class: "remark" }, make("strong", {}, `${seedText(run)}: `), run.note));
-  section("overview", rules.length > 1 ? "Which rule trains" : "The run", make("div", { class: "scroll" }, table), ...notes, make("p", { class: "quiet" }, words));
+  const titles = [
+    "rule", "outcome", "loss", "gradient norm", "largest norm", "time a step", "memory",
+    "parameters", "alarms"
+  ];
+  const table = make(
+      "table", {class: "overview"},
+      make(
+          "thead", {}, make("tr", {}, ...titles.map((title) => make("th", {scope: "col"}, title)))),
+      make("tbody", {}, ...rules.map((rule) => overviewRow(rule, scale, base))));
+  const words = "Loss and gradient norm are means over the last tenth of the steps" +
+      (manySeeds ? ", given as the median over seeds and their range" : "") +
+      "; time is the median step" +
+      (rules.length > 1 ? " and its ratio to that of the first rule" : "") +
+      "; memory is what the plan takes on the device.";
+  const notes =
+      runs.filter((run) => run.note)
+          .map(
+              (run) =>
+                  make("p", {class: "remark"}, make("strong", {}, `${seedText(run)}: `), run.note));
+  section(
+      "overview", rules.length > 1 ? "Which rule trains" : "The run",
+      make("div", {class: "scroll"}, table), ...notes, make("p", {class: "quiet"}, words));
 }
 
 // --- curves ---
@@ -146,31 +222,43 @@ function linesOf(curve) {
   const lines = [];
   for (const rule of rules.filter((r) => r.shown)) {
     if (manySeeds && choice("seeds", "spread") === "each") {
-      for (const run of rule.runs) lines.push({ label: seedText(run), index: rule.index, curve: curve(run) });
+      for (const run of rule.runs)
+        lines.push({label: seedText(run), index: rule.index, curve: curve(run)});
     } else {
-      lines.push({ label: rule.name, index: rule.index, curve: spread(rule.runs.map(curve)) });
+      lines.push({label: rule.name, index: rule.index, curve: spread(rule.runs.map(curve))});
     }
   }
   return lines;
 }
 // In points of the curve: a fiftieth and a fifteenth of what 500 points cover.
-const smoothing = () => ({ off: 0, some: 3, much: 12 })[choice("smooth", "off")];
-const alarmsShown = () => shownRuns().flatMap((run) => (run.alarms || []).map((alarm) => ({ ...alarm, index: run.of.index })));
+const smoothing = () => ({off: 0, some: 3, much: 12})[choice("smooth", "off")];
+const alarmsShown = () => shownRuns().flatMap(
+    (run) => (run.alarms || []).map((alarm) => ({...alarm, index: run.of.index})));
 
 function curves() {
-  const wanted = [["loss", "Loss", number, true], ["grad_norm", "Gradient norm", number, true], ["lr", "Learning rate", number, false],
-                  ["seconds", "Time a step", time, false]];
+  const wanted = [
+    ["loss", "Loss", number, true], ["grad_norm", "Gradient norm", number, true],
+    ["lr", "Learning rate", number, false], ["seconds", "Time a step", time, false]
+  ];
   const there = wanted.filter(([name]) => runs.some((run) => curveOfRun(run, name)));
   if (!there.length) return;
-  const grid = make("div", { class: "charts" });
+  const grid = make("div", {class: "charts"});
   section("curves", "Curves", grid);
   for (const [name, title, format, main] of there) {
-    const card = make("div", { class: main ? "card wide" : "card" }, make("h3", {}, title));
+    const card = make("div", {class: main ? "card wide" : "card"}, make("h3", {}, title));
     grid.append(card);
-    new Chart(card, title, () => ({ lines: linesOf((run) => curveOfRun(run, name)), format, alarms: main ? alarmsShown() : [],
-                                    smoothing: name === "seconds" ? 12 : main ? smoothing() : 0, clipped: name === "seconds",
-                                    scale: main ? choice("scale", "auto") : "linear" }),
-              main ? (name === "loss" ? 300 : 220) : 150);
+    new Chart(
+        card, title, () => ({
+                       lines: linesOf((run) => curveOfRun(run, name)),
+                       format,
+                       alarms: main ? alarmsShown() : [],
+                       smoothing: name === "seconds" ? 12 :
+                           main                      ? smoothing() :
+                                                       0,
+                       clipped: name === "seconds",
+                       scale: main ? choice("scale", "auto") : "linear"
+                     }),
+        main ? (name === "loss" ? 300 : 220) : 150);
   }
 }
 
@@ -179,7 +267,8 @@ function curves() {
 // What a table of a known name shows (docs/trainer.md); others are shown without a sentence.
 const meanings = {
   gradient: "L2 norm of the gradient of each family of weights.",
-  rho: "ρ = ‖mean(X)‖ / ‖centred(X)‖: how far the tokens' common part outweighs what tells them apart.",
+  rho:
+      "ρ = ‖mean(X)‖ / ‖centred(X)‖: how far the tokens' common part outweighs what tells them apart.",
   tcs: "Token cosine similarity: mean over pairs of tokens. 1 means that all tokens say the same.",
   g_mean: "G_mean: Frobenius norm of the writer's gradient through the mean token.",
   g_ctr: "G_ctr: Frobenius norm of the writer's gradient through centred tokens.",
@@ -188,7 +277,8 @@ const meanings = {
   mu_eff: "μ_eff = ‖P A P‖₂: what attention leaves of the differences between tokens.",
   row_div: "‖A − JA‖ / ‖A‖: how different the rows of the attention matrix are.",
   ratio: "Gradient norm of the writers over that of the queries.",
-  dynamics: "Gradient norms of writers, queries and keys: of the model, of its deep layers and by stage.",
+  dynamics:
+      "Gradient norms of writers, queries and keys: of the model, of its deep layers and by stage.",
   amplification: "Size of the sum of the tokens' gradients over that of each alone.",
   coherence: "How much the tokens' gradients at a writer point the same way.",
   gain_mean: "Mean of each learned gain.",
@@ -199,14 +289,17 @@ const meanings = {
 
 function tableNames() {
   const names = [];
-  for (const run of runs) for (const table of run.tables || []) if (!names.includes(table.name)) names.push(table.name);
+  for (const run of runs)
+    for (const table of run.tables || [])
+      if (!names.includes(table.name)) names.push(table.name);
   return names;
 }
 // The newest of that name: another choice of layers in a resumed run makes another table.
-const tableOf = (run, name) => (run.tables || []).filter((table) => table.name === name).pop() || null;
+const tableOf = (run, name) =>
+    (run.tables || []).filter((table) => table.name === name).pop() || null;
 function siteOf(run, name, site) {
   const table = tableOf(run, name), found = table && table.sites.find((s) => s.name === site);
-  return found ? { ...table, values: found.values } : null;
+  return found ? {...table, values: found.values} : null;
 }
 
 // One number a step out of all layers.
@@ -225,24 +318,36 @@ function diagnostic(name) {
   const all = runs.map((run) => tableOf(run, name)).filter(Boolean);
   const sites = [...new Set(all.flatMap((table) => table.sites.map((site) => site.name)))];
   const layers = [...new Set(all.flatMap((table) => table.layers))].sort((a, b) => a - b);
-  const controls = make("div", { class: "controls" });
+  const controls = make("div", {class: "controls"});
   const siteKey = `site ${name}`, layerKey = `layer ${name}`;
-  if (sites.length > 1) controls.append(select(siteKey, "of", sites.map((site) => [site, site || "the model"]), sites[0]));
+  if (sites.length > 1)
+    controls.append(
+        select(siteKey, "of", sites.map((site) => [site, site || "the model"]), sites[0]));
   if (layers.length > 1)
-    controls.append(select(layerKey, "curve over", [["deep", "deepest quarter, median"], ["median", "all layers, median"], ["largest", "all layers, largest"],
-      ...layers.map((layer) => [String(layer), `layer ${layer}`])], "deep"));
+    controls.append(select(
+        layerKey, "curve over",
+        [
+          ["deep", "deepest quarter, median"], ["median", "all layers, median"],
+          ["largest", "all layers, largest"],
+          ...layers.map((layer) => [String(layer), `layer ${layer}`])
+        ],
+        "deep"));
   const site = () => choice(siteKey, sites[0]);
   const how = () => (layers.length > 1 ? choice(layerKey, "deep") : "median");
   const curve = (run) => {
     const table = siteOf(run, name, site());
-    return table && { step: table.step, middle: overLayers(table, how()), low: null, high: null };
+    return table && {step: table.step, middle: overLayers(table, how()), low: null, high: null};
   };
-  const block = make("article", { class: layers.length > 1 ? "diagnostic" : "diagnostic lone" });
-  const left = make("div", {}), right = make("div", { class: "maps" });
-  block.append(make("h3", {}, make("code", {}, name)), make("p", { class: "quiet" }, meanings[name] || ""), controls,
-               make("div", { class: "pair" }, left, layers.length > 1 ? right : null));
+  const block = make("article", {class: layers.length > 1 ? "diagnostic" : "diagnostic lone"});
+  const left = make("div", {}), right = make("div", {class: "maps"});
+  block.append(
+      make("h3", {}, make("code", {}, name)), make("p", {class: "quiet"}, meanings[name] || ""),
+      controls, make("div", {class: "pair"}, left, layers.length > 1 ? right : null));
   diagnosticsHost.append(block);
-  new Chart(left, name, () => ({ lines: linesOf(curve), scale: choice("scale", "auto"), smoothing: 0, alarms: [] }), 200);
+  new Chart(
+      left, name,
+      () => ({lines: linesOf(curve), scale: choice("scale", "auto"), smoothing: 0, alarms: []}),
+      200);
   if (layers.length > 1) maps(right, name, site);
 }
 
@@ -251,8 +356,11 @@ function maps(host, name, site) {
   let drawn = [], state = "";
   const draw = () => {
     const each = choice("seeds", "spread") === "each";
-    const wanted = rules.filter((rule) => rule.shown).flatMap((rule) => (each ? rule.runs : [rule.runs.find((run) => siteOf(run, name, site()))]))
-      .filter((run) => run && siteOf(run, name, site()));
+    const wanted =
+        rules.filter((rule) => rule.shown)
+            .flatMap(
+                (rule) => (each ? rule.runs : [rule.runs.find((run) => siteOf(run, name, site()))]))
+            .filter((run) => run && siteOf(run, name, site()));
     const now = JSON.stringify([site(), wanted.map((run) => run.name)]);
     if (now === state) return;
     state = now;
@@ -261,11 +369,16 @@ function maps(host, name, site) {
     const scale = mapScale(tables.flatMap((table) => table.values.flat()));
     host.replaceChildren();
     if (!scale) return;
-    const first = least(tables.map((table) => table.step[0])), last = most(tables.map((table) => table.step[table.step.length - 1]));
-    const grid = make("div", { class: "grid" });
+    const first = least(tables.map((table) => table.step[0])),
+          last = most(tables.map((table) => table.step[table.step.length - 1]));
+    const grid = make("div", {class: "grid"});
     host.append(scaleLegend(scale, number), grid);
-    drawn = wanted.map((run, k) => new HeatMap(grid, each || run.of.runs.length === 1 ? seedText(run) : `${run.rule}, seed ${run.seed}`,
-                                               run.of.index, tables[k], scale, first, last, number, site() ? `${name} of ${site()}` : name));
+    drawn = wanted.map(
+        (run, k) => new HeatMap(
+            grid,
+            each || run.of.runs.length === 1 ? seedText(run) : `${run.rule}, seed ${run.seed}`,
+            run.of.index, tables[k], scale, first, last, number,
+            site() ? `${name} of ${site()}` : name));
   };
   draw();
   onChange(draw);
@@ -275,9 +388,13 @@ let diagnosticsHost = null;
 function diagnostics() {
   const names = tableNames();
   if (!names.length) return;
-  diagnosticsHost = make("div", { class: "diagnostics" });
-  section("diagnostics", "Diagnostics", make("p", { class: "contents" }, ...names.map((name) =>
-    make("a", { href: `#diagnostic-${name}` }, name))), diagnosticsHost);
+  diagnosticsHost = make("div", {class: "diagnostics"});
+  section(
+      "diagnostics", "Diagnostics",
+      make(
+          "p", {class: "contents"},
+          ...names.map((name) => make("a", {href: `#diagnostic-${name}`}, name))),
+      diagnosticsHost);
   names.forEach((name) => {
     diagnostic(name);
     diagnosticsHost.lastElementChild.id = `diagnostic-${name}`;
@@ -288,22 +405,28 @@ function diagnostics() {
 
 // Seed by seed, so that the rules of one seed stand side by side.
 function pictures() {
-  const grid = make("div", { class: "pictures" });
-  const inTurn = seeds.flatMap((seed) => rules.flatMap((rule) => rule.runs.filter((run) => run.seed === seed)));
+  const grid = make("div", {class: "pictures"});
+  const inTurn = seeds.flatMap(
+      (seed) => rules.flatMap((rule) => rule.runs.filter((run) => run.seed === seed)));
   for (const run of inTurn) {
     for (const picture of run.pictures || []) {
       const step = /^samples-(\d+)$/.exec(picture.name);
       const words = step ? `${seedText(run)}, step ${count(Number(step[1]))}` : seedText(run);
-      grid.append(make("figure", { "data-rule": run.of.index },
-                       make("img", { src: `data:image/png;base64,${picture.png}`, alt: `Samples of ${words}` }),
-                       make("figcaption", {}, swatch(run.of.index), make("span", {}, words))));
+      grid.append(make(
+          "figure", {"data-rule": run.of.index},
+          make("img", {src: `data:image/png;base64,${picture.png}`, alt: `Samples of ${words}`}),
+          make("figcaption", {}, swatch(run.of.index), make("span", {}, words))));
     }
   }
   if (!grid.children.length) return;
-  // As many side by side as there are rules, where a row can hold them; else rows that are equally full.
+  // As many side by side as there are rules, where a row can hold them; else rows that are equally
+  // full.
   const show = () => {
-    [...grid.children].forEach((child) => { child.hidden = !rules[child.dataset.rule].shown; });
-    const there = rules.filter((rule) => rule.shown).length, rows = Math.max(1, Math.ceil(there / 5));
+    [...grid.children].forEach((child) => {
+      child.hidden = !rules[child.dataset.rule].shown;
+    });
+    const there = rules.filter((rule) => rule.shown).length,
+          rows = Math.max(1, Math.ceil(there / 5));
     const across = there === 1 ? grid.children.length : Math.ceil(there / rows);
     grid.style.setProperty("--across", Math.max(1, Math.min(5, across)));
   };
@@ -313,47 +436,104 @@ function pictures() {
 }
 
 // Recorded numbers have 17 digits, so that a resumed run computes with the same; people need fewer.
-const plain = (value) => value.replace(/\d+\.\d{12,}(e-?\d+)?/g, (digits) => String(Number(Number(digits).toPrecision(12))));
+const plain = (value) => value.replace(
+    /\d+\.\d{12,}(e-?\d+)?/g, (digits) => String(Number(Number(digits).toPrecision(12))));
 
 function settingRows() {
-  const facts = [["model", (run) => run.model], ["residual", (run) => run.residual], ["parameters", (run) => count(run.parameters)],
-                 ["memory", (run) => bytes(run.memory_bytes)], ["device", (run) => run.device], ["compiled by", (run) => run.version && `mvcc ${run.version}`]];
+  const facts = [
+    ["model", (run) => run.model], ["residual", (run) => run.residual],
+    ["parameters", (run) => count(run.parameters)], ["memory", (run) => bytes(run.memory_bytes)],
+    ["device", (run) => run.device], ["compiled by", (run) => run.version && `mvcc ${run.version}`]
+  ];
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.options || {})))];
-  return [...facts, ...names.map((name) => [`--${name}`, (run) => run.options && run.options[name] && plain(run.options[name])])]
-    .map(([name, of]) => ({ name, values: rules.map((rule) => [...new Set(rule.runs.map((run) => of(run) ?? "–"))].join(", ")) }))
-    .filter((row) => row.values.some((value) => value !== "–"));
+  return [
+    ...facts,
+    ...names.map(
+        (name) =>
+            [`--${name}`, (run) => run.options && run.options[name] && plain(run.options[name])])
+  ]
+      .map(([name, of]) => ({
+             name,
+             values: rules.map(
+                 (rule) => [...new Set(rule.runs.map((run) => of(run) ?? "–"))].join(", "))
+           }))
+      .filter((row) => row.values.some((value) => value !== "–"));
 }
 
 function settings() {
-  const rows = settingRows(), same = rows.filter((row) => new Set(row.values).size === 1), differ = rows.filter((row) => !same.includes(row));
+  const rows = settingRows(), same = rows.filter((row) => new Set(row.values).size === 1),
+        differ = rows.filter((row) => !same.includes(row));
   const body = section("settings", rules.length > 1 ? "Settings and how they differ" : "Settings");
   if (differ.length)
-    body.append(make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Settings that differ" }, make("table", { class: "settings" },
-      make("thead", {}, make("tr", {}, make("th", {}), ...rules.map((rule) => make("th", { scope: "col" }, swatch(rule.index), make("code", {}, rule.name))))),
-      make("tbody", {}, ...differ.map((row) => make("tr", {}, make("th", { scope: "row" }, row.name), ...row.values.map((value) => make("td", {}, value))))))));
-  const list = make("dl", { class: "same" }, ...same.map((row) => make("div", {}, make("dt", {}, row.name), make("dd", {}, row.values[0]))));
-  body.append(rules.length > 1 ? make("details", { open: true }, make("summary", {}, `The same for all: ${same.length}`), list) : list);
+    body.append(make(
+        "div", {class: "scroll", tabindex: 0, role: "group", "aria-label": "Settings that differ"},
+        make(
+            "table", {class: "settings"},
+            make(
+                "thead", {},
+                make(
+                    "tr", {}, make("th", {}),
+                    ...rules.map(
+                        (rule) => make(
+                            "th", {scope: "col"}, swatch(rule.index),
+                            make("code", {}, rule.name))))),
+            make(
+                "tbody", {},
+                ...differ.map(
+                    (row) => make(
+                        "tr", {}, make("th", {scope: "row"}, row.name),
+                        ...row.values.map((value) => make("td", {}, value))))))));
+  const list = make(
+      "dl", {class: "same"},
+      ...same.map(
+          (row) => make("div", {}, make("dt", {}, row.name), make("dd", {}, row.values[0]))));
+  body.append(
+      rules.length > 1 ? make(
+                             "details", {open: true},
+                             make("summary", {}, `The same for all: ${same.length}`), list) :
+                         list);
 }
 
 function alarms() {
-  const all = runs.flatMap((run) => (run.alarms || []).map((alarm) => ({ ...alarm, run })));
+  const all = runs.flatMap((run) => (run.alarms || []).map((alarm) => ({...alarm, run})));
   if (!all.length) return;
   const limit = 200;
   all.sort((a, b) => alarmOrder.indexOf(a.level) - alarmOrder.indexOf(b.level) || a.step - b.step);
-  const row = (alarm) => make("tr", {},
-    cell("level", make("span", { class: `badge ${alarm.level === "collapse" ? "bad" : alarm.level}` }, alarm.level)),
-    cell("step", count(alarm.step)), cell("run", make("span", {}, swatch(alarm.run.of.index), seedText(alarm.run))),
-    cell("rule", make("code", {}, alarm.rule)), cell("what was seen", make("span", {}, alarm.text)));
-  const table = (list) => make("table", { class: "overview" },
-    make("thead", {}, make("tr", {}, ...["level", "step", "run", "rule", "what was seen"].map((title) => make("th", { scope: "col" }, title)))),
-    make("tbody", {}, ...list.slice(0, limit).map(row)));
-  const grave = all.filter((alarm) => alarm.level !== "note"), notes = all.filter((alarm) => alarm.level === "note");
+  const row = (alarm) => make(
+      "tr", {},
+      cell(
+          "level",
+          make(
+              "span", {class: `badge ${alarm.level === "collapse" ? "bad" : alarm.level}`},
+              alarm.level)),
+      cell("step", count(alarm.step)),
+      cell("run", make("span", {}, swatch(alarm.run.of.index), seedText(alarm.run))),
+      cell("rule", make("code", {}, alarm.rule)),
+      cell("what was seen", make("span", {}, alarm.text)));
+  const table = (list) => make(
+      "table", {class: "overview"},
+      make(
+          "thead", {},
+          make(
+              "tr", {},
+              ...["level", "step", "run", "rule", "what was seen"].map(
+                  (title) => make("th", {scope: "col"}, title)))),
+      make("tbody", {}, ...list.slice(0, limit).map(row)));
+  const grave = all.filter((alarm) => alarm.level !== "note"),
+        notes = all.filter((alarm) => alarm.level === "note");
   const body = section("alarms", "Alarms");
   if (grave.length) body.append(table(grave));
-  if (grave.length > limit) body.append(make("p", { class: "quiet" }, `and ${count(grave.length - limit)} warnings more`));
+  if (grave.length > limit)
+    body.append(make("p", {class: "quiet"}, `and ${count(grave.length - limit)} warnings more`));
   if (notes.length)
-    body.append(make("details", { open: !grave.length }, make("summary", {}, notes.length > limit
-      ? `${count(notes.length)} notes, of which these are the first ${limit}` : `${count(notes.length)} notes`), table(notes)));
+    body.append(make(
+        "details", {open: !grave.length},
+        make(
+            "summary", {},
+            notes.length > limit ?
+                `${count(notes.length)} notes, of which these are the first ${limit}` :
+                `${count(notes.length)} notes`),
+        table(notes)));
 }
 
 // A page of a run that goes on loads itself anew, unless the reader is just reading values.
