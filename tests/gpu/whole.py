@@ -17,7 +17,7 @@ import time
 
 import numpy
 
-ROUNDS = 3
+ROUNDS = 2
 SHAPES = {"x0": (128, 16, 16), "x1": (128, 16, 16), "t": (), "context": (64, 1024)}
 
 
@@ -57,16 +57,16 @@ def train(program, batch, steps):
         return first, 1e3 * statistics.median(json.loads(line)["seconds"] for line in lines[steps // 2:steps])
 
 
-def start(program, batches):
+def start(target, program, batches):
     rows = []
     for batch in batches:
         first, step = train(program, batch, 10)
         rows.append({"batch": batch, "first_step_s": first, "step_ms": step})
         print(f"batch {batch}: the first step is told after {first:.2f} s, then {step:.1f} ms a step", flush=True)
-    return rows
+        json.dump(rows, open(target, "w"), indent=1)
 
 
-def rules(programs, names, batches):
+def rules(target, programs, names, batches):
     rows = []
     for batch in batches:
         times = {name: [] for name in names}
@@ -81,17 +81,16 @@ def rules(programs, names, batches):
                          "all_step_ms": times[name]})
             print(f"batch {batch}: {name:8} {rows[-1]['step_ms']:.4f} ms a block and whole step, {ratio:.4f} x {names[0]}; "
                   f"{min(times[name]):.4f} to {max(times[name]):.4f}", flush=True)
-    return rows
+        json.dump(rows, open(target, "w"), indent=1)
 
 
 def main():
     target, what, *rest = sys.argv[1:]
     if what == "start":
-        rows = start(rest[0], [int(b) for b in rest[1:]] or [16])
+        start(target, rest[0], [int(b) for b in rest[1:]] or [16])
     else:
         cut = rest.index("--")
-        rows = rules(rest[0], rest[1:cut], [int(b) for b in rest[cut + 1:]])
-    json.dump(rows, open(target, "w"), indent=1)
+        rules(target, rest[0], rest[1:cut], [int(b) for b in rest[cut + 1:]])
 
 
 main()
