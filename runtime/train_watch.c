@@ -74,13 +74,18 @@ static bool is_told(const mvs_train_watch *watch, const mvs_alarm *alarm) {
 void mvs_train_watch_print(mvs_train_watch *watch, mvs_progress *progress) {
   if (!watch->run) return;
   const mvs_alarm *alarm;
+  bool fell = mvs_watch_run_fell(watch->run), told = false;
   while ((alarm = mvs_watch_run_next(watch->run))) {
     if (!is_told(watch, alarm)) continue;
-    mvs_progress_clear(progress);
+    if (!told) mvs_progress_clear(progress);
+    told = true;
     fprintf(stderr, "%s: %s", watch->session->name, mvs_alarm_level_name(alarm->level));
     if (alarm->level == MVS_ALARM_WARNING) fprintf(stderr, " at step %" PRId64, alarm->step);
     fprintf(stderr, ": %s\n", alarm->text);
   }
+  const char *autopsy = fell ? mvs_watch_run_autopsy(watch->run) : NULL;
+  if (autopsy && !told) mvs_progress_clear(progress);
+  if (autopsy) fputs(autopsy, stderr);
 }
 
 bool mvs_train_watch_must_act(const mvs_train_watch *watch) {

@@ -1,11 +1,16 @@
 /* watch_run.c: alarms of a run to its folder. */
 #include "runtime/watch_run.h"
 
+#include <inttypes.h>
 #include <unistd.h>
 
+#include "runtime/autopsy.h"
+#include "runtime/output_file.h"
 #include "runtime/params.h"
 
 #define ALARMS_FILE "alarms.jsonl"
+/* A run of months whose norms have heavy tails notes thousands of outliers. */
+#define MOST_AUTOPSIES 100
 
 /* Each family once, however many sites share it. */
 static void add_family(mvs_arena *arena, const mvs_program *program, int32_t param,
@@ -36,7 +41,11 @@ struct mvs_watch_run {
   mvs_watch *watch;
   mvs_arena *words; /* of the alarms of the step seen last */
   mvs_alarms alarms;
-  size_t asked; /* alarms that were asked for */
+  size_t asked;        /* alarms that were asked for */
+  mvs_autopsy *memory; /* of the newest gradients */
+  const char *autopsy; /* of the step seen last */
+  int autopsies;       /* written by this process */
+  const char *folder;
   mvs_step_lines lines;
 };
 
@@ -65,18 +74,38 @@ mvs_status mvs_watch_run_add(mvs_watch_run *run, const mvs_alarm *alarm) {
   return add_line(run, alarm);
 }
 
+/* --- autopsies --- */
+
+/* The file begins with the alarms that it is about. */
+static mvs_status write_autopsy(mvs_watch_run *run, const mvs_observation *seen) {
+  mvs_text report = mvs_text_new(run->words), whole = mvs_text_new(run->words);
+  mvs_autopsy_write(run->memory, seen, &report);
+  run->autopsy = mvs_text_string(&report);
+  for (size_t at = 0; at < run->alarms.count; at++)
+    mvs_text_addf(&whole, "%s\n", run->alarms.items[at].text);
+  mvs_text_add(&whole, run->autopsy);
+  const char *path =
+      mvs_arena_format(run->words, "%s/autopsy-%" PRId64 ".txt", run->folder, seen->step);
+  return mvs_output_write(run->words, run->session->diag, path, whole.data,
+                          (int64_t)whole.length);
+}
+
 /* --- the consumer --- */
 
 static mvs_status take(void *self, const mvs_observation *seen) {
   mvs_watch_run *run = self;
   mvs_arena_free(run->words);
   run->words = mvs_arena_new();
-  run->alarms = (mvs_alarms){0}, run->asked = 0;
+  run->alarms = (mvs_alarms){0}, run->asked = 0, run->autopsy = NULL;
   if (!run->words) return out_of_memory(run);
+  mvs_autopsy_take(run->memory, seen);
   mvs_watch_take(run->watch, run->words, seen, &run->alarms);
   for (size_t at = 0; at < run->alarms.count; at++)
     MVS_TRY(add_line(run, &run->alarms.items[at]));
-  return MVS_OK;
+  bool shows = mvs_observation_table(seen, MVS_TABLE_GRADIENT) != NULL;
+  if (run->alarms.count == 0 || !shows || run->autopsies >= MOST_AUTOPSIES) return MVS_OK;
+  run->autopsies++;
+  return write_autopsy(run, seen);
 }
 
 static mvs_status go_back(void *self, int64_t step) {
@@ -103,6 +132,8 @@ mvs_status mvs_watch_run_open(mvs_session *session, const char *folder, int64_t 
   mvs_watch_run *run = MVS_NEW(session->arena, mvs_watch_run);
   const char *path = mvs_arena_format(session->arena, "%s/" ALARMS_FILE, folder);
   *run = (mvs_watch_run){.session = session,
+                         .folder = mvs_arena_string(session->arena, folder),
+                         .memory = mvs_autopsy_new(session->arena),
                          .roles = mvs_watch_program_roles(session->arena, session->program),
                          .lines = {.diag = session->diag, .path = path}};
   start_watch(run);
@@ -124,6 +155,8 @@ const char *mvs_watch_run_fell(const mvs_watch_run *run) {
     if (run->alarms.items[at].level == MVS_ALARM_COLLAPSE) return run->alarms.items[at].text;
   return NULL;
 }
+
+const char *mvs_watch_run_autopsy(const mvs_watch_run *run) { return run->autopsy; }
 
 int64_t mvs_watch_run_good_step(const mvs_watch_run *run) {
   return mvs_watch_good_step(run->watch);
