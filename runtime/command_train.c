@@ -494,7 +494,7 @@ static mvs_status finish_step(run_state *run) {
   run->step++;
   seen.seconds = seconds;
   MVS_TRY(show_step(run, &seen));
-  mvs_train_watch_print(&run->watch, &run->progress);
+  MVS_TRY(mvs_train_watch_show(&run->watch, run->training, run->step, &run->progress));
   if (mvs_train_watch_must_act(&run->watch)) return turn_back(run);
   return run->result.taken == 0 ? diverged(run) : MVS_OK;
 }

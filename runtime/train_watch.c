@@ -71,21 +71,38 @@ static bool is_told(const mvs_train_watch *watch, const mvs_alarm *alarm) {
   return watch->action == MVS_WATCH_WARN && strcmp(alarm->rule, "not-finite") != 0;
 }
 
-void mvs_train_watch_print(mvs_train_watch *watch, mvs_progress *progress) {
-  if (!watch->run) return;
+static void print_alarm(const mvs_train_watch *watch, const mvs_alarm *alarm) {
+  fprintf(stderr, "%s: %s", watch->session->name, mvs_alarm_level_name(alarm->level));
+  if (alarm->level == MVS_ALARM_WARNING) fprintf(stderr, " at step %" PRId64, alarm->step);
+  fprintf(stderr, ": %s\n", alarm->text);
+}
+
+/* The samples are looked at here, since only the training can show them again. */
+static mvs_status examine(mvs_train_watch *watch, mvs_training *training, int64_t step) {
+  mvs_text *text = mvs_watch_run_autopsy(watch->run);
+  int64_t batch = mvs_training_settings_of(training)->batch, count;
+  double *norms = MVS_ARRAY(text->home, (size_t)batch, double);
+  MVS_TRY(mvs_extremes_find(watch->session, training, step - 1, norms, &count));
+  mvs_extremes_write(norms, count, text);
+  return mvs_watch_run_write(watch->run);
+}
+
+mvs_status mvs_train_watch_show(mvs_train_watch *watch, mvs_training *training, int64_t step,
+                                mvs_progress *progress) {
+  if (!watch->run) return MVS_OK;
   const mvs_alarm *alarm;
-  bool fell = mvs_watch_run_fell(watch->run), told = false;
   while ((alarm = mvs_watch_run_next(watch->run))) {
     if (!is_told(watch, alarm)) continue;
-    if (!told) mvs_progress_clear(progress);
-    told = true;
-    fprintf(stderr, "%s: %s", watch->session->name, mvs_alarm_level_name(alarm->level));
-    if (alarm->level == MVS_ALARM_WARNING) fprintf(stderr, " at step %" PRId64, alarm->step);
-    fprintf(stderr, ": %s\n", alarm->text);
+    mvs_progress_clear(progress);
+    print_alarm(watch, alarm);
   }
-  const char *autopsy = fell ? mvs_watch_run_autopsy(watch->run) : NULL;
-  if (autopsy && !told) mvs_progress_clear(progress);
-  if (autopsy) fputs(autopsy, stderr);
+  mvs_text *autopsy = mvs_watch_run_autopsy(watch->run);
+  if (!autopsy) return MVS_OK;
+  MVS_TRY(examine(watch, training, step));
+  if (!mvs_watch_run_fell(watch->run)) return MVS_OK;
+  mvs_progress_clear(progress);
+  fputs(mvs_text_string(autopsy), stderr);
+  return MVS_OK;
 }
 
 bool mvs_train_watch_must_act(const mvs_train_watch *watch) {

@@ -4,6 +4,7 @@
 #ifndef MVS_RUNTIME_TRAIN_WATCH_H
 #define MVS_RUNTIME_TRAIN_WATCH_H
 
+#include "runtime/extremes.h"
 #include "runtime/progress.h"
 #include "runtime/turns.h"
 #include "runtime/watch_run.h"
@@ -34,8 +35,10 @@ mvs_status mvs_train_watch_read(mvs_session *session, const char *folder, bool f
 /* The values in force, as run.json holds them. */
 const char *mvs_train_watch_action_name(const mvs_train_watch *watch);
 
-/* Prints warnings and collapses of the step seen last to stderr. */
-void mvs_train_watch_print(mvs_train_watch *watch, mvs_progress *progress);
+/* Prints warnings and collapses of the step seen last, step `step` from 1, to stderr; writes
+ * their autopsy, and prints that of a collapse. errors : MVS_ERR_IO, MVS_ERR_DEVICE */
+mvs_status mvs_train_watch_show(mvs_train_watch *watch, mvs_training *training, int64_t step,
+                                mvs_progress *progress);
 /* Whether the run fell at that step and must not go on as it is. */
 bool mvs_train_watch_must_act(const mvs_train_watch *watch);
 /* How many checkpoints to keep, for the newest good one to be among them. */

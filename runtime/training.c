@@ -480,13 +480,35 @@ mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out,
   return MVS_OK;
 }
 
+const mvs_training_settings *mvs_training_settings_of(const mvs_training *training) {
+  return &training->settings;
+}
+
+/* Takes the block that was sent ahead, if one was, to no purpose: another one is to come. */
+static void drop_ahead(mvs_training *training) {
+  if (training->ahead >= 0) mvs_feed_take(training->feed);
+  training->ahead = -1;
+}
+
+mvs_status mvs_training_show(mvs_training *training, int64_t step, int64_t part) {
+  drop_ahead(training);
+  MVS_TRY(take_block(training, step * training->parts + part));
+  return training->draw ? mvs_call_run(training->draw) : MVS_OK;
+}
+
+void *mvs_training_input(const mvs_training *training, const char *name) {
+  for (int at = 0; at < training->count; at++)
+    if (strcmp(training->tensors[at].tensor->name, name) == 0)
+      return training->tensors[at].used;
+  return NULL;
+}
+
 /* The block that was sent ahead is of a step that does not come. */
 mvs_status mvs_training_go_back(mvs_training *training) {
   mvs_device *device = training->session->device;
   const float one = 1;
   assert(training->collected == training->queued);
-  if (training->ahead >= 0) mvs_feed_take(training->feed);
-  training->ahead = -1;
+  drop_ahead(training);
   device->copy(device, &training->result->taken, &one, sizeof one, MVS_COPY_TO_DEVICE);
   return mvs_call_refresh(training->grad);
 }

@@ -43,7 +43,7 @@ struct mvs_watch_run {
   mvs_alarms alarms;
   size_t asked;        /* alarms that were asked for */
   mvs_autopsy *memory; /* of the newest gradients */
-  const char *autopsy; /* of the step seen last */
+  mvs_text autopsy;    /* of the step seen last; without a home: there is none */
   int autopsies;       /* written by this process */
   const char *folder;
   mvs_step_lines lines;
@@ -74,38 +74,23 @@ mvs_status mvs_watch_run_add(mvs_watch_run *run, const mvs_alarm *alarm) {
   return add_line(run, alarm);
 }
 
-/* --- autopsies --- */
-
-/* The file begins with the alarms that it is about. */
-static mvs_status write_autopsy(mvs_watch_run *run, const mvs_observation *seen) {
-  mvs_text report = mvs_text_new(run->words), whole = mvs_text_new(run->words);
-  mvs_autopsy_write(run->memory, seen, &report);
-  run->autopsy = mvs_text_string(&report);
-  for (size_t at = 0; at < run->alarms.count; at++)
-    mvs_text_addf(&whole, "%s\n", run->alarms.items[at].text);
-  mvs_text_add(&whole, run->autopsy);
-  const char *path =
-      mvs_arena_format(run->words, "%s/autopsy-%" PRId64 ".txt", run->folder, seen->step);
-  return mvs_output_write(run->words, run->session->diag, path, whole.data,
-                          (int64_t)whole.length);
-}
-
 /* --- the consumer --- */
 
 static mvs_status take(void *self, const mvs_observation *seen) {
   mvs_watch_run *run = self;
   mvs_arena_free(run->words);
   run->words = mvs_arena_new();
-  run->alarms = (mvs_alarms){0}, run->asked = 0, run->autopsy = NULL;
+  run->alarms = (mvs_alarms){0}, run->asked = 0, run->autopsy = (mvs_text){0};
   if (!run->words) return out_of_memory(run);
   mvs_autopsy_take(run->memory, seen);
   mvs_watch_take(run->watch, run->words, seen, &run->alarms);
   for (size_t at = 0; at < run->alarms.count; at++)
     MVS_TRY(add_line(run, &run->alarms.items[at]));
-  bool shows = mvs_observation_table(seen, MVS_TABLE_GRADIENT) != NULL;
-  if (run->alarms.count == 0 || !shows || run->autopsies >= MOST_AUTOPSIES) return MVS_OK;
+  if (run->alarms.count == 0 || run->autopsies >= MOST_AUTOPSIES) return MVS_OK;
   run->autopsies++;
-  return write_autopsy(run, seen);
+  run->autopsy = mvs_text_new(run->words);
+  mvs_autopsy_write(run->memory, seen, &run->autopsy);
+  return MVS_OK;
 }
 
 static mvs_status go_back(void *self, int64_t step) {
@@ -156,7 +141,20 @@ const char *mvs_watch_run_fell(const mvs_watch_run *run) {
   return NULL;
 }
 
-const char *mvs_watch_run_autopsy(const mvs_watch_run *run) { return run->autopsy; }
+mvs_text *mvs_watch_run_autopsy(mvs_watch_run *run) {
+  return run->autopsy.home ? &run->autopsy : NULL;
+}
+
+mvs_status mvs_watch_run_write(mvs_watch_run *run) {
+  mvs_text whole = mvs_text_new(run->words);
+  for (size_t at = 0; at < run->alarms.count; at++)
+    mvs_text_addf(&whole, "%s\n", run->alarms.items[at].text);
+  mvs_text_add(&whole, mvs_text_string(&run->autopsy));
+  const char *path = mvs_arena_format(run->words, "%s/autopsy-%" PRId64 ".txt", run->folder,
+                                      run->alarms.items[0].step);
+  return mvs_output_write(run->words, run->session->diag, path, whole.data,
+                          (int64_t)whole.length);
+}
 
 int64_t mvs_watch_run_good_step(const mvs_watch_run *run) {
   return mvs_watch_good_step(run->watch);

@@ -1,5 +1,5 @@
 /* watch_run.h: the watch over a run that goes on: a consumer of observations that writes
- * DIR/alarms.jsonl and, where gradients by family are seen, DIR/autopsy-STEP.txt, and keeps
+ * DIR/alarms.jsonl and keeps what it saw for DIR/autopsy-STEP.txt, and
  * what the train loop asks of it: what to print, and whether the run fell. Owner: the session's
  * arena; the list of consumers closes the file. */
 #ifndef MVS_RUNTIME_WATCH_RUN_H
@@ -22,8 +22,10 @@ const mvs_alarm *mvs_watch_run_next(mvs_watch_run *run);
 /* The collapse that was called at the step seen last, or NULL. */
 const char *mvs_watch_run_fell(const mvs_watch_run *run);
 /* The autopsy of the step seen last, or NULL: there was no alarm, or too many in this process.
- */
-const char *mvs_watch_run_autopsy(const mvs_watch_run *run);
+ * To be added to, and then written. */
+mvs_text *mvs_watch_run_autopsy(mvs_watch_run *run);
+/* Writes it to DIR/autopsy-STEP.txt, behind its alarms. errors : MVS_ERR_IO */
+mvs_status mvs_watch_run_write(mvs_watch_run *run);
 /* See mvs_watch_good_step. */
 int64_t mvs_watch_run_good_step(const mvs_watch_run *run);
 /* Adds an alarm of the caller's to the file. errors : MVS_ERR_IO */

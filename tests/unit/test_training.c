@@ -15,6 +15,7 @@
 #include "codegen/host/host.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/pass.h"
+#include "runtime/extremes.h"
 #include "runtime/init.h"
 #include "runtime/training.h"
 
@@ -295,12 +296,122 @@ static void a_step_that_is_not_finite_is_the_last(void **state) {
   }
 }
 
+/* Puts back what was kept, as loading a checkpoint does. */
+static void put_back(fixture *f, const float *p, const float *m, const float *v,
+                     const float *e) {
+  mvs_optimizer *optimizer = mvs_training_optimizer(f->training);
+  memcpy(optimizer->params, p, flat_bytes(f)), memcpy(optimizer->m, m, flat_bytes(f));
+  memcpy(optimizer->v, v, flat_bytes(f)), memcpy(optimizer->average, e, flat_bytes(f));
+  assert_int_equal(mvs_training_go_back(f->training), MVS_OK);
+}
+
+/* From behind step 2 back to behind step 0: the same steps again; with a turn others, in the
+ * order of another seed and at half the rate. */
+static void goes_back(void **state) {
+  (void)state;
+  for (int64_t micro = 2; micro <= 4; micro += 2) {
+    fixture *f = start(micro, -1);
+    mvs_optimizer *optimizer = mvs_training_optimizer(f->training);
+    mvs_turns turns = {.count = 0};
+    mvs_step_result first[3], again;
+    queue(f, 0), collect(f);
+    float *p = kept(f, optimizer->params), *m = kept(f, optimizer->m);
+    float *v = kept(f, optimizer->v), *e = kept(f, optimizer->average);
+    for (int step = 1; step <= 2; step++) queue(f, step), first[step] = collect(f);
+    put_back(f, p, m, v, e);
+    for (int step = 1; step <= 2; step++) {
+      queue(f, step), again = collect(f);
+      assert_true(again.loss == first[step].loss && again.norm == first[step].norm);
+    }
+    stop(f);
+    f = start(micro, -1);
+    f->settings.optimizer.turns = &turns;
+    assert_true(mvs_optimizer_rate(&f->settings.optimizer, 9) == 1e-2);
+    turns =
+        (mvs_turns){.items = {{.from = 9, .to = 1, .reorders = true, .rate = 0.5}}, .count = 1};
+    assert_true(fabs(mvs_optimizer_rate(&f->settings.optimizer, 0) - 1e-2 / 3) < 1e-17);
+    assert_true(mvs_optimizer_rate(&f->settings.optimizer, 9) == 0.5e-2);
+    assert_int_equal(mvs_turns_order(&turns, 0), 0);
+    assert_int_equal(mvs_turns_order(&turns, 1), 1);
+    stop(f);
+  }
+}
+
+/* Steps are taken again behind one that was not. */
+static void goes_back_from_what_is_not_finite(void **state) {
+  (void)state;
+  mvs_arena *arena = mvs_arena_new();
+  fixture *f = start(4, mvs_order_sample(mvs_order_new(arena, SAMPLES, 5), 4));
+  mvs_optimizer *optimizer = mvs_training_optimizer(f->training);
+  float *p = kept(f, optimizer->params), *m = kept(f, optimizer->m);
+  float *v = kept(f, optimizer->v), *e = kept(f, optimizer->average);
+  queue(f, 0);
+  double loss = collect(f).loss;
+  queue(f, 1);
+  assert_true(collect(f).taken == 0);
+  put_back(f, p, m, v, e);
+  queue(f, 0);
+  mvs_step_result again = collect(f);
+  assert_true(again.taken == 1 && again.loss == loss);
+  stop(f);
+  mvs_arena_free(arena);
+}
+
+/* Norms are of twice the error, so a quarter of their mean square is the step's loss; and
+ * looking at them changes no bit of any step, before it, between two, or while one is under
+ * way. */
+static void extremes_are_of_the_loss(void **state) {
+  (void)state;
+  for (int64_t micro = 2; micro <= 4; micro += 2) {
+    fixture *looked = start(micro, -1), *plain = start(micro, -1);
+    for (int64_t step = 0; step < STEPS; step++) {
+      double norms[4], sum = 0;
+      int64_t count;
+      assert_int_equal(
+          mvs_extremes_find(&looked->session, looked->training, step, norms, &count), MVS_OK);
+      assert_int_equal(count, 4);
+      for (int at = 0; at < 4; at++) sum += norms[at] * norms[at];
+      queue(looked, step), queue(plain, step);
+      if (step == 2) mvs_extremes_find(&looked->session, looked->training, 0, norms, &count);
+      mvs_step_result with = collect(looked), without = collect(plain);
+      assert_true(with.loss == without.loss && with.norm == without.norm);
+      /* The state is blended and errors are taken in f32, in another order of roundings. */
+      assert_true(fabs(sum / 16 / with.loss - 1) < 1e-5);
+    }
+    stop(looked), stop(plain);
+  }
+}
+
+static void extremes_in_words(void **state) {
+  (void)state;
+  mvs_arena *arena = mvs_arena_new();
+  mvs_text text = mvs_text_new(arena);
+  const double norms[7] = {1, 2, 1, 90, 1, 2, 1};
+  mvs_extremes_write(norms, 7, &text);
+  assert_string_equal(mvs_text_string(&text),
+                      "gradient of the output, RMS of 7 samples 34.04; largest: 90 (sample 3), "
+                      "2 (sample 1), 2 (sample 5), 1 (sample 0), 1 (sample 2)\n"
+                      "GLOBAL_INJ: the RMS is above 10\n");
+  double many[200];
+  for (int at = 0; at < 200; at++) many[at] = at == 199 ? 60 : 0.5;
+  text = mvs_text_new(arena);
+  mvs_extremes_write(many, 200, &text);
+  assert_non_null(
+      strstr(mvs_text_string(&text), "BAD_BATCH: one sample is above 5 x RMS + 1\n"));
+  assert_null(strstr(mvs_text_string(&text), "GLOBAL_INJ"));
+  mvs_arena_free(arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rates_are_the_formulas),
       cmocka_unit_test(steps_are_the_formulas),
       cmocka_unit_test(bits_do_not_depend_on_when_results_are_asked_for),
       cmocka_unit_test(a_step_that_is_not_finite_is_the_last),
+      cmocka_unit_test(goes_back),
+      cmocka_unit_test(goes_back_from_what_is_not_finite),
+      cmocka_unit_test(extremes_are_of_the_loss),
+      cmocka_unit_test(extremes_in_words),
   };
   return cmocka_run_group_tests_name("training", tests, NULL, NULL);
 }

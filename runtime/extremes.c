@@ -1,0 +1,137 @@
+/* extremes.c: the samples of a step once more, forward alone.
+ *
+ * Nothing is kept for this while training goes well. The draw of a step follows from its
+ * number, so its noise and times come again; state and velocity take the places of x0 and x1,
+ * which the next step writes anew, so no memory is taken either. */
+#include "runtime/extremes.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "runtime/sampler.h"
+
+#define MOST_NAMED 5
+/* Marks of arXiv 2605.06169. */
+#define BAD_BATCH_FACTOR 5
+#define BAD_BATCH_ABOVE  1
+#define GLOBAL_INJ       10
+
+/* One micro-batch on the host. */
+typedef struct samples {
+  int64_t count, elements; /* of one sample */
+  float *x0, *x1, *times, *output;
+} samples;
+
+/* Every input of "forward" but the state is one of the gradients' too; false: not this model's.
+ */
+static bool bind_inputs(mvs_session *session, mvs_training *training, mvs_call *forward) {
+  const Mvs__Function *function = mvs_call_function(forward);
+  const char *state = mvs_state_input(session->program)->name;
+  for (size_t at = 0; at < function->n_inputs; at++) {
+    const char *name = function->inputs[at]->name;
+    void *place = mvs_training_input(training, strcmp(name, state) == 0 ? "x0" : name);
+    if (!place || mvs_call_bind_input(forward, name, place) != MVS_OK) return false;
+  }
+  void *velocity = mvs_training_input(training, "x1");
+  return velocity && mvs_training_input(training, "x0") && mvs_training_input(training, "t") &&
+         mvs_call_bind_output(forward, session->program->output, velocity) == MVS_OK;
+}
+
+static void fetch(mvs_session *session, mvs_training *training, const char *name, float *out,
+                  int64_t elements) {
+  session->device->copy(session->device, out, mvs_training_input(training, name),
+                        elements * (int64_t)sizeof *out, MVS_COPY_TO_HOST);
+}
+
+/* z = (1-t) x0 + t x1, and the velocity is to be x0 - x1. */
+static mvs_status run_part(mvs_session *session, mvs_training *training, mvs_call *forward,
+                           samples *of, double *norms) {
+  int64_t whole = of->count * of->elements;
+  fetch(session, training, "x0", of->x0, whole);
+  fetch(session, training, "x1", of->x1, whole);
+  fetch(session, training, "t", of->times, of->count);
+  for (int64_t at = 0; at < whole; at++) {
+    float time = of->times[at / of->elements];
+    of->output[at] = (1 - time) * of->x0[at] + time * of->x1[at];
+  }
+  session->device->copy(session->device, mvs_training_input(training, "x0"), of->output,
+                        whole * (int64_t)sizeof(float), MVS_COPY_TO_DEVICE);
+  MVS_TRY(mvs_call_run(forward));
+  fetch(session, training, "x1", of->output, whole);
+  for (int64_t sample = 0; sample < of->count; sample++) {
+    double sum = 0;
+    for (int64_t at = sample * of->elements; at < (sample + 1) * of->elements; at++) {
+      double error = 2 * ((double)of->output[at] - ((double)of->x0[at] - (double)of->x1[at]));
+      sum += error * error;
+    }
+    norms[sample] = sqrt(sum / (double)of->elements);
+  }
+  return MVS_OK;
+}
+
+static samples make_samples(mvs_arena *arena, int64_t count, int64_t elements) {
+  size_t whole = (size_t)(count * elements);
+  return (samples){.count = count,
+                   .elements = elements,
+                   .x0 = MVS_ARRAY(arena, whole, float),
+                   .x1 = MVS_ARRAY(arena, whole, float),
+                   .times = MVS_ARRAY(arena, (size_t)count, float),
+                   .output = MVS_ARRAY(arena, whole, float)};
+}
+
+mvs_status mvs_extremes_find(mvs_session *session, mvs_training *training, int64_t step,
+                             double *norms, int64_t *count) {
+  const mvs_training_settings *settings = mvs_training_settings_of(training);
+  int64_t micro = settings->micro_batch;
+  const Mvs__ModelInput *state = mvs_state_input(session->program);
+  mvs_call *forward;
+  *count = 0;
+  if (!state || strcmp(state->dtype, "f32") != 0) return MVS_OK;
+  MVS_TRY(mvs_call_new(session->executor, "forward", micro, &forward));
+  if (!bind_inputs(session, training, forward)) return MVS_OK;
+  mvs_arena *arena = mvs_arena_new();
+  if (!arena) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
+  samples of = make_samples(arena, micro, mvs_input_elements(state));
+  mvs_status status = MVS_OK;
+  for (; status == MVS_OK && *count < settings->batch; *count += micro) {
+    status = mvs_training_show(training, step, *count / micro);
+    if (status == MVS_OK) status = run_part(session, training, forward, &of, norms + *count);
+  }
+  mvs_arena_free(arena);
+  return status;
+}
+
+/* --- the lines --- */
+
+/* The largest that is not above `below`, behind `after` where equal. */
+static int64_t next_largest(const double *norms, int64_t count, int64_t after) {
+  int64_t best = -1;
+  for (int64_t at = 0; at < count; at++) {
+    bool later =
+        after < 0 || norms[at] < norms[after] || (norms[at] == norms[after] && at > after);
+    if (later && (best < 0 || norms[at] > norms[best])) best = at;
+  }
+  return best;
+}
+
+void mvs_extremes_write(const double *norms, int64_t count, mvs_text *out) {
+  double sum = 0;
+  if (count == 0) return;
+  for (int64_t at = 0; at < count; at++) sum += norms[at] * norms[at];
+  double rms = sqrt(sum / (double)count);
+  mvs_text_addf(out, "gradient of the output, RMS of %" PRId64 " samples %.4g; largest:", count,
+                rms);
+  int64_t largest = next_largest(norms, count, -1), at = largest;
+  for (int named = 0; named < MOST_NAMED && at >= 0; named++) {
+    mvs_text_addf(out, "%s %.4g (sample %" PRId64 ")", named ? "," : "", norms[at], at);
+    at = next_largest(norms, count, at);
+  }
+  mvs_text_add(out, "\n");
+  if (largest < 0 || !isfinite(rms)) {
+    mvs_text_add(out, "NOT_FINITE: of at least one sample\n");
+  } else if (norms[largest] > BAD_BATCH_FACTOR * rms + BAD_BATCH_ABOVE) {
+    mvs_text_addf(out, "BAD_BATCH: one sample is above %d x RMS + %d\n", BAD_BATCH_FACTOR,
+                  BAD_BATCH_ABOVE);
+  }
+  if (rms > GLOBAL_INJ) mvs_text_addf(out, "GLOBAL_INJ: the RMS is above %d\n", GLOBAL_INJ);
+}
