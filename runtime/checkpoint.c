@@ -49,7 +49,7 @@ mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimi
   mvs_weights_declare(writer, arena, params, "adam_m/", false);
   mvs_weights_declare(writer, arena, params, "adam_v/", false);
   mvs_status status = write_state(session, writer, optimizer, params);
-  if (status == MVS_OK) mvs_checkpoint_remove_old(arena, folder, facts->step, facts->keep);
+  if (status == MVS_OK) mvs_checkpoint_remove_old(arena, folder, facts->step, &facts->keep);
   mvs_safetensors_abandon(writer);
   mvs_arena_free(arena);
   return status;

@@ -4,12 +4,13 @@
 #ifndef MVS_RUNTIME_CHECKPOINT_H
 #define MVS_RUNTIME_CHECKPOINT_H
 
+#include "runtime/checkpoint_files.h"
 #include "runtime/optimizer.h"
 
 /* Which state is saved, and how. */
 typedef struct mvs_checkpoint_facts {
-  int64_t step;      /* steps done */
-  int64_t keep;      /* all but so many of the newest checkpoints are removed */
+  int64_t step; /* steps done */
+  mvs_checkpoint_keep keep;
   const char *watch; /* what the watch knows; NULL: nothing */
 } mvs_checkpoint_facts;
 

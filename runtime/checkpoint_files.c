@@ -67,14 +67,14 @@ static bool is_complete(mvs_arena *arena, const char *path) {
 
 /* Damaged ones are passed over in silence: the run that resumes will write new ones. */
 const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step) {
-  return mvs_checkpoint_before(arena, folder, INT64_MAX, step);
+  return mvs_checkpoint_before(arena, folder, INT64_MAX, 1, step);
 }
 
 const char *mvs_checkpoint_before(mvs_arena *arena, const char *folder, int64_t most,
-                                  int64_t *step) {
+                                  int64_t every, int64_t *step) {
   step_list steps = list_steps(arena, folder);
   for (size_t at = 0; at < steps.count; at++) {
-    if (steps.items[at] > most) continue;
+    if (steps.items[at] > most || steps.items[at] % every != 0) continue;
     const char *candidate = mvs_checkpoint_path(arena, folder, steps.items[at]);
     if (!is_complete(arena, candidate)) continue;
     *step = steps.items[at];
@@ -120,12 +120,19 @@ mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *
 
 /* Failures to remove are no failures to save, and are let pass. */
 void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t saved,
-                               int64_t keep) {
+                               const mvs_checkpoint_keep *keep) {
   step_list steps = list_steps(arena, folder);
+  bool settled = keep->settled == 0, good = keep->good == 0;
   int64_t kept = 0;
-  for (size_t at = 0; at < steps.count; at++)
-    if (steps.items[at] <= saved && ++kept > keep)
-      unlink(mvs_checkpoint_path(arena, folder, steps.items[at]));
+  for (size_t at = 0; at < steps.count; at++) {
+    int64_t step = steps.items[at];
+    if (step > saved) continue;
+    bool regular = step % keep->every == 0, guards = regular && !good && step <= keep->good;
+    bool stays = kept++ < keep->newest || !settled || guards;
+    if (regular && step <= keep->settled) settled = true;
+    good = good || guards;
+    if (!stays) unlink(mvs_checkpoint_path(arena, folder, step));
+  }
 }
 
 /* Behind a kill in the middle the newest one left is an older one, never one with a gap below.

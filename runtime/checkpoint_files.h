@@ -21,20 +21,29 @@ mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *
                                   const char **out);
 /* The newest complete checkpoint of a folder, or NULL; *step is its number. */
 const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step);
-/* The newest complete one of at most `most` steps, or NULL. */
+/* The newest complete one of at most `most` steps and a multiple of `every`, or NULL. */
 const char *mvs_checkpoint_before(mvs_arena *arena, const char *folder, int64_t most,
-                                  int64_t *step);
+                                  int64_t every, int64_t *step);
 /* Removes the checkpoints of more than `step` steps, the newest first.
  * errors : MVS_ERR_IO when one stays */
 mvs_status mvs_checkpoint_remove_after(mvs_arena *arena, mvs_diag *diag, const char *folder,
                                        int64_t step);
 /* The path of the checkpoint after `step` steps. */
 const char *mvs_checkpoint_path(mvs_arena *arena, const char *folder, int64_t step);
-/* Removes all but the newest `keep` checkpoints up to the one just saved. Later ones can only
+/* Which checkpoints stay. A run that may have to go back goes to one of those that it saves
+ * regularly: others are there or not by where it was cut, which must not decide its way. */
+typedef struct mvs_checkpoint_keep {
+  int64_t newest;  /* so many */
+  int64_t every;   /* regular ones are multiples of this; of those stay */
+  int64_t good;    /* the last one up to here, */
+  int64_t settled; /* and the last one up to here, with all behind it; 0: none of these */
+} mvs_checkpoint_keep;
+
+/* Removes what need not stay of the checkpoints up to the one just saved. Later ones can only
  * be damaged files that a resumed run went back behind: they must not push out the good ones.
  */
 void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t saved,
-                               int64_t keep);
+                               const mvs_checkpoint_keep *keep);
 /* Removes temporary files that a crashed run left in its folder. */
 void mvs_checkpoint_sweep(const char *folder);
 

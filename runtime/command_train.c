@@ -206,6 +206,7 @@ static size_t recorded_options(run_state *run, mvs_run_option *out) {
       {"ema", number_text(session, optimizer->ema), false},
       {"seed", integer_text(session, run->settings.seed), false},
       {"steps", integer_text(session, run->steps), true},
+      {"save-every", integer_text(session, run->save_every), true},
       {"watch", mvs_train_watch_action_name(&run->watch), true},
       {"rollback-order", run->watch.reorders ? "new" : "same", true},
       {"rollback-lr", number_text(session, run->watch.rate), true},
@@ -405,7 +406,7 @@ static mvs_status save(run_state *run) {
   if (!arena) return MVS_FAIL(run->session->diag, MVS_ERR_MEMORY, "out of memory");
   mvs_checkpoint_facts facts = {
       .step = run->step,
-      .keep = mvs_train_watch_keep(&run->watch, run->keep, run->step, run->save_every),
+      .keep = mvs_train_watch_keep(&run->watch, run->keep, run->save_every),
       .watch = run->watch.run ? mvs_watch_run_state(run->watch.run, arena) : NULL};
   mvs_status status = mvs_checkpoint_save(run->session, mvs_training_optimizer(run->training),
                                           run->folder, &facts);
@@ -468,7 +469,8 @@ static mvs_status turn_back(run_state *run) {
   mvs_step_result unused;
   for (int64_t left = run->queued - run->step; left > 0; left--)
     MVS_TRY(mvs_training_collect(run->training, &unused, NULL));
-  MVS_TRY(mvs_train_watch_turn(&run->watch, run->step, &run->turns, &path));
+  MVS_TRY(
+      mvs_train_watch_turn(&run->watch, run->step, run->save_every, &run->turns, &path));
   const mvs_turn *turn = &run->turns.items[run->turns.count - 1];
   why = mvs_arena_string(run->session->arena, why);
   MVS_TRY(record(run));

@@ -109,11 +109,13 @@ bool mvs_train_watch_must_act(const mvs_train_watch *watch) {
   return watch->run && watch->action >= MVS_WATCH_STOP && mvs_watch_run_fell(watch->run);
 }
 
-int64_t mvs_train_watch_keep(const mvs_train_watch *watch, int64_t keep, int64_t step,
-                             int64_t save_every) {
+mvs_checkpoint_keep mvs_train_watch_keep(const mvs_train_watch *watch, int64_t newest,
+                                         int64_t every) {
+  mvs_checkpoint_keep keep = {.newest = newest, .every = every};
   if (!watch->run || watch->action < MVS_WATCH_STOP) return keep;
-  int64_t since = step - mvs_watch_run_good_step(watch->run);
-  return keep + (since + save_every - 1) / save_every;
+  keep.good = mvs_watch_good_step(mvs_watch_run_watch(watch->run));
+  keep.settled = mvs_watch_settled_step(mvs_watch_run_watch(watch->run));
+  return keep;
 }
 
 /* --- going back --- */
@@ -128,11 +130,11 @@ static mvs_status stop(const mvs_train_watch *watch, int64_t good, const char *w
                   mvs_watch_run_fell(watch->run), why, newest);
 }
 
-mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, mvs_turns *turns,
-                                const char **path) {
+mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, int64_t every,
+                                mvs_turns *turns, const char **path) {
   mvs_session *session = watch->session;
-  int64_t good = -1, most = mvs_watch_run_good_step(watch->run);
-  *path = mvs_checkpoint_before(session->arena, watch->folder, most, &good);
+  int64_t good = -1, most = mvs_watch_good_step(mvs_watch_run_watch(watch->run));
+  *path = mvs_checkpoint_before(session->arena, watch->folder, most, every, &good);
   if (watch->action == MVS_WATCH_STOP) return stop(watch, good, "");
   if ((int64_t)turns->count >= watch->most)
     return stop(watch, good,

@@ -4,6 +4,7 @@
 #ifndef MVS_RUNTIME_TRAIN_WATCH_H
 #define MVS_RUNTIME_TRAIN_WATCH_H
 
+#include "runtime/checkpoint_files.h"
 #include "runtime/extremes.h"
 #include "runtime/progress.h"
 #include "runtime/turns.h"
@@ -41,14 +42,15 @@ mvs_status mvs_train_watch_show(mvs_train_watch *watch, mvs_training *training, 
                                 mvs_progress *progress);
 /* Whether the run fell at that step and must not go on as it is. */
 bool mvs_train_watch_must_act(const mvs_train_watch *watch);
-/* How many checkpoints to keep, for the newest good one to be among them. */
-int64_t mvs_train_watch_keep(const mvs_train_watch *watch, int64_t keep, int64_t step,
-                             int64_t save_every);
+/* Which checkpoints stay, of a run that keeps the newest `newest` and saves one every `every`.
+ */
+mvs_checkpoint_keep mvs_train_watch_keep(const mvs_train_watch *watch, int64_t newest,
+                                         int64_t every);
 /* For a run that must act: finds the newest checkpoint before the trouble began and removes
  * those behind it; the turn becomes the last of `turns`, `path` its checkpoint. errors :
  * MVS_ERR_STOPPED when it ends here, with the sentence; MVS_ERR_IO */
-mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, mvs_turns *turns,
-                                const char **path);
+mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, int64_t every,
+                                mvs_turns *turns, const char **path);
 /* Notes a turn that was made, in alarms.jsonl and on stderr. errors : MVS_ERR_IO */
 mvs_status mvs_train_watch_turned(mvs_train_watch *watch, const mvs_turn *turn,
                                   const char *why);

@@ -97,9 +97,8 @@ static void note_trouble(mvs_watch *watch, bool sign) {
   if (!sign) return;
   watch->counts.trouble = watch->counts.count;
   if (watch->counts.troubled) return;
-  int64_t size = MVS_SERIES_RECENT + 1, oldest = watch->counts.count + 1;
   watch->counts.troubled = watch->counts.count;
-  watch->counts.good_step = watch->counts.count < size ? 0 : watch->counts.steps[oldest % size];
+  watch->counts.good_step = mvs_watch_settled_step(watch);
 }
 
 /* A run that fell may stand up again, and is judged by the past before its fall. */
@@ -133,9 +132,13 @@ void mvs_watch_take(mvs_watch *watch, mvs_arena *arena, const mvs_observation *s
   mvs_watch_call(&at);
 }
 
+int64_t mvs_watch_settled_step(const mvs_watch *watch) {
+  int64_t size = MVS_SERIES_RECENT + 1, count = watch->counts.count;
+  return count < size ? 0 : watch->counts.steps[(count + 1) % size];
+}
+
 int64_t mvs_watch_good_step(const mvs_watch *watch) {
-  if (watch->counts.troubled) return watch->counts.good_step;
-  return watch->counts.steps[watch->counts.count % (MVS_SERIES_RECENT + 1)];
+  return watch->counts.troubled ? watch->counts.good_step : mvs_watch_settled_step(watch);
 }
 
 /* --- there and back --- */

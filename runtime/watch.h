@@ -19,8 +19,10 @@ mvs_watch *mvs_watch_new(mvs_arena *arena, const mvs_watch_roles *roles);
 /* Sees the next step; alarms and their words are added in `arena`. */
 void mvs_watch_take(mvs_watch *watch, mvs_arena *arena, const mvs_observation *seen,
                     mvs_alarms *out);
-/* The last step of which nothing had been said before the trouble that goes on now began; the
- * last step seen when there is none. What was saved up to here is good. */
+/* The last step that no trouble found at the next step can reach back to; 0: none yet. */
+int64_t mvs_watch_settled_step(const mvs_watch *watch);
+/* The last step before the trouble that goes on now began; the settled one when there is none.
+ * What was saved up to here is good. */
 int64_t mvs_watch_good_step(const mvs_watch *watch);
 /* Appends all that the watch knows as text: one that is loaded from it goes on with the same
  * alarms to the last bit. */

@@ -156,9 +156,7 @@ mvs_status mvs_watch_run_write(mvs_watch_run *run) {
                           (int64_t)whole.length);
 }
 
-int64_t mvs_watch_run_good_step(const mvs_watch_run *run) {
-  return mvs_watch_good_step(run->watch);
-}
+const mvs_watch *mvs_watch_run_watch(const mvs_watch_run *run) { return run->watch; }
 
 const char *mvs_watch_run_state(const mvs_watch_run *run, mvs_arena *arena) {
   mvs_text text = mvs_text_new(arena);

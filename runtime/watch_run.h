@@ -26,8 +26,8 @@ const char *mvs_watch_run_fell(const mvs_watch_run *run);
 mvs_text *mvs_watch_run_autopsy(mvs_watch_run *run);
 /* Writes it to DIR/autopsy-STEP.txt, behind its alarms. errors : MVS_ERR_IO */
 mvs_status mvs_watch_run_write(mvs_watch_run *run);
-/* See mvs_watch_good_step. */
-int64_t mvs_watch_run_good_step(const mvs_watch_run *run);
+/* The watch itself. */
+const mvs_watch *mvs_watch_run_watch(const mvs_watch_run *run);
 /* Adds an alarm of the caller's to the file. errors : MVS_ERR_IO */
 mvs_status mvs_watch_run_add(mvs_watch_run *run, const mvs_alarm *alarm);
 /* What the watch knows, as text for a checkpoint. */

@@ -57,9 +57,9 @@ import json
 rate = {r['step']: r['lr'] for r in map(json.loads, open('$work/back/metrics.jsonl'))}
 plain = {r['step']: r['lr'] for r in map(json.loads, open('$work/warn/metrics.jsonl'))}
 assert rate[$good] == plain[$good] and abs(rate[$good + 1] / plain[$good + 1] - 0.1) < 1e-8"
-# Cut before the collapse (at no checkpoint's step), and behind the turn.
+# Cut before the collapse, at no step of a regular checkpoint, and behind the turn: what was saved there must not be gone back to.
 # shellcheck disable=SC2086
-for cut in $((fell - 7)) $((good + 3)); do
+for cut in $((fell - 7)) $((good + 3)) $((good + 13)); do
   run $back --steps "$cut" --out "$work/cut$cut"
   run $common --steps 150 --resume --out "$work/cut$cut"
   title="resumed after step $cut: the same weights"; say cmp "$work/back/step-150.safetensors" "$work/cut$cut/step-150.safetensors"

@@ -90,7 +90,8 @@ static int tear_down(void **state) {
 }
 
 static void save(fixture *here, int64_t step, int64_t keep) {
-  mvs_checkpoint_facts facts = {.step = step, .keep = keep, .watch = "what it knew"};
+  mvs_checkpoint_facts facts = {
+      .step = step, .keep = {.newest = keep, .every = 1}, .watch = "what it knew"};
   assert_int_equal(mvs_checkpoint_save(&here->session, &here->optimizer, here->folder, &facts),
                    MVS_OK);
 }
@@ -226,6 +227,27 @@ static void weights_choose_the_average(void **state) {
       MVS_ERR_NAME);
 }
 
+/* Of a run that may have to go back: what that could need stays, however few are wanted. */
+static void keeps_what_is_good(void **state) {
+  fixture *here = *state;
+  mvs_session *session = &here->session;
+  static const int64_t steps[] = {10, 20, 25, 30, 40, 45, 50, 60};
+  static const bool stays[] = {false, true, false, false, true, true, true, true};
+  mvs_checkpoint_keep keep = {.newest = 1, .every = 10, .good = 29, .settled = 44};
+  int64_t found;
+  for (size_t at = 0; at < 8; at++) save(here, steps[at], 8);
+  mvs_checkpoint_remove_old(session->arena, here->folder, 60, &keep);
+  for (size_t at = 0; at < 8; at++)
+    assert_int_equal(access(path_of(here, steps[at]), F_OK) == 0, stays[at]);
+  assert_non_null(mvs_checkpoint_before(session->arena, here->folder, 49, 10, &found));
+  assert_int_equal(found, 40);
+  assert_null(mvs_checkpoint_before(session->arena, here->folder, 19, 10, &found));
+  assert_int_equal(mvs_checkpoint_remove_after(session->arena, session->diag, here->folder, 40),
+                   MVS_OK);
+  assert_non_null(mvs_checkpoint_newest(session->arena, here->folder, &found));
+  assert_int_equal(found, 40);
+}
+
 /* Writes metrics of steps first .. last, as a run that goes on after step first-1. */
 static void write_metrics(fixture *here, int first, int last, double slope) {
   mvs_consumers list = {0};
@@ -261,12 +283,9 @@ static void metrics_go_back(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-  const struct CMUnitTest tests[] = {TEST(there_and_back),
-                                     TEST(holds_the_released_names),
-                                     TEST(newest_complete_one),
-                                     TEST(keeps_the_last),
-                                     TEST(weights_choose_the_average),
-                                     TEST(metrics_go_back),
-                                     TEST(carries_the_device_choices)};
+  const struct CMUnitTest tests[] = {
+      TEST(there_and_back),  TEST(holds_the_released_names),  TEST(newest_complete_one),
+      TEST(keeps_the_last),  TEST(keeps_what_is_good),        TEST(weights_choose_the_average),
+      TEST(metrics_go_back), TEST(carries_the_device_choices)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
