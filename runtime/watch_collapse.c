@@ -137,11 +137,17 @@ static bool is_whole(mvs_signal_kind kind) {
   return kind == MVS_SIGNAL_LOSS || kind == MVS_SIGNAL_NORM;
 }
 
+/* A spike makes all gradients larger, those of the means with the others: it is told of G_mean,
+ * but only its share counts as evidence of the mean mode. */
+static bool is_of_mean_mode(mvs_signal_kind kind) {
+  return !is_whole(kind) && kind != MVS_SIGNAL_G_MEAN;
+}
+
 /* Kinds that bear witness, of the mean mode alone or all. */
 static int count_witnesses(const mvs_watch *watch, bool of_mean_mode) {
   int count = 0;
   for (size_t i = 0; i < sizeof told / sizeof *told; i++)
-    if (witness_of(watch, told[i]) && !(of_mean_mode && is_whole(told[i]))) count++;
+    if (witness_of(watch, told[i]) && (!of_mean_mode || is_of_mean_mode(told[i]))) count++;
   return count;
 }
 
