@@ -83,7 +83,7 @@ mvs_status mvs_driver_build(mvs_driver *driver) {
                           count, &driver->build));
   mvs_text text = mvs_text_new(driver->graphs);
   mvs_driver_explain(driver, &text);
-  mvs_driver_explain_gpu(driver, &text);
+  mvs_driver_explain_built(driver, &text);
   driver->build->program->explain = (char *)mvs_text_string(&text);
   return MVS_OK;
 }
@@ -150,7 +150,34 @@ static const char *gpu_runner(mvs_arena *arena, const Mvs__Kernel *kernel) {
   return mvs_arena_format(arena, "attention generated: %s", why);
 }
 
-void mvs_driver_explain_gpu(const mvs_driver *driver, mvs_text *out) {
+/* True when a part of the program calls the probe's function at its site. */
+static bool is_placed(const mvs_program *program, const mvs_module *module,
+                      const mvs_probe *probe) {
+  const char *site = module->sites.items[probe->site].name;
+  for (size_t f = 0; f < program->n_functions; f++) {
+    const Mvs__Function *function = program->functions[f];
+    for (size_t i = 0; i < function->n_probes; i++) {
+      const Mvs__Probe *placed = function->probes[i];
+      if (!strcmp(placed->function, probe->function) && !strcmp(placed->site, site)) return true;
+    }
+  }
+  return false;
+}
+
+/* Steps keep nothing for diagnostics, so some may find no moment at which all is there. */
+static void explain_probes(const mvs_driver *driver, const mvs_module *module, mvs_text *out) {
+  for (size_t i = 0; i < module->probes.count; i++) {
+    const mvs_probe *probe = &module->probes.items[i];
+    if (is_placed(driver->build->program, module, probe)) continue;
+    mvs_text_addf(out, "%s of %s is left out: its values are not in memory at one time\n",
+                  probe->function, module->sites.items[probe->site].name);
+  }
+}
+
+void mvs_driver_explain_built(const mvs_driver *driver, mvs_text *out) {
+  for (size_t i = 0; i < driver->specialisation_count; i++) {
+    explain_probes(driver, driver->specialisations[i].compilation.module, out);
+  }
   if (driver->options->architectures.count == 0) return;
   const mvs_program *program = driver->build->program;
   const char **runners = MVS_ARRAY(driver->graphs, program->n_kernels + 1, const char *);

@@ -45,9 +45,9 @@ mvs_status mvs_driver_build(mvs_driver *driver);
 mvs_status mvs_driver_gpu(mvs_driver *driver);
 /* What --explain prints: the residual rule and who chose it, initial values, kernels. */
 void mvs_driver_explain(const mvs_driver *driver, mvs_text *out);
-/* After mvs_driver_build with --gpu: which kernels go to NVIDIA's libraries, and which not,
- * why; after mvs_driver_gpu also the registers of each. */
-void mvs_driver_explain_gpu(const mvs_driver *driver, mvs_text *out);
+/* After mvs_driver_build: diagnostics that found no place; with --gpu which kernels go to
+ * NVIDIA's libraries, and which not, why; after mvs_driver_gpu also the registers of each. */
+void mvs_driver_explain_built(const mvs_driver *driver, mvs_text *out);
 /* The text of a stage. errors : as the stages */
 mvs_status mvs_driver_emit(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out);
 /* Compiles for the host and writes the executable. */

@@ -103,7 +103,7 @@ static mvs_status compile(mvs_driver *driver, int *code) {
   MVS_TRY(mvs_driver_gpu(driver));
   if (options->explain) {
     mvs_text text = mvs_text_new(driver->graphs);
-    mvs_driver_explain_gpu(driver, &text);
+    mvs_driver_explain_built(driver, &text);
     if (!print(options->run ? stderr : stdout, &text))
       return io_error(driver, "standard output");
   }

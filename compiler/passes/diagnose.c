@@ -19,6 +19,14 @@ typedef enum formula { UPDATE, STREAM, TOKENS, WRITER, COHERENCE, ATTENTION } fo
 static const char *const formula_names[] = {"update", "stream",    "tokens",
                                             "writer", "coherence", "attention"};
 
+/* The tables that nothing else gives. */
+static const char *const formula_tables[] = {"r_tr, var_gain",
+                                             "rho",
+                                             "tcs",
+                                             "g_mean, g_ctr",
+                                             "amplification, coherence",
+                                             "mu_eff, row_div, ret, leak"};
+
 /* A diagnostic of one site, before its function is found or made. */
 typedef struct wanted {
   formula formula;
@@ -286,8 +294,8 @@ static const request requests[] = {
 
 static void explain(const diagnose *at, const wanted *w) {
   if (!at->explain) return;
-  mvs_text_addf(at->explain, "diagnose %s: no '%s': its values cannot be had\n",
-                at->module->sites.items[w->site].name, formula_names[w->formula]);
+  mvs_text_addf(at->explain, "diagnose %s: no %s: the values are not in the graph any more\n",
+                at->module->sites.items[w->site].name, formula_tables[w->formula]);
 }
 
 /* Where a branch is gone (a product through its writer may be), the stream is still there. */

@@ -72,6 +72,15 @@ refused() { # TITLE WORDS ARGUMENT...
 refused "a layer that is not there" "counted from 0 to 7" --anchors 0,8
 refused "a list that is none" "needs layers such as" --anchors 0,,1
 
+# A product through its writer leaves no branch to look at, which is told; the stream is still there.
+"$MVCC" "$root/models/digits.mvs" --set depth=3 --means writer --explain -o "$work/x" >"$work/explain" 2>&1
+grep -q "diagnose blocks.ffn: no r_tr, var_gain: " "$work/explain" && grep -q "diagnose blocks.ffn.w2: no g_mean, g_ctr: " "$work/explain" &&
+  ! grep -q "diagnose .*: no tcs\|is left out" "$work/explain" &&
+  echo "ok what cannot be had is told" || { echo "not ok what cannot be had is told"; grep diagnose "$work/explain"; }
+"$work/x" train --steps 1 --batch 4 --diagnose 1 --out "$work/writer" >/dev/null 2>&1
+grep -q '"rho":' "$work/writer/diagnostics.jsonl" && grep -q '"tcs":' "$work/writer/diagnostics.jsonl" &&
+  ! grep -q '"g_mean":' "$work/writer/diagnostics.jsonl" && echo "ok the stream without its branch" || echo "not ok the stream without its branch"
+
 # A rule and layers that nobody here has seen: a branch that ends in no product, without a segment, two stacks.
 cat >"$work/own.mvs" <<'END'
 residual halved(gate: scalar = 0.5) { 0.5 * x + gate * f(rmsnorm(x)) }

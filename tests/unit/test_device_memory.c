@@ -18,6 +18,7 @@ typedef struct fixture {
   Mvs__Loop loop, *loops[1];
   Mvs__Step steps[3], *outside[2], *inside[1];
   Mvs__Kernel kernels[KERNELS], *kernel_list[KERNELS];
+  Mvs__Settings settings;
   mvs_session session;
 } fixture;
 
@@ -36,6 +37,7 @@ static int64_t held(mvs_device *device) {
 
 static void build_program(fixture *here) {
   mvs__program__init(&here->program);
+  mvs__settings__init(here->program.settings = &here->settings);
   mvs__function__init(here->functions[0] = &here->function);
   mvs__loop__init(here->loops[0] = &here->loop);
   for (int at = 0; at < KERNELS; at++) {
