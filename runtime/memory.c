@@ -80,9 +80,12 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   const mvs_program *program = session->program;
   int64_t flat = mvs_flat_bytes(program);
   shared all = {0};
-  /* A row has a rate and a decay, f32, and a sum of squares, f64; with Muon two numbers more. */
-  int64_t numbers = program->settings->muon ? 6 : 4;
-  int64_t by_row = use->optimizer_flats ? numbers * (flat / MVS_FLAT_ROW_ELEMENTS) : 0;
+  /* A row has a rate and a decay, f32, and a sum of squares, f64; where Muon has some, two
+   * numbers more. */
+  const Mvs__Function *adamw = mvs_program_function(program, "adamw");
+  bool direct = adamw && mvs_has_tensor(adamw->inputs, adamw->n_inputs, "direct");
+  int64_t numbers = use->optimizer_flats ? (direct ? 6 : 4) : 0;
+  int64_t by_row = numbers * (flat / MVS_FLAT_ROW_ELEMENTS);
   *out = (mvs_memory){.parameters = flat,
                       .gradients = use->gradient_flats * flat,
                       .optimizer = use->optimizer_flats * flat + by_row,
