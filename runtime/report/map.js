@@ -25,9 +25,11 @@ function mapColour(share) {
 function mapScale(all) {
   const values = finite(all);
   if (!values.length) return null;
-  const low = quantile(values, 0.01), high = quantile(values, 0.99);
-  const log = wideRange(values);
-  return {...scaleOf(low, high, log, 4), cut: least(values) < low || most(values) > high};
+  // Zeros have no place on a log scale; they take its lowest colour.
+  const log = wideRange(values), counted = log ? values.filter((v) => v > 0) : values;
+  const low = quantile(counted, 0.01), high = quantile(counted, 0.99);
+  const cut = least(values) < low || most(values) > high;
+  return {...scaleOf(low, high, log, 4), cut};
 }
 
 function scaleLegend(scale, format) {

@@ -264,9 +264,12 @@ function curves() {
 
 // --- diagnostics ---
 
-// What a table of a known name shows (docs/trainer.md); others are shown without a sentence.
+// What a table of a known name shows (docs/diagnostics.md); others are shown without a sentence.
 const meanings = {
-  gradient: "L2 norm of the gradient of each family of weights.",
+  gradient: "L2 norm of the gradient of each family of weights, before clipping.",
+  "gradient.outer": "The same of the weights outside stacks.",
+  "writer.deep":
+      "Medians of g_mean, g_ctr and their ratio over the deep layers that are looked at.",
   rho:
       "ρ = ‖mean(X)‖ / ‖centred(X)‖: how far the tokens' common part outweighs what tells them apart.",
   tcs: "Token cosine similarity: mean over pairs of tokens. 1 means that all tokens say the same.",
@@ -279,13 +282,22 @@ const meanings = {
   ratio: "Gradient norm of the writers over that of the queries.",
   dynamics:
       "Gradient norms of writers, queries and keys: of the model, of its deep layers and by stage.",
-  amplification: "Size of the sum of the tokens' gradients over that of each alone.",
-  coherence: "How much the tokens' gradients at a writer point the same way.",
+  amplification:
+      "Squared norm of the summed gradient of a writer over the sum of the tokens' own: above 1, tokens push the same way.",
+  coherence:
+      "How much tokens agree in what a writer reads and in the gradient at its output; bounds how far amplification is from 1.",
   gain_mean: "Mean of each learned gain.",
   gain_max: "Largest of each learned gain.",
   ret: "Share of the centred signal that attention retains.",
   leak: "Share of the centred signal that attention turns into a common part.",
 };
+
+// "rho.image" is rho of the segment called image.
+function meaningOf(name) {
+  const [whole, segment] = name.split(".");
+  if (meanings[name] || !segment || !meanings[whole]) return meanings[name] || "";
+  return `${meanings[whole]} Of the segment ${segment} alone.`;
+}
 
 function tableNames() {
   const names = [];
@@ -316,7 +328,10 @@ function overLayers(table, how) {
 
 function diagnostic(name) {
   const all = runs.map((run) => tableOf(run, name)).filter(Boolean);
+  // A gain that one rule alone has stands behind what can be compared.
+  const having = (site) => all.filter((table) => table.sites.some((s) => s.name === site)).length;
   const sites = [...new Set(all.flatMap((table) => table.sites.map((site) => site.name)))];
+  sites.sort((a, b) => having(b) - having(a));
   const layers = [...new Set(all.flatMap((table) => table.layers))].sort((a, b) => a - b);
   const controls = make("div", {class: "controls"});
   const siteKey = `site ${name}`, layerKey = `layer ${name}`;
@@ -341,7 +356,7 @@ function diagnostic(name) {
   const block = make("article", {class: layers.length > 1 ? "diagnostic" : "diagnostic lone"});
   const left = make("div", {}), right = make("div", {class: "maps"});
   block.append(
-      make("h3", {}, make("code", {}, name)), make("p", {class: "quiet"}, meanings[name] || ""),
+      make("h3", {}, make("code", {}, name)), make("p", {class: "quiet"}, meaningOf(name)),
       controls, make("div", {class: "pair"}, left, layers.length > 1 ? right : null));
   diagnosticsHost.append(block);
   new Chart(
@@ -372,6 +387,7 @@ function maps(host, name, site) {
     const first = least(tables.map((table) => table.step[0])),
           last = most(tables.map((table) => table.step[table.step.length - 1]));
     const grid = make("div", {class: "grid"});
+    grid.style.setProperty("--across", wanted.length === 4 ? 2 : Math.min(3, wanted.length));
     host.append(scaleLegend(scale, number), grid);
     drawn = wanted.map(
         (run, k) => new HeatMap(

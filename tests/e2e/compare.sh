@@ -17,7 +17,7 @@ print(("ok " if states == wanted else "not ok ") + folder + ": " + " ".join(stat
 EOF2
 }
 
-compare --residual plain --residual 'layerscale(gamma = 0.01)' --seeds 2 --jobs 2 --samples 8 -o both -- train --steps 12 --batch 16 --seed 5
+compare --residual plain --residual 'layerscale(gamma = 0.01)' --seeds 2 --jobs 2 --samples 8 -o both -- train --steps 12 --batch 16 --seed 5 --diagnose 4
 say $code "two rules, two seeds, side by side"
 check both plain:done,done layerscale-gamma-0.01:done,done
 [ "$(grep -c 'done 2/2' out)" -eq 2 ] && grep -q 'over seeds' out && code=0 || code=1
@@ -25,7 +25,7 @@ say $code "the table has a line a rule"
 ls both/*/seed-[56]/samples.png both/report.html >/dev/null 2>log && [ "$(ls -d both/*/seed-? | wc -l)" -eq 4 ] && code=0 || code=1
 say $code "seeds count on, pictures and the page are there"
 "$MVCC" model.mvs --set depth=3 --residual 'layerscale(gamma = 0.01)' -o x
-./x train --steps 12 --batch 16 --seed 6 --out alone >out 2>log
+./x train --steps 12 --batch 16 --seed 6 --diagnose 4 --out alone >out 2>log
 cmp -s alone/step-12.safetensors both/layerscale-gamma-0.01/seed-6/step-12.safetensors && code=0 || code=1
 say $code "a run is bit for bit the one taken alone"
 
@@ -75,14 +75,14 @@ code=0; "$MVCC" model.mvs -o none --seeds 3 >out 2>log || code=$?; refused "--se
 compare --residual plain --samples 0 -o lost -- train --data nowhere; refused "data that are not there" "plain, seed 0: failed: .*nowhere"
 
 if [ -z "$(/usr/bin/python3 -c "import sys; sys.path.insert(0, '$here'); import browser; print(browser.find() or '')")" ]; then
-  echo "skipped 3 no Chromium here"; exit 0
+  echo "skipped 4 no Chromium here"; exit 0
 fi
 PYTHONPATH="$here" /usr/bin/python3 - <<'EOF2'
 import browser
 
 page = browser.Browser()
 try:
-    for name, words in (("both", "done 2 of 2"), ("blown", "diverged at 1"), ("lost", "failed")):
+    for name, words in (("both", "tcs"), ("both", "done 2 of 2"), ("blown", "diverged at 1"), ("lost", "failed")):
         page.open(name + "/report.html", 1400, False)
         said, text = page.complaints(), page.run("document.body.innerText")
         print(f"{'not ok' if said or words not in text else 'ok'} the page of '{name}' in a browser {said}")
