@@ -230,9 +230,9 @@ static const char columns[] =
     "}\n";
 
 /* The runtime launches a kernel before the one ahead of it has ended (docs/gpu.md): its blocks
- * come to where there is room, and wait for all that was written before. Only then may the
- * kernel behind it come: were its blocks let in earlier, they would hold room for two kernels'
- * time. Nothing may be read or written before the wait. GPUs before 9.0 know neither. */
+ * come to where there is room, and wait for all that was written before. Then the kernel behind
+ * it may come: let in earlier, its blocks would only wait longer. Nothing may be read or written
+ * before the wait. GPUs before 9.0 know neither. */
 static const char order[] = "static __device__ __forceinline__ void take_turn() {\n"
                             "#if __CUDA_ARCH__ >= 900\n"
                             "  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"
