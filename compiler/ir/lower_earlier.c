@@ -41,9 +41,9 @@ static mvs_status read_of(mvs_lowering *lo, uint32_t output, int64_t distance, m
     const mvs_read *read = &region->reads[*out];
     if (read->output == output && read->distance == distance) return MVS_OK;
   }
-  if (region->read_count == MVS_MAX_READS) {
+  if (region->read_count == MVS_MAX_READS / 2) {
     return mvs_lower_error(lo, MVS_ERR_LIMIT, span,
-                           "the stack reads more than %d earlier values", MVS_MAX_READS);
+                           "the stack reads more than %d earlier values", MVS_MAX_READS / 2);
   }
   region->reads[region->read_count++] = (mvs_read){output, distance};
   return MVS_OK;

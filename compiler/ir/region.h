@@ -24,7 +24,8 @@
 
 #include "compiler/ir/graph.h"
 
-#define MVS_MAX_READS 64
+/* Twice what a stack may ask for: the gradient of a read is sometimes two. */
+#define MVS_MAX_READS 128
 
 typedef struct mvs_read {
   uint32_t output;  /* among the stacked outputs */

@@ -12,7 +12,8 @@
  * shift d, slots count .. count+D-1 are cleared
  *
  * A forward stacked output that is the carried argument or result has no buffer of its own: it
- * is the carried buffer at shift 0 or 1, whose slots are then all kept. */
+ * is the carried buffer at shift 0 or 1, whose slots are then all kept. One that is a read, as
+ * the backward pass asks for, is the buffer of what is read at the read's shift, all kept. */
 #ifndef MVS_PASSES_MEMORY_H
 #define MVS_PASSES_MEMORY_H
 
@@ -58,6 +59,7 @@ typedef struct mvs_region_layout {
   mvs_place *outputs; /* stored there; buffer UINT32_MAX: nobody wants it */
   int64_t *distances; /* per stacked output: longest read, 0: none */
   int *shares;        /* per stacked output: the carried value whose buffer it has, -1 */
+  int *passed;        /* per stacked output: the read that it merely passes on, -1 */
   MVS_LIST(mvs_extra_output) extras; /* stacked outputs that are stored once more */
 } mvs_region_layout;
 

@@ -99,11 +99,23 @@ static void set_output_slots(const mvs_layout *layout, const mvs_region_layout *
   if (all) buffer->slots_least = buffer->slots_kept;
 }
 
+/* What is read and handed on to another region is read there, too: all its layers stay. */
+static void keep_passed(const mvs_layout *layout, const mvs_region_layout *r) {
+  for (uint32_t k = 0; k < r->region->output_count; k++) {
+    if (r->outputs[k].buffer == UINT32_MAX || r->passed[k] < 0) continue;
+    if (use_of_output(r, k) == STACK_UNUSED) continue;
+    mvs_buffer *buffer = buffer_at(layout, r->outputs[k].buffer);
+    buffer->slots_least = buffer->slots_kept;
+    buffer->crossing = true;
+  }
+}
+
 static void set_slots(const mvs_layout *layout) {
   for (size_t i = 0; i < layout->regions.count; i++) {
     const mvs_region_layout *r = layout->regions.items[i];
     for (uint32_t k = 0; k < r->region->output_count; k++) {
       if (r->outputs[k].buffer == UINT32_MAX) continue;
+      if (r->passed[k] >= 0) continue;
       if (r->shares[k] < 0) {
         set_output_slots(layout, r, k);
         continue;
@@ -112,6 +124,7 @@ static void set_slots(const mvs_layout *layout) {
       if (use == STACK_UNUSED) continue;
       mvs_layout_keep_carried(layout, r, (uint32_t)r->shares[k], use == STACK_WHOLE);
     }
+    keep_passed(layout, r);
   }
 }
 

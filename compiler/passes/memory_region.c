@@ -36,6 +36,15 @@ static int find_share(const mvs_region_layout *r, uint32_t output) {
   return carried ? (int)node->attr.argument.index : -1;
 }
 
+/* The read that stacked output `output` merely passes on, or -1. */
+static int find_passed(const mvs_region_layout *r, uint32_t output) {
+  const mvs_graph *body = r->region->body;
+  const mvs_node *node =
+      mvs_graph_node(body, body_result(r, r->region->carried_count + output));
+  bool read = node->op == MVS_OP_argument && node->attr.argument.kind == MVS_ARG_READ;
+  return read && r->distances[output] == 0 ? (int)node->attr.argument.index : -1;
+}
+
 static mvs_region_layout *new_region(mvs_layout *layout, const mvs_group *group,
                                      mvs_schedule *body) {
   mvs_region *region = group->region;
@@ -50,6 +59,7 @@ static mvs_region_layout *new_region(mvs_layout *layout, const mvs_group *group,
   r->outputs = MVS_ARRAY(layout->arena, region->output_count + 1, mvs_place);
   r->distances = MVS_ARRAY(layout->arena, region->output_count + 1, int64_t);
   r->shares = MVS_ARRAY(layout->arena, region->output_count + 1, int);
+  r->passed = MVS_ARRAY(layout->arena, region->output_count + 1, int);
   for (uint32_t i = 0; i < region->read_count; i++) {
     int64_t *distance = &r->distances[region->reads[i].output];
     if (region->reads[i].distance > *distance) *distance = region->reads[i].distance;
@@ -57,6 +67,7 @@ static mvs_region_layout *new_region(mvs_layout *layout, const mvs_group *group,
   for (uint32_t i = 0; i < region->output_count; i++) {
     r->outputs[i] = nowhere;
     r->shares[i] = find_share(r, i);
+    r->passed[i] = find_passed(r, i);
   }
   return r;
 }
@@ -148,6 +159,21 @@ static mvs_place shared_place(const mvs_region_layout *r, uint32_t output,
   return mvs_place_slot(r->carried[share], slot, shift);
 }
 
+/* Where the body stores a stacked output that has a buffer of its own; made when first asked.
+ */
+static mvs_place own_place(mvs_graph_layout *g, mvs_region_layout *r, uint32_t output) {
+  if (r->outputs[output].buffer == UINT32_MAX) r->outputs[output] = stack_buffer(g, r, output);
+  return r->outputs[output];
+}
+
+/* The slots of what a read reads, as that read sees them. */
+static mvs_place read_place(mvs_graph_layout *g, mvs_region_layout *r, uint32_t index) {
+  const mvs_read *read = &r->region->reads[index];
+  mvs_place place = own_place(g, r, read->output);
+  place.shift += r->region->reverse ? read->distance : -read->distance;
+  return place;
+}
+
 /* Results of the function are stored layer by layer, too: a whole stack could not be copied,
  * for its layers lie further apart the larger the batch. */
 static void place_output(mvs_graph_layout *g, mvs_region_layout *r, uint32_t output,
@@ -158,10 +184,15 @@ static void place_output(mvs_graph_layout *g, mvs_region_layout *r, uint32_t out
   const mvs_type *slot = mvs_graph_type(r->region->body, inner);
   if (r->distances[output] == 0 && take_final(g, get, outer)) {
     r->outputs[output] = mvs_place_slot(outer->buffer, slot, 0);
-    r->shares[output] = -1;
+    r->shares[output] = r->passed[output] = -1;
   } else {
-    bool shared = r->shares[output] >= 0;
-    r->outputs[output] = shared ? shared_place(r, output, slot) : stack_buffer(g, r, output);
+    if (r->shares[output] >= 0) {
+      r->outputs[output] = shared_place(r, output, slot);
+    } else if (r->passed[output] >= 0) {
+      r->outputs[output] = read_place(g, r, (uint32_t)r->passed[output]);
+    } else {
+      own_place(g, r, output);
+    }
     *outer = mvs_place_slot(r->outputs[output].buffer, type, r->outputs[output].shift);
   }
   while (take_final(g, get, &final)) {
@@ -238,8 +269,7 @@ mvs_status mvs_region_arguments(mvs_graph_layout *g, mvs_region_layout *r) {
     MVS_TRY(stacked_place(g, *next++, &r->stacked[i]));
   }
   for (uint32_t i = 0; i < r->region->output_count; i++) {
-    bool wanted = r->distances[i] > 0 && r->outputs[i].buffer == UINT32_MAX;
-    if (wanted) r->outputs[i] = stack_buffer(g, r, i);
+    if (r->distances[i] > 0) own_place(g, r, i);
   }
   return MVS_OK;
 }
@@ -272,5 +302,6 @@ mvs_place mvs_region_result_place(const mvs_region_layout *r, size_t index) {
     return mvs_place_slot(r->carried[index], type, result_shift(region));
   }
   size_t output = index - region->carried_count;
-  return r->shares[output] >= 0 ? nowhere : r->outputs[output];
+  bool elsewhere = r->shares[output] >= 0 || r->passed[output] >= 0;
+  return elsewhere ? nowhere : r->outputs[output];
 }

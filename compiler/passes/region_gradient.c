@@ -1,10 +1,22 @@
 /* region_gradient.c: the gradient of a stack is a stack that runs the other way. By part, as
  * region.h states: carried -> carried; invariant -> a carried sum; stacked input -> stacked
  * output; stacked output -> stacked input; read at distance d -> a stacked output that the
- * reverse region reads at distance d and adds to the cotangent of the output that was read. */
+ * reverse region reads at distance d and adds to the cotangent of the output that was read.
+ *
+ * Of a read that is only multiplied by something small, a weight or a number for each token,
+ * the cotangent is not stacked as it is: the product's and the factor are, each once. A
+ * weighted sum of many earlier values then stacks one cotangent, that of the sum, and not one
+ * for each. */
 #include <assert.h>
 
 #include "compiler/passes/gradients.h"
+
+/* A forward read with a gradient, and its counterparts. */
+typedef struct read_gradient {
+  uint32_t forward;       /* among the forward reads */
+  uint32_t here;          /* among the reads here: of the cotangent, or of the product's */
+  mvs_id product, factor; /* in the forward body, or MVS_NONE; the factor's read is here + 1 */
+} read_gradient;
 
 typedef struct region_gradient {
   mvs_gradient *at;    /* of the outer graph */
@@ -17,7 +29,7 @@ typedef struct region_gradient {
   MVS_LIST(uint32_t) sums;    /* invariants with a gradient, carried after those */
   MVS_LIST(uint32_t) stacked; /* stacked inputs with a gradient ... */
   MVS_LIST(uint32_t) outputs; /* ... and the stacked outputs here that hold them */
-  MVS_LIST(uint32_t) reads;   /* forward reads with a gradient, in the order of reads here */
+  MVS_LIST(read_gradient) reads;
 } region_gradient;
 
 static mvs_arena *home(const region_gradient *work) {
@@ -100,16 +112,75 @@ static void seed_outputs(region_gradient *work) {
   }
 }
 
-/* Reads here name their output by the forward read until finish_reads knows its number. */
+/* How much smaller a factor is than what it multiplies. */
+#define SMALL_SHARE 16
+
+static bool is_small(const mvs_type *factor, const mvs_type *value) {
+  bool batched;
+  int64_t size = mvs_type_elements(factor, &batched) * SMALL_SHARE;
+  return !batched || size <= mvs_type_elements(value, &batched);
+}
+
+/* The only node that reads the argument, or MVS_NONE. */
+static mvs_id only_user(const region_gradient *work, mvs_id argument) {
+  const mvs_graph *body = work->forward->body;
+  const mvs_results *results = mvs_graph_result_list(body);
+  mvs_id user = MVS_NONE;
+  for (size_t i = 0; i < results->count; i++) {
+    if (results->items[i].id == argument) return MVS_NONE;
+  }
+  for (mvs_id id = argument + 1; id < work->inner->size; id++) {
+    const mvs_node *node = mvs_graph_node(body, id);
+    for (int i = 0; i < node->input_count; i++) {
+      if (node->inputs[i] != argument) continue;
+      if (user != MVS_NONE) return MVS_NONE;
+      user = id;
+    }
+  }
+  return user;
+}
+
+/* Finds out whether the read is only multiplied by a small factor. */
+static void split_read(const region_gradient *work, mvs_id argument, read_gradient *read) {
+  const mvs_graph *body = work->forward->body;
+  read->product = read->factor = MVS_NONE;
+  mvs_id user = only_user(work, argument);
+  if (user == MVS_NONE) return;
+  const mvs_node *node = mvs_graph_node(body, user);
+  const mvs_type *type = mvs_graph_type(body, argument);
+  if (node->op != MVS_OP_mul || !mvs_type_same_shape(&node->type, type)) return;
+  mvs_id factor = node->inputs[node->inputs[0] == argument];
+  const mvs_type *small = mvs_graph_type(body, factor);
+  if (small->dtype != MVS_F32 || !is_small(small, type)) return;
+  read->product = user;
+  read->factor = factor;
+}
+
+/* A read here of what finish_reads will stack; until then it is named by a number of its own.
+ */
+static mvs_id new_read(region_gradient *work, uint32_t number, int64_t distance,
+                       const mvs_type *like) {
+  mvs_type type = *like;
+  if (type.dtype == MVS_BF16) type.dtype = MVS_F32;
+  return mvs_region_builder_read(work->inner->builder, number, distance, &type);
+}
+
 static void seed_reads(region_gradient *work) {
   for (uint32_t i = 0; i < work->forward->read_count; i++) {
     mvs_id argument = active_argument(work, MVS_ARG_READ, i);
     if (argument == MVS_NONE) continue;
-    mvs_type type = *mvs_graph_type(work->forward->body, argument);
-    if (type.dtype == MVS_BF16) type.dtype = MVS_F32;
+    const mvs_graph *body = work->forward->body;
+    mvs_region *here = work->inner->builder->region;
     const mvs_read *read = &work->forward->reads[i];
-    MVS_PUSH(home(work), &work->reads, i);
-    mvs_id later = mvs_region_builder_read(work->inner->builder, i, read->distance, &type);
+    read_gradient made = {.forward = i, .here = here->read_count};
+    split_read(work, argument, &made);
+    mvs_id later = new_read(work, i, read->distance, mvs_graph_type(body, argument));
+    if (made.product != MVS_NONE) {
+      mvs_id factor = new_read(work, work->forward->read_count + i, read->distance,
+                               mvs_graph_type(body, made.factor));
+      later = mvs_build_binary(here->body, MVS_OP_mul, later, factor, work->forward->span);
+    }
+    MVS_PUSH(home(work), &work->reads, made);
     mvs_gradient_give(work->inner,
                       body_result(work, work->forward->carried_count + read->output), later);
   }
@@ -163,10 +234,17 @@ static void finish_stacked(region_gradient *work) {
 static void finish_reads(region_gradient *work) {
   mvs_region_builder *builder = work->inner->builder;
   for (uint32_t i = 0; i < work->reads.count; i++) {
-    mvs_id argument = work->arguments[MVS_ARG_READ][work->reads.items[i]];
-    const mvs_type *type = mvs_graph_type(builder->region->body, builder->reads.items[i]);
-    mvs_id cotangent = argument_cotangent(work, argument, type);
-    builder->region->reads[i].output = mvs_region_builder_output(builder, cotangent);
+    const read_gradient *read = &work->reads.items[i];
+    mvs_id source = work->arguments[MVS_ARG_READ][read->forward];
+    if (read->product != MVS_NONE) source = read->product;
+    const mvs_type *type =
+        mvs_graph_type(builder->region->body, builder->reads.items[read->here]);
+    mvs_id cotangent = argument_cotangent(work, source, type);
+    mvs_read *reads = builder->region->reads;
+    reads[read->here].output = mvs_region_builder_output(builder, cotangent);
+    if (read->product == MVS_NONE) continue;
+    mvs_id factor = mvs_gradient_value(work->inner, read->factor);
+    reads[read->here + 1].output = mvs_region_builder_output(builder, factor);
   }
 }
 
@@ -205,8 +283,8 @@ static void mark_writers(region_gradient *work) {
       found = inner->cotangents[mark->id];
       kind = written ? MVS_MARK_DELTA : MVS_MARK_WEIGHT_GRADIENT;
       if (written && found != MVS_NONE)
-        found = mvs_gradient_round(work->inner,
-                                   mvs_graph_type(work->forward->body, mark->id), found);
+        found = mvs_gradient_round(work->inner, mvs_graph_type(work->forward->body, mark->id),
+                                   found);
     }
     if (found != MVS_NONE) mvs_graph_add_mark(inner->target, kind, mark->site, found);
   }

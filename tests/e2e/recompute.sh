@@ -66,3 +66,9 @@ check() { # NAME INPUTS COMMAND-LINE...
 # shellcheck disable=SC2086
 for rule in mvsplit layerscale; do check $rule dit "$root/models/dit.mvs" $dims --residual $rule; done
 check two_stacks two "$work/two.mvs"
+# Several streams, whose chain of reductions is redone from every fourth; reads of earlier blocks and
+# a value of the first one, which stay. Their blocks hold more, so that few of the budgets are enough.
+# shellcheck disable=SC2086
+check streams dit "$root/models/dit.mvs" $dims --set width=32 --residual 'mhc(n = 3, times = 6)'
+# shellcheck disable=SC2086
+check earlier dit "$root/models/dit.mvs" $dims --set width=32 --set values=value_residual --residual 'denseformer(dilation = 2)'

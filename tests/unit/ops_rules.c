@@ -167,6 +167,13 @@ static const user_rule rules[] = {
      "  x + a * f\n"
      "}\n",
      deep_model, "f32"},
+    {"a weight for each token, two of one read, and one that others see",
+     "residual rule(a: gain = 0.4, b: scalar = 0.3) {\n"
+     "  w = sigmoid(sum_features(a * x))\n"
+     "  e = earlier(x, 2)\n"
+     "  x + f(rmsnorm(x, eps = 0.01)) + w * earlier(x) + b * e + w * e + a * earlier(x, 3)\n"
+     "}\n",
+     deep_model, "f32"},
     {"weighted by features, in bf16",
      "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
      "  rmsnorm(a * x + f + b * mean(f), eps = 0.1)\n"
@@ -187,6 +194,7 @@ static const char *const library[] = {
     "orthogonal", "scalargate",
     "evenstep",   "evenstep(part = center)",
     /* of several streams: an odd number too, and more turns than one kernel redoes */
+    "denseformer", "denseformer(reach = 1, dilation = 2)", "laurel_previous(rank = 3)",
     "hyper(n = 3)", "hyper_dynamic(n = 2, eps = 0.01)",
     "mhc(n = 2, times = 2, eps = 0.01)", "mhc(n = 3, times = 9, eps = 0.01)",
 };
@@ -194,6 +202,8 @@ static const char *const library[] = {
 /* What attention's values and heads may go through before the output projection. */
 static const char *const variants[] = {
     VARIANT("mix = minus_identity"),
+    VARIANT("values = value_residual"),
+    VARIANT("mix = identity_minus, values = value_residual"),
     VARIANT("mix = identity_minus, gate = token_gate(bias = true)"),
     VARIANT("mix = lazy(share = 0.3), qk_norm = rms(eps = 0.01)"),
     VARIANT("mix = lazy(trained = true), gate = token_gate"),
