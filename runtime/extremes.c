@@ -43,6 +43,14 @@ static void fetch(mvs_session *session, mvs_training *training, const char *name
                         elements * (int64_t)sizeof *out, MVS_COPY_TO_HOST);
 }
 
+/* The plan of training counts no third function: what runs behind it has the memory of one
+ * step. */
+static bool fits(const mvs_training *training, const mvs_call *forward) {
+  const mvs_placement *wanted = mvs_call_placement(forward);
+  const mvs_placement *there = mvs_call_placement(mvs_training_grad_call(training));
+  return wanted->bytes <= there->bytes && wanted->workspace_bytes <= there->workspace_bytes;
+}
+
 /* z = (1-t) x0 + t x1, and the velocity is to be x0 - x1. */
 static mvs_status run_part(mvs_session *session, mvs_training *training, mvs_call *forward,
                            samples *of, double *norms) {
@@ -88,7 +96,7 @@ mvs_status mvs_extremes_find(mvs_session *session, mvs_training *training, int64
   *count = 0;
   if (!state || strcmp(state->dtype, "f32") != 0) return MVS_OK;
   MVS_TRY(mvs_call_new(session->executor, "forward", micro, &forward));
-  if (!bind_inputs(session, training, forward)) return MVS_OK;
+  if (!fits(training, forward) || !bind_inputs(session, training, forward)) return MVS_OK;
   mvs_arena *arena = mvs_arena_new();
   if (!arena) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
   samples of = make_samples(arena, micro, mvs_input_elements(state));
@@ -116,7 +124,11 @@ static int64_t next_largest(const double *norms, int64_t count, int64_t after) {
 
 void mvs_extremes_write(const double *norms, int64_t count, mvs_text *out) {
   double sum = 0;
-  if (count == 0) return;
+  if (count == 0) {
+    mvs_text_add(out,
+                 "samples not looked at: it takes other inputs or more memory than a step\n");
+    return;
+  }
   for (int64_t at = 0; at < count; at++) sum += norms[at] * norms[at];
   double rms = sqrt(sum / (double)count);
   mvs_text_addf(out, "gradient of the output, RMS of %" PRId64 " samples %.4g; largest:", count,

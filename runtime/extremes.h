@@ -10,8 +10,9 @@
 
 /* Runs the model over the samples of step k (from 0) again, at the weights as they are now,
  * which are those behind the step or one more. `norms` has room for a step's samples; *count
- * becomes their number, or 0 for a model whose inputs are not those of the objective. errors :
- * MVS_ERR_DEVICE */
+ * becomes their number, or 0 where the model's inputs are not those of the objective or its
+ * forward pass alone takes more memory than a step.
+ * errors : MVS_ERR_DEVICE */
 mvs_status mvs_extremes_find(mvs_session *session, mvs_training *training, int64_t step,
                              double *norms, int64_t *count);
 /* Appends lines: the RMS over samples, the largest five, and by name what is beyond the paper's

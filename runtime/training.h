@@ -50,16 +50,18 @@ mvs_status mvs_training_use_fixed(mvs_training *training, const mvs_safetensors 
  * finite, neither that step nor any after it changes the weights. */
 mvs_status mvs_training_queue(mvs_training *training, int64_t step);
 /* Waits for the oldest step that was queued and not yet collected. `seen` gets its tables, good
- * until the next call, if it is not NULL. Of several micro-batches diagnostics look at the first.
- * errors : MVS_ERR_DEVICE when the device failed */
+ * until the next call, if it is not NULL. Of several micro-batches diagnostics look at the
+ * first. errors : MVS_ERR_DEVICE when the device failed */
 mvs_status mvs_training_collect(mvs_training *training, mvs_step_result *out,
                                 mvs_observation *seen);
 /* What it was made with. */
 const mvs_training_settings *mvs_training_settings_of(const mvs_training *training);
-/* Brings the samples of micro-batch `part` of step k (from 0) where the gradients read them once
- * more, with the noise and times that they had. Steps go on behind it as if it had not been. */
+/* Brings the samples of micro-batch `part` of step k (from 0) where the gradients read them
+ * once more, with the noise and times that they had. Steps go on behind it as if it had not
+ * been. */
 mvs_status mvs_training_show(mvs_training *training, int64_t step, int64_t part);
-/* Device: where the gradients read an input that holds a value per sample; NULL: there is none. */
+/* Device: where the gradients read an input that holds a value per sample; NULL: there is none.
+ */
 void *mvs_training_input(const mvs_training *training, const char *name);
 /* Behind loading an earlier state into the optimizer: the step queued next may be any, and
  * steps are taken again after one that was not. All that were queued must have been collected.

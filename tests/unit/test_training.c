@@ -392,6 +392,9 @@ static void extremes_in_words(void **state) {
                       "gradient of the output, RMS of 7 samples 34.04; largest: 90 (sample 3), "
                       "2 (sample 1), 2 (sample 5), 1 (sample 0), 1 (sample 2)\n"
                       "GLOBAL_INJ: the RMS is above 10\n");
+  text = mvs_text_new(arena);
+  mvs_extremes_write(norms, 0, &text);
+  assert_non_null(strstr(mvs_text_string(&text), "samples not looked at"));
   double many[200];
   for (int at = 0; at < 200; at++) many[at] = at == 199 ? 60 : 0.5;
   text = mvs_text_new(arena);
