@@ -11,6 +11,8 @@
 /* Values that one kernel loads and stores. The kernel form has room for 120 operands: copies
  * may add some, and slices of long rows are operands of their own. */
 #define MOST_OPERANDS 72
+/* A kernel of columns holds a sum for each of them. */
+#define MOST_SUMMED 56
 /* Batch for which bytes are compared: large enough that values per sample outweigh parameters.
  */
 #define NOMINAL_BATCH 32
@@ -189,7 +191,8 @@ size_t mvs_fuse_operands(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fus
 }
 
 bool mvs_fuse_has_room(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
-  return mvs_fuse_operands(fuse, a, b) <= MOST_OPERANDS;
+  bool columns = a->group_class == MVS_GROUP_COLUMNS || b->group_class == MVS_GROUP_COLUMNS;
+  return mvs_fuse_operands(fuse, a, b) <= (columns ? MOST_SUMMED : MOST_OPERANDS);
 }
 
 void mvs_fuse_join(mvs_fuse *fuse, int from, int into) {
