@@ -33,6 +33,12 @@ static bool add_interface(const Mvs__Function *function, int64_t batch, int64_t 
   return true;
 }
 
+/* Functions whose tensors are parts of the flat buffers, or numbers by row: they have been
+ * counted with those. */
+static bool lies_in_flats(const char *function) {
+  return strcmp(function, "muon") == 0 || strncmp(function, "diagnose/", 9) == 0;
+}
+
 /* Adds the samples that stand ready for later micro-batches: whatever "grad" has for each
  * sample and "draw" does not make of nothing. */
 static bool add_landings(const mvs_program *program, const mvs_memory_use *use, int64_t *sum) {
@@ -101,7 +107,7 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   for (const char *const *name = use->functions; *name; name++) {
     const Mvs__Function *function = mvs_program_function(program, *name);
     MVS_TRY(add_function(session, *name, use->batch, recompute, &all));
-    if (function && strcmp(*name, "muon") == 0) continue; /* its tensors lie in flat buffers */
+    if (lies_in_flats(*name)) continue;
     if (function && !add_interface(function, use->batch, &out->tensors))
       return too_large(session, use->batch);
   }

@@ -242,7 +242,8 @@ static bool fits(const wanted *w) {
     case COHERENCE:
       return is_tokens(second, 3) && first_tokens(first) > 1;
     case ATTENTION:
-      return second->rank == 4 &&
+      /* a stream may attend with others, whose tokens are not in its values */
+      return second->rank == 4 && second->dims[1].size == first->dims[1].size &&
              second->dims[1].size <= MOST_WEIGHTS / second->dims[1].size / second->dims[2].size;
   }
   return false;
