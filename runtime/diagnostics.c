@@ -26,7 +26,7 @@ typedef struct slot {
 struct mvs_diagnostics {
   mvs_session *session;
   mvs_diagnostics_settings settings;
-  mvs_call *gradients, *gains; /* gains: NULL where there are none */
+  mvs_call *gradients, *gains; /* NULL where there are none */
   mvs_probes *probes;          /* NULL without diagnosed steps */
   char *vectors;               /* device: outputs of the two calls, as the tables expect them */
   mvs_diagnostics_tables *tables;
@@ -104,13 +104,12 @@ static mvs_status bind_outputs(mvs_diagnostics *d, mvs_call *call) {
 
 static mvs_status prepare_calls(mvs_diagnostics *d, const mvs_diagnostics_places *places) {
   mvs_executor *executor = d->session->executor;
-  mvs_call *gradients;
-  MVS_TRY(mvs_call_new(executor, "diagnose/gradients", 1, &gradients));
-  d->gradients = gradients;
-  if (mvs_call_has_input(gradients, "g"))
-    MVS_TRY(mvs_call_bind_input(gradients, "g", places->grads));
-  if (mvs_call_has_input(gradients, "rows"))
-    MVS_TRY(mvs_call_bind_input(gradients, "rows", (void *)places->row_squares));
+  if (mvs_program_function(d->session->program, "diagnose/gradients"))
+    MVS_TRY(mvs_call_new(executor, "diagnose/gradients", 1, &d->gradients));
+  if (d->gradients && mvs_call_has_input(d->gradients, "g"))
+    MVS_TRY(mvs_call_bind_input(d->gradients, "g", places->grads));
+  if (d->gradients && mvs_call_has_input(d->gradients, "rows"))
+    MVS_TRY(mvs_call_bind_input(d->gradients, "rows", (void *)places->row_squares));
   if (d->settings.every == 0) return MVS_OK;
   if (mvs_program_function(d->session->program, "diagnose/gains"))
     MVS_TRY(mvs_call_new(executor, "diagnose/gains", 1, &d->gains));
@@ -139,7 +138,7 @@ mvs_status mvs_diagnostics_new(mvs_session *session, const mvs_diagnostics_setti
   void *memory;
   MVS_TRY(mvs_session_alloc(session, mvs_diagnostics_vector_bytes(d->tables), &memory));
   d->vectors = memory;
-  MVS_TRY(bind_outputs(d, d->gradients));
+  if (d->gradients) MVS_TRY(bind_outputs(d, d->gradients));
   if (d->gains) MVS_TRY(bind_outputs(d, d->gains));
   MVS_TRY(prepare_slots(d));
   *out = d;
@@ -161,7 +160,9 @@ mvs_status mvs_diagnostics_gains(mvs_diagnostics *d) {
   return d->gains ? mvs_call_run(d->gains) : MVS_OK;
 }
 
-mvs_status mvs_diagnostics_norms(mvs_diagnostics *d) { return mvs_call_run(d->gradients); }
+mvs_status mvs_diagnostics_norms(mvs_diagnostics *d) {
+  return d->gradients ? mvs_call_run(d->gradients) : MVS_OK;
+}
 
 void mvs_diagnostics_fetch(mvs_diagnostics *d, int64_t number, bool diagnosed) {
   mvs_device *device = d->session->device;

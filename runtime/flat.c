@@ -186,6 +186,7 @@ static mvs_status run_part(mvs_flat_call *call, mvs_call *part, int64_t first, i
 /* Parts in order of rows; each is done before its bounce buffer is used again. */
 mvs_status mvs_flat_run(mvs_flat_call *call) {
   int64_t done = 0;
+  if (call->rows == 0) return MVS_OK; /* a model with nothing to train */
   for (; done + call->part_rows <= call->rows; done += call->part_rows)
     MVS_TRY(run_part(call, call->part, done, call->part_rows));
   return done < call->rows ? run_part(call, call->rest, done, call->rows - done) : MVS_OK;

@@ -95,15 +95,16 @@ static void add_group(const mvs_module *module, mvs_graph *graph, uint32_t first
   }
 }
 
-/* Constants have no gradient, and parts come with the first of their pack. Parameters without
- * end are told of where the program's tables are made. */
+/* Constants have no gradient, and parts come with the first of their pack; a model may have
+ * nothing to train. Parameters without end are told of where the program's tables are made. */
 static void add_gradients(mvs_module *module) {
   int64_t *offsets = MVS_ARRAY(module->arena, module->params.count + 1, int64_t), flat;
   if (!mvs_module_offsets(module, offsets, &flat)) return;
-  mvs_graph *graph = mvs_module_add_function(module, "diagnose/gradients")->graph;
+  mvs_graph *graph = NULL;
   for (uint32_t i = 0; i < module->params.count; i++) {
     const mvs_param *param = &module->params.items[i];
     if (!param->trained || param->is_pack || (param->pack && param->pack_place > 0)) continue;
+    if (!graph) graph = mvs_module_add_function(module, "diagnose/gradients")->graph;
     add_group(module, graph, i, offsets[i], flat);
   }
 }

@@ -81,6 +81,17 @@ grep -q "diagnose blocks.ffn: no r_tr, var_gain: " "$work/explain" && grep -q "d
 grep -q '"rho":' "$work/writer/diagnostics.jsonl" && grep -q '"tcs":' "$work/writer/diagnostics.jsonl" &&
   ! grep -q '"g_mean":' "$work/writer/diagnostics.jsonl" && echo "ok the stream without its branch" || echo "not ok the stream without its branch"
 
+# Nothing to train, so nothing to look at.
+cat >"$work/still.mvs" <<'END'
+model still {
+  input zt : f32[3, 4, 4]
+  output velocity : zt * 0.5
+}
+train { objective rectified_flow }
+END
+"$MVCC" "$work/still.mvs" -o "$work/still" 2>"$work/log" && echo "ok a model without parameters compiles" ||
+  { echo "not ok a model without parameters compiles"; cat "$work/log"; }
+
 # A rule and layers that nobody here has seen: a branch that ends in no product, without a segment, two stacks.
 cat >"$work/own.mvs" <<'END'
 residual halved(gate: scalar = 0.5) { 0.5 * x + gate * f(rmsnorm(x)) }

@@ -14,7 +14,7 @@ done
 mvcc=build-sanitize/mvcc
 check() { title=$1; shift; if "$@" >"$work/log" 2>&1; then echo "ok $title"; else echo "not ok $title"; tail -30 "$work/log"; fi; }
 check "mvcc compiles a model under the sanitizers" "$mvcc" models/digits.mvs --set depth=2 -o "$work/x"
-check "a trainer trains under the sanitizers" "$work/x" train --data digits --batch 3 --steps 3 --recompute block --out "$work/run"
+check "a trainer trains under the sanitizers" "$work/x" train --data digits --batch 3 --steps 3 --recompute block --diagnose 2 --out "$work/run"
 check "a trainer samples under the sanitizers" "$work/x" sample --weights "$work/run/latest" --count 3 --steps 2 --out "$work/x.png"
 check "a trainer measures itself under the sanitizers" "$work/x" bench --steps 1 --batch 3 --json "$work/bench.json"
 check "and its sampler" "$work/x" bench --sample --steps 1 --batch 3
