@@ -27,6 +27,21 @@ typedef struct mvs_cuda_launch {
   unsigned attribute_count;
 } mvs_cuda_launch;
 
+/* CUDA_KERNEL_NODE_PARAMS_v2 and CUDA_MEMSET_NODE_PARAMS. */
+typedef struct mvs_cuda_kernel_node {
+  void *function;
+  unsigned grid[3], block[3], shared_bytes;
+  void **arguments, **extra;
+  void *kernel, *context;
+} mvs_cuda_kernel_node;
+
+typedef struct mvs_cuda_clear {
+  mvs_cuda_address to;
+  size_t pitch;
+  unsigned value, element; /* bytes of an element */
+  size_t width, height;    /* elements of a row, rows */
+} mvs_cuda_clear;
+
 /* The calls: field, the driver's symbol, arguments. All return CUresult, 0 for success. */
 #define MVS_CUDA_CALLS(X)                                                                      \
   X(init, "cuInit", (unsigned flags))                                                          \
@@ -73,6 +88,17 @@ typedef struct mvs_cuda_launch {
   X(graph_free, "cuGraphDestroy", (void *graph))                                               \
   X(graph_ready, "cuGraphInstantiateWithFlags",                                                \
     (void **ready, void *graph, unsigned long long flags))                                     \
+  X(graph_nodes, "cuGraphGetNodes", (void *graph, void **nodes, size_t *count))                \
+  X(node_type, "cuGraphNodeGetType", (void *node, int *type))                                  \
+  X(node_before, "cuGraphNodeGetDependencies", (void *node, void **nodes, size_t *count))      \
+  X(node_behind, "cuGraphNodeGetDependentNodes", (void *node, void **nodes, size_t *count))    \
+  X(node_order, "cuGraphAddDependencies",                                                      \
+    (void *graph, void *const *from, void *const *to, size_t count))                           \
+  X(node_free, "cuGraphDestroyNode", (void *node))                                             \
+  X(kernel_node, "cuGraphKernelNodeGetParams_v2", (void *node, mvs_cuda_kernel_node *kernel))  \
+  X(kernel_node_set, "cuGraphKernelNodeSetParams_v2",                                          \
+    (void *node, const mvs_cuda_kernel_node *kernel))                                          \
+  X(clear_node, "cuGraphMemsetNodeGetParams", (void *node, mvs_cuda_clear *clear))             \
   X(graph_launch, "cuGraphLaunch", (void *ready, void *stream))                                \
   X(ready_free, "cuGraphExecDestroy", (void *ready))
 
@@ -96,6 +122,9 @@ typedef struct mvs_cuda_driver {
 /* CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: the kernel may start before the one
  * ahead of it in its stream has ended, where that is a kernel; it waits by itself. */
 #define MVS_CUDA_LAUNCH_EARLY 6
+/* CU_GRAPH_NODE_TYPE_KERNEL and _MEMSET. */
+#define MVS_CUDA_NODE_KERNEL 0
+#define MVS_CUDA_NODE_CLEAR  2
 /* CU_EVENT_RECORD_EXTERNAL: while capturing, a node that each launch of the graph does anew. */
 #define MVS_CUDA_EVENT_NODE 1
 /* Results: CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_STUB_LIBRARY (a toolkit's library in place of

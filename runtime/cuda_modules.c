@@ -46,6 +46,12 @@ int mvs_cuda_modules_function(mvs_cuda_modules *modules, uint32_t kernel, void *
   return result;
 }
 
+int mvs_cuda_modules_number(const mvs_cuda_modules *modules, const void *function) {
+  for (size_t at = 0; function && at < modules->program->n_kernels; at++)
+    if (modules->kernels[at].function == function) return (int)at;
+  return -1;
+}
+
 /* What the driver says to code that it cannot take, where other code may do: CUDA_ERROR_
  * INVALID_IMAGE, NO_BINARY_FOR_GPU, INVALID_PTX, JIT_COMPILER_NOT_FOUND,
  * UNSUPPORTED_PTX_VERSION, JIT_COMPILATION_DISABLED. */

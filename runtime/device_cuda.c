@@ -7,6 +7,7 @@
 
 #include "runtime/cuda_attention.h"
 #include "runtime/cuda_blas.h"
+#include "runtime/cuda_clears.h"
 #include "runtime/cuda_driver.h"
 #include "runtime/cuda_modules.h"
 #include "runtime/device.h"
@@ -248,9 +249,10 @@ static const mvs_cuda_launch_attribute early = {.id = MVS_CUDA_LAUNCH_EARLY, .va
 
 static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
-  const void *arguments[MOST_ARGUMENTS + 3];
+  const void *arguments[MOST_ARGUMENTS + MVS_CUDA_NEST_ARGUMENTS];
   int64_t batch = launch->batch, blocks = blocks_of(kernel, batch);
   int32_t layer = (int32_t)launch->layer;
+  mvs_cuda_address nothing = 0;
   size_t count = kernel->n_arguments;
   void *function;
   const char *call;
@@ -262,7 +264,8 @@ static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   for (size_t at = 0; at < count; at++) arguments[at] = &launch->operands[at];
   arguments[count] = &batch;
   arguments[count + 1] = &layer;
-  arguments[count + 2] = &device->down; /* nests alone take it */
+  arguments[count + 2] = &device->down; /* nests alone take this and what follows */
+  arguments[count + 3] = &nothing;
   const mvs_cuda_launch how = {.grid = {(unsigned)blocks, 1, 1},
                                .block = {(unsigned)kernel->block, 1, 1},
                                .stream = device->stream,
@@ -360,6 +363,7 @@ static void *cuda_recorded(mvs_device *table) {
   void *graph = NULL, *ready = NULL;
   int result = driver->capture_end(device->stream, &graph);
   device->recording = false;
+  if (result == 0) mvs_cuda_fold_clears(driver, device->modules, device->program, graph);
   if (result == 0 && !device->failed && driver->graph_ready(&ready, graph, 0) != 0)
     ready = NULL;
   if (graph) driver->graph_free(graph);

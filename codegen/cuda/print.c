@@ -27,7 +27,8 @@ static void print_call(const mvs_kernel *kernel, size_t nest, mvs_text *out) {
 }
 
 /* Blocks go up or down through the samples, as the launch says: a kernel that starts where the
- * one before it ended finds the last tens of megabytes still in L2. */
+ * one before it ended finds the last tens of megabytes still in L2. `clear` is a word that the
+ * kernel behind finds zero (runtime/cuda_clears.h). */
 static mvs_status print_nests(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
                               mvs_text *out) {
   for (size_t i = 0; i < kernel->nests.count; ++i) {
@@ -37,8 +38,9 @@ static mvs_status print_nests(mvs_arena *arena, mvs_diag *diag, const mvs_kernel
                 kernel->name);
   mvs_cuda_print_operands(kernel, out);
   mvs_text_add(out,
-               ", const i64 batch, const int layer, const int down) {\n"
+               ", const i64 batch, const int layer, const int down,\n    u32 *clear) {\n"
                "  take_turn();\n"
+               "  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;\n"
                "  i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;\n");
   for (size_t i = 0; i < kernel->nests.count; ++i) {
     mvs_text_add(out, "  {\n    const i64 blocks = ");

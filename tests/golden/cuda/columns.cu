@@ -34,8 +34,10 @@ static __device__ __forceinline__ void k0_nest0(const float *p0, const float *p1
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (6ll * batch + 63) / 64 * 1;
@@ -101,8 +103,10 @@ static __device__ __forceinline__ void k1_nest0(const float *p0, float *p1, cons
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (3ll * batch + 31) / 32 * 1;
@@ -192,8 +196,10 @@ static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, floa
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, float *p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, float *p2, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (9ll * batch + 127) / 128 * 1;
@@ -268,8 +274,10 @@ static __device__ __forceinline__ void k3_nest0(const float *p0, double *p1, con
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, double *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, double *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (9ll + 0) / 1 * 1;

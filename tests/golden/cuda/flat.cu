@@ -41,8 +41,10 @@ static __device__ __forceinline__ void k0_nest0(const float *p0, const float *p1
   const double v6 = fold_row<add_op, 128>(f6[0]);
   if (live && lane == 0) put(*(p3 + a7), v6);
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, float *p2, double *p3, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, float *p2, double *p3, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 1) / 2 * 1;
@@ -115,8 +117,10 @@ static __device__ __forceinline__ void k1_nest0(const double *p0, double *p1, co
     }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const double *p0, double *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const double *p0, double *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll + 0) / 1 * 1;
@@ -157,8 +161,10 @@ static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (3ll * batch + 31) / 32 * 1;
@@ -196,8 +202,10 @@ static __device__ __forceinline__ void k3_nest0(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 255) / 256 * 1;

@@ -69,8 +69,10 @@ static __device__ __forceinline__ void k0_nest0(const float *p0, float *p1, cons
     if (live) *(pack<float, 4> *)(p1 + a9 + i) = q9;
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (32ll * batch + 15) / 16 * 1;
@@ -165,8 +167,10 @@ static __device__ __forceinline__ void k1_nest0(const float *p0, const float *p1
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, float *p6, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, float *p6, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (2ll * batch + 0) / 1 * 1;

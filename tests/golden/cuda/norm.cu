@@ -56,8 +56,10 @@ static __device__ __forceinline__ void k0_nest0(const bf16 *p0, const float *p1,
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const bf16 *p0, const float *p1, bf16 *p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const bf16 *p0, const float *p1, bf16 *p2, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (29ll * batch + 15) / 16 * 1;

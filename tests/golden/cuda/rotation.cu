@@ -86,8 +86,10 @@ static __device__ __forceinline__ void k0_nest0(const float *p0, const float *p1
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, const float *p1, const float *p2, const float *p3, float *p4, float *p5, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (58ll * batch + 255) / 256 * 1;

@@ -27,8 +27,10 @@ static __device__ __forceinline__ void k0_nest0(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll * batch + 63) / 64 * 1;
@@ -70,8 +72,10 @@ static __device__ __forceinline__ void k1_nest0(const float *p0, const float *p1
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (464ll * batch + 255) / 256 * 1;
@@ -109,8 +113,10 @@ static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 15) / 16 * 5;
@@ -149,8 +155,10 @@ static __device__ __forceinline__ void k3_nest0(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 1) / 2 * 3;
@@ -194,8 +202,10 @@ static __device__ __forceinline__ void k4_nest0(const float *p0, const float *p1
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (29ll * batch + 31) / 32 * 1;

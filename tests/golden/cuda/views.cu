@@ -67,8 +67,10 @@ static __device__ __forceinline__ void k0_nest1(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const float *p2, float *p3, float *p4, const float *p5, float *p6, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k0(const float *p0, float *p1, const float *p2, float *p3, float *p4, const float *p5, float *p6, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 7) / 8 * 3;
@@ -145,8 +147,10 @@ static __device__ __forceinline__ void k1_nest0(const float *p0, float *p1, cons
     if (live) *(pack<float, 4> *)(p1 + a2 + i) = q2;
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k1(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll + 15) / 16 * 1;
@@ -184,8 +188,10 @@ static __device__ __forceinline__ void k2_nest0(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k2(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (256ll * batch + 255) / 256 * 1;
@@ -227,8 +233,10 @@ static __device__ __forceinline__ void k3_nest0(const int *p0, const int *p1, co
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k3(const int *p0, const int *p1, const int *p2, float *p3, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k3(const int *p0, const int *p1, const int *p2, float *p3, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (1ll * batch + 31) / 32 * 3;
@@ -266,8 +274,10 @@ static __device__ __forceinline__ void k4_nest0(const float *p0, float *p1, cons
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *p0, float *p1, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k4(const float *p0, float *p1, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll * batch + 255) / 256 * 1;
@@ -309,8 +319,10 @@ static __device__ __forceinline__ void k5_nest0(const float *p0, const float *p1
   }
   }
 }
-extern "C" __global__ void __launch_bounds__(256, 1) k5(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down) {
+extern "C" __global__ void __launch_bounds__(256, 1) k5(const float *p0, const float *p1, float *p2, const i64 batch, const int layer, const int down,
+    u32 *clear) {
   take_turn();
+  if (clear && blockIdx.x + threadIdx.x == 0) *clear = 0;
   i64 block = down ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   {
     const i64 blocks = (116ll * batch + 255) / 256 * 1;
