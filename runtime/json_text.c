@@ -2,6 +2,7 @@
 #include "runtime/json_text.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* The library knows what is UTF-8 and what must be escaped. */
@@ -17,4 +18,12 @@ void mvs_json_string(mvs_text *out, const char *string) {
   mvs_text_add(out, text ? text : "\"?\"");
   free(text);
   json_decref(value);
+}
+
+void mvs_json_number(mvs_text *out, double value, int digits) {
+  if (isfinite(value)) {
+    mvs_text_addf(out, "%.*g", digits, value);
+  } else {
+    mvs_text_add(out, "null");
+  }
 }

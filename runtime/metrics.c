@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "runtime/fail.h"
+#include "runtime/json_text.h"
 #include "runtime/step_lines.h"
 
 #define METRICS_FILE     "metrics.jsonl"
@@ -33,16 +34,11 @@ static void close_lines(void *self) { mvs_step_lines_close(&((lines_writer *)sel
 
 /* --- metrics --- */
 
-/* JSON knows no infinities and no NaN. */
 static void put_number(mvs_text *out, const char *name, double value) {
-  if (isfinite(value)) {
-    mvs_text_addf(out, ", \"%s\": %.9g", name, value);
-  } else {
-    mvs_text_addf(out, ", \"%s\": null", name);
-  }
+  mvs_text_addf(out, ", \"%s\": ", name);
+  mvs_json_number(out, value, 9);
 }
 
-/* Nine significant digits give every float32 back exactly. */
 static void metrics_line(const mvs_observation *seen, mvs_text *out) {
   mvs_text_addf(out, "{\"step\": %" PRId64, seen->step);
   put_number(out, "loss", seen->loss);

@@ -39,15 +39,6 @@ const mvs_table *mvs_observation_table(const mvs_observation *seen, const char *
 
 /* --- writing --- */
 
-/* JSON knows no infinities and no NaN. Nine digits give every float32 back exactly. */
-static void put_number(mvs_text *out, double value) {
-  if (isfinite(value)) {
-    mvs_text_addf(out, "%.9g", value);
-  } else {
-    mvs_text_add(out, "null");
-  }
-}
-
 static void put_table(mvs_text *out, const mvs_table *table) {
   size_t columns = mvs_table_columns(table);
   mvs_json_string(out, table->name);
@@ -60,7 +51,7 @@ static void put_table(mvs_text *out, const mvs_table *table) {
     mvs_json_string(out, table->sites[site]);
     for (size_t at = 0; at < columns; at++) {
       mvs_text_add(out, at ? "," : ":[");
-      put_number(out, table->values[site * columns + at]);
+      mvs_json_number(out, table->values[site * columns + at], 9);
     }
     mvs_text_add(out, "]");
   }

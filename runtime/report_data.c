@@ -37,26 +37,17 @@ static void put_string(mvs_text *out, const char *name, const char *value) {
   mvs_text_add(out, ",");
 }
 
-/* JSON knows no infinities and no NaN. */
-static void put_number(mvs_text *out, double value, int digits) {
-  if (isfinite(value)) {
-    mvs_text_addf(out, "%.*g", digits, value);
-  } else {
-    mvs_text_add(out, "null");
-  }
-}
-
 /* Enough digits for tables of figures. */
 static void put_figure(mvs_text *out, const char *name, double value) {
   put_name(out, name);
-  put_number(out, value, 7);
+  mvs_json_number(out, value, 7);
   mvs_text_add(out, ",");
 }
 
 /* Counts below 0 are not known. */
 static void put_count(mvs_text *out, const char *name, int64_t value) {
   put_name(out, name);
-  put_number(out, value < 0 ? NAN : (double)value, 15);
+  mvs_json_number(out, value < 0 ? NAN : (double)value, 15);
   mvs_text_add(out, ",");
 }
 
@@ -108,7 +99,7 @@ static void put_buckets(mvs_text *out, const char *name, const mvs_digest *diges
   put_name(out, name);
   mvs_text_add(out, "[");
   for (size_t at = 0; at < digest->count; at++) {
-    put_number(out, part_of(digest->buckets[at], part, cell), digits);
+    mvs_json_number(out, part_of(digest->buckets[at], part, cell), digits);
     mvs_text_add(out, ",");
   }
   close_with(out, ']');
@@ -204,7 +195,7 @@ static void put_site(mvs_text *out, const folding *fold, size_t site) {
   for (size_t column = 0; column < fold->columns; column += fold->layers_a_cell) {
     mvs_text_add(out, "[");
     for (size_t at = 0; at < digest->count; at += fold->buckets_a_cell) {
-      put_number(out, fold_cell(fold, site, at, column, middle), 4);
+      mvs_json_number(out, fold_cell(fold, site, at, column, middle), 4);
       mvs_text_add(out, ",");
     }
     close_with(out, ']');
