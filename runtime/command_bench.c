@@ -13,6 +13,7 @@
 #include "runtime/bench.h"
 #include "runtime/commands.h"
 #include "runtime/least.h"
+#include "runtime/median.h"
 #include "runtime/output_option.h"
 #include "runtime/pool.h"
 #include "runtime/progress.h"
@@ -85,12 +86,6 @@ static mvs_status warm_up(mvs_bench *bench, piece which, int64_t *times) {
   return MVS_OK;
 }
 
-/* For the median. */
-static int ascending(const void *left, const void *right) {
-  double a = *(const double *)left, b = *(const double *)right;
-  return a < b ? -1 : a > b;
-}
-
 /* A quarter of the runs goes before each measurement, so that the clock is that of the piece
  * itself and not of the one before it. */
 static mvs_status measure(mvs_bench *bench, double *medians) {
@@ -112,10 +107,8 @@ static mvs_status measure(mvs_bench *bench, double *medians) {
       MVS_TRY(run_piece(bench, which, times[which], seconds));
       *seconds /= (double)times[which];
     }
-  for (int which = 0; which < PIECES; which++) {
-    qsort(taken[which], (size_t)rounds, sizeof **taken, ascending);
-    medians[which] = taken[which][rounds / 2];
-  }
+  for (int which = 0; which < PIECES; which++)
+    medians[which] = mvs_median(taken[which], (size_t)rounds);
   return MVS_OK;
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "runtime/params.h"
+#include "runtime/series.h"
 
 /* Parts that the depth is divided into. */
 #define STAGES 4
@@ -316,19 +317,8 @@ static void fill_gains(mvs_diagnostics_tables *t, const void *from) {
   }
 }
 
-static int rising(const void *left, const void *right) {
-  double a = *(const double *)left, b = *(const double *)right;
-  return a < b ? -1 : a > b;
-}
-
-/* The lower middle one, as the released tool takes it. */
-static double median(double *values, size_t count) {
-  if (count == 0) return NAN;
-  qsort(values, count, sizeof *values, rising);
-  return values[(count - 1) / 2];
-}
-
-/* One writer's medians over the deep anchors. */
+/* One writer's medians over the deep anchors: of two in the middle the lower, as the released
+ * tool takes it. */
 static void fill_deep_row(mvs_diagnostics_tables *t, size_t row, size_t mean, size_t centred) {
   int64_t deep = (int64_t)(DEEP * (double)t->anchors[t->anchor_count - 1]);
   size_t counts[3] = {0};
@@ -339,7 +329,8 @@ static void fill_deep_row(mvs_diagnostics_tables *t, size_t row, size_t mean, si
       if (!isnan(each[k])) t->scratch[k * t->anchor_count + counts[k]++] = each[k];
   }
   for (size_t k = 0; k < 3; k++)
-    *cell(t, t->deep, 3 * row + k, 0) = median(t->scratch + k * t->anchor_count, counts[k]);
+    *cell(t, t->deep, 3 * row + k, 0) =
+        mvs_quantile(t->scratch + k * t->anchor_count, counts[k], 0.5);
 }
 
 static void fill_probes(mvs_diagnostics_tables *t, const void *results) {
