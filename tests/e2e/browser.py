@@ -51,9 +51,11 @@ class Browser:
             self.events.append(answer)
 
     def open(self, path, width, dark):
-        """Loads a page from disk and waits for it and a frame more."""
+        """Loads a page from disk and waits for it and a frame more. Motion is off: a scroll that still glides would
+        move what the pointer is sent to."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}])
         self.events = []
         self.call("Page.navigate", url="file://" + os.path.abspath(path))
         while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
@@ -71,8 +73,15 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name)
 
+    def settle(self):
+        """Two frames: what was asked for has been laid out, scrolled and drawn."""
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+
     def move(self, x, y):
+        """Moves the pointer over the page as it was last drawn, and waits for what the page makes of it."""
+        self.settle()
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        self.settle()
 
     def complaints(self):
         """What went to the console above information, and exceptions."""
