@@ -1,4 +1,4 @@
-/* watch.c: the state of the watch from step to step, and back from a checkpoint. */
+/* watch_state.c: the state of the watch from step to step, and back from a checkpoint. */
 #include "runtime/watch.h"
 
 #include <inttypes.h>
