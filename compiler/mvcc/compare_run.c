@@ -25,6 +25,8 @@
 #define PAGE_SHARE     20
 #define POLL_MILLIS    50
 #define MOST_LOG_BYTES 4096
+/* Exit status of a trainer that its watch stopped (docs/trainer.md). */
+#define EXIT_STOPPED 3
 
 extern char **environ;
 
@@ -188,10 +190,12 @@ static mvs_status end_run(mvs_comparison *all, mvs_compared_run *run) {
   return MVS_OK;
 }
 
-/* What a collapse or a number that is not finite ended is a result; the rest is a failure. */
+/* What a collapse or a number that is not finite ended is a result; the rest is a failure, that
+ * of a run which collapsed earlier and went on included. */
 static void judge_training(mvs_comparison *all, mvs_compared_run *run, int status) {
   mvs_arena *arena = all->driver->session;
   bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  bool stopped = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED;
   mvs_compare_look(all, run);
   if (!clean) run->note = last_words(arena, run->log);
   if (WIFSIGNALED(status))
@@ -204,8 +208,8 @@ static void judge_training(mvs_comparison *all, mvs_compared_run *run, int statu
   } else if (strcmp(told, "diverged") == 0) {
     run->state = "diverged";
   } else {
-    run->state = collapsed ? "collapsed" : "failed";
-    run->failed = !collapsed;
+    run->state = stopped ? "collapsed" : "failed";
+    run->failed = !stopped;
   }
 }
 
@@ -328,9 +332,11 @@ static mvs_status loop(mvs_comparison *all) {
   return MVS_OK;
 }
 
-/* A failure of ours leaves no process behind. */
+/* A failure of ours leaves no process behind. Whoever started us may ignore SIGCHLD, which is
+ * inherited: ended processes would then be gone before waitpid could tell of them. */
 mvs_status mvs_compare_run(mvs_comparison *all) {
   mvs_status status = MVS_OK;
+  signal(SIGCHLD, SIG_DFL);
   mvs_interrupt_catch();
   for (size_t at = 0; status == MVS_OK && at < all->n_runs; at++)
     status = adopt(all, &all->runs[at]);

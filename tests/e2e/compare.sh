@@ -61,6 +61,34 @@ losses halted/plain/seed-0/metrics.jsonl >a
 cmp a b >>log && [ "$code" -eq 0 ] || code=1
 say $code "and goes on from there, bit for bit"
 
+# What started it may ignore SIGCHLD; then ended trainers must be seen all the same.
+code=0; timeout 120 /usr/bin/python3 -c 'import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])' \
+  "$MVCC" compare model.mvs --set depth=1 --residual plain --samples 0 -o ignored -- train --steps 2 --batch 2 >out 2>log || code=$?
+say $code "it ends where SIGCHLD is ignored"
+
+# The rate climbs to a thousand times what is good: the loss collapses after some 240 steps, and stays finite by the norm.
+cat >falls.mvs <<'END'
+residual normed { rmsnorm(x + f) }
+model falls {
+  input zt : f32[1, 8, 8]
+  x = patch_embed(zt, 2, 16) as patch_embed
+  residual normed as norm
+  stack 4 as blocks { x <- swiglu(x, 32) as ffn }
+  output velocity : unpatchify(linear(x, 4, bias = true) as final_proj, 2)
+}
+train { objective rectified_flow optimizer adamw(lr = 1) schedule warmup(200) batch 16 precision f32 data "digits" }
+END
+( "$MVCC" compare falls.mvs --samples 0 -o fallen -- train --steps 1000000 --watch warn >out 2>log && echo 0 >status || echo $? >status ) &
+until grep -qs collapse fallen/*/seed-0/alarms.jsonl; do sleep 0.05; done
+kill -9 "$(pgrep -f '^fallen/.*/trainer')"
+wait
+[ "$(cat status)" -eq 1 ] && grep -q 'failed: ended by signal 9' log && code=0 || code=1
+say $code "a run that collapsed, went on and died is a failure"
+code=0; "$MVCC" compare falls.mvs --samples 0 -o fell -- train --steps 1000 --watch stop >out 2>log || code=$?
+say $code "one that the watch stopped is a result"
+check fell the-model-s-own:collapsed
+
 refused() { # title, message
   if [ "$code" -eq 1 ] && grep -q "$2" log; then code=0; else code=1; fi; say $code "refused: $1"
 }
