@@ -136,7 +136,8 @@ typedef struct folding {
 static size_t folded(size_t count, size_t fold) { return (count + fold - 1) / fold; }
 
 /* Columns are halved while there are more of them than layers, then layers: maps stay about as
- * fine in both. */
+ * fine in both. Every turn halves what has more than two, so there is an end for any number of
+ * sites. */
 static folding fold_table(const mvs_recorded_table *table, size_t most_cells) {
   folding fold = {table, table->n_layers ? table->n_layers : 1, 1, 1};
   for (;;) {
@@ -144,7 +145,7 @@ static folding fold_table(const mvs_recorded_table *table, size_t most_cells) {
     size_t layers = folded(fold.columns, fold.layers_a_cell);
     if (table->n_sites * steps * layers <= most_cells || (steps <= 2 && layers <= 2))
       return fold;
-    if (steps >= layers || layers <= FEWEST) {
+    if (steps > 2 && (steps >= layers || layers <= FEWEST)) {
       fold.buckets_a_cell *= 2;
     } else {
       fold.layers_a_cell *= 2;
