@@ -18,8 +18,9 @@ static mvs_status cannot_write(const mvs_step_lines *lines) {
                   strerror(errno));
 }
 
-/* The length of the part of the file whose lines are whole and of steps up to `step`. A line of
- * tables by layer may be long, so it is read whatever its length. */
+/* The length of the part of the file whose lines are whole and of steps up to `step`; -1 when
+ * it cannot be read, since what was not seen must not be cut off. A line of tables by layer may
+ * be long, so it is read whatever its length. */
 static long kept_length(FILE *file, int64_t step) {
   char *line = NULL;
   size_t room = 0;
@@ -33,12 +34,13 @@ static long kept_length(FILE *file, int64_t step) {
     kept += length;
   }
   free(line);
-  return kept;
+  return length < 0 && !feof(file) ? -1 : kept;
 }
 
 mvs_status mvs_step_lines_rewind(mvs_step_lines *lines, int64_t step) {
   long kept = kept_length(lines->file, step);
-  if (fflush(lines->file) == 0 && ftruncate(fileno(lines->file), kept) == 0) return MVS_OK;
+  if (kept >= 0 && fflush(lines->file) == 0 && ftruncate(fileno(lines->file), kept) == 0)
+    return MVS_OK;
   return cannot_write(lines);
 }
 

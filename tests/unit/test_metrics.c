@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "runtime/metrics.h"
+#include "runtime/step_lines.h"
 
 #define LAYERS 400 /* a line of such a table is longer than any fixed buffer would be */
 
@@ -109,8 +110,21 @@ static void taken_back(void **state) {
   assert_string_equal(steps_of(here, "diagnostics.jsonl"), "2 4 6 ");
 }
 
+/* A file that cannot be read is left as it is. Open for writing alone, reading it fails. */
+static void what_cannot_be_read_is_not_cut(void **state) {
+  fixture *here = *state;
+  open_both(here, 0, 1, 10);
+  for (int step = 1; step <= 4; step++) show(here, step, 1);
+  const char *path = path_of(here, "metrics.jsonl");
+  mvs_step_lines lines = {here->diag, path, fopen(path, "a")};
+  assert_int_equal(mvs_step_lines_rewind(&lines, 2), MVS_ERR_IO);
+  mvs_step_lines_close(&lines);
+  assert_string_equal(steps_of(here, "metrics.jsonl"), "1 2 3 4 ");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-  const struct CMUnitTest tests[] = {TEST(which_steps), TEST(taken_back)};
+  const struct CMUnitTest tests[] = {TEST(which_steps), TEST(taken_back),
+                                     TEST(what_cannot_be_read_is_not_cut)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
