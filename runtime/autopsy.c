@@ -42,6 +42,8 @@ void mvs_autopsy_take(mvs_autopsy *autopsy, const mvs_observation *seen) {
   memcpy(row_of(autopsy, autopsy->count++), table->values, cells * sizeof(double));
 }
 
+void mvs_autopsy_forget(mvs_autopsy *autopsy) { autopsy->count = 0; }
+
 /* --- the report --- */
 
 /* What is needed to rank cells: the last step, and the median of those before it. */

@@ -12,6 +12,8 @@ typedef struct mvs_autopsy mvs_autopsy;
 mvs_autopsy *mvs_autopsy_new(mvs_arena *arena);
 /* Remembers the norms of a step, if it shows any. */
 void mvs_autopsy_take(mvs_autopsy *autopsy, const mvs_observation *seen);
+/* The run went back: what was remembered is not before the steps that come. */
+void mvs_autopsy_forget(mvs_autopsy *autopsy);
 /* Appends the report on the step taken last, lines of text: loss and norm; the 15 largest norms
  * of (family, layer), each with its factor over the median of the steps before; whatever is not
  * finite. */

@@ -8,6 +8,7 @@
  * device that works on its own is given the next step before the result of the last one is
  * asked for; before anything is saved all results are in. What is saved is therefore always
  * the state after a whole number of good steps. */
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -212,6 +213,7 @@ static size_t recorded_options(run_state *run, mvs_run_option *out) {
       {"rollback-lr", number_text(session, run->watch.rate), true},
       {"rollbacks", integer_text(session, run->watch.most), true},
   };
+  static_assert(COUNT(list) <= MOST_OPTIONS, "out has room for MOST_OPTIONS");
   memcpy(out, list, sizeof list);
   return COUNT(list);
 }
@@ -358,6 +360,14 @@ static mvs_status record(run_state *run) {
                        &run->turns);
 }
 
+/* The watch takes up what it knew at the step that the run goes on from. */
+static mvs_status restore_watch(run_state *run) {
+  const char *note;
+  MVS_TRY(mvs_watch_run_restore(run->watch.run, run->watch_state, &note));
+  if (note) fprintf(stderr, "%s: note: %s\n", run->session->name, note);
+  return MVS_OK;
+}
+
 /* All who see each step, in the order in which they see it. */
 static mvs_status open_consumers(run_state *run) {
   mvs_session *session = run->session;
@@ -366,12 +376,11 @@ static mvs_status open_consumers(run_state *run) {
       mvs_metrics_open(session->arena, session->diag, run->folder, &steps, &run->consumers));
   MVS_TRY(mvs_diagnostics_lines_open(session->arena, session->diag, run->folder, &steps,
                                      &run->consumers));
-  MVS_TRY(
-      mvs_events_open(session->arena, session->diag, run->folder, &steps, &run->consumers));
+  MVS_TRY(mvs_events_open(session->arena, session->diag, run->folder, &steps, &run->consumers));
   if (run->watch.action != MVS_WATCH_OFF) {
-    MVS_TRY(mvs_watch_run_open(session, run->folder, run->step, &run->consumers,
-                               &run->watch.run));
-    MVS_TRY(mvs_watch_run_restore(run->watch.run, run->watch_state));
+    MVS_TRY(
+        mvs_watch_run_open(session, run->folder, run->step, &run->consumers, &run->watch.run));
+    MVS_TRY(restore_watch(run));
   }
   return mvs_run_page_open(session->arena, session->diag, run->folder, &run->consumers,
                            &run->page);
@@ -469,8 +478,7 @@ static mvs_status turn_back(run_state *run) {
   mvs_step_result unused;
   for (int64_t left = run->queued - run->step; left > 0; left--)
     MVS_TRY(mvs_training_collect(run->training, &unused, NULL));
-  MVS_TRY(
-      mvs_train_watch_turn(&run->watch, run->step, run->save_every, &run->turns, &path));
+  MVS_TRY(mvs_train_watch_turn(&run->watch, run->step, run->save_every, &run->turns, &path));
   const mvs_turn *turn = &run->turns.items[run->turns.count - 1];
   why = mvs_arena_string(run->session->arena, why);
   MVS_TRY(record(run));
@@ -478,7 +486,7 @@ static mvs_status turn_back(run_state *run) {
   MVS_TRY(mvs_training_go_back(run->training));
   run->queued = run->step;
   MVS_TRY(mvs_consumers_rewind(&run->consumers, run->step));
-  MVS_TRY(mvs_watch_run_restore(run->watch.run, run->watch_state));
+  MVS_TRY(restore_watch(run));
   mvs_progress_clear(&run->progress);
   run->began = mvs_seconds();
   return mvs_train_watch_turned(&run->watch, turn, why);

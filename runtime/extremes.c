@@ -111,39 +111,57 @@ mvs_status mvs_extremes_find(mvs_session *session, mvs_training *training, int64
 
 /* --- the lines --- */
 
-/* The largest that is not above `below`, behind `after` where equal. */
+/* The largest finite one that is not above `after`, behind it where equal; -1: there is none.
+ */
 static int64_t next_largest(const double *norms, int64_t count, int64_t after) {
   int64_t best = -1;
   for (int64_t at = 0; at < count; at++) {
     bool later =
         after < 0 || norms[at] < norms[after] || (norms[at] == norms[after] && at > after);
-    if (later && (best < 0 || norms[at] > norms[best])) best = at;
+    if (isfinite(norms[at]) && later && (best < 0 || norms[at] > norms[best])) best = at;
   }
   return best;
 }
 
-void mvs_extremes_write(const double *norms, int64_t count, mvs_text *out) {
+/* By number: these are what one looks for when a step is not finite. */
+static void put_not_finite(const double *norms, int64_t count, mvs_text *out) {
+  int64_t found = 0;
+  for (int64_t at = 0; at < count; at++) {
+    if (isfinite(norms[at])) continue;
+    if (found < MOST_NAMED)
+      mvs_text_addf(out, "%s %" PRId64, found ? "," : "NOT_FINITE: sample", at);
+    found++;
+  }
+  if (found > MOST_NAMED) mvs_text_addf(out, " and %" PRId64 " more", found - MOST_NAMED);
+  if (found) mvs_text_add(out, "\n");
+}
+
+static double rms_of(const double *norms, int64_t count, int64_t *finite) {
   double sum = 0;
+  *finite = 0;
+  for (int64_t at = 0; at < count; at++)
+    if (isfinite(norms[at])) sum += norms[at] * norms[at], (*finite)++;
+  return *finite ? sqrt(sum / (double)*finite) : NAN;
+}
+
+void mvs_extremes_write(const double *norms, int64_t count, mvs_text *out) {
   if (count == 0) {
     mvs_text_add(out,
                  "samples not looked at: it takes other inputs or more memory than a step\n");
     return;
   }
-  for (int64_t at = 0; at < count; at++) sum += norms[at] * norms[at];
-  double rms = sqrt(sum / (double)count);
-  mvs_text_addf(out, "gradient of the output, RMS of %" PRId64 " samples %.4g; largest:", count,
-                rms);
-  int64_t largest = next_largest(norms, count, -1), at = largest;
+  int64_t finite, at = next_largest(norms, count, -1);
+  double rms = rms_of(norms, count, &finite), largest = at < 0 ? NAN : norms[at];
+  mvs_text_addf(
+      out, "gradient of the output, RMS of %" PRId64 " samples %.4g; largest:", finite, rms);
   for (int named = 0; named < MOST_NAMED && at >= 0; named++) {
     mvs_text_addf(out, "%s %.4g (sample %" PRId64 ")", named ? "," : "", norms[at], at);
     at = next_largest(norms, count, at);
   }
   mvs_text_add(out, "\n");
-  if (largest < 0 || !isfinite(rms)) {
-    mvs_text_add(out, "NOT_FINITE: of at least one sample\n");
-  } else if (norms[largest] > BAD_BATCH_FACTOR * rms + BAD_BATCH_ABOVE) {
+  put_not_finite(norms, count, out);
+  if (largest > BAD_BATCH_FACTOR * rms + BAD_BATCH_ABOVE)
     mvs_text_addf(out, "BAD_BATCH: one sample is above %d x RMS + %d\n", BAD_BATCH_FACTOR,
                   BAD_BATCH_ABOVE);
-  }
   if (rms > GLOBAL_INJ) mvs_text_addf(out, "GLOBAL_INJ: the RMS is above %d\n", GLOBAL_INJ);
 }

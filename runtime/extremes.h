@@ -15,8 +15,9 @@
  * errors : MVS_ERR_DEVICE */
 mvs_status mvs_extremes_find(mvs_session *session, mvs_training *training, int64_t step,
                              double *norms, int64_t *count);
-/* Appends lines: the RMS over samples, the largest five, and by name what is beyond the paper's
- * marks: BAD_BATCH when one is above 5 RMS + 1, GLOBAL_INJ when the RMS is above 10. */
+/* Appends lines: the RMS over the samples that are finite, the largest five, NOT_FINITE with
+ * the numbers of the others, and by name what is beyond the paper's marks: BAD_BATCH when one
+ * is above 5 RMS + 1, GLOBAL_INJ when the RMS is above 10. */
 void mvs_extremes_write(const double *norms, int64_t count, mvs_text *out);
 
 #endif

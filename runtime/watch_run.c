@@ -95,6 +95,7 @@ static mvs_status take(void *self, const mvs_observation *seen) {
 
 static mvs_status go_back(void *self, int64_t step) {
   mvs_watch_run *run = self;
+  mvs_autopsy_forget(run->memory);
   return run->lines.file ? mvs_step_lines_rewind(&run->lines, step) : MVS_OK;
 }
 
@@ -164,10 +165,12 @@ const char *mvs_watch_run_state(const mvs_watch_run *run, mvs_arena *arena) {
   return mvs_text_string(&text);
 }
 
-mvs_status mvs_watch_run_restore(mvs_watch_run *run, const char *state) {
+mvs_status mvs_watch_run_restore(mvs_watch_run *run, const char *state, const char **note) {
+  *note = NULL;
   run->alarms = (mvs_alarms){0}, run->asked = 0;
   start_watch(run);
   if (!run->watch) return out_of_memory(run);
-  if (state) mvs_watch_load(run->watch, state);
+  if (state && !mvs_watch_load(run->watch, state))
+    *note = "what the watch knew cannot be read from the checkpoint, so it begins anew";
   return MVS_OK;
 }

@@ -32,8 +32,8 @@ const mvs_watch *mvs_watch_run_watch(const mvs_watch_run *run);
 mvs_status mvs_watch_run_add(mvs_watch_run *run, const mvs_alarm *alarm);
 /* What the watch knows, as text for a checkpoint. */
 const char *mvs_watch_run_state(const mvs_watch_run *run, mvs_arena *arena);
-/* Goes on from such a state; NULL, or one that cannot be read: from nothing.
- * errors : MVS_ERR_MEMORY */
-mvs_status mvs_watch_run_restore(mvs_watch_run *run, const char *state);
+/* Goes on from such a state; NULL, or one that cannot be read (another version wrote it): from
+ * nothing. `note` becomes a sentence about the latter, else NULL. errors : MVS_ERR_MEMORY */
+mvs_status mvs_watch_run_restore(mvs_watch_run *run, const char *state, const char **note);
 
 #endif

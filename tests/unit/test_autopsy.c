@@ -96,9 +96,18 @@ static void without_a_past(void **state) {
   assert_string_equal(report(here), "step 1: loss 2, gradient norm 9\n");
 }
 
+/* Behind a turn the steps that were undone are not those before. */
+static void gone_back(void **state) {
+  fixture *here = *state;
+  for (int64_t step = 1; step <= 20; step++) fill(here, step), (void)report(here);
+  mvs_autopsy_forget(here->autopsy);
+  fill(here, 11);
+  expect(report(here), "  1.19                  blocks.ffn.w2, layer 19\n");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {TEST(a_spike), TEST(names_what_is_not_finite),
-                                     TEST(without_a_past)};
+                                     TEST(without_a_past), TEST(gone_back)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -402,6 +402,12 @@ static void extremes_in_words(void **state) {
   assert_non_null(
       strstr(mvs_text_string(&text), "BAD_BATCH: one sample is above 5 x RMS + 1\n"));
   assert_null(strstr(mvs_text_string(&text), "GLOBAL_INJ"));
+  const double broken[8] = {NAN, 3, INFINITY, NAN, NAN, 3, NAN, NAN};
+  text = mvs_text_new(arena);
+  mvs_extremes_write(broken, 8, &text);
+  assert_string_equal(mvs_text_string(&text),
+                      "gradient of the output, RMS of 2 samples 3; largest: 3 (sample 1), "
+                      "3 (sample 5)\nNOT_FINITE: sample 0, 2, 3, 4, 6 and 1 more\n");
   mvs_arena_free(arena);
 }
 
