@@ -160,14 +160,16 @@ static int64_t first_tokens(const mvs_type *type) {
   return type->segments ? type->segments->items[0].length : type->dims[1].size;
 }
 
-static double scale_of(const wanted *w) {
+/* The attention over the marked queries and keys, NULL when a pass made another of it: what its
+ * weights are is then not known. */
+static const mvs_node *attention_of(const wanted *w) {
   for (mvs_id id = 0; id < mvs_graph_size(w->body); id++) {
     const mvs_node *node = mvs_graph_node(w->body, id);
     if (node->op == MVS_OP_attention && node->inputs[0] == w->ids[1] &&
         node->inputs[1] == w->ids[2])
-      return node->attr.attention.scale;
+      return node;
   }
-  return 0;
+  return NULL;
 }
 
 static void build(const wanted *w, mvs_graph *to, const mvs_id *v) {
@@ -188,7 +190,7 @@ static void build(const wanted *w, mvs_graph *to, const mvs_id *v) {
       mvs_diagnose_coherence(to, v[0], v[1], first_tokens(type_of(w, 0)));
       break;
     case ATTENTION:
-      mvs_diagnose_attention(to, v[0], v[1], v[2], scale_of(w));
+      mvs_diagnose_attention(to, v[0], v[1], v[2], attention_of(w)->attr.attention.scale);
       break;
   }
 }
@@ -243,7 +245,8 @@ static bool fits(const wanted *w) {
       return is_tokens(second, 3) && first_tokens(first) > 1;
     case ATTENTION:
       /* a stream may attend with others, whose tokens are not in its values */
-      return second->rank == 4 && second->dims[1].size == first->dims[1].size &&
+      return attention_of(w) && second->rank == 4 &&
+             second->dims[1].size == first->dims[1].size &&
              second->dims[1].size <= MOST_WEIGHTS / second->dims[1].size / second->dims[2].size;
   }
   return false;
