@@ -1,11 +1,21 @@
-/* simplify_norms.c: RMS norms, recognised in their spellings. */
+/* simplify_norms.c: RMS norms, recognised in their spellings.
+ *
+ *   %2 = mul %x, %x            %r = inv_rms eps %x
+ *   %3 = sum axes(last) %2     %y = normalize %x, %r
+ *   %4 = mul %3, 1/n
+ *   %5 = add %4, eps     ->    The gradient of normalize needs y and r alone (arXiv 2605.06169:
+ *   %r = rsqrt %5              r (g - y mean(g y)), eps included), so that x, the sum of the
+ *   %y = mul %x, %r            merge, is not kept for it.
+ *
+ * Each of the two steps is a rule: a product with the r of another value is no norm, but its
+ * inv_rms still is one reduction with one gradient. */
 #include <math.h>
 
 #include "compiler/passes/simplify.h"
 
-#define SAME_SHARE                                                          \
-  1e-9 /* how near 1/n a factor counts as 1/n: covers its rounding, no more \
-        */
+/* How near 1/n, in parts of it, a factor counts as 1/n: covers its rounding, and no other
+ * extent, whose share differs by 1/n at least (rows have less than 10^9 elements). */
+#define SAME_SHARE 1e-9
 
 static const mvs_node *input_node(const mvs_graph *graph, const mvs_node *node, int index) {
   return mvs_graph_node(graph, node->inputs[index]);
@@ -23,7 +33,8 @@ static bool square_sum(const mvs_graph *graph, const mvs_node *sum, mvs_id *x, d
   return !type->dims[type->rank - 1].per_batch;
 }
 
-/* mean over the last axis of x^2, as sum * (1/n), (1/n) * sum or sum / n. */
+/* mean over the last axis of x^2, as sum * (1/n), (1/n) * sum or sum / n. A mean of other
+ * elements than all of the row is no rms: so the factor is compared with the extent. */
 static bool mean_square(const mvs_graph *graph, const mvs_node *mean, mvs_id *x) {
   double extent, factor;
   if (mean->op == MVS_OP_div) {
@@ -40,13 +51,14 @@ static bool mean_square(const mvs_graph *graph, const mvs_node *mean, mvs_id *x)
   return false;
 }
 
-/* mean(x^2) + eps, either way round. */
+/* mean(x^2) + eps, either way round. A user may add any number; inv_rms has an eps that keeps
+ * what is under the root from being negative (verify_rules.def). */
 static bool stable_mean_square(const mvs_graph *graph, const mvs_node *add, mvs_id *x,
                                double *epsilon) {
   if (add->op != MVS_OP_add) return false;
   for (int i = 0; i < 2; i++) {
-    if (mvs_constant_value(graph, add->inputs[i], epsilon) &&
-        mean_square(graph, input_node(graph, add, 1 - i), x)) {
+    if (mvs_constant_value(graph, add->inputs[i], epsilon) && *epsilon >= 0 &&
+        isfinite(*epsilon) && mean_square(graph, input_node(graph, add, 1 - i), x)) {
       return add->type.dtype == MVS_F32;
     }
   }
@@ -66,7 +78,8 @@ mvs_id mvs_build_inverse_rms(mvs_graph *graph, const mvs_match *match) {
   return build_inv_rms(graph, match->a, match->value, match->node->span);
 }
 
-/* Any numerator: rms normalise then looks at the product. */
+/* a / sqrt(mean(x^2) + eps)   ->   a * inv_rms(x); with any numerator, since rms normalise then
+ * looks at the product. One rounding more than a division, the same as rsqrt spelt out. */
 bool mvs_guard_over_rms(mvs_match *match) {
   const mvs_node *root = mvs_match_input(match, 1);
   return root->op == MVS_OP_sqrt && match->node->type.dtype == MVS_F32 &&
@@ -95,7 +108,10 @@ mvs_id mvs_build_rms_normalize(mvs_graph *graph, const mvs_match *match) {
   return mvs_build_binary(graph, MVS_OP_normalize, match->a, match->b, match->node->span);
 }
 
-/* Equal parts, because then element_by_parts takes the norm itself apart too. */
+/* inv_rms (concat %a, %b)   ->   rsqrt ((sum(a a) + sum(b b)) * (1/n) + eps)
+ * so that a rotated head, whose halves are computed apart, is never put together. Equal parts,
+ * because then element_by_parts takes the norm itself apart too. Late: by now the gradient was
+ * taken of the norm as a whole. */
 bool mvs_guard_rms_by_parts(mvs_match *match) {
   return mvs_has_equal_parts(match->graph, mvs_match_input(match, 0));
 }
