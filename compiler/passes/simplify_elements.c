@@ -1,10 +1,17 @@
-/* simplify_elements.c: rules on numbers and elementwise ops. */
+/* simplify_elements.c: rules on numbers and elementwise ops.
+ *
+ * They are here for what other code makes (the language's loops, gradients, the rules
+ * themselves) rather than for what users write. All but two keep every finite value exactly,
+ * but for the sign of a zero; fold and scale_scale save roundings to f32, since numbers are
+ * known in double. docs/numerics.md promises bits to the graph that comes out of the rules. */
 #include <math.h>
 
 #include "compiler/passes/simplify.h"
 
 /* --- constants --- */
 
+/* A cast to bf16 is not folded: no constant is bf16, and rounding stays a node as everywhere
+ * (docs/numerics.md, "Rounding is in the graph"). */
 static double fold_cast(mvs_dtype from, mvs_dtype to, double a) {
   /* From f64 a cast rounds; a number that is already f32 is kept in double until it is used. */
   if (from == MVS_F64 && to == MVS_F32) return (float)a;
@@ -23,7 +30,13 @@ static double fold_node(const mvs_match *match, const double *in) {
   return node->input_count == 2 ? mvs_op_fold_binary(node->op, in[0], in[1]) : NAN;
 }
 
-/* An elementwise op on numbers alone, with a finite result; integers do not divide. */
+/* What a constant of that dtype may be (verify_rules.def): integers beyond 32 bits are left to
+ * run time, as division of integers is. */
+static bool is_constant(double value, mvs_dtype dtype) {
+  return isfinite(value) && (dtype != MVS_I32 || (value >= INT32_MIN && value <= INT32_MAX));
+}
+
+/* An elementwise op on numbers alone, with a result that a constant can hold. */
 bool mvs_guard_fold(mvs_match *match) {
   const mvs_node *node = match->node;
   double in[3];
@@ -34,7 +47,7 @@ bool mvs_guard_fold(mvs_match *match) {
     in[i] = mvs_match_input(match, i)->attr.constant.value;
   }
   match->value = fold_node(match, in);
-  return isfinite(match->value);
+  return is_constant(match->value, node->type.dtype);
 }
 
 mvs_id mvs_build_fold(mvs_graph *graph, const mvs_match *match) {
@@ -191,7 +204,7 @@ mvs_id mvs_build_cast_same(mvs_graph *graph, const mvs_match *match) {
   return becomes_a(graph, match);
 }
 
-/* True for casts that keep every value exactly. */
+/* True for casts that keep every value exactly: bf16 is f32 without its last 16 bits. */
 static bool widens(const mvs_graph *graph, const mvs_node *cast) {
   if (cast->op != MVS_OP_cast) return false;
   mvs_dtype from = mvs_graph_type(graph, cast->inputs[0])->dtype;
@@ -199,7 +212,8 @@ static bool widens(const mvs_graph *graph, const mvs_node *cast) {
   return from == MVS_F32 && cast->type.dtype == MVS_F64;
 }
 
-/* The input was widened only to be cast again. */
+/* The input was widened only to be cast again:
+ *   cast bf16 (cast f32 x)   ->   x            by "cast to itself", in the next step */
 bool mvs_guard_cast_widened(mvs_match *match) {
   const mvs_node *inner = mvs_match_input(match, 0);
   if (!widens(match->graph, inner)) return false;
@@ -211,7 +225,9 @@ mvs_id mvs_build_cast_widened(mvs_graph *graph, const mvs_match *match) {
 }
 
 /* An op that computes, one of whose inputs is a bf16 value cast to f32, and whose type stays
- * the same without the cast. */
+ * the same without the cast:
+ *   %2 = cast %x : f32,  %3 = mul %2, %y : f32   ->   %3 = mul %x, %y : f32
+ * The value then has one node and one place, in 2 bytes an element, whoever reads it. */
 bool mvs_guard_widening(mvs_match *match) {
   const mvs_node *node = match->node;
   mvs_op_class op_class = mvs_ops[node->op].op_class;
@@ -247,7 +263,10 @@ mvs_id mvs_build_widening(mvs_graph *graph, const mvs_match *match) {
 
 /* --- stretches --- */
 
-/* An elementwise op whose type stays the same when one operand is not stretched first. */
+/* An elementwise op whose type stays the same when one operand is not stretched first:
+ *   mul (broadcast %row), %x   ->   mul %row, %x
+ * One operand has to keep the result's shape, which the type says. normalize is left alone, as
+ * everywhere in these rules: its two inputs belong together (verify_rules.def). */
 bool mvs_guard_stretch_implied(mvs_match *match) {
   const mvs_node *node = match->node;
   if (!mvs_is_element(node) || node->input_count < 2 || node->op == MVS_OP_normalize) {
@@ -279,7 +298,10 @@ mvs_id mvs_build_stretch_same(mvs_graph *graph, const mvs_match *match) {
   return becomes_a(graph, match);
 }
 
-/* An elementwise op all of whose inputs are stretched or numbers. */
+/* An elementwise op all of whose inputs are stretched or numbers:
+ *   exp (broadcast %row) : f32[B, T, C]   ->   broadcast (exp %row)
+ * Work is done once per element of the row; the stretch goes on upwards until some op implies
+ * it. */
 bool mvs_guard_stretch_last(mvs_match *match) {
   const mvs_node *node = match->node;
   if (!mvs_is_element(node) || node->op == MVS_OP_normalize) return false;
