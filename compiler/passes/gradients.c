@@ -3,15 +3,10 @@
 
 #include <assert.h>
 
+#include "compiler/passes/rebuild.h"
 #include "compiler/passes/rewrite.h"
 
 static mvs_arena *home(const mvs_gradient *at) { return mvs_graph_arena(at->target); }
-
-static mvs_id *new_ids(mvs_arena *arena, size_t count) {
-  mvs_id *ids = MVS_ARRAY(arena, count + 1, mvs_id);
-  for (size_t i = 0; i < count; i++) ids[i] = MVS_NONE;
-  return ids;
-}
 
 mvs_gradient *mvs_gradient_new(mvs_compilation *compilation, mvs_graph *forward,
                                mvs_graph *target, const mvs_activity *activity) {
@@ -22,12 +17,12 @@ mvs_gradient *mvs_gradient_new(mvs_compilation *compilation, mvs_graph *forward,
   at->size = mvs_graph_size(forward);
   at->activity = activity;
   at->crossing = mvs_crossing_new(home(at), forward);
-  at->cotangents = new_ids(home(at), at->size);
-  at->values = new_ids(home(at), at->size);
+  at->cotangents = mvs_new_ids(home(at), at->size);
+  at->values = mvs_new_ids(home(at), at->size);
   at->results = MVS_ARRAY(home(at), at->size + 1, mvs_id *);
   for (mvs_id id = 0; id < at->size; id++) {
     if (!mvs_op_is_tuple(mvs_graph_node(forward, id)->op)) continue;
-    at->results[id] = new_ids(home(at), mvs_node_result_count(forward, id));
+    at->results[id] = mvs_new_ids(home(at), mvs_node_result_count(forward, id));
   }
   return at;
 }
@@ -273,7 +268,7 @@ void mvs_gradient_sweep(mvs_gradient *at) {
  * zeros where the loss does not depend on it. */
 static void add_results(mvs_gradient *at, mvs_id loss) {
   const mvs_module *module = mvs_graph_module(at->target);
-  mvs_id *found = new_ids(home(at), module->params.count);
+  mvs_id *found = mvs_new_ids(home(at), module->params.count);
   for (mvs_id id = 0; id < at->size; id++) {
     const mvs_node *node = mvs_graph_node(at->forward, id);
     if (node->op == MVS_OP_param) found[node->attr.param.index] = at->cotangents[id];

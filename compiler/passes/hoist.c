@@ -1,11 +1,15 @@
 /* hoist.c: what a body computes anew for each layer although it is the same for all, or could
  * be done for all layers at once, moves out of it.
  *
- * invariant  a value that depends on invariants and constants alone (RoPE tables) becomes an
- *            invariant. Views, stretches and cheap functions of constants stay: a place in
- * memory would cost more than they do stacked    a cast of a stacked input (weights to bf16)
- * becomes a cast of the stacked value, so that forward and backward share it Lifted nodes are
- * in pass 0 whatever pass they came from: nothing of them is recomputed. */
+ * invariant  a value that depends on invariants and constants alone becomes an invariant:
+ *              { cos(iota * base) }      ->  t = cos(iota * base)   { argument invariant t }
+ *            Views, stretches and cheap functions of constants stay: a place in memory would
+ *            cost more than they do.
+ * stacked    a cast of a stacked input becomes a cast of the stacked value:
+ *              { cast bf16 w[layer] }    ->  c = cast bf16 w        { argument stacked c }
+ *            so that forward and backward share it, and prepare.c finds it at the top.
+ *
+ * Lifted nodes are in pass 0 whatever pass they came from: nothing of them is recomputed. */
 #include "compiler/passes/rebuild.h"
 #include "compiler/passes/rewrite.h"
 
@@ -46,6 +50,9 @@ static void look(survey *all, mvs_id id) {
   const mvs_node *node = mvs_graph_node(all->body, id);
   mvs_op_class op_class = mvs_ops[node->op].op_class;
   depends on = node->op == MVS_OP_argument ? argument_depends(node) : ON_NOTHING;
+  /* A dear function, a reduction or a product somewhere below; or arithmetic on invariants,
+   * which lie in memory anyway, so that a load of the result is no more than the loads of its
+   * parts. Cheap functions of constants are done in registers. */
   bool worth =
       mvs_op_is_dear(node->op) || op_class == MVS_CLASS_REDUCE || op_class == MVS_CLASS_HEAVY;
   for (int i = 0; i < node->input_count; i++) {
@@ -91,6 +98,8 @@ static survey *survey_body(const mvs_region_work *work) {
   all->chain = MVS_ARRAY(arena, size, bool);
   all->lifts = MVS_ARRAY(arena, size, lift);
   for (mvs_id id = 0; id < mvs_graph_size(body); id++) look(all, id);
+  /* Each lifted value is one input more; what finds no room any more is computed in the body as
+   * before, since all that it reads is copied there too. */
   all->room = MVS_MAX_INPUTS - work->node->input_count;
   decide(all, work->need->results);
   return all;

@@ -87,6 +87,7 @@ static void mark_region(mvs_arena *arena, mvs_live *live, const mvs_graph *graph
   }
 }
 
+/* A `get` asks for one result of a region; what only the others need stays dead. */
 static void mark_inputs(mvs_arena *arena, mvs_live *live, const mvs_graph *graph, mvs_id id) {
   const mvs_node *node = mvs_graph_node(graph, id);
   for (int i = 0; i < node->input_count; i++) live->nodes[node->inputs[i]] = true;

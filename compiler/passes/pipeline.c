@@ -16,9 +16,18 @@
 #define DIAGNOSED MVS_FACT_DIAGNOSED
 #define GRAPH     (SIMPLE | PACKED | GRADIENTS | CROSSING | HOISTED | PREPARED | DIAGNOSED)
 
-/* Simplify comes before gradients, because the gradients of recognised norms and means are the
- * cheap ones, and again after them, because gradients are built without looking at each other.
- * Products are joined before gradients, which then come out joined by themselves. */
+/* Why each stands where it does:
+ * simplify        before gradients, because those of recognised norms and means are the cheap
+ *                 ones: that of `normalize` reads its output and 1/rms, its parts' would keep x
+ * pack            before gradients, which then come out joined by themselves; behind simplify,
+ *                 since products join when their left operands are one node
+ * muon            behind pack: it works on whole matrices and must know which are parts of one
+ * crossing        behind gradients: it tells what they decided as they asked; nothing changes
+ * simplify-again  gradients are built node by node without a look at each other (times one,
+ *                 sums of pads, stretches that are summed again). LATE rules run here alone
+ * hoist           behind that: rules find what is the same for all layers
+ * prepare         behind hoist: it does not look into regions, and moves what has left them
+ * diagnose        behind the last pass that changes "grad", whose values its functions read */
 const mvs_pass mvs_pipeline[] = {
     /* name, run, needs, gives, breaks, summary */
     {"simplify", mvs_pass_simplify, 0, SIMPLE, 0,

@@ -53,7 +53,10 @@ static mvs_id apply_once(const mvs_rebuild *work, mvs_id id, mvs_id copied) {
     mvs_id made = rule->build(graph, &match);
     mvs_graph_set_pass(graph, 0);
     mvs_graph_set_rule(graph, NULL);
+    /* rule.h: of the same type, segments included. The users were typed with the old value. */
     assert(mvs_type_equal(mvs_graph_type(graph, made), &node->type));
+    /* Interning gave the node itself: nothing changed, and to count it would keep the driver
+     * from settling. */
     if (made == id) continue;
     note_fired(at, i, node->span);
     return made;
@@ -61,7 +64,10 @@ static mvs_id apply_once(const mvs_rebuild *work, mvs_id id, mvs_id copied) {
   return id;
 }
 
-/* The replacement is tried again, since rules are written to build on each other. */
+/* The replacement is tried again, since rules are written to build on each other. It is a copy
+ * of no node of the source any more, so guards that count users there (taken_once in
+ * simplify_writers.c) wait for the next round. Two rules that undo each other leave here after
+ * MAX_STEPS and are named by settle() in rewrite.c. */
 static mvs_id apply_rules(const mvs_rebuild *work, mvs_id id, mvs_id copied) {
   for (int step = 0; step < MAX_STEPS; step++) {
     mvs_id made = apply_once(work, id, copied);
@@ -72,6 +78,8 @@ static mvs_id apply_rules(const mvs_rebuild *work, mvs_id id, mvs_id copied) {
   return id;
 }
 
+/* Pass and rule go along: a redone value stays apart from the kept one, and the dump goes on
+ * naming the rule that made it. */
 static mvs_id copy_node(mvs_rebuild *work, mvs_id id) {
   const mvs_node *node = mvs_graph_node(work->from, id);
   mvs_id inputs[MVS_MAX_INPUTS];
@@ -85,6 +93,8 @@ static mvs_id copy_node(mvs_rebuild *work, mvs_id id) {
   return made;
 }
 
+/* A `get` of a region is not copied: which results the new region has, and where, only
+ * close_region knows. One of attention is a node like any other. */
 mvs_id mvs_rebuild_node(mvs_rebuild *work, mvs_id id) {
   const mvs_node *node = mvs_graph_node(work->from, id);
   if (node->op == MVS_OP_region) {
@@ -117,6 +127,8 @@ mvs_graph *mvs_rebuild_graph(mvs_rewriter *at, mvs_graph *from) {
                       .map = mvs_new_ids(at->arena, size),
                       .results = MVS_ARRAY(at->arena, size + 1, mvs_id *)};
   work.source = mvs_rebuild_source(at->arena, from, work.live);
+  /* Inputs have smaller ids than their users, so one walk upwards finds them built. Hooks come
+   * first: what they place is neither copied nor seen by rules. */
   for (mvs_id id = 0; id < size; id++) {
     if (!work.live->nodes[id]) continue;
     if (at->place && at->place(NULL, &work, id)) continue;

@@ -18,8 +18,9 @@ typedef struct mvs_region_pair {
 struct mvs_rebuild;
 struct mvs_region_work;
 
-/* Places a node itself, or leaves it out when nothing that is copied needs it; false: it is
- * copied as usual. work: the region whose body it is in, NULL at the top. */
+/* Places a node itself, by writing body->map[id], or leaves it out when nothing that is copied
+ * needs it; false: it is copied as usual. Called in the order of ids, so that what the node
+ * reads has its place. work: the region whose body it is in, NULL at the top. */
 typedef bool mvs_place_hook(struct mvs_region_work *work, struct mvs_rebuild *body, mvs_id id);
 
 /* Builds something else in the place of a top-level node, whose inputs are built; MVS_NONE: it

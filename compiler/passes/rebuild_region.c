@@ -20,11 +20,13 @@ static bool is_argument(const mvs_graph *body, mvs_id id, mvs_argument_kind kind
          node->attr.argument.index == index;
 }
 
-/* A carried value that each layer hands on untouched. */
+/* A carried value that each layer hands on untouched. As an invariant it needs no copy from
+ * layer to layer, and hoist.c may take what is made of it out of the body. */
 static bool never_changes(const mvs_region *region, uint32_t carried) {
   return is_argument(region->body, body_result(region, carried), MVS_ARG_CARRIED, carried);
 }
 
+/* Those that nobody needs are left out; the ones behind them get smaller numbers. */
 static void start_carried(mvs_region_work *work) {
   const mvs_region *from = work->from;
   work->carried = MVS_ARRAY(work->outer->at->arena, from->carried_count + 1, mvs_id);
@@ -43,12 +45,15 @@ static void start_carried(mvs_region_work *work) {
   }
 }
 
+/* Inputs of a region node stand in the order of region.h: carried, invariant, stacked. */
 mvs_id mvs_rebuild_port(const mvs_region_work *work, const mvs_node *argument) {
   uint32_t first = work->from->carried_count + argument->attr.argument.index;
   if (argument->attr.argument.kind == MVS_ARG_STACKED) first += work->from->invariant_count;
   return work->outer->map[work->node->inputs[first]];
 }
 
+/* The builder numbers parts in the order in which the body first names them, and gives two
+ * arguments for one outer value the same number. */
 static mvs_id copy_argument(mvs_region_work *work, const mvs_node *node) {
   uint32_t index = node->attr.argument.index;
   switch (node->attr.argument.kind) {
@@ -100,6 +105,8 @@ static mvs_id passed_through(const mvs_region_work *work, uint32_t output) {
   return mvs_rebuild_port(work, value);
 }
 
+/* Reads were added while the body was copied, before outputs had new numbers. live.c keeps
+ * every output that a live read names, so outputs[] holds it. */
 static void finish_reads(mvs_region_work *work, const uint32_t *outputs) {
   mvs_region *to = work->builder->region;
   for (uint32_t i = 0; i < to->read_count; i++) {
@@ -114,6 +121,8 @@ static void add_outputs(mvs_region_work *work, const mvs_rebuild *body, uint32_t
   for (uint32_t i = 0; i < from->output_count; i++) {
     uint32_t index = from->carried_count + i;
     if (!work->need->results[index]) continue;
+    /* Layer i of the output is layer i of an input: the outer graph takes the input itself, and
+     * the region writes one value less a layer. */
     if (!is_read(work, i)) results[index] = passed_through(work, i);
     if (results[index] != MVS_NONE) continue;
     outputs[i] = mvs_region_builder_output(work->builder, body->map[body_result(from, index)]);
@@ -132,6 +141,7 @@ static void take_results(mvs_region_work *work, mvs_id made, const uint32_t *out
       results[i] =
           mvs_build_get(to, made, carried + outputs[i - from->carried_count], from->span);
     } else if (work->numbers[i] == UINT32_MAX) {
+      /* never_changes(): behind the last layer it is what it was before the first. */
       results[i] = work->outer->map[work->node->inputs[i]];
     } else {
       results[i] = mvs_build_get(to, made, work->numbers[i], from->span);
@@ -154,6 +164,7 @@ static void close_region(mvs_region_work *work, const mvs_rebuild *body, mvs_id 
   mvs_id made = MVS_NONE;
   const mvs_region *to = work->builder->region;
   if (to->carried_count + to->output_count > 0) {
+    /* Else the rules above took all its results, and it is no node any more. */
     made = mvs_region_builder_finish(work->builder);
   }
   take_results(work, made, outputs, results);
@@ -167,6 +178,7 @@ void mvs_rebuild_region(mvs_rebuild *outer, mvs_id id) {
   work.need = outer->live->regions[id];
   work.builder = mvs_region_builder_new(outer->to, work.from, work.from->reverse);
   mvs_region *to = work.builder->region;
+  /* NULL where nobody needs the forward region any more: there is nothing to redo then. */
   to->forward = find_region(at, work.from->forward);
   mvs_region_pair pair = {work.from, to};
   MVS_PUSH(at->arena, &at->regions, pair);

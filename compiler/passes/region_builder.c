@@ -33,6 +33,7 @@ static mvs_id add_port(mvs_region_builder *builder, mvs_region_ports *ports,
   return argument;
 }
 
+/* Two carried values that start alike may end differently, so none is shared. */
 mvs_id mvs_region_builder_carried(mvs_region_builder *builder, mvs_id initial) {
   MVS_PUSH(home(builder), &builder->next, MVS_NONE);
   builder->region->carried_count++;
@@ -92,6 +93,7 @@ size_t mvs_region_builder_inputs(const mvs_region_builder *builder) {
   return builder->carried.count + builder->invariants.count + builder->stacked.count;
 }
 
+/* In the order in which region.h has the inputs of a region node. */
 static mvs_id *all_inputs(const mvs_region_builder *builder, size_t *count) {
   const mvs_region_ports *kinds[] = {&builder->carried, &builder->invariants,
                                      &builder->stacked};
@@ -127,6 +129,8 @@ mvs_id mvs_region_builder_finish(mvs_region_builder *builder) {
   return mvs_graph_add(builder->outer, MVS_OP_region, inputs, (int)count, &attr, region->span);
 }
 
+/* Gradients find out what they need of a stack when it is a node long since. The new result
+ * stands behind all others, so that every `get` there is keeps its number. */
 uint32_t mvs_region_add_output(mvs_region *region, mvs_id body_value) {
   const mvs_results *results = mvs_graph_results(region->body);
   for (uint32_t i = 0; i < region->output_count; i++) {

@@ -29,6 +29,8 @@ bool mvs_is_element(const mvs_node *node) {
          node->op != MVS_OP_broadcast;
 }
 
+/* Tokens are left out: their parts are segments, which have names and means of their own. Parts
+ * of one element would turn a row into scalar work. */
 bool mvs_has_equal_parts(const mvs_graph *graph, const mvs_node *node) {
   int last = node->type.rank - 1;
   if (node->op != MVS_OP_concat || node->attr.concat.axis != last) return false;
@@ -40,6 +42,8 @@ bool mvs_has_equal_parts(const mvs_graph *graph, const mvs_node *node) {
   return length > 1;
 }
 
+/* Through what repeats or renames elements; a slice or concat of constants has been folded by
+ * then, or is not one number. */
 bool mvs_constant_value(const mvs_graph *graph, mvs_id id, double *value) {
   const mvs_node *node = mvs_graph_node(graph, id);
   while (node->op == MVS_OP_broadcast || node->op == MVS_OP_reshape) {
@@ -61,6 +65,8 @@ bool mvs_other_than_constant(mvs_match *match, double value) {
   return false;
 }
 
+/* For replacements that are right in value but narrower in type: x * 1 of a bf16 x is f32, and
+ * 0 * x has the shape of x. The cast goes before the stretch, which is the larger value. */
 mvs_id mvs_fit(mvs_graph *graph, mvs_id id, const mvs_type *type, mvs_span span) {
   if (mvs_graph_type(graph, id)->dtype != type->dtype) {
     id = mvs_build_cast(graph, id, type->dtype, span);
@@ -73,6 +79,8 @@ mvs_id mvs_fit(mvs_graph *graph, mvs_id id, const mvs_type *type, mvs_span span)
   return found->segments == type->segments ? id : mvs_build_reshape(graph, id, type, span);
 }
 
+/* No diag: that it does not fit is an answer here and no mistake of anybody. Elementwise ops,
+ * sums and segment ops have 3 inputs at most. */
 bool mvs_type_with_input(const mvs_match *match, int index, mvs_id input, mvs_type *out) {
   const mvs_node *node = match->node;
   mvs_id inputs[3];
@@ -87,6 +95,7 @@ mvs_id mvs_again(mvs_graph *graph, const mvs_match *match, const mvs_id *inputs)
   return mvs_graph_add(graph, node->op, inputs, node->input_count, &node->attr, node->span);
 }
 
+/* A bf16 value is an f32 constant and a cast: rounding stays a node. */
 mvs_id mvs_filled(mvs_graph *graph, double value, const mvs_type *type, mvs_span span) {
   bool plain = type->dtype == MVS_F64 || type->dtype == MVS_I32;
   mvs_attr attr = {.constant = {value, plain ? type->dtype : MVS_F32}};

@@ -1,9 +1,15 @@
 /* simplify_means.c: the algebra of token means (docs/numerics.md): a mean or sum over the
- * tokens of a segment moves through everything that those tokens share. */
+ * tokens of a segment moves through everything that those tokens share.
+ *
+ * The backward pass of a merge asks for sums of beta * d, of (alpha - beta) * d and the like,
+ * all of one cotangent d. With these rules they are one pass over d and arithmetic on S rows a
+ * sample. Types: x [B, T, C] with a table of S segments, m [B, S, C]. */
 #include "compiler/passes/simplify.h"
 
 #define TOKEN_AXIS 1
-#define MAX_TERMS  16 /* nesting of a linear combination; deeper ones are left alone */
+/* Nesting of a linear combination; deeper ones are left alone. Both sides of a sum are walked,
+ * so that sums of a value with itself (%2 = add %1, %1, ...) are walked 2^16 times at worst. */
+#define MAX_TERMS 16
 
 /* True when a value, right-aligned to `rank` axes, is the same for all tokens of a segment: it
  * has no token axis, or one of extent 1, or repeats its segment's row. */
@@ -22,8 +28,8 @@ static mvs_id shared_row(const mvs_graph *graph, mvs_id id) {
   return node->op == MVS_OP_segment_broadcast ? node->inputs[0] : id;
 }
 
-/* The one value that a linear combination with shared factors is made of; MVS_NONE when there
- * are several, or when a factor stretches it. */
+/* The one value that a linear combination with shared factors is made of; the node itself when
+ * there is no such value below it. Of (a * d - b * d) / c, with a, b, c shared, it is d. */
 static mvs_id base_of(const mvs_graph *graph, mvs_id id, int depth) {
   const mvs_node *node = mvs_graph_node(graph, id);
   int rank = node->type.rank;
@@ -35,7 +41,7 @@ static mvs_id base_of(const mvs_graph *graph, mvs_id id, int depth) {
     case MVS_OP_sub: {
       mvs_id left = base_of(graph, node->inputs[0], depth + 1);
       mvs_id right = base_of(graph, node->inputs[1], depth + 1);
-      return left == right && left != MVS_NONE ? left : id;
+      return left == right ? left : id;
     }
     case MVS_OP_mul:
       if (tokens_share(graph, node->inputs[0], rank)) {
@@ -53,7 +59,8 @@ static mvs_id base_of(const mvs_graph *graph, mvs_id id, int depth) {
   }
 }
 
-/* The combination with `row` in the place of its base. */
+/* The combination with `row`, one per segment, in the place of its base; it has to tell factors
+ * from terms exactly as base_of does. Of two shared factors the first is the factor. */
 static mvs_id combine(mvs_graph *graph, mvs_id id, mvs_id base, mvs_id row) {
   if (id == base) return row;
   const mvs_node *node = mvs_graph_node(graph, id);
@@ -75,11 +82,15 @@ static mvs_id combine(mvs_graph *graph, mvs_id id, mvs_id base, mvs_id row) {
   return mvs_build_binary(graph, node->op, inputs[0], inputs[1], node->span);
 }
 
-/* A combination of one value with shared factors, none of which stretches it. */
+/* A combination of one value with shared factors, none of which stretches it: the mean of a
+ * column d [B, T, 1] against a row [C] would be taken for C channels instead of one.
+ *   segment_mean (sub (mul %d, %a), (mul %b, %d))   ->   %m = segment_mean %d
+ *                                                        sub (mul %m, %a), (mul %b, %m)
+ * A shared row m stretched over tokens counts as a factor and becomes m itself. */
 static bool guard_scaled(mvs_match *match) {
   mvs_id input = match->node->inputs[0];
   match->a = base_of(match->graph, input, 0);
-  if (match->a == input || match->a == MVS_NONE) return false;
+  if (match->a == input) return false;
   const mvs_type *base = mvs_graph_type(match->graph, match->a);
   const mvs_type *whole = mvs_graph_type(match->graph, input);
   return mvs_type_same_shape(base, whole) && base->segments == whole->segments;
@@ -123,7 +134,11 @@ mvs_id mvs_build_sum_of_spread(mvs_graph *graph, const mvs_match *match) {
 
 /* --- work on rows --- */
 
-/* An elementwise op on rows stretched to their tokens, and on values that tokens share. */
+/* An elementwise op on rows stretched to their tokens, and on values that tokens share:
+ *   mul %alpha, (sub (segment_broadcast %f), (segment_broadcast %x))
+ *     ->   segment_broadcast (mul %alpha, (sub %f, %x))
+ * S rows are computed instead of T, and the gradient of a stretched row is one sum by segment,
+ * where that of each token would be stored first. */
 bool mvs_guard_rows_combined(mvs_match *match) {
   const mvs_node *node = match->node;
   if (!mvs_is_element(node) || node->op == MVS_OP_normalize || node->input_count > 3)
@@ -152,7 +167,11 @@ mvs_id mvs_build_rows_combined(mvs_graph *graph, const mvs_match *match) {
 
 /* --- sums over tokens --- */
 
-/* A sum over the token axis alone of a value with segments. */
+/* A sum over the token axis alone of a value with segments:
+ *   sum axes(1) %x   ->   sum axes(1) (segment_sum %x)
+ * The outer sum has S terms, which sum_of_few turns into additions. It fixes the order of the
+ * sum too (docs/numerics.md, "Reduction trees"), so nothing but the type may decide it. Segment
+ * ops are f32; the last axis is left to sums by rows. */
 bool mvs_guard_sum_by_segment(mvs_match *match) {
   const mvs_type *type = &mvs_match_input(match, 0)->type;
   return match->node->attr.axes.mask == 1u << TOKEN_AXIS && type->segments &&

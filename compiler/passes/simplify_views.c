@@ -1,4 +1,9 @@
-/* simplify_views.c: rules on sums, views and work done part by part. */
+/* simplify_views.c: rules on sums, views and work done part by part.
+ *
+ * Views cost nothing as strides of an access, but a value that is put together from parts costs
+ * a place in memory where it is taken apart again. So views move towards each other and cancel
+ * (slice of concat, sum of pads), and what is left of concats moves towards the results, where
+ * its parts are written into their places. */
 #include "compiler/passes/simplify.h"
 
 /* Longest outer axis that is summed by additions, a power of two: more would make long kernels. */
@@ -90,7 +95,8 @@ mvs_id mvs_build_slice_twice(mvs_graph *graph, const mvs_match *match) {
   return slice_like(graph, match, match->a, match->number);
 }
 
-/* A slice that lies within one part of a concat along the same axis. */
+/* A slice that lies within one part of a concat along the same axis:
+ *   slice start=5 length=2 (concat %a[4], %b[3])   ->   slice start=1 length=2 %b */
 bool mvs_guard_slice_concat(mvs_match *match) {
   const mvs_node *concat = mvs_match_input(match, 0);
   const mvs_attr *attr = &match->node->attr;
@@ -192,7 +198,8 @@ static int flat_parts(const mvs_graph *graph, const mvs_node *concat, mvs_id *pa
   return count;
 }
 
-/* Concats of tokens stay: their segments have names. */
+/* concat (concat %a, %b), %c   ->   concat %a, %b, %c
+ * Concats of tokens stay: their segments have names. */
 bool mvs_guard_concat_concat(mvs_match *match) {
   const mvs_node *node = match->node;
   if (node->attr.concat.axis == 1 && node->type.segments) return false;
@@ -237,7 +244,11 @@ static int64_t pad_end(const mvs_node *pad) {
   return pad->attr.slice.start + pad->attr.slice.length;
 }
 
-/* Pads that do not overlap, and of which two at least touch: those join. */
+/* Pads that do not overlap, and of which two at least touch: those join.
+ *   add (pad start=0 length=2 total=4 %a), (pad start=2 length=2 total=4 %b)
+ *     ->   concat %a, %b
+ * Gradients of slices are pads. Of a pack's slices they fill the whole, so that one product
+ * with the pack takes the concat; pads alone would be sums over mostly zeros. */
 bool mvs_guard_sum_of_pads(mvs_match *match) {
   pads found = {0};
   if (!gather_pads(match->graph, match->node, MAX_PADS, &found)) return false;
@@ -250,7 +261,8 @@ bool mvs_guard_sum_of_pads(mvs_match *match) {
 }
 
 /* What the parts of a sum of pads are joined in: their own dtype, or that of the sum where they
- * differ: it holds the narrower ones exactly. */
+ * differ: it holds the narrower ones exactly. (A sum of bf16 pads is f32 by its type; no place
+ * has more than one term that is not zero, so the bf16 values are exact.) */
 static mvs_dtype joined_dtype(const mvs_match *match, const pads *found) {
   mvs_dtype dtype = found->items[0]->type.dtype;
   for (int i = 1; i < found->count; i++) {
@@ -300,7 +312,9 @@ mvs_id mvs_build_sum_of_pads(mvs_graph *graph, const mvs_match *match) {
   return mvs_fit(graph, sum, &match->node->type, match->node->span);
 }
 
-/* Any pad that found no partner among the early rules. */
+/* pad start=1 length=2 total=7 %x   ->   concat (zeros [1]), %x, (zeros [4])
+ * Any pad that found no partner among the early rules: kernels know concats, whose parts are
+ * written into their places, and need no pad of their own. */
 bool mvs_guard_pad_is_concat(mvs_match *match) {
   (void)match;
   return true;
@@ -340,7 +354,8 @@ mvs_id mvs_build_sum_of_one(mvs_graph *graph, const mvs_match *match) {
   return mvs_fit(graph, made, &match->node->type, match->node->span);
 }
 
-/* A sum over several axes. */
+/* sum axes(0, 1, 2) %x   ->   sum axes(0) (sum axes(1) (sum axes(2) %x))
+ * Kernels reduce one axis each, and the order is the one that docs/numerics.md states. */
 bool mvs_guard_sum_in_stages(mvs_match *match) {
   uint32_t mask = match->node->attr.axes.mask;
   return (mask & (mask - 1)) != 0;
@@ -355,6 +370,7 @@ static int joined_axes(const mvs_type *type, uint32_t mask) {
   return (mask & all) == all ? batch + 1 : 0;
 }
 
+/* sum axes(0, 1) %x : [L, B, C]   ->   reshape (sum axes(0) (reshape %x : [L B, C])) */
 static mvs_id sum_joined(mvs_graph *graph, mvs_id sum, int count, const mvs_match *match) {
   mvs_type type = *mvs_graph_type(graph, sum);
   for (int i = 0; i + 1 < count; i++) type.dims[count - 1].size *= type.dims[i].size;
@@ -378,8 +394,11 @@ mvs_id mvs_build_sum_in_stages(mvs_graph *graph, const mvs_match *match) {
   return joined ? sum_joined(graph, sum, joined, match) : sum;
 }
 
-/* A sum over a short outer axis behind the batch: of segments, say. Tokens go by segment, and
- * what is sliced before the batch would lie at offsets that grow with it. */
+/* A sum over a short outer axis behind the batch: of segments, say.
+ *   sum axes(1) %x : [B, 2, C]   ->   add (slice 0 of %x), (slice 1 of %x)
+ * Elementwise, it becomes part of whatever kernel reads it. Tokens go by segment, and what is
+ * sliced before the batch would lie at offsets that grow with it. The last axis is summed by
+ * rows, where neighbours lie side by side. */
 bool mvs_guard_sum_of_few(mvs_match *match) {
   const mvs_type *type = &mvs_match_input(match, 0)->type;
   uint32_t mask = match->node->attr.axes.mask;
@@ -391,7 +410,8 @@ bool mvs_guard_sum_of_few(mvs_match *match) {
   return axis + 1 < type->rank && type->dims[axis].size > 1 &&
          type->dims[axis].size <= FEW_SUMMED;
 }
-/* The tree of a reduction kernel: by halves. */
+/* The tree of a reduction kernel, by halves: (0 + 2) + (1 + 3). It starts from FEW_SUMMED, not
+ * from the count, so that three terms are (0 + 2) + 1 as sixteen lanes would have it. */
 mvs_id mvs_build_sum_of_few(mvs_graph *graph, const mvs_match *match) {
   mvs_id parts[FEW_SUMMED], from = match->node->inputs[0];
   int axis = __builtin_ctz(match->node->attr.axes.mask), step = FEW_SUMMED;
@@ -427,7 +447,8 @@ mvs_id mvs_build_sum_by_parts(mvs_graph *graph, const mvs_match *match) {
 
 /* --- elements through views --- */
 
-/* A function of one value that was reshaped. */
+/* A function of one value that was reshaped:   cast (reshape %x)   ->   reshape (cast %x)
+ * The function joins the kernel that makes x, and reshapes meet and become one. */
 bool mvs_guard_reshape_last(mvs_match *match) {
   const mvs_node *node = match->node;
   return mvs_is_element(node) && node->input_count == 1 &&
@@ -439,7 +460,8 @@ mvs_id mvs_build_reshape_last(mvs_graph *graph, const mvs_match *match) {
 }
 
 /* A concat along the last axis, not one of tokens, whose parts element_by_parts leaves alone
- * because their lengths differ. */
+ * because their lengths differ: cast (concat %a, %b)   ->   concat (cast %a), (cast %b).
+ * Each part is then rounded by the kernel that makes it, and written in 2 bytes. */
 bool mvs_guard_cast_by_parts(mvs_match *match) {
   const mvs_node *concat = mvs_match_input(match, 0);
   int last = concat->type.rank - 1;
@@ -462,7 +484,10 @@ static bool stretches_over_last(const mvs_type *type) {
 }
 
 /* An elementwise op with an operand that is a concat of equal parts along the last axis; every
- * other operand is stretched over that axis or has it in full, and can be sliced. */
+ * other operand is stretched over that axis or has it in full, and can be sliced.
+ *   mul (concat %a, %b), %w   ->   concat (mul %a, (slice 0 %w)), (mul %b, (slice 1 %w))
+ * Only equal parts, because the pieces then share one space of iteration and one kernel: RoPE's
+ * halves, with the norm behind them. */
 bool mvs_guard_element_by_parts(mvs_match *match) {
   const mvs_node *node = match->node;
   if (!mvs_is_element(node) || node->type.rank == 0) return false;

@@ -22,7 +22,8 @@ static const mvs_node *input_of(const mvs_graph *graph, const mvs_node *node, in
 
 /* --- the mean of a product is the product of the mean --- */
 
-/* The product that is averaged, perhaps through a reshape that only names its segments. */
+/* The product that is averaged, perhaps through a reshape that only names its segments: a
+ * reshape to another shape could move elements from one token to another. */
 static const mvs_node *averaged(const mvs_graph *graph, const mvs_node *mean) {
   const mvs_node *value = input_of(graph, mean, 0);
   if (value->op != MVS_OP_reshape) return value;
@@ -30,6 +31,8 @@ static const mvs_node *averaged(const mvs_graph *graph, const mvs_node *mean) {
   return mvs_type_same_shape(&inner->type, &value->type) ? inner : value;
 }
 
+/* y [B, T, K] by tokens and a weight [N, K] that all samples share: with a weight by sample, or
+ * with tokens contracted, the mean is no mean of y. */
 bool mvs_guard_mean_of_product(mvs_match *match) {
   const mvs_node *product = averaged(match->graph, match->node);
   if (product->op != MVS_OP_matmul || product->attr.matmul.form != MVS_MATMUL_NT) return false;
@@ -55,7 +58,8 @@ mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
 
 /* --- gains move into the weight --- */
 
-/* A row of factors, the same for all samples and tokens, against a value of rank `rank`. */
+/* A row of factors, the same for all samples and tokens, against a value of rank `rank`: [N],
+ * [1, 1, N] or one number. */
 static bool is_channel_row(const mvs_graph *graph, mvs_id id, int rank) {
   const mvs_type *type = mvs_graph_type(graph, id);
   if (mvs_type_has_batch(type) || type->rank > rank) return false;
@@ -83,7 +87,9 @@ static const mvs_node *branch_of(const mvs_graph *graph, const mvs_node *value) 
   return product && value->input_count == 2 ? value : NULL;
 }
 
-/* True when nothing but this multiplication takes the branch, in the graph that is rebuilt. */
+/* True when nothing but this multiplication takes the branch, in the graph that is rebuilt: the
+ * one under construction has no users yet. With another user the branch would be computed
+ * twice, with the weight as it is and with the scaled one. */
 static bool taken_once(const mvs_match *match, int index) {
   if (match->copied == MVS_NONE) return false;
   const mvs_graph *from = match->source->graph;
@@ -123,6 +129,7 @@ mvs_id mvs_build_gain_of_writer(mvs_graph *graph, const mvs_match *match) {
   scaled = mvs_build_cast(graph, scaled, dtype, span);
   mvs_id product = mvs_build_matmul(graph, MVS_MATMUL_NT, branch->inputs[0], scaled, MVS_NONE,
                                     branch->attr.matmul.dtype, span);
+  /* r * (F - rows) = r * F - r * rows: what the means took from the branch is scaled apart. */
   if (value->op == MVS_OP_sub) {
     mvs_id rows =
         mvs_build_binary(graph, MVS_OP_mul, match->b, value->inputs[1], match->node->span);
@@ -133,7 +140,9 @@ mvs_id mvs_build_gain_of_writer(mvs_graph *graph, const mvs_match *match) {
 
 /* --- factors of channels move from the cotangent to the weight --- */
 
-/* cast(r * delta) to bf16 of a delta that is bf16 already: notes delta in a and r in b. */
+/* cast(r * delta) to bf16 of a delta that is bf16 already: notes delta in a and r in b. Only
+ * such a cast can go: delta itself enters the product with no rounding more, while of an f32
+ * delta another value would be rounded. */
 static bool scaled_cotangent(mvs_match *match, mvs_matmul_form form) {
   const mvs_node *node = match->node, *rounded = mvs_match_input(match, 0);
   if (node->attr.matmul.form != form || node->input_count > 2) return false;
@@ -152,6 +161,9 @@ static bool scaled_cotangent(mvs_match *match, mvs_matmul_form form) {
   return false;
 }
 
+/* matmul NN (cast bf16 (mul %r, %delta)), %w
+ *   ->   matmul NN %delta, (cast bf16 (mul %column, %w))        %column = %r as [N, 1]
+ * delta has tokens x N elements and is written once for both products, w has N x K. */
 bool mvs_guard_scaled_back(mvs_match *match) {
   return scaled_cotangent(match, MVS_MATMUL_NN) &&
          mvs_match_input(match, 1)->type.dtype == MVS_BF16;
@@ -165,6 +177,8 @@ mvs_id mvs_build_scaled_back(mvs_graph *graph, const mvs_match *match) {
                           node->attr.matmul.dtype, node->span);
 }
 
+/* matmul TN (cast bf16 (mul %r, %delta)), %y   ->   mul %column, (matmul TN %delta, %y)
+ * f32 results alone, so that the factor meets the sum before anything rounds it. */
 bool mvs_guard_scaled_weight(mvs_match *match) {
   return scaled_cotangent(match, MVS_MATMUL_TN) && match->node->type.dtype == MVS_F32;
 }
@@ -178,7 +192,8 @@ mvs_id mvs_build_scaled_weight(mvs_graph *graph, const mvs_match *match) {
 
 /* --- products of segment rows --- */
 
-/* Rows of segments [B, S, K] in f32 against a weight that was widened from bf16. */
+/* Rows of segments [B, S, K] in f32 against a weight that was widened from bf16. Rows without a
+ * table of segments are such rows: S is a few, so that three times as many are still few. */
 bool mvs_guard_rows_in_parts(mvs_match *match) {
   const mvs_node *node = match->node;
   const mvs_type *rows = mvs_graph_type(match->graph, node->inputs[0]);
