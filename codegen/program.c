@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "compiler/base/output_file.h"
+
 /* Packed program:  MAGIC, length, checksum, then `length` bytes of protobuf.
  * Executable:      the trainer's bytes, the packed program, then TAIL, its length, its
  * checksum: a reader starts at the end of the file and needs no knowledge of the executable's
@@ -313,6 +315,17 @@ static mvs_status refuse(const char **reason, const char *words) {
   return MVS_ERR_FORMAT;
 }
 
+/* For protobuf-c, which says the same of malformed bytes and of a lack of memory. */
+static void *take(void *data, size_t size) {
+  (void)data;
+  return mvs_malloc(size);
+}
+
+static void give(void *data, void *memory) {
+  (void)data;
+  free(memory);
+}
+
 mvs_status mvs_program_unpack(const void *data, size_t size, mvs_program **out,
                               const char **reason) {
   *out = NULL;
@@ -329,7 +342,8 @@ mvs_status mvs_program_unpack(const void *data, size_t size, mvs_program **out,
   if (XXH3_64bits(bytes, head.length) != head.checksum) {
     return refuse(reason, "the program's checksum is wrong: the file is damaged");
   }
-  mvs_program *program = mvs__program__unpack(NULL, head.length, bytes);
+  ProtobufCAllocator allocator = {.alloc = take, .free = give};
+  mvs_program *program = mvs__program__unpack(&allocator, head.length, bytes);
   if (!program) return refuse(reason, "the program's tables cannot be read");
   const char *wrong = check_program(program);
   if (wrong) {
@@ -359,17 +373,6 @@ static bool read_at(int file, void *into, size_t size, off_t offset) {
   return true;
 }
 
-static bool write_all(int file, const char *bytes, size_t size) {
-  while (size > 0) {
-    ssize_t put = write(file, bytes, size);
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    bytes += put;
-    size -= (size_t)put;
-  }
-  return true;
-}
-
 /* Reads the tail of an open file of `size` bytes; false when it has none. */
 static bool read_tail(int file, off_t size, frame *end) {
   return size >= (off_t)(2 * sizeof *end) &&
@@ -389,7 +392,8 @@ static bool copy_trainer(int from, int to) {
   static _Thread_local char block[1 << 16];
   while (left > 0) {
     size_t size = left < (off_t)sizeof block ? (size_t)left : sizeof block;
-    if (!read_at(from, block, size, at) || !write_all(to, block, size)) return false;
+    if (!read_at(from, block, size, at) || !mvs_write_all(to, block, (int64_t)size))
+      return false;
     at += (off_t)size;
     left -= (off_t)size;
   }
@@ -400,8 +404,9 @@ static bool write_parts(int trainer, int to, const mvs_text *packed) {
   frame end = {.length = packed->length};
   memcpy(end.magic, tail, sizeof tail);
   memcpy(&end.checksum, packed->data + 16, sizeof end.checksum); /* of the packed program */
-  return copy_trainer(trainer, to) && write_all(to, packed->data, packed->length) &&
-         write_all(to, (const char *)&end, sizeof end);
+  return copy_trainer(trainer, to) &&
+         mvs_write_all(to, packed->data, (int64_t)packed->length) &&
+         mvs_write_all(to, &end, sizeof end);
 }
 
 static mvs_status io_error(mvs_diag *diag, const char *what, const char *path) {
@@ -410,27 +415,14 @@ static mvs_status io_error(mvs_diag *diag, const char *what, const char *path) {
   return MVS_ERR_IO;
 }
 
-/* Writes beside `path` and renames, so that a failure leaves what was there untouched. */
+/* A failure leaves what was there untouched. */
 static mvs_status replace_file(int trainer, const mvs_text *packed, const char *path,
                                mvs_diag *diag) {
-  char *temporary = mvs_arena_format(packed->home, "%s.XXXXXX", path);
-  int to = mkostemp(temporary, O_CLOEXEC);
-  if (to < 0) return io_error(diag, "write", path);
-  mode_t mask = umask(0);
-  umask(mask);
-  bool good =
-      write_parts(trainer, to, packed) && fchmod(to, 0777 & ~mask) == 0 && fsync(to) == 0;
+  mvs_output_file file;
+  MVS_TRY(mvs_output_begin(packed->home, diag, path, 0777, &file));
+  if (write_parts(trainer, file.descriptor, packed)) return mvs_output_finish(&file);
   int reason = errno;
-  if (close(to) != 0 && good) {
-    reason = errno;
-    good = false;
-  }
-  if (good && rename(temporary, path) != 0) {
-    reason = errno;
-    good = false;
-  }
-  if (good) return MVS_OK;
-  unlink(temporary);
+  mvs_output_abandon(&file);
   errno = reason;
   return io_error(diag, "write", path);
 }
@@ -466,7 +458,6 @@ static mvs_status write_packed(const mvs_text *packed, const char *trainer, cons
 mvs_status mvs_program_write_executable(const mvs_program *program, const char *trainer,
                                         const char *path, mvs_diag *diag) {
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch) return MVS_ERR_MEMORY;
   mvs_text packed = mvs_text_new(scratch);
   mvs_status status = mvs_program_pack(program, &packed);
   if (status == MVS_OK) {
@@ -505,12 +496,7 @@ mvs_status mvs_program_read_executable(const char *path, mvs_program **out,
     return MVS_ERR_IO;
   }
   mvs_arena *scratch = mvs_arena_new();
-  mvs_status status = MVS_ERR_MEMORY;
-  if (scratch) {
-    status = read_open(file, scratch, out, reason);
-  } else if (reason) {
-    *reason = "there is no memory for the program";
-  }
+  mvs_status status = read_open(file, scratch, out, reason);
   mvs_arena_free(scratch);
   close(file);
   return status;

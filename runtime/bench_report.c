@@ -2,10 +2,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "compiler/base/output_file.h"
 #include "runtime/bench.h"
 #include "runtime/json_text.h"
 #include "runtime/least.h"
-#include "runtime/output_file.h"
 #include "runtime/pool.h"
 
 /* The parts cannot overlap: they share memory or the units that compute. */

@@ -32,7 +32,6 @@ mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimi
                                const char *folder, const mvs_checkpoint_facts *facts) {
   /* Names and header of a deep model take megabytes: they go when the file is written. */
   mvs_arena *arena = mvs_arena_new();
-  if (!arena) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
   mvs_param_list *params = mvs_params_list(arena, session->program);
   const char *path = mvs_checkpoint_path(arena, folder, facts->step);
   mvs_safetensors_writer *writer = mvs_safetensors_writer_new(arena, session->diag, path);

@@ -1,8 +1,8 @@
 /* command_report.c: the page over runs that are there already. */
 #include <stdio.h>
 
+#include "compiler/base/output_file.h"
 #include "runtime/commands.h"
-#include "runtime/output_file.h"
 #include "runtime/report.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))

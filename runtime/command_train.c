@@ -23,7 +23,7 @@
 #include "runtime/interrupt.h"
 #include "runtime/memory.h"
 #include "runtime/metrics.h"
-#include "runtime/output_file.h"
+#include "compiler/base/output_file.h"
 #include "runtime/output_option.h"
 #include "runtime/probes.h"
 #include "runtime/progress.h"

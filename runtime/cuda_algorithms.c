@@ -32,7 +32,6 @@ struct mvs_cuda_algorithms {
 
 mvs_cuda_algorithms *mvs_cuda_algorithms_new(const mvs_cuda_place *place, const char *library) {
   mvs_arena *arena = mvs_arena_new();
-  if (!arena) return NULL;
   mvs_cuda_algorithms *table = MVS_NEW(arena, mvs_cuda_algorithms);
   table->arena = arena;
   table->good_for = mvs_arena_format(arena, "%s, %s", place->model, library);

@@ -251,7 +251,7 @@ static bool build_plan(mvs_cuda_attention *attention, const Mvs__Attention *shap
 /* Read from disk, or built and written there. */
 static bool get_plan(mvs_cuda_attention *attention, const Mvs__Attention *shape, plan *out) {
   mvs_arena *arena = mvs_arena_new();
-  const char *folder = arena ? mvs_cache_folder(arena) : NULL;
+  const char *folder = mvs_cache_folder(arena);
   mvs_cache_key key = {0};
   if (folder) key = key_of(attention, shape, out->batch, arena);
   bool good = folder && read_plan(attention, arena, folder, key, out);

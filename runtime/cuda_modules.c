@@ -165,7 +165,6 @@ mvs_status mvs_cuda_modules_open(const mvs_cuda_gpu *gpu, const mvs_program *pro
                     gpu->major, gpu->minor,
                     10 * gpu->major + gpu->minor >= LEAST_WITH_ALL ? "a" : "");
   mvs_arena *arena = mvs_arena_new();
-  if (!arena) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
   mvs_cuda_modules *modules = MVS_NEW(arena, mvs_cuda_modules);
   *modules = (mvs_cuda_modules){.arena = arena, .gpu = gpu, .program = program};
   modules->kernels = MVS_ARRAY(arena, program->n_kernels + 1, loaded);

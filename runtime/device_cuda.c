@@ -245,7 +245,8 @@ static void turn(cuda_device *device, const Mvs__Kernel *kernel) {
 
 /* What begins with a wait need not be waited for: its blocks are there when the kernel ahead
  * ends. Libraries' kernels are launched as the libraries do it. */
-static const mvs_cuda_launch_attribute early = {.id = MVS_CUDA_LAUNCH_EARLY, .value = {.flag = 1}};
+static const mvs_cuda_launch_attribute early = {.id = MVS_CUDA_LAUNCH_EARLY,
+                                                .value = {.flag = 1}};
 
 static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
@@ -428,7 +429,6 @@ static void cuda_unmark(mvs_device *table, void *mark) {
 /* The generated kernels are right, but nobody should wait days for them unaware. */
 static void note_missing(cuda_device *device, const char *what, const char *why) {
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch) return;
   snprintf(device->note, sizeof device->note,
            "%s will be slow, in generated kernels: %s (looked in %s); scripts/setup-cuda.sh "
            "FOLDER brings it, then set MVCC_CUDA_PATH=FOLDER",

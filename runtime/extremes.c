@@ -98,7 +98,6 @@ mvs_status mvs_extremes_find(mvs_session *session, mvs_training *training, int64
   MVS_TRY(mvs_call_new(session->executor, "forward", micro, &forward));
   if (!fits(training, forward) || !bind_inputs(session, training, forward)) return MVS_OK;
   mvs_arena *arena = mvs_arena_new();
-  if (!arena) return MVS_FAIL(session->diag, MVS_ERR_MEMORY, "out of memory");
   samples of = make_samples(arena, micro, mvs_input_elements(state));
   mvs_status status = MVS_OK;
   for (; status == MVS_OK && *count < settings->batch; *count += micro) {

@@ -1,6 +1,7 @@
 /* main.c: the prebuilt trainer. mvcc copies it and appends a compiled program, which it
  * finds here by reading its own executable; a copy may be renamed and moved as the user
  * likes. It links no compiler: what a program needs is in its payload. */
+#include <setjmp.h>
 #include <stdio.h>
 
 #include "runtime/trainer.h"
@@ -11,6 +12,13 @@ int main(int argc, char **argv) {
   mvs_program *program;
   const char *reason = NULL;
   const char *name = argc > 0 ? argv[0] : "mvs-trainer";
+  jmp_buf exhausted;
+  mvs_arena_on_oom(&exhausted);
+  if (setjmp(exhausted)) {
+    fprintf(stderr, "%s: error: out of memory: %zu bytes for its program could not be had\n",
+            name, mvs_arena_oom_bytes());
+    return 1;
+  }
   if (mvs_program_read_executable("/proc/self/exe", &program, &reason) != MVS_OK) {
     fprintf(stderr,
             "%s: %s; make one with: "

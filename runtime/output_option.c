@@ -3,7 +3,7 @@
  * command. */
 #include "runtime/output_option.h"
 
-#include "runtime/output_file.h"
+#include "compiler/base/output_file.h"
 
 mvs_status mvs_output_option_check(mvs_session *session, const char *option, const char *path) {
   const char *read = mvs_options_naming(session->options, path, option);

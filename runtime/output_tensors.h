@@ -2,7 +2,7 @@
 #ifndef MVS_RUNTIME_OUTPUT_TENSORS_H
 #define MVS_RUNTIME_OUTPUT_TENSORS_H
 
-#include "runtime/output_file.h"
+#include "compiler/base/output_file.h"
 #include "runtime/safetensors.h"
 #include "runtime/session.h"
 

@@ -11,8 +11,8 @@
 #include <png.h>
 
 #include "compiler/base/checked.h"
+#include "compiler/base/output_file.h"
 #include "runtime/fail.h"
-#include "runtime/output_file.h"
 
 /* An image is enlarged to at least this many pixels a side, so that 8x8 digits can be seen. */
 #define SHOWN_PIXELS 48
@@ -114,7 +114,6 @@ mvs_status mvs_png_write_grid(mvs_diag *diag, const char *path, const float *ima
   grid all = lay_out(images, count, channels, height, width);
   size_t bytes = (size_t)(all.out_width * all.out_height * channels);
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
   unsigned char *pixels = mvs_arena_alloc(scratch, bytes);
   render(&all, pixels);
   mvs_status status = encode(scratch, diag, path, &all, pixels);

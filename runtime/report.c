@@ -7,8 +7,8 @@
 
 #include <stdlib.h>
 
+#include "compiler/base/output_file.h"
 #include "runtime/fail.h"
-#include "runtime/output_file.h"
 
 /* Written at build time (cmake/embed.cmake) from runtime/report/. */
 extern const struct {
@@ -63,7 +63,6 @@ static void compose(mvs_text *page, const mvs_report *report) {
 /* A page is made many times in a run: all but the file goes when it is written. */
 mvs_status mvs_report_write(mvs_diag *diag, const char *path, const mvs_report *report) {
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory writing '%s'", path);
   mvs_text page = mvs_text_new(scratch);
   compose(&page, report);
   mvs_status status =

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "runtime/output_file.h"
+#include "compiler/base/output_file.h"
 #include "runtime/params.h"
 
 #define RUN_FILE  "run.json"

@@ -302,8 +302,6 @@ static mvs_status follow(line_reader *in, mvs_followed *file, take_line *take,
 /* What lines are parsed into goes after each refresh. */
 mvs_status mvs_run_record_refresh(mvs_run_record *record) {
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch)
-    return MVS_FAIL(record->diag, MVS_ERR_MEMORY, "out of memory reading '%s'", record->folder);
   line_reader in = {.record = record, .scratch = scratch};
   mvs_status status = follow(&in, &record->metrics_file, take_metrics, forget_metrics);
   if (status == MVS_OK)

@@ -9,8 +9,8 @@
 #include <inttypes.h>
 
 #include "compiler/base/checked.h"
+#include "compiler/base/output_file.h"
 #include "runtime/fail.h"
-#include "runtime/output_file.h"
 #include "runtime/safetensors.h"
 
 /* The header is padded with spaces so that the tensors' bytes start aligned. */
@@ -122,8 +122,8 @@ static mvs_text header_of(const mvs_safetensors_writer *writer) {
 
 /* The declared order is that of the data. */
 mvs_status mvs_safetensors_begin(mvs_safetensors_writer *writer) {
-  MVS_TRY(mvs_output_begin(writer->arena, writer->diag, writer->path, &writer->file));
-  mvs_text header = header_of(writer);
+  mvs_text header = header_of(writer); /* before there is a file that could be left behind */
+  MVS_TRY(mvs_output_begin(writer->arena, writer->diag, writer->path, 0666, &writer->file));
   uint64_t length = header.length; /* x86 is little-endian, as the format is */
   MVS_TRY(mvs_output_append(&writer->file, &length, sizeof length));
   return mvs_output_append(&writer->file, header.data, (int64_t)header.length);

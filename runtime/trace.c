@@ -4,8 +4,8 @@
 
 #include <inttypes.h>
 
+#include "compiler/base/output_file.h"
 #include "runtime/json_text.h"
-#include "runtime/output_file.h"
 
 enum { DEVICE_TRACK = 1, HOST_TRACK = 2 };
 

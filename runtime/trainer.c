@@ -9,8 +9,10 @@
 #include "runtime/trainer.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "runtime/commands.h"
@@ -19,10 +21,9 @@
 #define EXIT_USAGE   2
 #define EXIT_STOPPED 3
 
-static const mvs_command *const commands[] = {&mvs_command_info,   &mvs_command_train,
-                                              &mvs_command_sample, &mvs_command_eval,
-                                              &mvs_command_grad,   &mvs_command_bench,
-                                              &mvs_command_report, &mvs_command_watch};
+static const mvs_command *const commands[] = {
+    &mvs_command_info, &mvs_command_train, &mvs_command_sample, &mvs_command_eval,
+    &mvs_command_grad, &mvs_command_bench, &mvs_command_report, &mvs_command_watch};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 /* To standard error when no command was given, to standard output when asked for. */
@@ -130,15 +131,24 @@ static void occupy_standard_streams(void) {
   if (descriptor >= 0) close(descriptor);
 }
 
-/* Memory that runs out comes back here by longjmp. */
+/* Memory that runs out comes back here by longjmp; JSON's too, which would otherwise look like
+ * a damaged file. */
 int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
   occupy_standard_streams();
+  json_set_alloc_funcs(mvs_malloc, free);
   const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
-  mvs_arena *arena = mvs_arena_new();
-  if (!arena) {
-    fputs("out of memory\n", stderr);
+  jmp_buf exhausted, *before = mvs_arena_on_oom(&exhausted);
+  if (setjmp(exhausted)) {
+    /* What the command held is not known any more; the system takes it back at the exit. */
+    fprintf(stderr, "%s: error: out of memory: %zu bytes more could not be had\n",
+            slash      ? slash + 1
+            : argc > 0 ? argv[0]
+                       : "trainer",
+            mvs_arena_oom_bytes());
+    mvs_arena_on_oom(before);
     return 1;
   }
+  mvs_arena *arena = mvs_arena_new();
   mvs_session session = {.program = mvs_specialisation_view(arena, program, 0),
                          .whole = program,
                          .name = argc < 1 ? "trainer"
@@ -146,14 +156,8 @@ int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
                                           : argv[0],
                          .arena = arena,
                          .diag = mvs_diag_new(arena)};
-  jmp_buf out_of_memory;
-  if (setjmp(out_of_memory)) {
-    /* What the command held is not known any more; the system takes it back at the exit. */
-    fprintf(stderr, "%s: error: out of memory\n", argc > 0 ? argv[0] : "trainer");
-    return 1;
-  }
-  mvs_arena_on_oom(arena, &out_of_memory);
   int code = dispatch(&session, argc, argv);
   mvs_arena_free(arena);
+  mvs_arena_on_oom(before);
   return code;
 }

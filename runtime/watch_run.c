@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/autopsy.h"
-#include "runtime/output_file.h"
+#include "compiler/base/output_file.h"
 #include "runtime/params.h"
 
 #define ALARMS_FILE "alarms.jsonl"

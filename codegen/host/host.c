@@ -84,9 +84,15 @@ static mvs_status print_part(job *j) {
  * diagnostics belong to the thread that started this. */
 static void *run_job(void *argument) {
   job *j = argument;
-  j->status = print_part(j);
-  if (j->status != MVS_OK) return NULL;
-  if (!mvs_part_compile(&j->part, &j->reason)) j->status = MVS_ERR_DEVICE;
+  jmp_buf exhausted, *before = mvs_arena_on_oom(&exhausted);
+  if (setjmp(exhausted)) {
+    j->status = MVS_ERR_MEMORY, j->reason = "out of memory";
+  } else {
+    j->status = print_part(j);
+    if (j->status == MVS_OK && !mvs_part_compile(&j->part, &j->reason))
+      j->status = MVS_ERR_DEVICE;
+  }
+  mvs_arena_on_oom(before);
   return NULL;
 }
 
@@ -122,7 +128,6 @@ static void divide(const mvs_build *build, uint8_t *owner) {
 static mvs_status open_job(job *j, mvs_diag *diag, const mvs_build *build,
                            const mvs_host_options *options) {
   j->arena = mvs_arena_new();
-  if (!j->arena) return MVS_ERR_MEMORY;
   j->build = build;
   if (mvs_part_open(&j->part, j->arena, options->cpu_level, &j->reason)) {
     j->part.wants_text = options->llvm != NULL;

@@ -24,7 +24,7 @@ static void keep(LLVMOrcLLJITRef jit) {
   static MVS_LIST(LLVMOrcLLJITRef) engines;
   pthread_mutex_lock(&lock);
   if (!home) home = mvs_arena_new();
-  if (home) MVS_PUSH(home, &engines, jit);
+  MVS_PUSH(home, &engines, jit);
   pthread_mutex_unlock(&lock);
 }
 

@@ -3,9 +3,10 @@
  * as it is the newest allocation, so that a text built in one go costs its length once, and
  * copied to a new place otherwise; the old place stays allocated. Lists double, so the waste is
  * at most what is used. Chunks come from calloc: big ones are zero pages that cost nothing
- * until they are touched. Running out is a longjmp, so no caller in the compiler tests for
- * NULL; what must be released on the way (files, threads) is the business of whoever named the
- * place. */
+ * until they are touched. Running out is a longjmp, so no caller tests for NULL; what must be
+ * released on the way (files, threads) is the business of whoever named the place. It is named
+ * by thread and not by arena: an arena for one step or one file is made in a hundred places,
+ * and each of them would have to hand on where its caller wants to go. */
 #include "compiler/base/arena.h"
 
 #include <stdarg.h>
@@ -30,12 +31,38 @@ typedef struct chunk {
 struct mvs_arena {
   chunk *newest;
   size_t next_size;
-  jmp_buf *on_oom;
 };
+
+/* Where to go when memory runs out, and what could not be had. */
+static _Thread_local jmp_buf *on_oom;
+static _Thread_local size_t oom_bytes;
+
+jmp_buf *mvs_arena_on_oom(jmp_buf *where) {
+  jmp_buf *before = on_oom;
+  on_oom = where;
+  return before;
+}
+
+size_t mvs_arena_oom_bytes(void) { return oom_bytes; }
+
+/* Leaves by the longjmp the thread named: callers never see a failed allocation. */
+static _Noreturn void out_of_memory(size_t bytes) {
+  oom_bytes = bytes;
+  if (on_oom) longjmp(*on_oom, 1);
+  fputs("out of memory\n", stderr);
+  abort();
+}
+
+void *mvs_malloc(size_t bytes) {
+  void *memory = malloc(bytes + (bytes == 0));
+  if (!memory) out_of_memory(bytes);
+  return memory;
+}
 
 mvs_arena *mvs_arena_new(void) {
   mvs_arena *arena = calloc(1, sizeof *arena);
-  if (arena) arena->next_size = FIRST_CHUNK;
+  if (!arena) out_of_memory(sizeof *arena);
+  arena->next_size = FIRST_CHUNK;
   return arena;
 }
 
@@ -48,20 +75,11 @@ void mvs_arena_free(mvs_arena *arena) {
   free(arena);
 }
 
-void mvs_arena_on_oom(mvs_arena *arena, jmp_buf *where) { arena->on_oom = where; }
-
-/* Leaves by the longjmp the owner named: callers never see a failed allocation. */
-static _Noreturn void out_of_memory(mvs_arena *arena) {
-  if (arena->on_oom) longjmp(*arena->on_oom, 1);
-  fputs("out of memory\n", stderr);
-  abort();
-}
-
 /* A zeroed chunk that holds `size` bytes; the caller links it in. */
-static chunk *chunk_new(mvs_arena *arena, size_t size) {
-  if (size > SIZE_MAX - sizeof(chunk)) out_of_memory(arena);
+static chunk *chunk_new(size_t size) {
+  if (size > SIZE_MAX - sizeof(chunk)) out_of_memory(size);
   chunk *fresh = calloc(1, sizeof(chunk) + size);
-  if (!fresh) out_of_memory(arena);
+  if (!fresh) out_of_memory(size);
   fresh->size = size;
   return fresh;
 }
@@ -70,13 +88,13 @@ static chunk *chunk_new(mvs_arena *arena, size_t size) {
  * one of its own behind the newest, whose free rest stays in use. */
 static void *alloc_slow(mvs_arena *arena, size_t size) {
   if (arena->newest && size > arena->next_size / 4) {
-    chunk *own = chunk_new(arena, size);
+    chunk *own = chunk_new(size);
     own->used = size;
     own->next = arena->newest->next;
     arena->newest->next = own;
     return own->data;
   }
-  chunk *fresh = chunk_new(arena, size > arena->next_size ? size : arena->next_size);
+  chunk *fresh = chunk_new(size > arena->next_size ? size : arena->next_size);
   fresh->used = size;
   fresh->next = arena->newest;
   arena->newest = fresh;
@@ -87,7 +105,7 @@ static void *alloc_slow(mvs_arena *arena, size_t size) {
 /* Sizes are rounded up to the alignment, so the bump pointer stays aligned; 0 bytes become one
  * unit, so that two allocations never share a place. */
 void *mvs_arena_alloc(mvs_arena *arena, size_t size) {
-  if (size > SIZE_MAX - ALIGNMENT) out_of_memory(arena);
+  if (size > SIZE_MAX - ALIGNMENT) out_of_memory(size);
   size = (size + (size == 0) + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
   chunk *top = arena->newest;
   if (!top || size > top->size - top->used) return alloc_slow(arena, size);
@@ -98,12 +116,12 @@ void *mvs_arena_alloc(mvs_arena *arena, size_t size) {
 
 void *mvs_arena_array(mvs_arena *arena, size_t count, size_t size) {
   size_t bytes;
-  if (__builtin_mul_overflow(count, size, &bytes)) out_of_memory(arena);
+  if (__builtin_mul_overflow(count, size, &bytes)) out_of_memory(SIZE_MAX);
   return mvs_arena_alloc(arena, bytes);
 }
 
 char *mvs_arena_copy(mvs_arena *arena, const char *text, size_t length) {
-  if (length == SIZE_MAX) out_of_memory(arena);
+  if (length == SIZE_MAX) out_of_memory(length);
   char *copy = mvs_arena_alloc(arena, length + 1);
   if (length) memcpy(copy, text, length);
   return copy;
@@ -152,10 +170,10 @@ void *mvs_arena_grow(mvs_arena *arena, void *items, size_t item_size, size_t cou
                      size_t *capacity) {
   if (count < *capacity) return items;
   size_t wanted = *capacity < FIRST_CAPACITY ? FIRST_CAPACITY : *capacity, bytes;
-  if (wanted > SIZE_MAX / 2 || count == SIZE_MAX) out_of_memory(arena);
+  if (wanted > SIZE_MAX / 2 || count == SIZE_MAX) out_of_memory(SIZE_MAX);
   wanted = *capacity < FIRST_CAPACITY ? wanted : wanted * 2;
   if (wanted < count + 1) wanted = count + 1;
-  if (__builtin_mul_overflow(wanted, item_size, &bytes)) out_of_memory(arena);
+  if (__builtin_mul_overflow(wanted, item_size, &bytes)) out_of_memory(SIZE_MAX);
   size_t old = *capacity * item_size;
   if (!items || !old || !grow_in_place(arena, items, old, bytes)) {
     void *place = mvs_arena_alloc(arena, bytes);

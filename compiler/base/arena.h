@@ -1,7 +1,8 @@
 /* arena.h: bump allocation with one lifetime. Everything in an arena is freed together.
  * Owner: whoever called mvs_arena_new. Memory handed out is zeroed.
- * Failure: allocation never returns NULL. When the system has no memory left, control leaves by
- * longjmp to the place named with mvs_arena_on_oom; without one the process aborts. */
+ * Failure: nothing here returns NULL. When the system has no memory left, control leaves by
+ * longjmp to the place that the thread named with mvs_arena_on_oom; without one the process
+ * aborts. */
 #ifndef MVS_BASE_ARENA_H
 #define MVS_BASE_ARENA_H
 
@@ -12,12 +13,19 @@
 
 typedef struct mvs_arena mvs_arena;
 
-/* Makes an empty arena, or returns NULL when there is no memory for even that. */
+/* Makes an empty arena. */
 mvs_arena *mvs_arena_new(void);
 /* Frees the arena and all that was allocated in it. NULL is allowed. */
 void mvs_arena_free(mvs_arena *arena);
-/* Names where control goes when memory runs out (longjmp with value 1). */
-void mvs_arena_on_oom(mvs_arena *arena, jmp_buf *where);
+/* Names where control of this thread goes when memory runs out (longjmp with value 1), from any
+ * arena; NULL: nowhere. Returns what was named before. A thread that has arenas names a place
+ * of its own, since no jump leads from one thread to another. */
+jmp_buf *mvs_arena_on_oom(jmp_buf *where);
+/* malloc that leaves likewise instead of returning NULL: for libraries that take an allocator
+ * and whose own words for a lack of memory are many or none. Freed with free. */
+void *mvs_malloc(size_t bytes);
+/* The bytes asked for by the request of this thread that failed last. */
+size_t mvs_arena_oom_bytes(void);
 /* Returns `size` zeroed bytes aligned for any type. */
 void *mvs_arena_alloc(mvs_arena *arena, size_t size);
 /* Returns count * size zeroed bytes; a product that overflows counts as out of memory. */

@@ -10,10 +10,12 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "compiler/base/output_file.h"
 #include "runtime/options.h"
-#include "runtime/output_file.h"
 #include "runtime/pool.h"
 
 /* Longer names are cut: file systems end at 255. */
@@ -211,9 +213,10 @@ static mvs_status finish(mvs_comparison *all, int *code) {
   return MVS_OK;
 }
 
-/* In the order of the file's head. */
+/* In the order of the file's head. Records of runs are JSON, which asks for memory as we do. */
 mvs_status mvs_driver_compare(mvs_driver *driver, int *code) {
   const mvs_command_line *options = driver->options;
+  json_set_alloc_funcs(mvs_malloc, free);
   mvs_comparison all = {.driver = driver,
                         .folder = options->output
                                       ? options->output

@@ -5,9 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "compiler/base/output_file.h"
 #include "compiler/mvcc/compare.h"
 #include "runtime/median.h"
-#include "runtime/output_file.h"
 #include "runtime/session.h"
 
 /* --- figures of a rule --- */
@@ -247,10 +247,6 @@ mvs_status mvs_compare_json(const mvs_comparison *all) {
 mvs_status mvs_compare_page(const mvs_comparison *all, bool live) {
   mvs_driver *driver = all->driver;
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch) {
-    mvs_diag_error(driver->diag, (mvs_span){0}, "out of memory writing the page");
-    return MVS_ERR_MEMORY;
-  }
   mvs_report_run *runs = MVS_ARRAY(scratch, all->n_runs, mvs_report_run);
   const char *model = NULL;
   for (size_t at = 0; at < all->n_runs; at++) {

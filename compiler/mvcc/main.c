@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "compiler/base/output_file.h"
 #include "compiler/mvcc/driver.h"
 
 /* Prints all of a text; false when the stream did not take it. */
@@ -26,28 +27,14 @@ static mvs_status io_error(mvs_driver *driver, const char *path) {
   return MVS_ERR_IO;
 }
 
-/* Writes beside `path` and renames, so that what was there stays when something fails. */
-static mvs_status replace(mvs_driver *driver, const char *path, const mvs_text *text) {
-  char *temporary = mvs_arena_format(driver->session, "%s.XXXXXX", path);
-  int handle = mkostemp(temporary, O_CLOEXEC);
-  FILE *file = handle < 0 ? NULL : fdopen(handle, "w");
-  if (!file) return io_error(driver, path);
-  mode_t mask = umask(0);
-  umask(mask);
-  bool good = print(file, text) && fchmod(handle, 0666 & ~mask) == 0;
-  if (fclose(file) != 0) good = false;
-  if (good && rename(temporary, path) == 0) return MVS_OK;
-  mvs_status status = io_error(driver, path);
-  unlink(temporary);
-  return status;
-}
-
 /* A text to -o, or to standard output. */
 static mvs_status print_stage(mvs_driver *driver, const mvs_text *text) {
   const char *path = driver->options->output;
   if (!path) return print(stdout, text) ? MVS_OK : io_error(driver, "standard output");
   struct stat facts;
-  if (stat(path, &facts) != 0 || S_ISREG(facts.st_mode)) return replace(driver, path, text);
+  if (stat(path, &facts) != 0 || S_ISREG(facts.st_mode))
+    return mvs_output_write(driver->session, driver->diag, path, mvs_text_string(text),
+                            (int64_t)text->length);
   FILE *file = fopen(path, "we"); /* a device or a pipe: written to, never replaced */
   if (!file) return io_error(driver, path);
   bool good = print(file, text);
@@ -122,20 +109,19 @@ static mvs_status run(mvs_driver *driver, int argc, char **argv, int *code) {
   return options->compare ? mvs_driver_compare(driver, code) : compile(driver, code);
 }
 
-/* For what happens before there is an arena to hold a diagnostic. */
-static int fail(const char *words) {
-  fprintf(stderr, "mvcc: error: %s\n", words);
+/* There may be none left for a diagnostic either. */
+static int out_of_memory(void) {
+  fprintf(stderr, "mvcc: error: out of memory: %zu bytes more could not be had\n",
+          mvs_arena_oom_bytes());
   return EXIT_FAILURE;
 }
 
 /* Any failure ends with 1 and at least one sentence. */
 int main(int argc, char **argv) {
-  mvs_driver driver = {.session = mvs_arena_new(), .graphs = mvs_arena_new()};
-  if (!driver.session || !driver.graphs) return fail("there is no memory to start");
   jmp_buf exhausted;
-  if (setjmp(exhausted)) return fail("there is not enough memory");
-  mvs_arena_on_oom(driver.session, &exhausted);
-  mvs_arena_on_oom(driver.graphs, &exhausted);
+  mvs_arena_on_oom(&exhausted);
+  if (setjmp(exhausted)) return out_of_memory();
+  mvs_driver driver = {.session = mvs_arena_new(), .graphs = mvs_arena_new()};
   driver.diag = mvs_diag_new(driver.session);
   int code = EXIT_SUCCESS;
   if (run(&driver, argc, argv, &code) != MVS_OK) {

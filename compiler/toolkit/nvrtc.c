@@ -146,8 +146,7 @@ typedef struct worker {
 
 /* Images are taken in order and one that was taken is finished, so the first that fails is the
  * same in every run. */
-static void *run_worker(void *argument) {
-  worker *self = argument;
+static void take_images(worker *self) {
   shared_work *work = self->work;
   while (self->status == MVS_OK && !atomic_load(&work->failed)) {
     size_t at = atomic_fetch_add(&work->next, 1);
@@ -155,7 +154,19 @@ static void *run_worker(void *argument) {
     self->status = compile_one(self->arena, self->diag, work->folder, &work->images[at]);
     self->failed_at = at;
   }
-  if (self->status != MVS_OK) atomic_store(&work->failed, true);
+}
+
+/* Memory that runs out is told by the caller, whose own it may be: this thread has none. */
+static void *run_worker(void *argument) {
+  worker *self = argument;
+  jmp_buf exhausted, *before = mvs_arena_on_oom(&exhausted);
+  if (setjmp(exhausted)) {
+    self->status = MVS_ERR_MEMORY;
+  } else {
+    take_images(self);
+  }
+  mvs_arena_on_oom(before);
+  if (self->status != MVS_OK) atomic_store(&self->work->failed, true);
   return NULL;
 }
 
@@ -189,15 +200,15 @@ mvs_status mvs_nvrtc_compile(mvs_arena *arena, mvs_diag *diag, mvs_nvrtc_image *
   shared_work work = {.images = images, .count = count, .folder = mvs_cache_folder(arena)};
   for (size_t at = 0; at < threads; at++) {
     mvs_arena *own = mvs_arena_new();
-    if (!own) threads = at; /* with none left: below */
-    if (own) workers[at] = (worker){.work = &work, .arena = own, .diag = mvs_diag_new(own)};
+    workers[at] = (worker){.work = &work, .arena = own, .diag = mvs_diag_new(own)};
   }
-  if (count && !threads) return MVS_ERR_MEMORY;
   if (count) run_all(workers, threads);
   for (size_t at = 0; at < threads; at++)
     if (workers[at].status != MVS_OK && (!first || workers[at].failed_at < first->failed_at))
       first = &workers[at];
   if (first) mvs_diag_join(diag, first->diag);
+  if (first && first->status == MVS_ERR_MEMORY)
+    mvs_diag_error(diag, (mvs_span){0}, "out of memory in NVRTC's threads");
   mvs_status status = first ? first->status : MVS_OK;
   for (size_t at = 0; status == MVS_OK && at < count; at++) keep(arena, &images[at]);
   for (size_t at = 0; at < threads; at++) mvs_arena_free(workers[at].arena);

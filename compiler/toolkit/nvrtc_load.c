@@ -35,7 +35,6 @@ static void *open_library(int most_major) {
 
 static mvs_status absent(mvs_diag *diag, int most_major) {
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch) return MVS_ERR_MEMORY;
   mvs_diag_error(diag, (mvs_span){0},
                  "CUDA code cannot be compiled: NVRTC (%slibnvrtc.so.12) was not found in %s",
                  most_major == 0 || most_major >= 13 ? "libnvrtc.so.13 or " : "",

@@ -46,13 +46,15 @@ static void arena_reports_overflow_as_lack_of_memory(void **state) {
   mvs_arena *arena = mvs_arena_new();
   jmp_buf place;
   volatile int jumps = 0;
+  assert_null(mvs_arena_on_oom(&place));
   if (setjmp(place) == 0) {
-    mvs_arena_on_oom(arena, &place);
     mvs_arena_array(arena, SIZE_MAX / 2, 3);
   } else {
     jumps++;
   }
   assert_int_equal(jumps, 1);
+  assert_true(mvs_arena_on_oom(NULL) == &place);
+  assert_true(mvs_arena_oom_bytes() == SIZE_MAX);
   mvs_arena_free(arena);
 }
 
