@@ -37,17 +37,23 @@ static int newest_first(const void *left, const void *right) {
   return a == b ? 0 : a < b ? 1 : -1;
 }
 
-/* All step-N.safetensors of a folder, newest first; none when the folder cannot be read. */
+/* All step-N.safetensors of a folder, newest first; a missing folder has none. errno is 0, or
+ * says why the folder cannot be read. */
 static step_list list_steps(mvs_arena *arena, const char *folder) {
   step_list steps = {0};
   DIR *open = opendir(folder);
+  if (!open && errno == ENOENT) errno = 0;
   if (!open) return steps;
+  errno = 0;
   for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
     int64_t step;
     if (step_of(entry->d_name, &step)) MVS_PUSH(arena, &steps, step);
+    errno = 0;
   }
+  int reason = errno;
   closedir(open);
   if (steps.count) qsort(steps.items, steps.count, sizeof *steps.items, newest_first);
+  errno = reason;
   return steps;
 }
 
@@ -56,31 +62,45 @@ const char *mvs_checkpoint_path(mvs_arena *arena, const char *folder, int64_t st
   return mvs_arena_format(arena, "%s/" PREFIX "%" PRId64 SUFFIX, folder, step);
 }
 
-/* A file is complete when it reads as a tensor file: its tensors cover it to the last byte. */
-static bool is_complete(mvs_arena *arena, const char *path) {
+/* A file is complete when it reads as a tensor file: its tensors cover it to the last byte. One
+ * that a run which goes on has just removed is not. */
+static mvs_status look_at(mvs_arena *arena, mvs_diag *diag, const char *path, bool *complete) {
   mvs_safetensors *file;
-  if (mvs_safetensors_open(arena, mvs_diag_new(arena), path, &file) != MVS_OK) return false;
-  bool marked = mvs_safetensors_metadata(file, MVS_CHECKPOINT_STEP) != NULL;
-  mvs_safetensors_close(file);
-  return marked;
+  mvs_diag *own = mvs_diag_new(arena);
+  mvs_status status = mvs_safetensors_open(arena, own, path, &file);
+  *complete = false;
+  if (status == MVS_OK) {
+    *complete = mvs_safetensors_metadata(file, MVS_CHECKPOINT_STEP) != NULL;
+    mvs_safetensors_close(file);
+    return MVS_OK;
+  }
+  if (status == MVS_ERR_FORMAT || access(path, F_OK) != 0) return MVS_OK;
+  mvs_diag_join(diag, own);
+  return status;
 }
 
 /* Damaged ones are passed over in silence: the run that resumes will write new ones. */
-const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step) {
-  return mvs_checkpoint_before(arena, folder, INT64_MAX, 1, step);
+mvs_status mvs_checkpoint_newest(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                 const char **path, int64_t *step) {
+  return mvs_checkpoint_before(arena, diag, folder, INT64_MAX, 1, path, step);
 }
 
-const char *mvs_checkpoint_before(mvs_arena *arena, const char *folder, int64_t most,
-                                  int64_t every, int64_t *step) {
+mvs_status mvs_checkpoint_before(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                 int64_t most, int64_t every, const char **path,
+                                 int64_t *step) {
+  *path = NULL;
   step_list steps = list_steps(arena, folder);
-  for (size_t at = 0; at < steps.count; at++) {
+  if (errno)
+    return MVS_FAIL(diag, MVS_ERR_IO, "cannot read the folder '%s': %s", folder,
+                    strerror(errno));
+  for (size_t at = 0; at < steps.count && !*path; at++) {
+    bool complete;
     if (steps.items[at] > most || steps.items[at] % every != 0) continue;
     const char *candidate = mvs_checkpoint_path(arena, folder, steps.items[at]);
-    if (!is_complete(arena, candidate)) continue;
-    *step = steps.items[at];
-    return candidate;
+    MVS_TRY(look_at(arena, diag, candidate, &complete));
+    if (complete) *path = candidate, *step = steps.items[at];
   }
-  return NULL;
+  return MVS_OK;
 }
 
 /* Links are followed: RUN may be one. */
@@ -112,7 +132,7 @@ mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *
   if (!is_folder(folder))
     return MVS_FAIL(diag, MVS_ERR_IO, "cannot open '%s': there is no folder '%s'", path,
                     folder);
-  *out = mvs_checkpoint_newest(arena, folder, &step);
+  MVS_TRY(mvs_checkpoint_newest(arena, diag, folder, out, &step));
   if (*out) return MVS_OK;
   return MVS_FAIL(diag, MVS_ERR_IO, "'%s' holds no complete checkpoint (step-N.safetensors)",
                   folder);
@@ -146,19 +166,4 @@ mvs_status mvs_checkpoint_remove_after(mvs_arena *arena, mvs_diag *diag, const c
       return MVS_FAIL(diag, MVS_ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
   }
   return MVS_OK;
-}
-
-/* Only names that mvs_output_begin makes for checkpoints: another program's files stay. */
-void mvs_checkpoint_sweep(const char *folder) {
-  static const char start[] = "." PREFIX, end[] = ".tmp";
-  DIR *open = opendir(folder);
-  if (!open) return;
-  for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
-    size_t length = strlen(entry->d_name);
-    if (strncmp(entry->d_name, start, sizeof start - 1) != 0) continue;
-    if (length < sizeof end || strcmp(entry->d_name + length - (sizeof end - 1), end) != 0)
-      continue;
-    unlinkat(dirfd(open), entry->d_name, 0);
-  }
-  closedir(open);
 }

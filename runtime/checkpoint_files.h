@@ -19,11 +19,14 @@
  * newest complete checkpoint. errors : MVS_ERR_IO when the folder holds none */
 mvs_status mvs_checkpoint_resolve(mvs_arena *arena, mvs_diag *diag, const char *path,
                                   const char **out);
-/* The newest complete checkpoint of a folder, or NULL; *step is its number. */
-const char *mvs_checkpoint_newest(mvs_arena *arena, const char *folder, int64_t *step);
-/* The newest complete one of at most `most` steps and a multiple of `every`, or NULL. */
-const char *mvs_checkpoint_before(mvs_arena *arena, const char *folder, int64_t most,
-                                  int64_t every, int64_t *step);
+/* The newest complete checkpoint of a folder; *path is NULL when there is none (*step is then
+ * as it was). errors : MVS_ERR_IO, MVS_ERR_LIMIT when the folder or a file of it cannot be
+ * read, and so cannot be known to be damaged: an older one must not be taken for the newest */
+mvs_status mvs_checkpoint_newest(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                 const char **path, int64_t *step);
+/* The newest complete one of at most `most` steps and a multiple of `every`, likewise. */
+mvs_status mvs_checkpoint_before(mvs_arena *arena, mvs_diag *diag, const char *folder,
+                                 int64_t most, int64_t every, const char **path, int64_t *step);
 /* Removes the checkpoints of more than `step` steps, the newest first.
  * errors : MVS_ERR_IO when one stays */
 mvs_status mvs_checkpoint_remove_after(mvs_arena *arena, mvs_diag *diag, const char *folder,
@@ -44,7 +47,5 @@ typedef struct mvs_checkpoint_keep {
  */
 void mvs_checkpoint_remove_old(mvs_arena *arena, const char *folder, int64_t saved,
                                const mvs_checkpoint_keep *keep);
-/* Removes temporary files that a crashed run left in its folder. */
-void mvs_checkpoint_sweep(const char *folder);
 
 #endif

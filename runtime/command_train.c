@@ -13,7 +13,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "compiler/base/output_file.h"
 #include "runtime/checkpoint.h"
 #include "runtime/checkpoint_files.h"
 #include "runtime/commands.h"
@@ -23,7 +25,6 @@
 #include "runtime/interrupt.h"
 #include "runtime/memory.h"
 #include "runtime/metrics.h"
-#include "compiler/base/output_file.h"
 #include "runtime/output_option.h"
 #include "runtime/probes.h"
 #include "runtime/progress.h"
@@ -110,6 +111,7 @@ typedef struct run_state {
   const char *profile_path; /* NULL without --profile */
   mvs_profile *profile;     /* while it is taken */
   int64_t first;            /* step at the start of this process */
+  int lock;                 /* of the folder */
 } run_state;
 
 /* The options of this command alone; those of every command follow. */
@@ -309,7 +311,8 @@ static mvs_status find_checkpoint(run_state *run) {
   const char *note = NULL;
   run->saved = -1;
   if (!mvs_option_given(session->options, "resume")) return MVS_OK;
-  run->checkpoint = mvs_checkpoint_newest(session->arena, run->folder, &run->saved);
+  MVS_TRY(mvs_checkpoint_newest(session->arena, session->diag, run->folder, &run->checkpoint,
+                                &run->saved));
   if (run->checkpoint) MVS_TRY(mvs_checkpoint_adopt(session, run->checkpoint, &note));
   if (note)
     fprintf(stderr, "%s: note: %s; bits may differ from those of the run so far\n",
@@ -357,7 +360,7 @@ static mvs_status record(run_state *run) {
   mvs_run_option options[MOST_OPTIONS];
   size_t count = recorded_options(run, options);
   return mvs_run_begin(run->session, run->folder, options, count, run->memory_bytes,
-                       &run->turns);
+                       &run->turns, &run->lock);
 }
 
 /* The watch takes up what it knew at the step that the run goes on from. */
@@ -386,6 +389,29 @@ static mvs_status open_consumers(run_state *run) {
                            &run->page);
 }
 
+/* Which checkpoints stay as long as the run is at its present step. */
+static mvs_checkpoint_keep what_stays(const run_state *run) {
+  return mvs_train_watch_keep(&run->watch, run->keep, run->save_every);
+}
+
+/* What a process that was killed would have removed next: files that it was writing, and
+ * checkpoints that the one which is gone on from has replaced. */
+static void tidy(run_state *run) {
+  mvs_checkpoint_keep keep = what_stays(run);
+  mvs_output_sweep(run->folder);
+  if (run->saved >= 0)
+    mvs_checkpoint_remove_old(run->session->arena, run->folder, run->saved, &keep);
+}
+
+/* A turn is recorded before it is noted: a process killed between the two is gone on with from
+ * the checkpoint that it turned back to. */
+static mvs_status note_turn(run_state *run) {
+  const mvs_turns *turns = &run->turns;
+  const mvs_turn *last = turns->count ? &turns->items[turns->count - 1] : NULL;
+  if (!run->watch.run || !last || last->to != run->step || !*last->why) return MVS_OK;
+  return mvs_train_watch_turned(&run->watch, last);
+}
+
 /* The folder is made last: a run that cannot start leaves nothing behind. */
 static mvs_status prepare(run_state *run) {
   mvs_session *session = run->session;
@@ -401,8 +427,9 @@ static mvs_status prepare(run_state *run) {
   MVS_TRY(check_steps(run));
   MVS_TRY(check_profile(run));
   MVS_TRY(record(run));
-  mvs_checkpoint_sweep(run->folder);
-  return open_consumers(run);
+  MVS_TRY(open_consumers(run));
+  tidy(run);
+  return note_turn(run);
 }
 
 /* --- the loop --- */
@@ -410,12 +437,12 @@ static mvs_status prepare(run_state *run) {
 /* Once per step at most: the end of a run often falls on --save-every. */
 static mvs_status save(run_state *run) {
   if (run->saved == run->step) return MVS_OK;
+  MVS_TRY(mvs_consumers_sync(&run->consumers));
   mvs_profile_open_phase(run->profile, "save");
   mvs_arena *arena = mvs_arena_new();
-  if (!arena) return MVS_FAIL(run->session->diag, MVS_ERR_MEMORY, "out of memory");
   mvs_checkpoint_facts facts = {
       .step = run->step,
-      .keep = mvs_train_watch_keep(&run->watch, run->keep, run->save_every),
+      .keep = what_stays(run),
       .watch = run->watch.run ? mvs_watch_run_state(run->watch.run, arena) : NULL};
   mvs_status status = mvs_checkpoint_save(run->session, mvs_training_optimizer(run->training),
                                           run->folder, &facts);
@@ -474,13 +501,12 @@ static mvs_status end_profile(run_state *run) {
 /* The run fell: back to a checkpoint, and on from there another way. One that is killed before
  * the turn is recorded falls again when it is resumed, and turns back then. */
 static mvs_status turn_back(run_state *run) {
-  const char *path, *why = mvs_watch_run_fell(run->watch.run);
+  const char *path;
   mvs_step_result unused;
   for (int64_t left = run->queued - run->step; left > 0; left--)
     MVS_TRY(mvs_training_collect(run->training, &unused, NULL));
   MVS_TRY(mvs_train_watch_turn(&run->watch, run->step, run->save_every, &run->turns, &path));
   const mvs_turn *turn = &run->turns.items[run->turns.count - 1];
-  why = mvs_arena_string(run->session->arena, why);
   MVS_TRY(record(run));
   MVS_TRY(load(run, path));
   MVS_TRY(mvs_training_go_back(run->training));
@@ -489,7 +515,7 @@ static mvs_status turn_back(run_state *run) {
   MVS_TRY(restore_watch(run));
   mvs_progress_clear(&run->progress);
   run->began = mvs_seconds();
-  return mvs_train_watch_turned(&run->watch, turn, why);
+  return mvs_train_watch_turned(&run->watch, turn);
 }
 
 /* Waits for a step. It counts even when it was not taken: the message and the last line name
@@ -570,26 +596,52 @@ static mvs_status loop(run_state *run) {
   return status;
 }
 
-/* The page is written for the last time whatever happened, since it may show why. */
+/* The page is written for the last time whatever happened, since it may show why; that it could
+ * not be is told only where nothing worse has been. */
 static mvs_status end_page(const run_state *run, mvs_status status) {
+  mvs_session *session = run->session;
   const char *state = status != MVS_OK ? NULL : run->step < run->steps ? "stopped" : "done";
-  mvs_status written = mvs_run_page_end(run->page, state);
+  mvs_diag *diag = status == MVS_OK ? session->diag : mvs_diag_new(session->arena);
+  mvs_status written = mvs_run_page_end(run->page, diag, state);
   return status == MVS_OK ? written : status;
+}
+
+/* What a file that could not be written means for the run. Training does not go on without its
+ * record: a checkpoint is worth more than steps that none would hold. */
+static void tell_where_it_stands(const run_state *run, mvs_status status) {
+  mvs_diag *diag = run->session->diag;
+  if (status != MVS_ERR_IO || run->began == 0) return;
+  if (run->saved >= 0) {
+    mvs_diag_hint(diag,
+                  "the run stopped at step %" PRId64
+                  "; --resume goes on from its newest "
+                  "checkpoint, step %" PRId64,
+                  run->step, run->saved);
+  } else {
+    mvs_diag_hint(diag,
+                  "the run stopped at step %" PRId64
+                  " with no checkpoint yet; --resume begins "
+                  "it anew",
+                  run->step);
+  }
 }
 
 /* The device goes with the session; files and the data source are closed here. */
 static mvs_status run_command(mvs_session *session) {
   run_state run = {.session = session};
   MVS_TRY(mvs_session_require(session, "out", &run.folder));
-  MVS_TRY(settle_settings(&run));
-  MVS_TRY(mvs_session_open(session));
-  mvs_status status = prepare(&run);
+  MVS_TRY(mvs_run_lock(session, run.folder, &run.lock));
+  mvs_status status = settle_settings(&run);
+  if (status == MVS_OK) status = mvs_session_open(session);
+  if (status == MVS_OK) status = prepare(&run);
   if (status == MVS_OK) status = loop(&run);
+  tell_where_it_stands(&run, status);
   mvs_profile_end(run.profile); /* of a run that failed meanwhile */
   status = end_page(&run, status);
   mvs_consumers_close(&run.consumers);
   mvs_safetensors_close(run.fixed);
   if (run.data) run.data->close(run.data);
+  if (run.lock) close(run.lock);
   return status;
 }
 

@@ -17,6 +17,12 @@ mvs_status mvs_consumers_rewind(const mvs_consumers *list, int64_t step) {
   return MVS_OK;
 }
 
+mvs_status mvs_consumers_sync(const mvs_consumers *list) {
+  for (size_t at = 0; at < list->count; at++)
+    if (list->items[at].sync) MVS_TRY(list->items[at].sync(list->items[at].self));
+  return MVS_OK;
+}
+
 void mvs_consumers_close(mvs_consumers *list) {
   for (size_t at = 0; at < list->count; at++)
     if (list->items[at].close) list->items[at].close(list->items[at].self);

@@ -13,6 +13,9 @@ typedef struct mvs_consumer {
   /* Takes back what it made of steps after `step`: the run goes back to there and those steps
    * come again. NULL: nothing to take back. */
   mvs_status (*rewind)(void *self, int64_t step);
+  /* Makes durable what it wrote: a checkpoint that outlives the machine's sudden end must find
+   * what was said of the steps before it. NULL: it writes nothing that cannot be made again. */
+  mvs_status (*sync)(void *self);
   /* Ends it, also after a failure. NULL: nothing to end. */
   void (*close)(void *self);
 } mvs_consumer;
@@ -26,6 +29,8 @@ void mvs_consumers_add(mvs_arena *arena, mvs_consumers *list, const mvs_consumer
 mvs_status mvs_consumers_take(const mvs_consumers *list, const mvs_observation *seen);
 /* Takes all of them back to `step`. */
 mvs_status mvs_consumers_rewind(const mvs_consumers *list, int64_t step);
+/* Makes durable what all of them wrote; before a checkpoint gets its name. */
+mvs_status mvs_consumers_sync(const mvs_consumers *list);
 /* Closes all and empties the list. */
 void mvs_consumers_close(mvs_consumers *list);
 

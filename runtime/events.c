@@ -5,13 +5,17 @@
  * checksums stays good. Messages go through protobuf-c (event.proto). */
 #include "runtime/events.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "compiler/base/output_file.h"
 #include "runtime/event.pb-c.h"
 #include "runtime/fail.h"
 #include "runtime/median.h"
@@ -19,11 +23,13 @@
 /* With more layers than this, curves of each would hide those that sum them up. */
 #define FEW_LAYERS    8
 #define SESSION_START 1
+#define PREFIX        "events.out.tfevents."
 
 typedef struct events {
   mvs_diag *diag;
   const char *path;
-  FILE *file;
+  int descriptor; /* -1: not open */
+  bool follows;   /* there are files of this run before this one */
   mvs_metrics_steps steps;
 } events;
 
@@ -48,22 +54,18 @@ static void put_bytes(uint8_t *out, uint64_t value, int count) {
   for (int at = 0; at < count; at++) out[at] = (uint8_t)(value >> 8 * at);
 }
 
-/* Flushed each time, so that TensorBoard may follow. */
-static mvs_status write_event(events *self, Tb__Event *event) {
+/* One call each, so that TensorBoard may follow. */
+static mvs_status write_event(events *self, mvs_arena *scratch, Tb__Event *event) {
   struct timeval now;
   gettimeofday(&now, NULL);
   event->wall_time = (double)now.tv_sec + 1e-6 * (double)now.tv_usec;
   size_t size = tb__event__get_packed_size(event);
-  uint8_t *record = malloc(size + 16);
-  if (!record) return MVS_FAIL(self->diag, MVS_ERR_MEMORY, "out of memory writing events");
+  uint8_t *record = mvs_arena_alloc(scratch, size + 16);
   put_bytes(record, size, 8);
   put_bytes(record + 8, checksum(record, 8), 4);
   tb__event__pack(event, record + 12);
   put_bytes(record + 12 + size, checksum(record + 12, size), 4);
-  bool written =
-      fwrite(record, 1, size + 16, self->file) == size + 16 && fflush(self->file) == 0;
-  free(record);
-  if (written) return MVS_OK;
+  if (mvs_write_all(self->descriptor, record, (int64_t)size + 16)) return MVS_OK;
   return MVS_FAIL(self->diag, MVS_ERR_IO, "cannot write '%s': %s", self->path, strerror(errno));
 }
 
@@ -131,7 +133,7 @@ static mvs_status write_values(events *self, const mvs_observation *seen, mvs_ar
   Tb__Event event = TB__EVENT__INIT;
   event.step = seen->step;
   event.what_case = TB__EVENT__WHAT_SUMMARY, event.summary = &summary;
-  return write_event(self, &event);
+  return write_event(self, scratch, &event);
 }
 
 /* --- the consumer --- */
@@ -143,7 +145,6 @@ static mvs_status take(void *self, const mvs_observation *seen) {
   bool due = seen->step % out->steps.every == 0 || seen->step == out->steps.last;
   if (!due && finite) return MVS_OK;
   mvs_arena *scratch = mvs_arena_new();
-  if (!scratch) return MVS_FAIL(out->diag, MVS_ERR_MEMORY, "out of memory writing events");
   mvs_status status = write_values(out, seen, scratch);
   mvs_arena_free(scratch);
   return status;
@@ -151,42 +152,67 @@ static mvs_status take(void *self, const mvs_observation *seen) {
 
 /* TensorBoard drops what it has of this step and later ones, also from older files. */
 static mvs_status take_back(void *self, int64_t step) {
+  mvs_arena *scratch = mvs_arena_new();
   Tb__SessionLog log = TB__SESSION_LOG__INIT;
   log.status = SESSION_START;
   Tb__Event event = TB__EVENT__INIT;
   event.step = step + 1;
   event.what_case = TB__EVENT__WHAT_SESSION_LOG, event.session_log = &log;
-  return write_event(self, &event);
+  mvs_status status = write_event(self, scratch, &event);
+  mvs_arena_free(scratch);
+  return status;
 }
 
-/* Events were flushed one by one. */
+/* Events were written one by one. */
 static void close_file(void *self) {
   events *out = self;
-  if (out->file) fclose(out->file);
-  out->file = NULL;
+  if (out->descriptor >= 0) close(out->descriptor);
+  out->descriptor = -1;
 }
 
-/* The first event says the version of the format; readers want it so. */
-static mvs_status begin(events *self) {
+/* The first event says the version of the format; readers want it so. A run that is gone on
+ * with takes back what it will do again, all of it when it had no checkpoint yet. */
+static mvs_status begin(events *self, mvs_arena *arena) {
   Tb__Event event = TB__EVENT__INIT;
   event.what_case = TB__EVENT__WHAT_FILE_VERSION;
   event.file_version = "brain.Event:2";
-  MVS_TRY(write_event(self, &event));
-  return self->steps.after > 0 ? take_back(self, self->steps.after) : MVS_OK;
+  MVS_TRY(write_event(self, arena, &event));
+  return self->follows ? take_back(self, self->steps.after) : MVS_OK;
 }
 
-/* Names sort by time, which is the order in which TensorBoard reads them. */
+/* The number in the name of the newest file, -1 when there is none. */
+static bool newest_number(const char *folder, long long *out) {
+  long long newest = -1;
+  DIR *open = opendir(folder);
+  if (!open) return false;
+  for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
+    long long number;
+    if (sscanf(entry->d_name, PREFIX "%lld", &number) == 1 && number > newest) newest = number;
+  }
+  closedir(open);
+  *out = newest;
+  return true;
+}
+
+/* Names sort by time, which is the order in which TensorBoard reads them. A file of a run that
+ * died may end within a record, behind which nothing would be read: each start has its own,
+ * also within one second and when the clock went back. */
 mvs_status mvs_events_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
                            const mvs_metrics_steps *steps, mvs_consumers *list) {
   events *self = MVS_NEW(arena, events);
   *self = (events){.diag = diag, .steps = *steps};
-  self->path = mvs_arena_format(arena, "%s/events.out.tfevents.%010lld.mvcc", folder,
-                                (long long)time(NULL));
-  self->file = fopen(self->path, "ae");
-  if (!self->file)
+  long long newest, now = (long long)time(NULL);
+  if (!newest_number(folder, &newest))
+    return MVS_FAIL(diag, MVS_ERR_IO, "cannot read the folder '%s': %s", folder,
+                    strerror(errno));
+  self->follows = newest >= 0;
+  self->path = mvs_arena_format(arena, "%s/" PREFIX "%010lld.mvcc", folder,
+                                now > newest ? now : newest + 1);
+  self->descriptor = open(self->path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (self->descriptor < 0)
     return MVS_FAIL(diag, MVS_ERR_IO, "cannot write '%s': %s", self->path, strerror(errno));
   mvs_consumers_add(
       arena, list,
       &(mvs_consumer){.self = self, .take = take, .rewind = take_back, .close = close_file});
-  return begin(self);
+  return begin(self, arena);
 }

@@ -27,7 +27,11 @@ static lines_writer *new_writer(mvs_arena *arena, const mvs_metrics_steps *steps
 
 static mvs_status rewind_lines(void *self, int64_t step) {
   lines_writer *writer = self;
-  return writer->lines.file ? mvs_step_lines_rewind(&writer->lines, step) : MVS_OK;
+  return writer->lines.open ? mvs_step_lines_rewind(&writer->lines, step) : MVS_OK;
+}
+
+static mvs_status sync_lines(void *self) {
+  return mvs_step_lines_sync(&((lines_writer *)self)->lines);
 }
 
 static void close_lines(void *self) { mvs_step_lines_close(&((lines_writer *)self)->lines); }
@@ -53,10 +57,9 @@ static void metrics_line(const mvs_observation *seen, mvs_text *out) {
 static mvs_status put_line(lines_writer *writer, const mvs_observation *seen,
                            void (*print)(const mvs_observation *, mvs_text *)) {
   mvs_arena *arena = mvs_arena_new();
-  if (!arena) return MVS_FAIL(writer->lines.diag, MVS_ERR_MEMORY, "out of memory");
   mvs_text text = mvs_text_new(arena);
   print(seen, &text);
-  mvs_status status = mvs_step_lines_add(&writer->lines, mvs_text_string(&text));
+  mvs_status status = mvs_step_lines_add(&writer->lines, &text);
   mvs_arena_free(arena);
   return status;
 }
@@ -77,8 +80,9 @@ mvs_status mvs_metrics_open(mvs_arena *arena, mvs_diag *diag, const char *folder
   lines_writer *writer = new_writer(arena, steps);
   const char *path = mvs_arena_format(arena, "%s/" METRICS_FILE, folder);
   MVS_TRY(mvs_step_lines_open(arena, diag, path, steps->after, &writer->lines));
-  mvs_consumers_add(arena, list,
-                    &(mvs_consumer){writer, take_metrics, rewind_lines, close_lines});
+  mvs_consumers_add(
+      arena, list,
+      &(mvs_consumer){writer, take_metrics, rewind_lines, sync_lines, close_lines});
   return MVS_OK;
 }
 
@@ -89,7 +93,7 @@ static mvs_status take_tables(void *self, const mvs_observation *seen) {
   lines_writer *writer = self;
   mvs_step_lines *lines = &writer->lines;
   if (!seen->diagnosed) return MVS_OK;
-  if (!lines->file)
+  if (!lines->open)
     MVS_TRY(mvs_step_lines_open(writer->arena, lines->diag, lines->path, seen->step, lines));
   return put_line(writer, seen, mvs_observation_line);
 }
@@ -101,7 +105,7 @@ mvs_status mvs_diagnostics_lines_open(mvs_arena *arena, mvs_diag *diag, const ch
   writer->lines = (mvs_step_lines){.diag = diag, .path = path};
   if (access(path, F_OK) == 0)
     MVS_TRY(mvs_step_lines_open(arena, diag, path, steps->after, &writer->lines));
-  mvs_consumers_add(arena, list,
-                    &(mvs_consumer){writer, take_tables, rewind_lines, close_lines});
+  mvs_consumers_add(
+      arena, list, &(mvs_consumer){writer, take_tables, rewind_lines, sync_lines, close_lines});
   return MVS_OK;
 }

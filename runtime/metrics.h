@@ -1,6 +1,6 @@
 /* metrics.h: the two files of numbers in a run's folder, as consumers of observations:
  * metrics.jsonl, a line a step, and diagnostics.jsonl, a line each diagnosed step. Lines are
- * flushed as they are written. Owner: the list they are added to. */
+ * written one by one. Owner: the list they are added to. */
 #ifndef MVS_RUNTIME_METRICS_H
 #define MVS_RUNTIME_METRICS_H
 

@@ -9,9 +9,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "compiler/base/output_file.h"
@@ -19,13 +23,16 @@
 
 #define RUN_FILE  "run.json"
 #define TURNS_KEY "rollbacks"
+/* Of 10 ms each, for a lock. */
+#define LOCK_ATTEMPTS 300
 
 /* In the arena, since messages use it too. */
 static const char *file_of(mvs_session *session, const char *folder) {
   return mvs_arena_format(session->arena, "%s/" RUN_FILE, folder);
 }
 
-/* Whether the folder has entries; a missing one has none. errors : MVS_ERR_IO */
+/* Whether the folder has entries; a missing one has none. What a start that was killed left of
+ * its run.json is none either: it goes with the next write. errors : MVS_ERR_IO */
 static mvs_status has_entries(mvs_session *session, const char *folder, bool *out) {
   *out = false;
   DIR *open = opendir(folder);
@@ -34,7 +41,9 @@ static mvs_status has_entries(mvs_session *session, const char *folder, bool *ou
     return MVS_FAIL(session->diag, MVS_ERR_IO, "cannot use '%s' for --out: %s", folder,
                     strerror(errno));
   for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) *out = true;
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+        !mvs_output_is_temporary(entry->d_name))
+      *out = true;
   closedir(open);
   return MVS_OK;
 }
@@ -123,15 +132,19 @@ static mvs_status check_resumed(mvs_session *session, const char *folder, json_t
 /* --- turns --- */
 
 /* Checked as whatever else a file says: a turn decides where samples come from. */
-static bool read_turn(const json_t *object, mvs_turn *out) {
+static bool read_turn(mvs_arena *arena, const json_t *object, mvs_turn *out) {
   const json_t *from = json_object_get(object, "from"), *to = json_object_get(object, "to");
   const json_t *reorders = json_object_get(object, "reorders");
   const json_t *rate = json_object_get(object, "rate");
+  const char *why = json_string_value(json_object_get(object, "why"));
   if (!json_is_integer(from) || !json_is_integer(to) || !json_is_boolean(reorders) ||
       !json_is_number(rate))
     return false;
-  *out = (mvs_turn){json_integer_value(from), json_integer_value(to), json_is_true(reorders),
-                    json_number_value(rate)};
+  *out = (mvs_turn){.from = json_integer_value(from),
+                    .to = json_integer_value(to),
+                    .reorders = json_is_true(reorders),
+                    .rate = json_number_value(rate),
+                    .why = why ? mvs_arena_string(arena, why) : ""};
   return out->to >= 0 && out->to <= out->from && out->rate > 0 && out->rate <= 1;
 }
 
@@ -142,7 +155,7 @@ static mvs_status read_turns(mvs_session *session, const char *folder, const jso
   bool good = !list || (json_is_array(list) && json_array_size(list) <= MVS_MOST_TURNS);
   out->count = 0;
   for (size_t at = 0; good && at < json_array_size(list); at++)
-    good = read_turn(json_array_get(list, at), &out->items[out->count++]);
+    good = read_turn(session->arena, json_array_get(list, at), &out->items[out->count++]);
   if (good) return MVS_OK;
   return MVS_FAIL(session->diag, MVS_ERR_FORMAT, "'%s' is damaged: \"" TURNS_KEY "\"",
                   file_of(session, folder));
@@ -153,13 +166,48 @@ static json_t *turns_list(const mvs_turns *turns) {
   for (size_t at = 0; at < turns->count; at++) {
     const mvs_turn *turn = &turns->items[at];
     json_array_append_new(
-        list, json_pack("{s:I, s:I, s:b, s:f}", "from", (json_int_t)turn->from, "to",
-                        (json_int_t)turn->to, "reorders", turn->reorders, "rate", turn->rate));
+        list, json_pack("{s:I, s:I, s:b, s:f, s:s}", "from", (json_int_t)turn->from, "to",
+                        (json_int_t)turn->to, "reorders", turn->reorders, "rate", turn->rate,
+                        "why", turn->why));
   }
   return list;
 }
 
 /* --- checking and beginning --- */
+
+/* A process that was just told to end may still be saving. */
+static bool try_lock(int descriptor) {
+  struct timespec pause = {0, 10 * 1000000};
+  for (int attempt = 0; flock(descriptor, LOCK_EX | LOCK_NB) != 0; attempt++) {
+    if (attempt == LOCK_ATTEMPTS || (errno != EWOULDBLOCK && errno != EINTR)) return false;
+    nanosleep(&pause, NULL);
+  }
+  return true;
+}
+
+/* The folder itself is locked: every file in it may be renamed over. */
+mvs_status mvs_run_lock(mvs_session *session, const char *folder, int *lock) {
+  if (*lock > 0) return MVS_OK;
+  int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0 && errno == ENOENT) return MVS_OK;
+  if (descriptor < 0)
+    return MVS_FAIL(session->diag, MVS_ERR_IO, "cannot use '%s' for --out: %s", folder,
+                    strerror(errno));
+  bool locked = try_lock(descriptor);
+  if (!locked && errno == EWOULDBLOCK) {
+    close(descriptor);
+    return MVS_FAIL(session->diag, MVS_ERR_IO,
+                    "another process is training in '%s'; wait for its end, or choose another "
+                    "--out",
+                    folder);
+  }
+  if (!locked)
+    fprintf(stderr,
+            "%s: note: '%s' cannot be locked (%s): see that no other process trains there\n",
+            session->name, folder, strerror(errno));
+  *lock = descriptor;
+  return MVS_OK;
+}
 
 /* Before the folder is made or the device opened: all it does is read. */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
@@ -190,8 +238,9 @@ mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
 /* The last step of preparing, so the folder exists only for runs that can start. */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
                          const mvs_run_option *options, size_t count, int64_t memory_bytes,
-                         const mvs_turns *turns) {
+                         const mvs_turns *turns, int *lock) {
   MVS_TRY(mvs_make_folders(session->arena, session->diag, folder));
+  MVS_TRY(mvs_run_lock(session, folder, lock));
   json_t *recorded = json_object();
   for (size_t at = 0; at < count; at++)
     if (options[at].value)

@@ -19,10 +19,17 @@ typedef struct mvs_run_option {
  * errors : MVS_ERR_NAME, MVS_ERR_IO, MVS_ERR_FORMAT */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
                          const mvs_run_option *options, size_t count, mvs_turns *turns);
-/* Makes the folder where it is missing and writes run.json, over an older one if need be.
- * memory_bytes : what the plan takes on the device, for those who compare runs */
+/* Keeps other processes from training in the folder until `*lock`, which must be 0 or one given
+ * here before, is closed: two would write over each other's lines and checkpoints. The lock
+ * goes with the process, however it ends. A folder that is not there yet is not locked (0). A
+ * file system without locks gives a note on stderr. errors : MVS_ERR_IO when another process
+ * holds it */
+mvs_status mvs_run_lock(mvs_session *session, const char *folder, int *lock);
+/* Makes the folder where it is missing, locks it and writes run.json, over an older one if need
+ * be. memory_bytes : what the plan takes on the device, for those who compare runs errors :
+ * MVS_ERR_IO */
 mvs_status mvs_run_begin(mvs_session *session, const char *folder,
                          const mvs_run_option *options, size_t count, int64_t memory_bytes,
-                         const mvs_turns *turns);
+                         const mvs_turns *turns, int *lock);
 
 #endif

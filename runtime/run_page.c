@@ -59,6 +59,8 @@ mvs_status mvs_run_page_open(mvs_arena *arena, mvs_diag *diag, const char *folde
 }
 
 /* From then on the page does not load itself anew. */
-mvs_status mvs_run_page_end(mvs_run_page *page, const char *state) {
-  return page ? write_page(page, state, false) : MVS_OK;
+mvs_status mvs_run_page_end(mvs_run_page *page, mvs_diag *diag, const char *state) {
+  if (!page) return MVS_OK;
+  page->diag = page->record.diag = diag;
+  return write_page(page, state, false);
 }

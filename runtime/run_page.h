@@ -12,7 +12,7 @@ typedef struct mvs_run_page mvs_run_page;
 mvs_status mvs_run_page_open(mvs_arena *arena, mvs_diag *diag, const char *folder,
                              mvs_consumers *list, mvs_run_page **out);
 /* Writes it for the last time, with what became of the run ("done", "stopped", NULL: what its
- * files tell). NULL is allowed. */
-mvs_status mvs_run_page_end(mvs_run_page *page, const char *state);
+ * files tell); failures go to `diag`. A page of NULL is allowed. */
+mvs_status mvs_run_page_end(mvs_run_page *page, mvs_diag *diag, const char *state);
 
 #endif

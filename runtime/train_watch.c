@@ -134,7 +134,8 @@ mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, int64_t ev
                                 mvs_turns *turns, const char **path) {
   mvs_session *session = watch->session;
   int64_t good = -1, most = mvs_watch_good_step(mvs_watch_run_watch(watch->run));
-  *path = mvs_checkpoint_before(session->arena, watch->folder, most, every, &good);
+  MVS_TRY(mvs_checkpoint_before(session->arena, session->diag, watch->folder, most, every, path,
+                                &good));
   if (watch->action == MVS_WATCH_STOP) return stop(watch, good, "");
   if ((int64_t)turns->count >= watch->most)
     return stop(watch, good,
@@ -143,18 +144,21 @@ mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, int64_t ev
   if (!*path) return stop(watch, good, "");
   MVS_TRY(mvs_checkpoint_remove_after(session->arena, session->diag, watch->folder, good));
   turns->items[turns->count++] =
-      (mvs_turn){.from = step, .to = good, .reorders = watch->reorders, .rate = watch->rate};
+      (mvs_turn){.from = step,
+                 .to = good,
+                 .reorders = watch->reorders,
+                 .rate = watch->rate,
+                 .why = mvs_arena_string(session->arena, mvs_watch_run_fell(watch->run))};
   return MVS_OK;
 }
 
-mvs_status mvs_train_watch_turned(mvs_train_watch *watch, const mvs_turn *turn,
-                                  const char *why) {
+mvs_status mvs_train_watch_turned(mvs_train_watch *watch, const mvs_turn *turn) {
   mvs_session *session = watch->session;
   mvs_text text = mvs_text_new(session->arena);
   mvs_text_addf(&text, "back to step %" PRId64 " from step %" PRId64, turn->to, turn->from);
   if (turn->reorders) mvs_text_add(&text, ", on with other samples");
   if (turn->rate < 1) mvs_text_addf(&text, ", on at %g of the learning rate", turn->rate);
-  mvs_text_addf(&text, ": %s", why);
+  mvs_text_addf(&text, ": %s", turn->why);
   fprintf(stderr, "%s: rollback: %s\n", session->name, mvs_text_string(&text));
   mvs_alarm alarm = {.step = turn->to,
                      .level = MVS_ALARM_NOTE,

@@ -51,8 +51,7 @@ mvs_checkpoint_keep mvs_train_watch_keep(const mvs_train_watch *watch, int64_t n
  * MVS_ERR_STOPPED when it ends here, with the sentence; MVS_ERR_IO */
 mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, int64_t every,
                                 mvs_turns *turns, const char **path);
-/* Notes a turn that was made, in alarms.jsonl and on stderr. errors : MVS_ERR_IO */
-mvs_status mvs_train_watch_turned(mvs_train_watch *watch, const mvs_turn *turn,
-                                  const char *why);
+/* Notes a turn that was made in alarms.jsonl, once, and on stderr. errors : MVS_ERR_IO */
+mvs_status mvs_train_watch_turned(mvs_train_watch *watch, const mvs_turn *turn);
 
 #endif

@@ -11,10 +11,11 @@
 #define MVS_MOST_TURNS 16
 
 typedef struct mvs_turn {
-  int64_t from;  /* steps done when it turned back */
-  int64_t to;    /* steps that were kept */
-  bool reorders; /* samples come in another order from then on */
-  double rate;   /* factor of the learning rate from then on */
+  int64_t from;    /* steps done when it turned back */
+  int64_t to;      /* steps that were kept */
+  bool reorders;   /* samples come in another order from then on */
+  double rate;     /* factor of the learning rate from then on */
+  const char *why; /* the sentence of the collapse */
 } mvs_turn;
 
 /* In the order in which they were taken. */

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-#include "runtime/autopsy.h"
 #include "compiler/base/output_file.h"
+#include "runtime/autopsy.h"
 #include "runtime/params.h"
 
 #define ALARMS_FILE "alarms.jsonl"
@@ -49,29 +49,27 @@ struct mvs_watch_run {
   mvs_step_lines lines;
 };
 
-static mvs_status out_of_memory(const mvs_watch_run *run) {
-  return MVS_FAIL(run->session->diag, MVS_ERR_MEMORY, "out of memory");
-}
-
 /* --- lines --- */
 
-/* Opened with the first line: most runs have none. */
-static mvs_status add_line(mvs_watch_run *run, const mvs_alarm *alarm) {
+/* Opened with the first line: most runs have none. again : also behind its like */
+static mvs_status add_line(mvs_watch_run *run, const mvs_alarm *alarm, bool again) {
   mvs_step_lines *lines = &run->lines;
-  if (!lines->file)
+  bool there = false;
+  if (!lines->open)
     MVS_TRY(
         mvs_step_lines_open(run->session->arena, lines->diag, lines->path, alarm->step, lines));
   mvs_arena *arena = mvs_arena_new();
-  if (!arena) return out_of_memory(run);
   mvs_text line = mvs_text_new(arena);
   mvs_alarm_line(alarm, &line);
-  mvs_status status = mvs_step_lines_add(lines, mvs_text_string(&line));
+  mvs_status status = MVS_OK;
+  if (!again) status = mvs_step_lines_end(lines, mvs_text_string(&line), &there);
+  if (status == MVS_OK && !there) status = mvs_step_lines_add(lines, &line);
   mvs_arena_free(arena);
   return status;
 }
 
 mvs_status mvs_watch_run_add(mvs_watch_run *run, const mvs_alarm *alarm) {
-  return add_line(run, alarm);
+  return add_line(run, alarm, false);
 }
 
 /* --- the consumer --- */
@@ -81,11 +79,10 @@ static mvs_status take(void *self, const mvs_observation *seen) {
   mvs_arena_free(run->words);
   run->words = mvs_arena_new();
   run->alarms = (mvs_alarms){0}, run->asked = 0, run->autopsy = (mvs_text){0};
-  if (!run->words) return out_of_memory(run);
   mvs_autopsy_take(run->memory, seen);
   mvs_watch_take(run->watch, run->words, seen, &run->alarms);
   for (size_t at = 0; at < run->alarms.count; at++)
-    MVS_TRY(add_line(run, &run->alarms.items[at]));
+    MVS_TRY(add_line(run, &run->alarms.items[at], true));
   if (run->alarms.count == 0 || run->autopsies >= MOST_AUTOPSIES) return MVS_OK;
   run->autopsies++;
   run->autopsy = mvs_text_new(run->words);
@@ -96,7 +93,11 @@ static mvs_status take(void *self, const mvs_observation *seen) {
 static mvs_status go_back(void *self, int64_t step) {
   mvs_watch_run *run = self;
   mvs_autopsy_forget(run->memory);
-  return run->lines.file ? mvs_step_lines_rewind(&run->lines, step) : MVS_OK;
+  return run->lines.open ? mvs_step_lines_rewind(&run->lines, step) : MVS_OK;
+}
+
+static mvs_status sync_lines(void *self) {
+  return mvs_step_lines_sync(&((mvs_watch_run *)self)->lines);
 }
 
 static void end(void *self) {
@@ -110,7 +111,7 @@ static void end(void *self) {
 static void start_watch(mvs_watch_run *run) {
   mvs_arena_free(run->arena);
   run->arena = mvs_arena_new();
-  run->watch = run->arena ? mvs_watch_new(run->arena, &run->roles) : NULL;
+  run->watch = mvs_watch_new(run->arena, &run->roles);
 }
 
 mvs_status mvs_watch_run_open(mvs_session *session, const char *folder, int64_t after,
@@ -123,8 +124,7 @@ mvs_status mvs_watch_run_open(mvs_session *session, const char *folder, int64_t 
                          .roles = mvs_watch_program_roles(session->arena, session->program),
                          .lines = {.diag = session->diag, .path = path}};
   start_watch(run);
-  if (!run->watch) return out_of_memory(run);
-  mvs_consumers_add(session->arena, list, &(mvs_consumer){run, take, go_back, end});
+  mvs_consumers_add(session->arena, list, &(mvs_consumer){run, take, go_back, sync_lines, end});
   *out = run;
   if (access(path, F_OK) != 0) return MVS_OK;
   return mvs_step_lines_open(session->arena, session->diag, path, after, &run->lines);
@@ -169,7 +169,6 @@ mvs_status mvs_watch_run_restore(mvs_watch_run *run, const char *state, const ch
   *note = NULL;
   run->alarms = (mvs_alarms){0}, run->asked = 0;
   start_watch(run);
-  if (!run->watch) return out_of_memory(run);
   if (state && !mvs_watch_load(run->watch, state))
     *note = "what the watch knew cannot be read from the checkpoint, so it begins anew";
   return MVS_OK;

@@ -10,8 +10,9 @@
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -34,7 +35,7 @@ extern char **environ;
 
 typedef MVS_LIST(char *) word_list;
 
-/* Copied: posix_spawn wants words that could be written to. */
+/* Copied: a program is given words that it may write to. */
 static void add_word(mvs_arena *arena, word_list *words, const char *word) {
   MVS_PUSH(arena, words, mvs_arena_string(arena, word));
 }
@@ -46,25 +47,56 @@ static void add_option(mvs_arena *arena, word_list *words, const char *name,
   add_word(arena, words, value);
 }
 
+/* In the child: its files, its group, and an end of its own should we die without a word: a run
+ * that nobody waits for saves and ends, so that --resume finds its folder free. */
+static void become(const mvs_compared_run *run, char *const *words, pid_t parent) {
+  int none = open("/dev/null", O_RDONLY);
+  int log = open(run->log, O_WRONLY | O_CREAT | O_APPEND, 0666);
+  if (none < 0 || log < 0 || dup2(none, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) return;
+  close(none);
+  close(log);
+  if (setpgid(0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGINT) != 0) return;
+  if (getppid() != parent) _exit(EXIT_FAILURE); /* it died before that was set */
+  execve(words[0], words, environ);
+}
+
+/* What kept the child from starting comes back through a pipe that a started one closes; 0: it
+ * has started. */
+static int wait_for_start(int from) {
+  int reason = 0;
+  ssize_t got;
+  do {
+    got = read(from, &reason, sizeof reason);
+  } while (got < 0 && errno == EINTR);
+  return got == sizeof reason ? reason : 0;
+}
+
+/* posix_spawn, but for what a child must set of itself. Returns an error of the system. */
+static int spawn(mvs_compared_run *run, char *const *words) {
+  int ends[2];
+  pid_t parent = getpid();
+  if (pipe2(ends, O_CLOEXEC) != 0) return errno;
+  run->process = fork();
+  int reason = errno;
+  if (run->process == 0) {
+    become(run, words, parent);
+    reason = errno;
+    _exit(write(ends[1], &reason, sizeof reason) == sizeof reason ? 127 : 126);
+  }
+  close(ends[1]);
+  if (run->process > 0) reason = wait_for_start(ends[0]);
+  close(ends[0]);
+  if (reason && run->process > 0) waitpid(run->process, NULL, 0);
+  if (reason) run->process = 0;
+  return reason;
+}
+
 /* Standard output and error of both stages go behind each other into the log. */
 static mvs_status start(const mvs_comparison *all, mvs_compared_run *run, word_list *words) {
   mvs_driver *driver = all->driver;
   MVS_PUSH(driver->session, words, NULL);
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t how;
-  posix_spawn_file_actions_init(&files);
-  posix_spawnattr_init(&how);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, run->log, O_WRONLY | O_CREAT | O_APPEND, 0666);
-  posix_spawn_file_actions_adddup2(&files, 1, 2);
-  posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP);
-  posix_spawnattr_setpgroup(&how, 0);
-  int failed =
-      posix_spawn(&run->process, run->rule->trainer, &files, &how, words->items, environ);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&how);
+  int failed = spawn(run, words->items);
   if (failed == 0) return MVS_OK;
-  run->process = 0;
   mvs_diag_error(driver->diag, (mvs_span){0}, "cannot start '%s': %s", run->rule->trainer,
                  strerror(failed));
   return MVS_ERR_IO;
@@ -244,12 +276,18 @@ static mvs_status go_on(mvs_comparison *all, mvs_compared_run *run, int status) 
 
 /* --- the loop --- */
 
+/* Trained to its end, but not sampled from. */
+static bool lacks_samples(const mvs_comparison *all, const mvs_compared_run *run) {
+  const char *path = mvs_arena_format(all->driver->session, "%s/samples.png", run->folder);
+  return all->samples > 0 && access(path, F_OK) != 0 && has_checkpoint(all, run);
+}
+
 /* Takes up what an earlier comparison has done. */
 static mvs_status adopt(mvs_comparison *all, mvs_compared_run *run) {
   mvs_compare_look(all, run);
   if (run->note || !is_whole(run)) return MVS_OK;
   run->state = "done";
-  return end_run(all, run);
+  return lacks_samples(all, run) ? MVS_OK : end_run(all, run);
 }
 
 /* In the order of the list, while there is room. */
@@ -259,7 +297,7 @@ static mvs_status start_next(mvs_comparison *all) {
   for (size_t at = 0; at < all->n_runs && under_way < all->jobs; at++) {
     mvs_compared_run *run = &all->runs[at];
     if (run->stage != MVS_STAGE_WAITING) continue;
-    MVS_TRY(start_training(all, run));
+    MVS_TRY(is_whole(run) ? start_sampling(all, run) : start_training(all, run));
     under_way++;
   }
   return MVS_OK;

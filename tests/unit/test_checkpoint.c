@@ -174,17 +174,33 @@ static void carries_the_device_choices(void **state) {
   device->choices = NULL, device->adopt = NULL;
 }
 
+static const char *before(fixture *here, int64_t most, int64_t *step) {
+  const char *path;
+  assert_int_equal(mvs_checkpoint_before(here->session.arena, here->session.diag, here->folder,
+                                         most, 10, &path, step),
+                   MVS_OK);
+  return path;
+}
+
+static const char *newest(fixture *here, int64_t *step) {
+  const char *path;
+  assert_int_equal(
+      mvs_checkpoint_newest(here->session.arena, here->session.diag, here->folder, &path, step),
+      MVS_OK);
+  return path;
+}
+
 static void newest_complete_one(void **state) {
   fixture *here = *state;
   const char *found;
   int64_t step = -1;
-  assert_null(mvs_checkpoint_newest(here->session.arena, here->folder, &step));
+  assert_null(newest(here, &step));
   save(here, 9, 9);
   save(here, 10, 9); /* by number, not by name */
-  found = mvs_checkpoint_newest(here->session.arena, here->folder, &step);
+  found = newest(here, &step);
   assert_string_equal(found, path_of(here, 10));
   assert_int_equal(truncate(path_of(here, 10), 500), 0);
-  found = mvs_checkpoint_newest(here->session.arena, here->folder, &step);
+  found = newest(here, &step);
   assert_string_equal(found, path_of(here, 9));
   assert_int_equal(step, 9);
   const char *latest = mvs_arena_format(here->session.arena, "%s/latest", here->folder);
@@ -239,12 +255,12 @@ static void keeps_what_is_good(void **state) {
   mvs_checkpoint_remove_old(session->arena, here->folder, 60, &keep);
   for (size_t at = 0; at < 8; at++)
     assert_int_equal(access(path_of(here, steps[at]), F_OK) == 0, stays[at]);
-  assert_non_null(mvs_checkpoint_before(session->arena, here->folder, 49, 10, &found));
+  assert_non_null(before(here, 49, &found));
   assert_int_equal(found, 40);
-  assert_null(mvs_checkpoint_before(session->arena, here->folder, 19, 10, &found));
+  assert_null(before(here, 19, &found));
   assert_int_equal(mvs_checkpoint_remove_after(session->arena, session->diag, here->folder, 40),
                    MVS_OK);
-  assert_non_null(mvs_checkpoint_newest(session->arena, here->folder, &found));
+  assert_non_null(newest(here, &found));
   assert_int_equal(found, 40);
 }
 

@@ -1,5 +1,6 @@
 /* test_metrics.c: which steps have lines in the run's files, and what is taken back. */
 #include <math.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,13 +111,17 @@ static void taken_back(void **state) {
   assert_string_equal(steps_of(here, "diagnostics.jsonl"), "2 4 6 ");
 }
 
-/* A file that cannot be read is left as it is. Open for writing alone, reading it fails. */
+/* A file that cannot be read is left as it is. Under its name is a folder, whose lines nobody
+ * can read. */
 static void what_cannot_be_read_is_not_cut(void **state) {
   fixture *here = *state;
   open_both(here, 0, 1, 10);
   for (int step = 1; step <= 4; step++) show(here, step, 1);
   const char *path = path_of(here, "metrics.jsonl");
-  mvs_step_lines lines = {here->diag, path, fopen(path, "a")};
+  mvs_step_lines lines = {.diag = here->diag,
+                          .path = path_of(here, "."),
+                          .open = true,
+                          .descriptor = open(path, O_WRONLY | O_APPEND)};
   assert_int_equal(mvs_step_lines_rewind(&lines, 2), MVS_ERR_IO);
   mvs_step_lines_close(&lines);
   assert_string_equal(steps_of(here, "metrics.jsonl"), "1 2 3 4 ");
