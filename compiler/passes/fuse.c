@@ -4,7 +4,7 @@
 static mvs_status fuse_graph(mvs_compilation *compilation, mvs_graph *graph,
                              mvs_schedule *parent, mvs_schedule **out);
 
-/* The words of a group: the ops inside that are not mere places. */
+/* The words of a group: the ops inside that are not mere places, each once. */
 static const char *describe(const mvs_fuse *fuse, const mvs_fuse_kernel *kernel) {
   mvs_text text = mvs_text_new(fuse->arena);
   bool seen[MVS_OP_COUNT] = {false};
@@ -37,6 +37,7 @@ static mvs_nest_plan make_nest(const mvs_fuse *fuse, const mvs_fuse_kernel *kern
   return nest;
 }
 
+/* All kernels gathered with the first are its nests, in the order in which they were found. */
 static mvs_group make_group(const mvs_fuse *fuse, size_t first) {
   const mvs_fuse_kernel *kernel = &fuse->kernels.items[first];
   mvs_group group = {.group_class = kernel->group_class, .heavy = kernel->heavy};
@@ -53,6 +54,8 @@ static mvs_group make_group(const mvs_fuse *fuse, size_t first) {
   return group;
 }
 
+/* Kernels are in no order here: schedule.c finds one. Bodies are fused on their own, so that no
+ * kernel reaches over the edge of a block. */
 static mvs_status add_groups(mvs_compilation *compilation, const mvs_fuse *fuse,
                              mvs_schedule *schedule) {
   bool *done = MVS_ARRAY(fuse->arena, fuse->kernels.count + 1, bool);

@@ -5,10 +5,22 @@
  *   levels   when each value can be there, counted in kernels from the start; on the way,
  *            values that cannot be computed inside their users get a place (fuse_levels.c)
  *   kernels  stored values of one level and one space make one kernel (fuse_kernels.c)
- *   merge    kernels wait for later ones of their space where nothing needs them before; values
- *            that several kernels would compute again get a place where that moves fewer bytes
- *            (fuse_merge.c)
- * Levels keep it free of cycles: a kernel loads only what kernels of lower levels stored. */
+ *   merge    kernels wait for later ones of their space where nothing needs them before
+ *            (fuse_merge.c); values that several kernels would compute again get a place where
+ *            that moves fewer bytes (fuse_share.c); kernels that run side by side anyway become
+ *            nests of one launch (mvs_fuse_gather)
+ * Levels keep it free of cycles: a kernel loads only what kernels of lower levels stored.
+ *
+ * The merge of a branch with its mean and the norm of it, h, w and x given, y the result:
+ *                                   kind     level  outside  made by
+ *   %f = matmul NT %h, %w           HEAVY      1       1     MATMUL, level 0
+ *   %m = segment_mean %f            COLUMN     2       2     COLUMNS, level 1
+ *   %b = segment_broadcast %m       VIEW       2       2     (an address)
+ *   %z = add %x, %b                 ELEMENT    2       2     whoever takes it
+ *   %r = inv_rms %z                 ROW        2      (3)    ROWS, level 2
+ *   %y = normalize %z, %r           ELEMENT    2       3     the same, which stores it
+ * Another kernel of these rows could compute %y for itself, at level 2. One of another space
+ * does not hold the rows that %r reduces: it loads %y, or %r where that has a place too. */
 #ifndef MVS_PASSES_FUSE_H
 #define MVS_PASSES_FUSE_H
 

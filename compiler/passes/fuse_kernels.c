@@ -3,7 +3,13 @@
  * Stored values of one level and one space are one kernel: none of them can wait for another
  * kernel of its own level, so that together they cannot wait in a circle. What a kernel
  * computes (its cone) follows from its sinks: everything below them down to values of lower
- * levels. */
+ * levels.
+ *
+ *   sinks      what it stores
+ *   interior   what it computes or maps addresses for: the cone, sinks included
+ *   leaves     what it loads: the border of the cone
+ *
+ * A value in the cones of two kernels is computed by both; fuse_share.c judges that. */
 #include <stdlib.h>
 
 #include "compiler/passes/fuse.h"
@@ -11,7 +17,8 @@
 /* Values that one kernel loads and stores. The kernel form has room for 120 operands: copies
  * may add some, and slices of long rows are operands of their own. */
 #define MOST_OPERANDS 72
-/* A kernel of columns holds a sum for each of them. */
+/* A kernel of columns holds a sum for each of them in registers: with 72 a rule of eight
+ * streams spilt on sm_90a. */
 #define MOST_SUMMED 56
 /* Batch for which bytes are compared: large enough that values per sample outweigh parameters.
  */
@@ -46,6 +53,7 @@ static void find_table(mvs_fuse_kernel *kernel, const mvs_node *node) {
   if (to_tokens) kernel->table = node->attr.segments.table;
 }
 
+/* With a list instead of recursion: a cone may be as deep as a model's longest formula. */
 void mvs_fuse_cone(mvs_fuse *fuse, int index) {
   mvs_fuse_kernel *kernel = &fuse->kernels.items[index];
   mvs_id_list pending = {0};
@@ -74,6 +82,7 @@ void mvs_fuse_cone(mvs_fuse *fuse, int index) {
   sort_ids(&kernel->interior);
 }
 
+/* From the last node down, so that what a moved value is made of is moved with it. */
 void mvs_fuse_stamp_moved(mvs_fuse *fuse, const mvs_fuse_kernel *kernel) {
   mvs_fuse_walk(fuse);
   for (size_t i = kernel->interior.count; i-- > 0;) {
@@ -84,6 +93,7 @@ void mvs_fuse_stamp_moved(mvs_fuse *fuse, const mvs_fuse_kernel *kernel) {
   }
 }
 
+/* A concat has a producer for each part, recursively; what is given from outside has none. */
 void mvs_fuse_producers(mvs_fuse *fuse, mvs_id id, mvs_fuse_visit *visit, void *context) {
   mvs_id root = fuse->values[id].root;
   const mvs_node *node = node_of(fuse, root);
@@ -162,7 +172,7 @@ static mvs_fuse_kernel describe(const mvs_fuse *fuse, mvs_id id) {
   return kernel;
 }
 
-/* Segments of the token axis matter to nests that number them. */
+/* Segments of the token axis matter to nests that number them: one nest, one table. */
 static bool same_tables(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   if (a->by_segment && a->space->segments != b->space->segments) return false;
   return !a->table || !b->table || a->table == b->table;
@@ -180,7 +190,7 @@ bool mvs_fuse_same_nest(const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
          mvs_type_same_shape(a->space, b->space) && same_tables(a, b) && same_pieces(a, b);
 }
 
-size_t mvs_fuse_operands(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
+static size_t operands(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   size_t count = a->sinks.count + b->sinks.count + a->leaves.count;
   mvs_fuse_walk(fuse);
   for (size_t i = 0; i < a->leaves.count; i++) mvs_fuse_meets(fuse, a->leaves.items[i]);
@@ -192,7 +202,7 @@ size_t mvs_fuse_operands(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fus
 
 bool mvs_fuse_has_room(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   bool columns = a->group_class == MVS_GROUP_COLUMNS || b->group_class == MVS_GROUP_COLUMNS;
-  return mvs_fuse_operands(fuse, a, b) <= (columns ? MOST_SUMMED : MOST_OPERANDS);
+  return operands(fuse, a, b) <= (columns ? MOST_SUMMED : MOST_OPERANDS);
 }
 
 void mvs_fuse_join(mvs_fuse *fuse, int from, int into) {
@@ -213,7 +223,7 @@ void mvs_fuse_join(mvs_fuse *fuse, int from, int into) {
 typedef MVS_LIST(int) level_list;
 
 /* Puts a stored value into the first kernel of its level that has its space and room, else into
- * one of its own. */
+ * one of its own. It is a kernel alone first, since room depends on what its cone loads. */
 static void assign(mvs_fuse *fuse, level_list *by_level, mvs_id id) {
   mvs_fuse_kernel alone = describe(fuse, id);
   MVS_PUSH(fuse->arena, &alone.sinks, id);

@@ -15,7 +15,8 @@
 #include "compiler/passes/crossing.h"
 #include "compiler/passes/fuse.h"
 
-/* Operands of a kernel are at most 120; stores and merged siblings need room as well. */
+/* Operands of a kernel are at most 120 (kernel.h); stores and merged siblings need room as
+ * well, and a slice of a long row is an operand for each of its pieces. */
 #define MOST_LEAVES 56
 
 typedef struct levels {
@@ -50,7 +51,8 @@ static void merge_leaves(levels *l, mvs_id_list *into, const mvs_id_list *other)
   *into = merged;
 }
 
-/* A set that repeats an input's is shared with it: only true unions take memory. */
+/* What a kernel of another space loads to have the value. A set that repeats an input's is
+ * shared with it: only true unions take memory. */
 static void find_leaves(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id);
   mvs_id_list set = {0};
@@ -141,9 +143,11 @@ static void store_apart(levels *l, mvs_id id) {
 }
 
 /* Where to cut below a value that depends on row reductions. Row scalars are small, so the cut
- * is there unless the whole value saves loads: with k users and n loads as large as itself it
- * costs a store and k loads against k * n loads. Short rows weigh nothing beside those of their
- * users: there it saves work. */
+ * is there unless the whole value saves loads. With k users and n loads as large as itself, it
+ * costs a store and k loads where it has a place and k * n loads where it has none, beside what
+ * the kernel that reduces the rows loads in any case: a place pays from n > 2 on for one user,
+ * from n > 1 on for several. Short rows weigh nothing beside those of their users: there it
+ * saves work. */
 static bool should_store(const levels *l, mvs_id id) {
   const mvs_value *value = value_of(l, id);
   mvs_row_fit fit = mvs_type_row_fit(value->rows, mvs_graph_type(l->fuse->graph, id));
@@ -201,7 +205,9 @@ static int take_outside(levels *l, mvs_id id) {
 
 /* --- per kind --- */
 
-/* The row space of an element node: that of the first input whose rows fit its shape. */
+/* The row space of an element node: that of the first input whose rows fit its shape. A scalar
+ * of a row ([B, T, 1] of [B, T, C]) keeps the space of its row, so that what is made of it is
+ * done in the kernel that has the row. */
 static const mvs_type *choose_rows(const levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   const mvs_type *part = NULL;
@@ -240,8 +246,9 @@ static void take_table(levels *l, mvs_id id, mvs_id input) {
   }
 }
 
-/* Stores large inputs until what the node loads fits a kernel. Their users load them even in
- * kernels of the same space, so they count as taken from outside. */
+/* Stores large inputs, those with a quarter of the leaves or more, until what the node loads
+ * fits a kernel. Their users load them even in kernels of the same space, so they count as
+ * taken from outside. */
 static int limit_leaves(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   int level = 0;
@@ -290,7 +297,8 @@ static int64_t grain_of(const levels *l, mvs_id id, bool inputs) {
   return grain;
 }
 
-/* Stores cut inputs when together they would cut too fine. */
+/* Stores cut inputs when together they would cut too fine: a row in thirds and in halves is one
+ * in sixths to the kernel that holds both. */
 static int limit_pieces(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   mvs_value *value = value_of(l, id);
@@ -339,8 +347,9 @@ static void visit_row(levels *l, mvs_id id) {
   value->level = take(l, id, operand);
 }
 
-/* A reduction of another axis: a kernel of its own kind, so its operand is taken from outside.
- * Such kernels run over the tokens of one segment or over all, never over segments in turn. */
+/* A reduction of another axis: a kernel of its own kind, which walks its operand's space. So
+ * the operand is taken from outside, and the result is there one kernel later. Such kernels run
+ * over the tokens of one segment or over all, never over segments in turn. */
 static void visit_column(levels *l, mvs_id id) {
   const mvs_node *node = node_of(l, id);
   mvs_value *value = value_of(l, id), *operand = value_of(l, node->inputs[0]);
@@ -486,8 +495,6 @@ static void visit(levels *l, mvs_id id) {
       value_of(l, id)->level = 0;
       break;
     case MVS_VALUE_ALIAS:
-      visit_inputs_stored(l, id, 0);
-      break;
     case MVS_VALUE_CONCAT:
       visit_inputs_stored(l, id, 0);
       break;

@@ -4,7 +4,12 @@
  * user keeps the order right, so it may join any kernel of its space on the way: the mean of x,
  * known from the start, joins the mean of f; a value that only the next norm wants is computed
  * there. Kernels are visited from the last level down, because a user that moved up leaves its
- * producers more room. */
+ * producers more room.
+ *
+ *   level  before                        after
+ *     0    COLUMNS {mean x}   MATMUL f   MATMUL f
+ *     1    COLUMNS {mean f}              COLUMNS {mean x, mean f}     one pass over the tokens
+ *     2    ROWS {merge, norm}            ROWS {merge, norm} */
 #include <limits.h>
 
 #include "compiler/passes/fuse.h"
@@ -60,7 +65,7 @@ static void record_uses(merge *m, int user) {
   }
 }
 
-/* True when both load some value: fused, it is loaded once. */
+/* True when both load some value, or pieces of one: fused, it is loaded once. */
 static bool shares_leaf(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_kernel *b) {
   mvs_fuse_walk(fuse);
   for (size_t i = 0; i < a->leaves.count; i++) {
@@ -72,7 +77,9 @@ static bool shares_leaf(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse
   return false;
 }
 
-/* Waiting keeps loads alive for longer and stores for shorter: it must not cost memory. */
+/* Waiting keeps loads alive for longer and stores for shorter: it must not cost memory. Held
+ * are loads that nobody else has at the later level; what the caller gave is there in any case.
+ * */
 static bool wait_is_free(const merge *m, const mvs_fuse_kernel *kernel, int level) {
   int64_t held = 0, saved = 0;
   for (size_t i = 0; i < kernel->leaves.count; i++) {
@@ -92,8 +99,10 @@ static bool may_join(merge *m, int from, int into) {
          wait_is_free(m, a, b->level);
 }
 
-/* The kernel that `index` should join, or -1. First its only first user; then any kernel that
- * runs before its users. Rows want a load in common; reductions are small: one launch less. */
+/* The kernel that `index` should join, or -1. First its only first user, inside of which its
+ * values are then at hand: rows only, and taken as they are, at the index where they are made.
+ * Then any kernel that runs before its users. Rows want a load in common; reductions are small:
+ * one launch less. */
 static int find_partner(merge *m, int index, const int *order, size_t later) {
   const wait *w = &m->waits[index];
   const mvs_fuse_kernel *kernel = kernel_of(m, index);
@@ -142,7 +151,8 @@ static bool is_plain(const merge *m, const mvs_fuse_kernel *kernel) {
   return true;
 }
 
-/* True when all that the kernel loads is there before `home` runs or made by it. */
+/* True when all that the kernel loads is there before `home` runs or made by it, and it works
+ * on the shape that the reduction leaves: a thread that ends a sum then goes on with it. */
 static bool can_follow(merge *m, int index, int home) {
   const mvs_fuse_kernel *kernel = kernel_of(m, index), *reduction = kernel_of(m, home);
   if (reduction->group_class != MVS_GROUP_COLUMNS || reduction->into >= 0) return false;
@@ -238,6 +248,7 @@ static int *order_by_level(const mvs_fuse *fuse, size_t *count) {
   return order;
 }
 
+/* Results of the graph are needed to the end: nothing that waits holds them for longer. */
 void mvs_fuse_merge(mvs_fuse *fuse) {
   merge m = {.fuse = fuse};
   m.waits = MVS_ARRAY(fuse->arena, fuse->kernels.count + 1, wait);
@@ -262,7 +273,8 @@ void mvs_fuse_merge(mvs_fuse *fuse) {
 
 /* --- nests of one launch --- */
 
-/* Makes the groups of two kernels one, when they are alike and of one level. */
+/* Makes the groups of two kernels one, when they are alike and of one level: neither waits for
+ * the other. All nests of a launch share one list of operands, so the limit is that of all. */
 static void gather(mvs_fuse *fuse, int a, int b) {
   mvs_fuse_kernel *left = &fuse->kernels.items[a], *right = &fuse->kernels.items[b];
   if (left->group == right->group || left->level != right->level ||
@@ -311,7 +323,8 @@ static void gather_all(mvs_fuse *fuse, const kernel_list *list) {
   }
 }
 
-/* Reductions that load the same values: by segment and over all tokens, say. */
+/* Reductions that load the same values: by segment and over all tokens, say. Side by side in
+ * one launch, the second finds them in cache. */
 static void gather_reductions(mvs_fuse *fuse) {
   for (size_t i = 0; i < fuse->kernels.count; i++) {
     const mvs_fuse_kernel *a = &fuse->kernels.items[i];
@@ -326,6 +339,8 @@ static void gather_reductions(mvs_fuse *fuse) {
   }
 }
 
+/* Those that feed one heavy op have to be done before it in any case: q's and k's RoPE before
+ * attention are one launch. */
 void mvs_fuse_gather(mvs_fuse *fuse) {
   for (size_t i = 0; i < fuse->kernels.count; i++) {
     const mvs_fuse_kernel *heavy = &fuse->kernels.items[i];

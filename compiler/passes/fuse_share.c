@@ -70,7 +70,7 @@ static void walk_without(share *s, int index, mvs_id id) {
 }
 
 /* Bytes that the kernel no longer loads, and reductions that it no longer does, when `id` is
- * loaded instead of computed. */
+ * loaded instead of computed: leaves and interior that the walk without it does not meet. */
 static int64_t saved_bytes(share *s, int index, mvs_id id) {
   mvs_fuse *fuse = s->fuse;
   const mvs_fuse_kernel *kernel = kernel_of(s, index);
@@ -90,7 +90,8 @@ static int64_t saved_bytes(share *s, int index, mvs_id id) {
   return saved;
 }
 
-/* The first kernel that computes the value in the value's own space, or -1. */
+/* The first kernel that computes the value in the value's own space, or -1: there a store is
+ * one element for each that is computed. Scalars of a row are stored once a row. */
 static int find_home(const share *s, mvs_id id) {
   const mvs_type *type = mvs_graph_type(s->fuse->graph, id);
   int best = -1;
@@ -141,6 +142,8 @@ static mvs_id find_best(share *s, int *best_home) {
   return best;
 }
 
+/* Levels stand: the home had the value at its own level already, and users are higher. Only the
+ * cones of those that computed it change. */
 static void store_in(share *s, mvs_id id, int home) {
   mvs_fuse *fuse = s->fuse;
   mvs_id_list *sinks = &fuse->kernels.items[home].sinks;

@@ -1,4 +1,7 @@
-/* fuse_values.c: what each node is to fusion, and which values must lie in memory. */
+/* fuse_values.c: what each node is to fusion, and which values must lie in memory: results of
+ * the graph, what products, attentions and regions take, parts of concats, and what all of
+ * these name through views. Anything else exists inside kernels unless a later step stores it.
+ * */
 #include "compiler/passes/fuse.h"
 #include "compiler/passes/strides.h"
 
@@ -92,7 +95,8 @@ bool mvs_slice_is_contiguous(const mvs_node *node) {
 static bool moves(mvs_dim dim) { return dim.size > 1 || dim.per_batch; }
 
 /* True when every axis of `from` that moves becomes one or several axes of `to`: then the index
- * into `from` is affine in that into `to`. */
+ * into `from` is affine in that into `to`. [B, T, 64] -> [B, T, 4, 16] is such a one; of the
+ * way back the head and the place in it are a quotient and a rest. */
 static bool only_splits(const mvs_type *from, const mvs_type *to) {
   int axis = 0;
   for (int i = 0; i < from->rank; i++) {
@@ -147,8 +151,9 @@ int64_t mvs_common_divisor(int64_t a, int64_t b) {
   return a;
 }
 
-/* A concat along the last axis can be inside a kernel, when its parts are few pieces of a row.
- */
+/* A concat along the last axis can be inside a kernel, when its parts are few pieces of a row:
+ * each piece is code of its own in the kernel, all of one length. Parts of 64 and 32 elements
+ * are three pieces of 32. */
 static bool concat_fits_inside(const mvs_fuse *fuse, const mvs_node *node) {
   int last = node->type.rank - 1;
   if (node->attr.concat.axis != last || node->type.dims[last].per_batch) return false;
@@ -160,7 +165,9 @@ static bool concat_fits_inside(const mvs_fuse *fuse, const mvs_node *node) {
   return node->type.dims[last].size / piece <= MVS_MOST_PIECES;
 }
 
-/* It should be inside when kernels read it per element, or when a part needs the whole row. */
+/* It should be inside when kernels read it per element, or when a part needs the whole row, as
+ * each half of a rotated head does for the norm. Else its parts are written into their places
+ * by the kernels that make them, which need not be one. */
 static bool concat_is_inside(const mvs_fuse *fuse, mvs_id id, bool read_by_element) {
   const mvs_node *node = node_of(fuse, id);
   if (!concat_fits_inside(fuse, node)) return false;
@@ -219,7 +226,8 @@ static mvs_value_kind kind_of(const mvs_fuse *fuse, mvs_id id, bool read_by_elem
   }
 }
 
-/* The row space of a value while nothing is stored: only to decide about concats. */
+/* The row space of a value while nothing is stored: only to decide about concats. Levels decide
+ * anew. */
 static const mvs_type *first_rows(const mvs_fuse *fuse, mvs_id id) {
   const mvs_node *node = node_of(fuse, id);
   mvs_value_kind kind = fuse->values[id].kind;
@@ -297,7 +305,7 @@ static bool is_attention(mvs_op op) {
 }
 
 /* True when all that takes the value, `above` aside, can do so with gaps between its rows:
- * attention, and kernels that load element by element. */
+ * attention, and kernels that load element by element. Products and results cannot. */
 static bool stands_gaps(const mvs_fuse *fuse, mvs_id id, mvs_id above) {
   const mvs_results *results = mvs_graph_result_list(fuse->graph);
   for (size_t i = 0; i < results->count; i++) {
@@ -332,7 +340,8 @@ static int find_views(const mvs_fuse *fuse, mvs_id id, mvs_id *views, mvs_id *ba
   return moved && is_placed(fuse->values[id].kind) ? count : 0;
 }
 
-/* True when attention can read the uppermost view where the placed value is. */
+/* True when attention can read the uppermost view where the placed value is. Strides are taken
+ * through the views from the value upwards; a slice changes the offset alone. */
 static bool fits_in_place(const mvs_fuse *fuse, const mvs_id *views, int count, mvs_id base) {
   int64_t strides[MVS_MAX_RANK], next[MVS_MAX_RANK];
   mvs_id from = base;
@@ -350,7 +359,9 @@ static bool fits_in_place(const mvs_fuse *fuse, const mvs_id *views, int count, 
 }
 
 /* Slices that attention reads become aliases, which need no copy: q, k and v in the result of
- * one product. */
+ * one product.
+ *   %p [B, T, 192],  %s = slice start=128 length=64 %p,  %v = reshape %s : [B, T, 4, 16]
+ *   %v has strides (192 T, 192, 16, 1) and the offset 128 in the bytes of %p */
 static void read_in_place(mvs_fuse *fuse, mvs_id id) {
   mvs_id views[MOST_VIEWS], base;
   int count = find_views(fuse, id, views, &base);
