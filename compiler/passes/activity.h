@@ -1,5 +1,6 @@
 /* activity.h: which values a gradient flows through: floats that depend on a trained parameter
- * along a path that has a derivative. */
+ * along a path that has a derivative. The sweep asks it before each rule, so that no gradient
+ * of an input, a table or a frozen parameter is built only to be dropped. */
 #ifndef MVS_PASSES_ACTIVITY_H
 #define MVS_PASSES_ACTIVITY_H
 

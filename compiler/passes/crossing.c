@@ -21,7 +21,8 @@ static bool starts_varying(const mvs_node *node) {
   }
 }
 
-/* What varies is what a backward pass would have to keep or redo. */
+/* What varies is what a backward pass would have to keep or redo. The rest (weights, tables) is
+ * there in both passes, and an expression of it is the same node in both. */
 static void mark_varying(mvs_crossing *crossing, const mvs_graph *graph) {
   for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
     const mvs_node *node = mvs_graph_node(graph, id);
@@ -68,7 +69,9 @@ static bool reduces_little(const mvs_graph *graph, const mvs_node *node) {
   return last > 0 && !from->dims[last].per_batch && from->dims[last].size <= MVS_SHORT_ROW;
 }
 
-/* A view of something kept is had for nothing, so keeping it too would be a second copy. */
+/* By class: what has a place in memory whatever the backward asks is kept, what one kernel
+ * computes from that is not. A view of something kept is had for nothing, so keeping it too
+ * would be a second copy. */
 static bool keeps(const mvs_crossing *crossing, const mvs_graph *graph, const mvs_node *node,
                   bool stored, int chain) {
   if (is_view(node->op)) {

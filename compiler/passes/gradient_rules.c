@@ -220,10 +220,13 @@ NEVER_REACHED(random)
 
 RULE(broadcast) { give(at, node, 0, g); }
 
-/* x r with r = inv_rms(x): r (g - y mean(g y)), from the output and r alone (paper.md, section
- * 2). Where the output is stored rounded, the rounded one serves: keeping both would cost more
- * than the last bits are worth, and what is handed on is rounded alike: the residual stream, the
- * branch and the token sums then read one narrow tensor. Nothing flows through the edge r. */
+/* x r with r = inv_rms(x): r (g - y mean(g y)), from the output and r alone, exactly, eps
+ * included: with r = (mean(x^2) + eps)^(-1/2), dr/dx = -r^3 x / D, so that
+ *   dx = r g - r^3 x mean(g x) = r (g - y mean(g y))        y = r x
+ * Where the output is stored rounded, the rounded one serves: keeping both would cost more
+ * than the last bits are worth, and what is handed on is rounded alike: the residual stream,
+ * the branch and the token sums then read one narrow tensor. Nothing flows through the edge r:
+ * the formula has it. */
 RULE(normalize) {
   maker m = maker_at(at, node);
   if (!wanted(at, node, 0)) return;
@@ -353,7 +356,9 @@ typedef struct product {
   mvs_id a, b;
 } product;
 
-/* The products that give the gradients of A and of B, by form of the forward product. */
+/* The products that give the gradients of A and of B, by form of the forward product; node.h
+ * says what NT, NN and TN contract. With y = x W^T (NT): dX = g W is NN, dW = g^T x is TN. The
+ * three forms are closed under this, so that a gradient needs no transpose in memory. */
 static void matmul_gradients(mvs_matmul_form form, mvs_id a, mvs_id b, mvs_id g, product *for_a,
                              product *for_b) {
   switch (form) {

@@ -33,6 +33,7 @@ bool mvs_gradient_wanted(const mvs_gradient *at, mvs_id node) {
 
 /* --- sums of cotangents --- */
 
+/* One constant, stretched: simplify-again knows it as a number (times zero, plus zero). */
 mvs_id mvs_gradient_zeros(mvs_graph *target, const mvs_type *type) {
   mvs_attr number = {.constant = {0, type->dtype == MVS_F64 ? MVS_F64 : MVS_F32}};
   mvs_span nowhere = {0};
@@ -42,7 +43,8 @@ mvs_id mvs_gradient_zeros(mvs_graph *target, const mvs_type *type) {
   return type->dtype == MVS_BF16 ? mvs_build_cast(target, zeros, MVS_BF16, nowhere) : zeros;
 }
 
-/* The axes of `from` that a value of type `to`, right-aligned, was stretched along. */
+/* The axes of `from` that a value of type `to`, right-aligned, was stretched along:
+ * from [B, T, C], to [C] -> {0, 1}; to [B, T, 1] -> {2}. */
 static uint32_t stretched_axes(const mvs_type *from, const mvs_type *to) {
   uint32_t mask = 0;
   int lead = from->rank - to->rank;
@@ -64,7 +66,10 @@ static mvs_id trim(mvs_graph *target, mvs_id cotangent, int rank, mvs_span span)
   return mvs_build_reshape(target, cotangent, &type, span);
 }
 
-/* Fits a cotangent to the shape and segments of the value that it belongs to. */
+/* Fits a cotangent to the shape and segments of the value that it belongs to: the transpose of
+ * implicit broadcasting. Every rule can then give what its formula says, at the shape of its
+ * output. A rule may also give less than the value's shape (that of a sum: g has extent 1 where
+ * x has n), which is stretched. */
 static mvs_id fit_shape(mvs_graph *target, mvs_id cotangent, const mvs_type *value,
                         mvs_span span) {
   uint32_t mask = stretched_axes(mvs_graph_type(target, cotangent), value);
@@ -98,6 +103,7 @@ void mvs_gradient_give(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
              : mvs_build_binary(at->target, MVS_OP_add, *sum, cotangent, value->span);
 }
 
+/* Idempotent, so that rules need not know whether somebody rounded before. */
 mvs_id mvs_gradient_round(mvs_gradient *at, const mvs_type *value, mvs_id cotangent) {
   const mvs_node *node = mvs_graph_node(at->target, cotangent);
   if (value->dtype != MVS_BF16 || node->type.dtype == MVS_BF16) return cotangent;
@@ -106,7 +112,11 @@ mvs_id mvs_gradient_round(mvs_gradient *at, const mvs_type *value, mvs_id cotang
 
 /* --- forward values --- */
 
-/* A kept value of a body comes in as a stacked output of the forward region. */
+/* A kept value of a body comes in as a stacked output of the forward region:
+ *   forward region { ... %9 ... }                     one more stacked output, %9
+ *   reverse region stacked(get forward) { argument }  the slice of this layer
+ * Each is one buffer of `count` layers, which the runtime keeps or fills again layer by layer
+ * (docs/house.md, "Keep or redo"). Outputs are interned: asking twice costs nothing. */
 static mvs_id cross(mvs_gradient *at, mvs_id id) {
   const mvs_node *region_node = mvs_graph_node(at->outer->forward, at->region_node);
   mvs_region *region = region_node->attr.region.body;
@@ -178,7 +188,9 @@ static mvs_id take_part(mvs_gradient *at, mvs_id id) {
 /* How a forward value comes to the target. */
 typedef enum source { IN_PLACE, ARGUMENT, PART, CROSSING, REDONE } source;
 
-/* See crossing.h for the choice between the last three. */
+/* See crossing.h for the choice between the last three. In a body, what does not vary is built
+ * again from weights and invariants, in pass 0, so that hoisting can take both copies out as
+ * one; but not a product, which no backward layer should compute twice. */
 static source source_of(const mvs_gradient *at, mvs_id id) {
   const mvs_crossing *crossing = at->crossing;
   const mvs_node *node = mvs_graph_node(at->forward, id);
@@ -255,6 +267,9 @@ static bool any_result(const mvs_gradient *at, mvs_id id) {
   return false;
 }
 
+/* Last to first: all users of a node have given their share when its rule runs. Nodes that
+ * rules add to the same graph at the top level have numbers from `size` on and are not visited.
+ * */
 void mvs_gradient_sweep(mvs_gradient *at) {
   for (mvs_id id = at->size; id-- > 0;) {
     if (!mvs_gradient_wanted(at, id)) continue;
@@ -289,6 +304,7 @@ static void add_results(mvs_gradient *at, mvs_id loss) {
   }
 }
 
+/* On a copy: the graph grows, and its stacks too (mvs_region_add_output). */
 mvs_status mvs_pass_gradients(mvs_compilation *compilation) {
   mvs_function *loss = mvs_module_function(compilation->module, "loss");
   if (!loss) return MVS_OK;

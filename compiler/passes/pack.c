@@ -1,15 +1,21 @@
 /* pack.c: products of one value with several parameters become one product.
  *
- * Attention multiplies the same x with the weights of q, k and v. As three products each reads
- * x once more, fills the GPU badly where x has few rows, and the gradient of x is a sum of
- * three results. Such parameters are put into a pack (module.h): one tensor, the parts one
- * below the other. The products become slices of one product with the pack, so their gradients
- * come out packed by the ordinary rules: the pads of slices add up to a concat, of which dX and
- * dW are one product each.
+ *   %q = matmul NT %x, %wq[64, 64]        %p = matmul NT %x, %pack[192, 64]
+ *   %k = matmul NT %x, %wk[64, 64]   ->   %q = slice axis=last start=0 length=64 %p
+ *   %v = matmul NT %x, %wv[64, 64]        %k = slice axis=last start=64 length=64 %p, ...
+ *
+ * As three products each reads x once more, fills the GPU badly where x has few rows, and the
+ * gradient of x is a sum of three results. Such parameters are put into a pack (module.h): one
+ * tensor, the parts one below the other. Gradients then come out packed by the ordinary rules:
+ * the pads of slices add up to a concat, of which dX and dW are one product each.
  *
  * Parameters go together when the values that they are multiplied with are the same, in every
  * function: then no product computes what nobody asked for. A parameter that is used in any
- * other way lies alone. Biases of a pack are a pack, too. */
+ * other way lies alone. Biases of a pack are a pack, too.
+ *
+ * Three steps: a survey of how parameters are used, the choice of those that go together (in
+ * the module's order, so that functions and their nodes do not decide it), and the graphs once
+ * more with packs in the place of parts. */
 #include "compiler/passes/pass.h"
 #include "compiler/passes/rebuild.h"
 #include "compiler/passes/rewrite.h"
@@ -66,7 +72,8 @@ typedef struct enclosing {
   const weight_source *sources; /* of the graph around */
 } enclosing;
 
-/* Parameters come in by layer, or as they are when they have no layers. */
+/* Parameters come in by layer, or as they are when they have no layers. One that comes in
+ * otherwise, all layers of it at once, is barred: pack_value() knows these two ways. */
 static weight_source argument_source(packer *p, const enclosing *around, const mvs_node *node) {
   mvs_argument_kind kind = node->attr.argument.kind;
   if (kind != MVS_ARG_INVARIANT && kind != MVS_ARG_STACKED) return nothing;
@@ -82,6 +89,7 @@ static weight_source argument_source(packer *p, const enclosing *around, const m
   return nothing;
 }
 
+/* One cast is looked through: in bf16 every product reads one. */
 static weight_source source_of(packer *p, const enclosing *around, const weight_source *known,
                                const mvs_node *node) {
   if (node->op == MVS_OP_param) {
@@ -105,6 +113,7 @@ static void note_matmul(packer *p, const mvs_graph *graph, mvs_id id,
   weight_source bias = biased ? sources[node->inputs[2]] : nothing;
   bool fits = node->attr.matmul.form == MVS_MATMUL_NT && weight.param != NO_PARAM &&
               (!biased || bias.param != NO_PARAM);
+  /* As the left operand a parameter is read whole, which a slice of a pack is not. */
   bar(p, sources[node->inputs[0]]);
   if (!fits) {
     bar(p, weight);
@@ -183,7 +192,8 @@ static bool has_partner(const packer *p, const product *of, uint32_t weight) {
   return false;
 }
 
-/* True when each product of the one joins one of the other. */
+/* True when each product of the one joins one of the other. Asked both ways round: where one
+ * function needs one of two weights alone, their pack would compute both for it. */
 static bool follows(const packer *p, uint32_t weight, uint32_t other) {
   for (size_t i = 0; (i = next_product(p, weight, i)) < p->products.count; i++) {
     if (!has_partner(p, &p->products.items[i], other)) return false;
@@ -390,7 +400,7 @@ static bool place(mvs_region_work *work, mvs_rebuild *to, mvs_id id) {
   return true;
 }
 
-/* The rules run again, for slices of slices. */
+/* The rules run again, for slices of slices: halves of a product that is a part now. */
 static mvs_status rewrite(mvs_compilation *compilation, const packer *p,
                           mvs_function *function) {
   mvs_rewriter at = {.arena = compilation->arena, .place = place, .replacing = (void *)p};

@@ -1,9 +1,14 @@
 /* prepare.c: what weights and constants alone decide leaves the functions that are called for
  * every batch, so that it is computed once per change of the weights.
  *
+ *   %1 = param 3 : f32[8, 64, 64]
+ *   %2 = cast %1 : bf16[8, 64, 64]         ->   %1 = param 3 : bf16[8, 64, 64]
+ *
  * A parameter cast to bf16, also in another shape or a piece of it, becomes a parameter of
  * dtype bf16: the runtime holds the flat parameters in bf16 too, laid out alike, and "adamw"
  * writes both. Such a cast then costs no kernel and no buffer.
+ *
+ *   %7 = cos %6 : f32[256, 64]             ->   %7 = input prepared/0 : f32[256, 64]
  *
  * Any other such value is a result of the function "prepare" and an input of those that need
  * it, "prepared/K" in both. Functions that need the same value share it, since "prepare" is one
@@ -56,6 +61,8 @@ static mvs_id build_rounded(const mvs_graph *from, mvs_graph *to, mvs_id id) {
   return mvs_graph_add(to, node->op, &of, 1, &attr, node->span);
 }
 
+/* Of trained parameters alone: a `constant` has no place in the flat buffers, so that its cast
+ * is a value of "prepare" like any other. */
 static mvs_id read_rounded(mvs_rebuild *work, mvs_id id) {
   const mvs_node *node = mvs_graph_node(work->from, id);
   if (node->op != MVS_OP_cast || node->attr.cast.dtype != MVS_BF16) return MVS_NONE;
@@ -82,6 +89,7 @@ typedef struct prepare {
   mvs_id *made; /* per node of the function: itself in `graph`, MVS_NONE: not needed there */
 } prepare;
 
+/* What is made of parameters and constants. Draws are not: their seed and step are inputs. */
 static bool is_fixed(const survey *s, const mvs_node *node) {
   if (node->op == MVS_OP_input || node->op == MVS_OP_region) return false;
   if (mvs_type_has_batch(&node->type)) return false;
@@ -97,6 +105,8 @@ static bool is_alias(const mvs_node *node) {
          (node->op == MVS_OP_slice && mvs_slice_is_contiguous(node));
 }
 
+/* An alias is taken again from the input that its value becomes. Results of an op that has
+ * several would need a name each; no model has an attention among its weights. */
 static bool may_move(const survey *s, mvs_id id) {
   const mvs_node *node = mvs_graph_node(s->graph, id);
   bool source = mvs_ops[node->op].op_class == MVS_CLASS_SOURCE;
@@ -208,6 +218,7 @@ static void explain(const mvs_compilation *compilation, const char *function, si
 /* Gives the number of casts that are gone. */
 static size_t prepare_function(const mvs_compilation *compilation, prepare *to,
                                mvs_function *function) {
+  /* Casts first: what remains fixed and worth moving is judged by the graph without them. */
   mvs_rewriter casts = {.arena = to->arena, .replace = read_rounded};
   mvs_graph *graph = mvs_rebuild_graph(&casts, function->graph);
   mvs_rewriter rest = {.arena = to->arena, .replace = read_prepared, .replacing = to};

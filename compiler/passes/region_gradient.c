@@ -140,7 +140,10 @@ static mvs_id only_user(const region_gradient *work, mvs_id argument) {
   return user;
 }
 
-/* Finds out whether the read is only multiplied by a small factor. */
+/* Finds out whether the read is only multiplied by a small factor:
+ *   %s = mul (argument read 0), %w        stacked here: cotangent of %s, and %w
+ *   a later layer run here:               (argument read of it) * (argument read of %w)
+ * Several reads of one sum have one cotangent of %s, which is one stacked output. */
 static void split_read(const region_gradient *work, mvs_id argument, read_gradient *read) {
   const mvs_graph *body = work->forward->body;
   read->product = read->factor = MVS_NONE;
@@ -156,8 +159,9 @@ static void split_read(const region_gradient *work, mvs_id argument, read_gradie
   read->factor = factor;
 }
 
-/* A read here of what finish_reads will stack; until then it is named by a number of its own.
- */
+/* A read here of what finish_reads will stack; until then it is named by a number of its own,
+ * that of the forward read for a cotangent and read_count more for a factor, so that the
+ * builder takes no two for one. */
 static mvs_id new_read(region_gradient *work, uint32_t number, int64_t distance,
                        const mvs_type *like) {
   mvs_type type = *like;
@@ -165,6 +169,9 @@ static mvs_id new_read(region_gradient *work, uint32_t number, int64_t distance,
   return mvs_region_builder_read(work->inner->builder, number, distance, &type);
 }
 
+/* What layer l + d made of its read of layer l is a share of the cotangent of l's output. Layer
+ * l + d has run before l here, so that a read at the same distance finds it, and finds zeros
+ * for the last d layers, which nobody read. What it stacks is known after the sweep alone. */
 static void seed_reads(region_gradient *work) {
   for (uint32_t i = 0; i < work->forward->read_count; i++) {
     mvs_id argument = active_argument(work, MVS_ARG_READ, i);
@@ -301,6 +308,15 @@ static bool within_limit(region_gradient *work) {
   return false;
 }
 
+/* With the body c', o = f(c, v, s) of carried values c, invariants v and stacked s, and
+ * cotangents written d., the region made here runs the other way with
+ *
+ *   carried  dc' -> dc             and, from zero, dv += this layer's share
+ *   stacked  do of each output used outside, and the forward values that rules ask for
+ *   outputs  ds of each layer      and what reads at a distance will take (seed_reads)
+ *
+ * Seeds give cotangents to results of the body before it is swept, finish_* say what the
+ * swept body hands on. The order of carried values, and so of results, is that of the seeds. */
 void mvs_gradient_of_region(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
   (void)cotangent; /* those of the results are in at->results */
   assert(!at->outer);
