@@ -319,7 +319,7 @@ static Mvs__Tensor *tensor_record(const tables *t, const char *name, const mvs_t
 /* The type of the function's input or result of that name, or NULL. */
 static const mvs_type *interface_type(const mvs_graph *graph, bool output, const char *name) {
   if (output) {
-    const mvs_results *results = mvs_graph_results((mvs_graph *)graph);
+    const mvs_results *results = mvs_graph_result_list(graph);
     for (size_t i = 0; i < results->count; i++) {
       const char *result = results->items[i].name;
       if (result && !strcmp(result, name)) {

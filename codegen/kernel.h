@@ -83,9 +83,6 @@ typedef uint64_t mvs_phase_mask;
 
 typedef enum mvs_level { MVS_LEVEL_ROW, MVS_LEVEL_ELEMENT } mvs_level;
 
-/* Operands of one kernel; the executor has room for its workspace besides. */
-#define MVS_MAX_OPERANDS 120
-
 /* Element address in an operand: the sum of index * stride over axes. The operand's own offset
  * is in the launch, so kernels are shared between places. */
 typedef struct mvs_access {

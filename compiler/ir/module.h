@@ -89,7 +89,7 @@ typedef struct mvs_probe {
 
 /* One graph that can be called. Results are named in the graph's result list. */
 typedef struct mvs_function {
-  const char *name; /* "forward", "grad", "draw", "adamw", "ema", "sampler_step", ... */
+  const char *name; /* "forward", "grad", "draw", "adamw", "average", "sampler_step", ... */
   mvs_graph *graph;
 } mvs_function;
 

@@ -1,8 +1,8 @@
 /* diagnose_params.c: diagnostics of parameters: the gradient's norm of every family in every
  * layer, and the gains.
  *
- *   "diagnose/gradients"  rows f64[all rows] of "sum_squares", for parameters that start a row
- * in every layer; g f32[all elements], for others
+ *   "diagnose/gradients"  rows f64[all rows], of "sum_squares", for parameters that start a row
+ *                         in every layer; g f32[all elements], for others
  *                         -> squares/P f64[layers], P the number of a parameter
  *   "diagnose/gains"      -> gain_mean/P, gain_max/P f32[layers], of magnitudes
  *

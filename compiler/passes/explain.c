@@ -5,8 +5,6 @@
 
 #include "compiler/passes/plan.h"
 
-/* Batch for percentages: batched values dwarf the others, as in training. */
-#define NOMINAL_BATCH 32
 /* Shown per kernel, so that a report stays readable. */
 #define MOST_LINES 8
 #define MOST_NAMES 4
@@ -107,7 +105,7 @@ static const char *param_name(const mvs_schedule *schedule, mvs_id id) {
 
 /* --- bytes --- */
 
-static int64_t at_batch(const bytes *b) { return b->fixed + b->per_batch * NOMINAL_BATCH; }
+static int64_t at_batch(const bytes *b) { return b->fixed + b->per_batch * MVS_NOMINAL_BATCH; }
 
 static void add_type(bytes *b, const mvs_type *type) {
   bool batched;
@@ -135,15 +133,6 @@ static bytes needed_bytes(const explain *e, const mvs_nest_plan *nest, mvs_id le
   return sliced && at_batch(&slices) < at_batch(&whole) ? slices : whole;
 }
 
-static bool loaded_before(const mvs_group *group, size_t nest, mvs_id leaf) {
-  for (size_t n = 0; n < nest; n++) {
-    for (size_t i = 0; i < group->nests.items[n].leaves.count; i++) {
-      if (group->nests.items[n].leaves.items[i] == leaf) return true;
-    }
-  }
-  return false;
-}
-
 static bool stored_before(const mvs_nest_plan *nest, size_t index) {
   for (size_t i = 0; i < index; i++) {
     if (nest->outputs.items[i] == nest->outputs.items[index]) return true;
@@ -158,7 +147,7 @@ static void count_nest(const explain *e, const mvs_group *group, size_t n, bytes
     bytes b = needed_bytes(e, nest, nest->leaves.items[i]);
     moved->fixed += b.fixed;
     moved->per_batch += b.per_batch;
-    if (loaded_before(group, n, nest->leaves.items[i])) continue;
+    if (mvs_group_loaded_before(group, n, nest->leaves.items[i])) continue;
     least->fixed += b.fixed;
     least->per_batch += b.per_batch;
   }

@@ -20,9 +20,6 @@
 /* A kernel of columns holds a sum for each of them in registers: with 72 a rule of eight
  * streams spilt on sm_90a. */
 #define MOST_SUMMED 56
-/* Batch for which bytes are compared: large enough that values per sample outweigh parameters.
- */
-#define NOMINAL_BATCH 32
 
 static const mvs_node *node_of(const mvs_fuse *fuse, mvs_id id) {
   return mvs_graph_node(fuse->graph, id);
@@ -110,7 +107,7 @@ void mvs_fuse_producers(mvs_fuse *fuse, mvs_id id, mvs_fuse_visit *visit, void *
 
 int64_t mvs_fuse_bytes(const mvs_fuse *fuse, mvs_id id) {
   const mvs_type *type = mvs_graph_type(fuse->graph, id);
-  return mvs_type_count(type, NOMINAL_BATCH) * mvs_dtype_size(type->dtype);
+  return mvs_type_count(type, MVS_NOMINAL_BATCH) * mvs_dtype_size(type->dtype);
 }
 
 /* --- kernels --- */

@@ -1,6 +1,12 @@
 /* memory.c: values to places. Users come before what they use: a value first hears in which
  * places it is wanted (a result, the first slot of a carried value, a part of a concat), takes
- * the best of them as its own, and is copied into the others. */
+ * the best of them as its own, and is copied into the others.
+ *
+ *   wants          %3 = concat %1, %2    result "y"       ->   %3 lies in y
+ *   hands on       %1 at 0, %2 at 64 of y                 ->   both are written there
+ *   cannot take    %1 is read by a product: no gaps       ->   a buffer of its own, and a copy
+ *
+ * Buffers say how much and for how long; addresses are the runtime's to give. */
 #include "compiler/passes/memory.h"
 
 #include "compiler/passes/prepare.h"
@@ -75,23 +81,6 @@ void mvs_group_loads(const mvs_schedule *schedule, const mvs_group *group,
 }
 
 /* --- facts about values --- */
-
-/* Finds the group that stores each value; a concat that several kernels fill has none. */
-static void find_writers(mvs_graph_layout *g) {
-  for (mvs_id id = 0; id < g->size; id++) g->writer[id] = -1;
-  for (size_t i = 0; i < g->schedule->groups.count; i++) {
-    const mvs_group *group = &g->schedule->groups.items[i];
-    if (group->nests.count == 0) g->writer[group->heavy] = (int)i;
-    for (size_t n = 0; n < group->nests.count; n++) {
-      const mvs_nest_plan *nest = &group->nests.items[n];
-      for (size_t k = 0; k < nest->outputs.count; k++)
-        g->writer[nest->outputs.items[k]] = (int)i;
-    }
-  }
-  for (mvs_id id = 0; id < g->size; id++) {
-    if (node_of(g, id)->op == MVS_OP_get) g->writer[id] = g->writer[node_of(g, id)->inputs[0]];
-  }
-}
 
 typedef struct reading {
   mvs_graph_layout *g;
@@ -196,7 +185,9 @@ static bool aliases_fit(const mvs_graph_layout *g, mvs_id root, const mvs_place 
   return true;
 }
 
-/* True when the value may live in that place alone. */
+/* True when the value may live in that place alone: regions name no layer of another region, a
+ * part of a concat has gaps between its rows, and the first slot of a carried value is written
+ * over by the region's second layer, so that nobody may read it behind the region. */
 static bool suits(const mvs_graph_layout *g, mvs_id id, const mvs_target *target) {
   if (target->place.per_layer && g->fixed[id]) return false;
   bool part = target->kind == MVS_TARGET_PART;
@@ -204,7 +195,8 @@ static bool suits(const mvs_graph_layout *g, mvs_id id, const mvs_target *target
   return target->until == MVS_NONE || g->last_reader[id] <= g->writer[target->until];
 }
 
-/* The target that becomes the value's own place, or -1. */
+/* The target that becomes the value's own place, or -1: results before first slots before
+ * parts, as they spare larger copies and ask less of the readers. */
 static int best_target(const mvs_graph_layout *g, mvs_id id) {
   for (int kind = MVS_TARGET_FINAL; kind <= MVS_TARGET_PART; kind++) {
     for (size_t i = 0; i < g->targets[id].count; i++) {
@@ -271,6 +263,7 @@ static mvs_place place_of_input(mvs_graph_layout *g, mvs_id id) {
   return mvs_place_whole(buffer, &node->type);
 }
 
+/* One slot a layer, as the flat buffer has them; outside of regions the place is all of it. */
 static mvs_place place_of_param(mvs_graph_layout *g, mvs_id id) {
   const mvs_node *node = node_of(g, id);
   const mvs_param *param = &g->layout->module->params.items[node->attr.param.index];
@@ -358,7 +351,7 @@ static mvs_place place_of_output(mvs_graph_layout *g, const mvs_result *result) 
 }
 
 static void want_results(mvs_graph_layout *g) {
-  const mvs_results *results = mvs_graph_results((mvs_graph *)g->graph);
+  const mvs_results *results = mvs_graph_result_list(g->graph);
   for (size_t i = 0; i < results->count; i++) {
     mvs_target target = {.kind = MVS_TARGET_FINAL, .user = MVS_NONE, .until = MVS_NONE};
     target.place = g->inside ? mvs_region_result_place(g->inside, i)
@@ -408,17 +401,21 @@ static mvs_graph_layout *new_graph_layout(mvs_layout *layout, mvs_schedule *sche
   return g;
 }
 
-/* Inputs that nothing reads are still part of the interface. */
+/* Inputs that nothing reads are still part of the interface: the runtime finds buffers by name.
+ * */
 static void place_idle_inputs(mvs_graph_layout *g) {
   for (mvs_id id = 0; id < g->size; id++) {
     if (node_of(g, id)->op == MVS_OP_input && root_of(g, id) == MVS_NONE) place_of_input(g, id);
   }
 }
 
+/* The outer graph first: a body's arguments lie where the outer graph has put their values, and
+ * its results where the outer graph wants them. Copies come before bodies are laid out, because
+ * they may add groups in front of a region. */
 mvs_status mvs_layout_graph(mvs_layout *layout, mvs_schedule *schedule,
                             mvs_region_layout *inside) {
   mvs_graph_layout *g = new_graph_layout(layout, schedule, inside);
-  find_writers(g);
+  mvs_schedule_writers(schedule, g->writer);
   find_readers(g);
   find_needs(g);
   want_results(g);

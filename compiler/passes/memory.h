@@ -3,13 +3,19 @@
  * Slots. A buffer has `slots` equal slots behind one another; layer l uses slot
  * (l + shift) mod slots. For a region of `count` layers:
  *
- *   carried value, forward   initial in slot 0, argument at shift 0, result at shift 1: the
- * last layer, count - 1, leaves the final value in slot count carried value, reverse   initial
- * in slot count, argument at shift 1, result at shift 0: the last layer run, 0, leaves the
- * final value in slot 0 stacked output           stored at shift D, where D is the longest
- * distance of a read of it in a forward region; else at shift 0 read at distance d forward: at
- * shift D - d, slots 0 .. D-1 stand for layers before the first and are cleared; reverse: at
- * shift d, slots count .. count+D-1 are cleared
+ *                                forward: 0, 1, ...    reverse: count-1, ..., 0
+ *   carried   initial value      slot 0                slot count
+ *             argument           shift 0               shift 1
+ *             result             shift 1               shift 0
+ *             final value        slot count            slot 0
+ *   stacked output               shift D               shift 0
+ *   read of it at distance d     shift D - d           shift d
+ *   cleared slots                0 .. D-1              count .. count+D-1
+ *
+ * D is the longest distance at which the output is read, 0 where it is not; cleared slots stand
+ * for layers that do not exist. Forward with D = 1, layer 2 stores in slot 3, and layer 3 reads
+ * at distance 1 in slot 3; layer 0 reads slot 0, which is cleared. A carried value with two
+ * slots goes to and fro between them, since argument and result are one slot apart.
  *
  * A forward stacked output that is the carried argument or result has no buffer of its own: it
  * is the carried buffer at shift 0 or 1, whose slots are then all kept. One that is a read, as

@@ -60,6 +60,8 @@ size_t mvs_first_reader(const mvs_graph_layout *g, mvs_id root) {
   return g->schedule->groups.count;
 }
 
+/* The group before which a copy has to be made: the region that starts from it, or the first
+ * that reads the concat; results at the end. */
 static size_t position_of(const mvs_graph_layout *g, const mvs_copy *copy) {
   switch (copy->target.kind) {
     case MVS_TARGET_INITIAL:
@@ -84,7 +86,8 @@ static mvs_nest_plan copy_nest(const mvs_graph_layout *g, const mvs_copy *copy) 
   return nest;
 }
 
-/* `first` is the group from which on copies may join. */
+/* Copies of one round know nothing of each other and share launches; `first` is the group from
+ * which on they may join. */
 static void add_copy(mvs_graph_layout *g, group_list *groups, size_t first,
                      const mvs_copy *copy) {
   mvs_group *last = groups->count > first ? &groups->items[groups->count - 1] : NULL;

@@ -1,4 +1,12 @@
-/* memory_live.c: how many slots buffers need and when they are in use. */
+/* memory_live.c: how many slots buffers need and when they are in use.
+ *
+ *   who reads a stacked output            slots kept    slots least
+ *   only the backward of this region       count         1: the block is run again before
+ *   anything else                          count         count
+ *   the region itself at distance D        count + D     D + 1; reverse: all
+ *
+ * The runtime chooses between the two numbers for each buffer (docs/house.md, "Keep or redo").
+ * */
 #include "compiler/passes/memory.h"
 
 static mvs_buffer *buffer_at(const mvs_layout *layout, uint32_t index) {
@@ -84,7 +92,8 @@ void mvs_layout_keep_carried(const mvs_layout *layout, const mvs_region_layout *
   }
 }
 
-/* Cleared slots at the end of a reverse region's buffer are where its first layers read only
+/* Temporaries alone have a choice: a result of the function has a slot for each layer.
+ * Cleared slots at the end of a reverse region's buffer are where its first layers read only
  * while all slots are there. */
 static void set_output_slots(const mvs_layout *layout, const mvs_region_layout *r,
                              uint32_t output) {
@@ -151,6 +160,8 @@ static int step_in(const frame *at, uint32_t home) {
   return -1;
 }
 
+/* Extends the range of a place's buffer to where the walk stands. A buffer of a body has two
+ * ranges: over the top-level steps, the region's, and inside it over the body's. */
 static void touch(const lives *l, const mvs_place *place) {
   if (place->buffer == UINT32_MAX) return;
   mvs_buffer *buffer = buffer_at(l->layout, place->buffer);

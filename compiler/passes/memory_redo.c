@@ -1,5 +1,11 @@
 /* memory_redo.c: which groups of a body run again when its values are redone for the backward
- * pass. */
+ * pass.
+ *
+ * A value that crosses is either kept for every layer or made again, just before the backward
+ * of its layer, from what is there: carried values, which are kept for all layers, invariants
+ * and stacked inputs, and, asked for `alone`, the other values that cross. A walk from the last
+ * group to the first collects the groups for it. The groups are those of the forward pass, so
+ * the bits are, too. */
 #include "compiler/passes/memory.h"
 
 typedef MVS_LIST(uint32_t) group_list;
@@ -48,6 +54,7 @@ static bool keep_if_read(const redo *at, uint32_t index) {
   return false;
 }
 
+/* A redone group loads the value. Of what crosses but is not redone now, the place holds it. */
 static void want(void *context, mvs_id root) {
   redo *at = context;
   uint32_t buffer = at->region->body->places[root].buffer;
@@ -124,7 +131,7 @@ static void add_alternative(const redo *all, uint32_t output) {
   uint32_t buffer = r->outputs[output].buffer;
   if (buffer == UINT32_MAX || !may_be_redone(all, buffer)) return;
   if (is_listed(r->body, buffer)) return;
-  const mvs_results *results = mvs_graph_results((mvs_graph *)r->body->graph);
+  const mvs_results *results = mvs_graph_result_list(r->body->graph);
   redo whole = {all->layout, r, buffer, false, NULL},
        own = {all->layout, r, buffer, true, NULL};
   group_list groups = redone_groups(&whole), own_groups = redone_groups(&own);

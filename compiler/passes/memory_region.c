@@ -1,5 +1,10 @@
 /* memory_region.c: the parts of a region as buffers with slots. The arithmetic of slots is
- * explained in memory.h. */
+ * explained in memory.h.
+ *
+ * Three steps, as the outer graph is laid out: carried values get buffers before anything is
+ * placed, so that initial values can be made in them (mvs_regions_start); stacked outputs when
+ * their `get` is placed, since a result of the function may be the stack (mvs_region_result);
+ * arguments when all outer values have places (mvs_region_arguments). */
 #include "compiler/passes/memory.h"
 
 static const mvs_place nowhere = {.buffer = UINT32_MAX};

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "compiler/passes/strides.h"
+
 typedef struct dump {
   const mvs_function_plan *function;
   const mvs_schedule *schedule;
@@ -68,16 +70,6 @@ static void dump_buffers(const dump *d) {
 
 /* --- values --- */
 
-static bool is_contiguous(const mvs_place *place, const mvs_type *type) {
-  int64_t stride = 1;
-  for (int i = type->rank - 1; i >= 0; i--) {
-    bool moves = type->dims[i].size > 1 || type->dims[i].per_batch;
-    if (moves && place->strides[i] != stride) return false;
-    stride *= type->dims[i].size;
-  }
-  return true;
-}
-
 /* "%12@b3[l+1]+64": node, buffer, slot by the layer, offset; strides where they are not plain.
  */
 static void dump_value(const dump *d, mvs_id id, const mvs_place *place) {
@@ -89,7 +81,7 @@ static void dump_value(const dump *d, mvs_id id, const mvs_place *place) {
   if (place->per_layer && place->shift != 0)
     mvs_text_addf(d->out, "[l%+" PRId64 "]", place->shift);
   if (place->offset) mvs_text_addf(d->out, "+%" PRId64, place->offset);
-  if (is_contiguous(place, type)) return;
+  if (mvs_strides_are_whole(type, place->strides)) return;
   for (int i = 0; i < type->rank; i++) {
     mvs_text_addf(d->out, "%s%" PRId64, i ? "," : "(", place->strides[i]);
   }
@@ -194,8 +186,24 @@ static void add_bytes(const mvs_schedule *schedule, mvs_id id, int64_t *fixed,
   *(batched ? per_batch : fixed) += bytes;
 }
 
-/* A leaf that several nests of a kernel load counts once. */
-static bool seen_before(const mvs_group *group, size_t nest, mvs_id leaf) {
+void mvs_schedule_writers(const mvs_schedule *schedule, int *writer) {
+  mvs_id size = mvs_graph_size(schedule->graph);
+  for (mvs_id id = 0; id < size; id++) writer[id] = -1;
+  for (size_t i = 0; i < schedule->groups.count; i++) {
+    const mvs_group *group = &schedule->groups.items[i];
+    if (group->nests.count == 0) writer[group->heavy] = (int)i;
+    for (size_t n = 0; n < group->nests.count; n++) {
+      const mvs_nest_plan *nest = &group->nests.items[n];
+      for (size_t k = 0; k < nest->outputs.count; k++) writer[nest->outputs.items[k]] = (int)i;
+    }
+  }
+  for (mvs_id id = 0; id < size; id++) {
+    const mvs_node *node = mvs_graph_node(schedule->graph, id);
+    if (node->op == MVS_OP_get) writer[id] = writer[node->inputs[0]];
+  }
+}
+
+bool mvs_group_loaded_before(const mvs_group *group, size_t nest, mvs_id leaf) {
   for (size_t n = 0; n < nest; n++) {
     const mvs_nest_plan *other = &group->nests.items[n];
     for (size_t i = 0; i < other->leaves.count; i++) {
@@ -232,7 +240,7 @@ void mvs_group_bytes(const mvs_schedule *schedule, const mvs_group *group, int64
   for (size_t n = 0; n < group->nests.count; n++) {
     const mvs_nest_plan *nest = &group->nests.items[n];
     for (size_t i = 0; i < nest->leaves.count; i++) {
-      if (seen_before(group, n, nest->leaves.items[i])) continue;
+      if (mvs_group_loaded_before(group, n, nest->leaves.items[i])) continue;
       add_bytes(schedule, nest->leaves.items[i], fixed, per_batch);
     }
     for (size_t i = 0; i < nest->outputs.count; i++) {

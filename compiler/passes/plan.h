@@ -10,6 +10,12 @@
 
 #include "compiler/passes/pass.h"
 
+/* Operands of one kernel; the executor has room for its workspace besides. */
+#define MVS_MAX_OPERANDS 120
+/* Batch at which passes compare bytes: large enough that values per sample outweigh parameters,
+ * as they do in training. */
+#define MVS_NOMINAL_BATCH 32
+
 typedef enum mvs_group_class {
   MVS_GROUP_ROWS,     /* rows in parallel; element work and reductions over the last axis */
   MVS_GROUP_COLUMNS,  /* reduces outer axes (tokens of a segment, batch): inner axis in parallel */
@@ -135,6 +141,11 @@ typedef struct mvs_plan {
 /* Checks a finished plan against the table of rules in verify_plan.c.
  * errors : MVS_ERR_INTERNAL, naming the rule, the function, the group and the value */
 mvs_status mvs_plan_verify(mvs_arena *arena, const mvs_plan *plan, mvs_diag *diag);
+/* Notes for each node the group that stores it, results of heavy ops included; -1: none, as for
+ * what comes from outside and for a concat that several groups fill. */
+void mvs_schedule_writers(const mvs_schedule *schedule, int *writer);
+/* True when a nest before `nest` loads the leaf too: the kernel moves its bytes once. */
+bool mvs_group_loaded_before(const mvs_group *group, size_t nest, mvs_id leaf);
 /* Bytes that a group moves: inputs once, outputs once (fixed, and per batch element). */
 void mvs_group_bytes(const mvs_schedule *schedule, const mvs_group *group, int64_t *fixed,
                      int64_t *per_batch);

@@ -1,13 +1,14 @@
 /* schedule.c: the order of groups. A list schedule: among the groups whose inputs are there,
  * first one that frees at least as much memory as it takes, else the one whose nodes the model
  * names first. So gradients of weights come before the products that free what both read, and
- * casts of weights stay near their matmuls. Bodies are scheduled alike. Time is quadratic in the
- * groups of one graph, to which depth adds none. */
+ * casts of weights stay near their matmuls. Bodies are scheduled alike. Time is quadratic in
+ * the groups of one graph, to which depth adds none.
+ *
+ * With dY read by two products, dW = dY^T X takes nothing but a result's place (net 0) and may
+ * run at once; behind it dX = dY W is the last reader of dY and frees what it takes. Where
+ * bytes do not decide, ids do: one model has one order. */
 #include "compiler/passes/pass.h"
 #include "compiler/passes/plan.h"
-
-/* Batch at which bytes are compared, as in fuse. */
-#define NOMINAL_BATCH 32
 
 typedef MVS_LIST(int) int_list;
 
@@ -29,30 +30,17 @@ static const mvs_node *node_of(const scheduler *s, mvs_id id) {
 
 /* --- what groups read and write --- */
 
-/* Finds the group that stores each value, and the first node of each group, which orders
- * equals. */
-static void find_writers(scheduler *s) {
-  mvs_id size = mvs_graph_size(s->schedule->graph);
-  for (mvs_id id = 0; id < size; id++) s->writer[id] = -1;
+/* The first node of each group orders equals. */
+static void find_keys(scheduler *s) {
   for (size_t g = 0; g < s->schedule->groups.count; g++) {
     const mvs_group *group = &s->schedule->groups.items[g];
-    s->order_key[g] = group->heavy;
-    if (group->nests.count == 0) {
-      s->writer[group->heavy] = (int)g;
-      continue;
-    }
-    s->order_key[g] = MVS_NONE;
+    s->order_key[g] = group->nests.count == 0 ? group->heavy : MVS_NONE;
     for (size_t n = 0; n < group->nests.count; n++) {
       const mvs_nest_plan *nest = &group->nests.items[n];
       for (size_t i = 0; i < nest->outputs.count; i++) {
-        mvs_id id = nest->outputs.items[i];
-        s->writer[id] = (int)g;
-        if (id < s->order_key[g]) s->order_key[g] = id;
+        if (nest->outputs.items[i] < s->order_key[g]) s->order_key[g] = nest->outputs.items[i];
       }
     }
-  }
-  for (mvs_id id = 0; id < size; id++) {
-    if (node_of(s, id)->op == MVS_OP_get) s->writer[id] = s->writer[node_of(s, id)->inputs[0]];
   }
 }
 
@@ -86,6 +74,7 @@ static void add_load(scheduler *s, int group, mvs_id id) {
   }
 }
 
+/* Results count as read once more behind the last group, so that nothing ever frees them. */
 static void find_loads(scheduler *s) {
   for (size_t g = 0; g < s->schedule->groups.count; g++) {
     const mvs_group *group = &s->schedule->groups.items[g];
@@ -99,7 +88,7 @@ static void find_loads(scheduler *s) {
         add_load(s, (int)g, nest->leaves.items[i]);
     }
   }
-  const mvs_results *results = mvs_graph_results((mvs_graph *)s->schedule->graph);
+  const mvs_results *results = mvs_graph_result_list(s->schedule->graph);
   for (size_t i = 0; i < results->count; i++) {
     mvs_id root = s->schedule->roots[results->items[i].id];
     if (root != MVS_NONE) s->users_left[root]++;
@@ -110,7 +99,7 @@ static void find_loads(scheduler *s) {
 
 static int64_t bytes_of(const scheduler *s, mvs_id id) {
   const mvs_type *type = mvs_graph_type(s->schedule->graph, id);
-  return mvs_type_count(type, NOMINAL_BATCH) * mvs_dtype_size(type->dtype);
+  return mvs_type_count(type, MVS_NOMINAL_BATCH) * mvs_dtype_size(type->dtype);
 }
 
 /* Bytes of what a group stores. Tuples count nothing: all their results are wanted at once. */
@@ -126,10 +115,10 @@ static int64_t bytes_taken(const scheduler *s, const mvs_group *group) {
   return taken;
 }
 
-/* Results of the graph take no memory that a schedule could save. */
+/* Results of the graph take no memory that a schedule could save: their places are given. */
 static int64_t bytes_of_results(const scheduler *s, int group) {
   int64_t bytes = 0;
-  const mvs_results *results = mvs_graph_results((mvs_graph *)s->schedule->graph);
+  const mvs_results *results = mvs_graph_result_list(s->schedule->graph);
   for (size_t i = 0; i < results->count; i++) {
     mvs_id root = s->schedule->roots[results->items[i].id];
     if (root != MVS_NONE && s->writer[root] == group) bytes += bytes_of(s, root);
@@ -137,7 +126,8 @@ static int64_t bytes_of_results(const scheduler *s, int group) {
   return bytes;
 }
 
-/* Bytes of the values that nothing reads after this group. */
+/* Bytes of the values that nothing reads after this group. What comes from outside is not freed
+ * by anybody. */
 static int64_t bytes_freed(const scheduler *s, int group) {
   int64_t freed = 0;
   for (size_t i = 0; i < s->loads[group].count; i++) {
@@ -204,7 +194,8 @@ static mvs_status schedule_graph(mvs_compilation *compilation, mvs_schedule *sch
   s.order_key = MVS_ARRAY(arena, count + 1, mvs_id);
   bool *done = MVS_ARRAY(arena, count + 1, bool);
   int *order = MVS_ARRAY(arena, count + 1, int);
-  find_writers(&s);
+  mvs_schedule_writers(schedule, s.writer);
+  find_keys(&s);
   find_loads(&s);
   for (size_t i = 0; i < count; i++) {
     order[i] = choose(&s, done);

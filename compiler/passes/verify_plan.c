@@ -7,7 +7,6 @@
 #include "compiler/passes/prepare.h"
 #include "compiler/passes/strides.h"
 
-#define MOST_OPERANDS 120
 /* Batch at which sizes are compared. Any would do; an odd one catches a mix-up of axes. */
 #define CHECKED_BATCH 3
 
@@ -57,6 +56,8 @@ static void check_load(void *context, mvs_id root) {
   load->holds = fail_at(load->c, root);
 }
 
+/* In order of groups: what schedule.c promises. In a body carried arguments and reads come from
+ * the layer run before, which is outside as well. */
 static bool reads_what_was_written(check *c) {
   load_check load = {c, true};
   mvs_group_loads(c->schedule, c->group, check_load, &load);
@@ -188,7 +189,7 @@ static bool operands_fit_a_kernel(check *c) {
   for (size_t n = 0; n < c->group->nests.count; n++) {
     count += c->group->nests.items[n].outputs.count + c->group->nests.items[n].leaves.count;
   }
-  return count <= MOST_OPERANDS;
+  return count <= MVS_MAX_OPERANDS;
 }
 
 /* --- places --- */
@@ -289,7 +290,7 @@ static bool is_there(const check *c, mvs_id root) {
 }
 
 static bool results_are_there(check *c) {
-  const mvs_results *results = mvs_graph_results((mvs_graph *)c->graph);
+  const mvs_results *results = mvs_graph_result_list(c->graph);
   for (size_t i = 0; i < results->count; i++) {
     mvs_id root = c->schedule->roots[results->items[i].id];
     if (root == MVS_NONE || !is_there(c, root)) return fail_at(c, results->items[i].id);
