@@ -1,4 +1,6 @@
-/* build.c: one group of the plan as a kernel and the operands of its launch. */
+/* build.c: one group of the plan as a kernel and the operands of its launch. Nests are drawn up
+ * in build_nest.c; products and attentions are sizes and operands in the order of kernel.h,
+ * which both printers, libraries and the runtime know by position. */
 #include "codegen/build.h"
 
 #include <inttypes.h>
@@ -65,6 +67,8 @@ static mvs_dim row_count(const mvs_type *type) {
   return rows;
 }
 
+/* All leading axes of the left operand are one: rows of a product, or what it contracts (TN).
+ *   NT, NN: m = rows, k = columns of A         TN: m = columns, k = rows of A */
 static mvs_status build_matmul(const launch_builder *b, mvs_id id) {
   const mvs_node *node = mvs_graph_node(b->graph, id);
   const mvs_type *left = mvs_graph_type(b->graph, node->inputs[0]);

@@ -1,4 +1,10 @@
-/* affine.c: arithmetic on affine functions of a nest's axes. */
+/* build_affine.c: arithmetic on affine functions of a nest's axes.
+ *
+ * Views compose: a slice adds a constant, a transpose changes places, a reshape takes the flat
+ * number of an element apart into digits. As long as each step is affine, the address of any
+ * element is constant + sum of stride * index, which costs a kernel one addition a step. Where
+ * a step is not, the functions here say which change of the axes would make it so (mvs_wish).
+ * */
 #include "codegen/build_draft.h"
 
 /* Stands for an extent that grows with the batch; small enough that sums of products stay in
@@ -49,7 +55,8 @@ void mvs_affine_range(const mvs_affine *affine, const mvs_axes *axes, int64_t *l
 
 static int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
-/* Asks to split the one slot that moves the remainder, if that can help. */
+/* Asks to split the one slot that moves the remainder, if that can help: to divide 1 * s by 16
+ * with s from 0 to 63, s becomes 16 * high + low, low from 0 to 15. */
 static void wish_split(const mvs_affine *remainder, int64_t divisor, mvs_wish *wish) {
   int slot = mvs_affine_only_slot(remainder);
   if (slot < 0 || slot >= MVS_AXIS_SLOTS || remainder->slot[slot] <= 0) return;
@@ -57,6 +64,8 @@ static void wish_split(const mvs_affine *remainder, int64_t divisor, mvs_wish *w
   *wish = (mvs_wish){MVS_WISH_SPLIT, slot, divisor / remainder->slot[slot]};
 }
 
+/* Terms whose factor is a multiple of the divisor go to the quotient, the others to the rest,
+ * which is one if it never reaches the divisor. (16 h + d) / 16 = h, rest d < 16. */
 bool mvs_affine_divide(const mvs_affine *a, int64_t divisor, const mvs_axes *axes,
                        mvs_affine *quotient, mvs_affine *remainder, mvs_wish *wish) {
   *quotient = *remainder = (mvs_affine){0};
@@ -76,6 +85,8 @@ bool mvs_affine_divide(const mvs_affine *a, int64_t divisor, const mvs_axes *axe
   return false;
 }
 
+/* A mixed answer asks for a cut at the first index at or behind the bound, rounded up to a
+ * step. */
 int mvs_affine_below(const mvs_affine *affine, int64_t bound, const mvs_axes *axes,
                      mvs_wish *wish) {
   int64_t least, greatest;
@@ -103,7 +114,8 @@ static void run_take(run *r) {
   r->count.per_batch = r->count.per_batch || dim.per_batch;
 }
 
-/* Extends both runs to the left until they hold equally many elements. */
+/* Extends both runs to the left until they hold equally many elements: [4, 16] and [64]. The
+ * batch counts apart, for its extent is not known. */
 static bool match_runs(run *a, run *b) {
   while (!mvs_dim_equal(a->count, b->count)) {
     bool a_smaller = a->count.size < b->count.size ||
@@ -142,6 +154,8 @@ static bool unflatten(const run *r, mvs_affine flat, const mvs_axes *axes, mvs_i
   return true;
 }
 
+/* Run by run from the right, the fewest axes of both shapes that hold the same elements, so
+ * that an axis that both have passes through without a division. */
 bool mvs_index_reshape(const mvs_index *at, const mvs_type *from, const mvs_type *to,
                        const mvs_axes *axes, mvs_index *out, mvs_wish *wish) {
   *out = (mvs_index){0};

@@ -1,8 +1,9 @@
-/* axes.c: the axes of a nest, and how they change when an operand asks. */
+/* build_axes.c: the axes of a nest, and how they change when an operand asks.
+ *
+ *   split   slot of 64                  ->   slots of 4 and 16, the index 16 h + d
+ *   refine  row of 64 as inner axis     ->   2 pieces, the inner axis 32 long
+ *   cut     slot of 20                  ->   a nest with indices 0..15, another with 16..19 */
 #include "codegen/build_draft.h"
-
-/* More pieces than this would unroll a row into too many instructions. */
-#define MAX_PIECES 8
 
 static void add_slot(mvs_axes *axes, mvs_role role, mvs_dim dim, int axis) {
   axes->slots[axes->count++] = (mvs_slot){role, dim, axis, 1};
@@ -16,7 +17,8 @@ static mvs_role role_of(const mvs_nest_plan *plan, mvs_kernel_class nest_class, 
   return MVS_ROLE_PARALLEL;
 }
 
-/* The last parallel axis runs innermost. Without one, an axis of extent 1 does. */
+/* The last parallel axis runs innermost. Without one, an axis of extent 1 does. A space of row
+ * scalars [.., 1] whose rows are reduced has them as its inner axis all the same. */
 static void choose_inner(mvs_axes *axes, const mvs_nest_plan *plan, mvs_kernel_class nest_class,
                          int64_t row_length) {
   int last = axes->count - 1;
@@ -78,25 +80,20 @@ bool mvs_axes_split(mvs_axes *axes, int slot, int64_t faster) {
   return true;
 }
 
-static int64_t greatest_divisor(int64_t a, int64_t b) {
-  while (b != 0) {
-    int64_t rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
+/* All pieces are equally long, so that one inner loop serves them all: instructions are written
+ * once for each piece, at the same inner index. */
 bool mvs_axes_refine(mvs_axes *axes, int64_t at) {
   mvs_slot *inner = &axes->slots[axes->inner];
-  int64_t part = greatest_divisor(inner->dim.size, at);
+  int64_t part = mvs_common_divisor(inner->dim.size, at);
   int64_t pieces = axes->pieces * (inner->dim.size / part);
-  if (axes->row_is_cut || part == inner->dim.size || pieces > MAX_PIECES) return false;
+  if (axes->row_is_cut || part == inner->dim.size || pieces > MVS_MOST_PIECES) return false;
   axes->pieces = (int)pieces;
   inner->dim.size = part;
   return true;
 }
 
+/* Not along a reduced axis, whose sum would fall apart, nor along the batch, whose extent is
+ * not known. */
 bool mvs_axes_cut(mvs_axes *axes, int slot, int64_t at, mvs_axes *second) {
   if (slot >= axes->count || axes->slots[slot].dim.per_batch || axes->slots[slot].axis < 0 ||
       axes->slots[slot].role == MVS_ROLE_SEQUENTIAL || at < 1 ||

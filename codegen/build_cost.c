@@ -1,5 +1,7 @@
 /* build_cost.c: bytes a kernel moves and operations it does, as linear functions of the batch.
- */
+ * They are the least that the kernel form needs, an element once however often a printer loads
+ * it, so that a time beside them is a share of the roofline; the runtime weighs what to redo by
+ * them. */
 #include "codegen/build_tables.h"
 
 static void add_count(mvs_linear *sum, mvs_dim count, double factor) {
@@ -65,6 +67,8 @@ static void find_traffic(const mvs_kernel *kernel, mvs_cost *cost) {
   }
 }
 
+/* One operation for each ARITH and each term of a sum, dear functions as well: rooflines of
+ * such kernels are those of memory. */
 static void add_nest_operations(const mvs_nest *nest, mvs_linear *flops) {
   mvs_dim rows = {1, false}, early;
   for (int i = 0; i < nest->outer_count; i++) multiply(&rows, nest->outer[i]);

@@ -11,12 +11,10 @@
 
 #include "codegen/kernel.h"
 
-#define MVS_AXIS_SLOTS 12
-#define MVS_SLOT_SEGMENT                                                                    \
-  12                      /* ROWS: number of the segment, counted from the nest's first one \
-                           */
-#define MVS_SLOT_TOKEN 13 /* COLUMNS by segment: the token reached */
-#define MVS_SLOTS      14
+#define MVS_AXIS_SLOTS   12
+#define MVS_SLOT_SEGMENT 12 /* ROWS: number of the segment, from the nest's first one on */
+#define MVS_SLOT_TOKEN   13 /* COLUMNS by segment: the token reached */
+#define MVS_SLOTS        14
 
 /* constant + sum of slot[i] * (index of slot i). */
 typedef struct mvs_affine {

@@ -1,4 +1,9 @@
-/* build_emit.c: from a draft to a nest of the kernel form. */
+/* build_emit.c: from a draft to a nest of the kernel form.
+ *
+ * Axes that every access walks as one become one: y[b, t, c] = f(x[b, t, c]) of contiguous
+ * values is a flat loop over B T C elements; a row scalar r[b, t] beside them keeps rows (B T)
+ * and the inner axis C; a weight [T, 1] in it keeps B and T apart. Fewer axes mean fewer
+ * divisions when a thread finds its place, and a longer inner axis. */
 #include <inttypes.h>
 
 #include "codegen/build_draft.h"
@@ -41,7 +46,8 @@ static bool walked_as_one(const emitter *e, int slow, int fast) {
 }
 
 /* Rows keep their inner axis where a reduction runs along it, and the batch stays outside of
- * COLUMNS: their inner axis is what a thread holds accumulators for. */
+ * COLUMNS: their inner axis is what a thread holds accumulators for. Token numbers are asked
+ * for where segments are, so that axis stays alone. */
 static bool may_merge(const emitter *e, int slow, int fast) {
   const mvs_draft *draft = e->draft;
   if (slow == draft->segment_slot || fast == draft->segment_slot) return false;
@@ -95,7 +101,8 @@ static bool strides_grow(const emitter *e) {
 
 /* --- the inner axis --- */
 
-/* Accesses that are contiguous along a slot; stores count twice. */
+/* Accesses that are contiguous along a slot. Stores count twice: one that is not wastes most of
+ * each line that it writes, while a load's line may be found in cache by the next row. */
 static int contiguous_accesses(const emitter *e, int slot) {
   int score = 0;
   for (size_t i = 0; i < e->draft->instrs.count; i++) {
@@ -180,7 +187,8 @@ static mvs_status place_outer(emitter *e, int slot) {
   return MVS_OK;
 }
 
-/* Places the slots that hold the batch, or those that do not. */
+/* Places the slots that hold the batch, or those that do not: the batch comes first, since a
+ * per_batch axis stands only as the slowest (kernel.h) and launches take a range of it. */
 static mvs_status place_slots(emitter *e, bool batch) {
   const mvs_draft *draft = e->draft;
   for (int i = 0; i < MVS_SLOTS; i++) {
@@ -218,7 +226,10 @@ static mvs_level level_of(const emitter *e, uint32_t deps) {
   return deps & elements ? MVS_LEVEL_ELEMENT : MVS_LEVEL_ROW;
 }
 
-/* The level and the phase that an instruction has from its arguments. */
+/* The level and the phase that an instruction has from its arguments and from `deps`, the slots
+ * that its own address or index moves with: ELEMENT when one of them is inner or sequential,
+ * and one phase behind the REDUCE that it reads. COLUMNS have two phases: what is summed, and
+ * what is done with sums; all stores are in the second. */
 static void settle(const emitter *e, mvs_instr *instr, uint32_t deps) {
   bool columns = e->draft->nest_class == MVS_KERNEL_COLUMNS;
   instr->level = level_of(e, deps);

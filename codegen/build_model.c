@@ -1,4 +1,6 @@
-/* build_model.c: the model's own tables: inputs, parameters, settings. */
+/* build_model.c: the model's own tables: inputs, parameters, settings. They know parts and
+ * never packs, for they are what files and reports are about; where a part lies says its offset
+ * and the stride between its layers. */
 #include <inttypes.h>
 
 #include "codegen/build_tables.h"

@@ -1,4 +1,16 @@
-/* build_nest.c: groups of nests as kernels. */
+/* build_nest.c: groups of nests as kernels.
+ *
+ * A nest is drawn up over the axes of its space. When an operand cannot be addressed by an
+ * affine function of them, the walk ends with a wish (build_draft.h); the axes are changed and
+ * all is drawn up anew. What is tried, in this order:
+ *
+ *   a split of an axis                        a head's place in [.., 4, 16], read from [.., 64]
+ *   rows in equal pieces inside one nest      halves of a rotated head
+ *   cuts, each part a nest of the kernel      tokens of a concat, from one source each
+ *   one nest for each output                  outputs that ask for different axes
+ *
+ * Drawing up again costs little beside compiling the kernel, and each try takes an axis further
+ * apart, so it ends. Operands that a failed try added are forgotten with it. */
 #include <inttypes.h>
 
 #include "codegen/build_draft.h"

@@ -6,8 +6,9 @@ static bool same_operand(const mvs_operand *a, const mvs_operand *b) {
          a->shift == b->shift;
 }
 
-/* Beyond so many operands, slices of short rows share one: a mix of many streams takes its
- * weights one by one. */
+/* Beyond so many operands, slices of short rows share one, from whose start a constant leads to
+ * each: a mix of many streams takes its weights one by one, and a kernel has 120 operands. The
+ * first ones stay apart, because an operand of its own is known to be aligned. */
 #define OWN_OPERANDS 16
 #define SHORT_SLICED 128
 
@@ -37,6 +38,8 @@ static uint8_t power_of(int64_t elements, uint8_t most) {
   return most;
 }
 
+/* Buffers start on 64 bytes (runtime/device.h), 8 elements of any dtype, so offsets alone
+ * decide. A slot's size counts only without the batch: with it, slots are rounded up. */
 uint8_t mvs_operand_alignment(const mvs_schedule *schedule, mvs_id id,
                               const mvs_operand *operand) {
   mvs_dtype dtype = mvs_graph_type(schedule->graph, id)->dtype;

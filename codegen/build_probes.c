@@ -71,7 +71,8 @@ static bool find_step(const placing *p, uint32_t *out) {
   return true;
 }
 
-/* The value that an input of the function stands for: inputs are named by their number. */
+/* The value that an input of the function stands for: inputs are named by their number, of one
+ * digit, since there are MVS_PROBE_VALUES at most. */
 static int value_of(const char *name) { return name[0] - '0'; }
 
 static Mvs__Operand *operand_of(const placing *p, int value) {

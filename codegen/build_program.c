@@ -1,4 +1,8 @@
-/* build_program.c: the planned module as the program's tables and its list of kernels. */
+/* build_program.c: the planned module as the program's tables and its list of kernels.
+ *
+ * Groups become steps one to one, in their order; a region is one step that runs the steps of
+ * its body for each layer, so that tables do not grow with depth. Nothing is decided here:
+ * places and slots are the plan's, addresses the runtime's. */
 #include <inttypes.h>
 #include <xxhash.h>
 
@@ -106,7 +110,9 @@ static Mvs__Kernel *kernel_record(const tables *t, const mvs_kernel *kernel) {
   return out;
 }
 
-/* The number of the kernel, or of the equal one that is there already. */
+/* The number of the kernel, or of the equal one that is there already. Equal is what dumps
+ * alike: names and source lines are no part of the text, offsets of operands are in the step,
+ * so that the two norms of a block are one kernel with two launches. */
 static size_t intern_kernel(tables *t, mvs_kernel *kernel) {
   mvs_text dump = mvs_text_new(t->arena);
   mvs_kernel_dump(kernel, &dump);
@@ -125,7 +131,8 @@ static size_t intern_kernel(tables *t, mvs_kernel *kernel) {
 /* --- steps --- */
 
 /* The slots of a buffer lie behind one another without gaps: one that is taken by its number
- * starts on no more than its size is a multiple of, at every batch. */
+ * starts on no more than its size is a multiple of, at every batch. Before kernels are
+ * compared: equal ones may assume the same. */
 static void lower_alignment(const tables *t, mvs_launch *launch) {
   mvs_kernel *kernel = launch->kernel;
   for (int i = 0; i < kernel->operand_count; i++) {
@@ -188,7 +195,8 @@ static char *what_of(const tables *t, const mvs_node *node) {
   return text(t, mvs_text_string(&words));
 }
 
-/* Adds the cost of a step, or of all layers of a loop inside. */
+/* Adds the cost of a step, or of all layers of a loop inside. The runtime weighs bytes saved
+ * against it (docs/house.md, "Keep or redo"). */
 static void add_cost(const tables *t, const Mvs__Step *step, double times,
                      Mvs__Alternative *out) {
   if (step->kernel < 0) {
@@ -379,6 +387,7 @@ static void fill_probes(const tables *t, const mvs_plan *whole) {
   mvs_tables_probes(t->arena, t->module, whole, t->plan, loops, t->function);
 }
 
+/* Buffers first: steps name them by number. Probes last: they name loops and steps. */
 static mvs_status fill_function(tables *t, const mvs_plan *whole, const mvs_function_plan *plan,
                                 Mvs__Function **out) {
   Mvs__Function *function = MVS_NEW(t->arena, Mvs__Function);
@@ -415,7 +424,9 @@ static mvs_status fill_part(tables *t, const mvs_build_part *part, int32_t speci
   return MVS_OK;
 }
 
-/* True when two functions differ in no more than their specialisation. */
+/* True when two functions differ in no more than their specialisation. Compared packed: the
+ * form of protobuf-c's bytes is fixed by the fields, and a field added later is compared too.
+ * */
 static bool same_function(mvs_arena *arena, const Mvs__Function *a, const Mvs__Function *b) {
   Mvs__Function left = *a, right = *b;
   left.specialisation = right.specialisation = 0;
@@ -429,7 +440,8 @@ static bool same_function(mvs_arena *arena, const Mvs__Function *a, const Mvs__F
   return memcmp(bytes, bytes + size, size) == 0;
 }
 
-/* Functions that came out equal in all parts (those over flat buffers) stand once. */
+/* Functions that came out equal in all parts (those over flat buffers) stand once. Equal in
+ * some parts only, they stand once for each: a function is of one specialisation or of all. */
 static void merge_functions(mvs_arena *arena, mvs_program *program, size_t parts) {
   size_t kept = 0, count = program->n_functions;
   for (size_t i = 0; i < count; i++) {

@@ -1,4 +1,8 @@
-/* build_reduce.c: reductions and segment ops of a nest. */
+/* build_reduce.c: reductions and segment ops of a nest.
+ *
+ * The trees of the sums are the printers' (kernel.h); here only the order of what lies between
+ * them is fixed: pieces of a row are reduced each by its tree and added in order, as
+ * docs/numerics.md says of rows of a concat. */
 #include "codegen/build_walk.h"
 
 static const mvs_axes *axes_of(const walker *w) { return &w->walk->draft.axes; }
@@ -74,7 +78,8 @@ static uint16_t inv_rms(walker *w, mvs_id id, const mvs_node *node, const mvs_in
 
 /* --- over outer axes --- */
 
-/* The index of the reduced operand: its reduced axes follow the sequential slots. */
+/* The index of the reduced operand: its reduced axes follow the sequential slots, all others
+ * are those of the result. */
 static bool column_index(const walker *w, const mvs_type *type, uint32_t mask,
                          const mvs_index *at, mvs_index *out) {
   const mvs_nest_plan *plan = w->walk->plan;
@@ -180,7 +185,9 @@ static const mvs_segments *trim_table(walker *w, const mvs_segments *table, int6
 }
 
 /* The number of the segment that holds a token, when the token moves through several: the nest
- * then carries the table. */
+ * then carries the table, trimmed to the tokens that it runs over, and the number is an index
+ * that printers derive from the token (MVS_SLOT_SEGMENT). One token axis and one table a nest.
+ * */
 static bool moving_segment(walker *w, const mvs_segments *table, const mvs_affine *token,
                            mvs_affine *number) {
   mvs_draft *draft = &w->walk->draft;
@@ -206,7 +213,9 @@ static bool moving_segment(walker *w, const mvs_segments *table, const mvs_affin
   return true;
 }
 
-/* The number of the segment that holds the token: a constant, or one that moves. */
+/* The number of the segment that holds the token: a constant where the nest runs over tokens of
+ * one segment, the parallel axis of a reduction by segments, or one that moves. Where it is
+ * none of these, a cut at the first border would help. */
 static bool segment_number(walker *w, const mvs_segments *table, const mvs_affine *token,
                            mvs_affine *number) {
   int64_t least, greatest, start, other;

@@ -1,6 +1,15 @@
 /* build_walk.c: walks from a nest's outputs to its leaves. Every node is asked for its value at
  * an index that is affine in the nest's axes; views only change the index, so they cost
- * nothing. */
+ * nothing.
+ *
+ *   store y[b, t, c]   asks   normalize at (b, t, c)
+ *                      asks   add at (b, t, c), asks x at (b, t, c): a LOAD
+ *                             and segment_broadcast m at (b, t, c), asks m at (b, segment, c):
+ *                             a LOAD with a stride by segment number
+ *                      and    inv_rms at (b, t, 0), a REDUCE over the inner axis of what add
+ *                             gives at (b, t, inner)
+ *
+ * The same node at the same index is one instruction (memos); at another index, another. */
 #include "codegen/build_walk.h"
 
 #include <inttypes.h>
@@ -36,7 +45,8 @@ static bool same_instr(const mvs_draft_instr *a, const mvs_draft_instr *b) {
 }
 
 /* Appends an instruction, or finds the same one among the newest: a value asked for twice at
- * the same index is one instruction, and looking at 256 keeps long kernels linear. */
+ * the same index is one instruction, and looking at 256 keeps long kernels linear. Stores are
+ * never the same: each writes a place of its own. */
 uint16_t mvs_walk_push(walker *w, mvs_draft_instr *instr) {
   if (w->status != MVS_OK) return NO_VALUE;
   mvs_draft *draft = &w->walk->draft;

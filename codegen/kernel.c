@@ -4,7 +4,8 @@
 #include "compiler/passes/crossing.h"
 
 /* Results of fewer columns than this, and without a batch, get the many lanes: with 64 columns
- * the few lanes keep 1024 accumulators busy too. */
+ * the few lanes keep 1024 accumulators busy too, as many as a block of GPU threads holds. Both
+ * numbers are part of the numerics contract: they fix the order of sums. */
 #define FEW_COLUMNS 64
 #define FEW_LANES   16
 #define MANY_LANES  1024
@@ -31,7 +32,8 @@ int mvs_instr_argument_count(const mvs_instr *instr) {
   return 0;
 }
 
-/* Phases from which on a nest of short rows is a chain. */
+/* Phases from which on a nest of short rows is a chain: a softmax or a norm behind another has
+ * four or less, one turn of normalising rows and columns of a matrix two. */
 #define LONG_CHAIN 8
 
 bool mvs_nest_is_chain(const mvs_nest *nest) {
@@ -80,6 +82,7 @@ int64_t mvs_nest_longest_sum(const mvs_nest *nest) {
   return longest;
 }
 
+/* The k-th element goes to lane k mod `lanes`, so a sum of n elements reaches the first n. */
 int mvs_nest_busy_lanes(const mvs_nest *nest) {
   int64_t longest = mvs_nest_longest_sum(nest);
   int busy = 1;

@@ -1,5 +1,6 @@
 /* kernel_dump.c: kernels as text. Names, reasons and source places are left out: the text is
- * also the key that finds equal kernels. */
+ * also the key that finds equal kernels. So whatever changes what a printer prints must be in
+ * it, numbers with all their digits (%.17g). */
 #include <inttypes.h>
 
 #include "codegen/kernel.h"

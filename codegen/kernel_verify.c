@@ -1,4 +1,6 @@
-/* kernel_verify.c: the invariants of kernel.h as a table of named rules. */
+/* kernel_verify.c: the invariants of kernel.h as a table of named rules. Printers check none of
+ * them again: a kernel that breaks one would read beside its operands or store what is not
+ * there, on the device, without a word. */
 #include "codegen/kernel.h"
 
 /* What a rule looks at: one instruction in its nest. */

@@ -1,3 +1,6 @@
+/* program.c: programs to bytes and back, and executables that carry one. What is read is
+ * hostile until check_program() has passed it: tables come from a file that anybody may have
+ * written, and the runtime uses their numbers as indices and sizes without looking again. */
 #include "codegen/program.h"
 
 #include <errno.h>
@@ -151,13 +154,13 @@ static bool specialisation_ok(const Mvs__Specialisation *each, const mvs_program
   return inputs_ok(each->inputs, each->n_inputs);
 }
 
-/* The function "prepare" that a function of the same specialisation, or of all, goes with. */
-static const Mvs__Function *prepare_of(const Mvs__Function *function,
-                                       const mvs_program *program) {
+/* The function of that name that another one goes with: of its specialisation, or of all. */
+static const Mvs__Function *companion(const char *name, const Mvs__Function *function,
+                                      const mvs_program *program) {
   for (size_t i = 0; i < program->n_functions; i++) {
     const Mvs__Function *each = program->functions[i];
     bool with = each->specialisation < 0 || each->specialisation == function->specialisation;
-    if (with && strcmp(each->name, "prepare") == 0) return each;
+    if (with && strcmp(each->name, name) == 0) return each;
   }
   return NULL;
 }
@@ -180,21 +183,10 @@ static bool prepared_ok(const Mvs__Buffer *buffer, const Mvs__Function *prepare)
   return false;
 }
 
-/* The function of a probe, of the same specialisation or of all. */
-static const Mvs__Function *probed_by(const Mvs__Probe *probe, const Mvs__Function *function,
-                                      const mvs_program *program) {
-  for (size_t i = 0; i < program->n_functions; i++) {
-    const Mvs__Function *each = program->functions[i];
-    bool with = each->specialisation < 0 || each->specialisation == function->specialisation;
-    if (with && strcmp(each->name, probe->function) == 0) return each;
-  }
-  return NULL;
-}
-
 static bool probes_ok(const Mvs__Function *function, const mvs_program *program) {
   for (size_t i = 0; i < function->n_probes; i++) {
     const Mvs__Probe *probe = function->probes[i];
-    const Mvs__Function *by = probed_by(probe, function, program);
+    const Mvs__Function *by = companion(probe->function, function, program);
     if (!by || probe->n_operands != by->n_inputs || by->n_probes > 0) return false;
     if (probe->loop >= function->n_loops) return false;
     if (probe->step >= function->loops[probe->loop]->n_steps) return false;
@@ -214,7 +206,8 @@ static bool function_ok(const Mvs__Function *function, const mvs_program *progra
   }
   for (size_t i = 0; i < function->n_buffers; i++) {
     if (!buffer_ok(function->buffers[i], function, program)) return false;
-    if (!prepared_ok(function->buffers[i], prepare_of(function, program))) return false;
+    if (!prepared_ok(function->buffers[i], companion("prepare", function, program)))
+      return false;
   }
   for (size_t i = 0; i < function->n_loops; i++) {
     if (!loop_ok(function, i, program)) return false;
@@ -251,10 +244,10 @@ static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
          size_sane(kernel->workspace_per_batch);
 }
 
-/* The last layer of a parameter must end in the flat buffers. */
 /* The optimizer multiplies with it: not negative, and nothing that is not finite. */
 static bool factor_ok(double factor) { return factor >= 0 && isfinite(factor); }
 
+/* The last layer of a parameter must end in the flat buffers. */
 static bool param_ok(const Mvs__Param *param, const mvs_program *program) {
   int64_t layers = param->layers ? param->layers : 1, extent, end;
   if (!size_sane(param->elements) || !size_sane(layers) || !size_sane(param->offset) ||

@@ -20,5 +20,14 @@ static inline bool mvs_mul(int64_t a, int64_t b, int64_t *out) {
 static inline bool mvs_add(int64_t a, int64_t b, int64_t *out) {
   return !__builtin_add_overflow(a, b, out);
 }
+/* The greatest common divisor; that of 0 and b is b. */
+static inline int64_t mvs_common_divisor(int64_t a, int64_t b) {
+  while (b != 0) {
+    int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
 
 #endif

@@ -102,13 +102,8 @@ void mvs_fuse_share(mvs_fuse *fuse);
 /* Kernels that feed one heavy op, or reduce the same values, become nests of one launch. */
 void mvs_fuse_gather(mvs_fuse *fuse);
 
-/* Parts into which a kernel may cut the last axis of its space: each is unrolled in it. */
-#define MVS_MOST_PIECES 8
-
 /* --- helpers over values and kernels --- */
 
-/* The greatest common divisor of two positive numbers. */
-int64_t mvs_common_divisor(int64_t a, int64_t b);
 /* Elements of the last axis; 1 for rank 0 and a batch axis. */
 int64_t mvs_type_last_extent(const mvs_type *type);
 /* True for kinds that a kernel computes inside: not yet stored ones have no place. */

@@ -142,15 +142,6 @@ int64_t mvs_type_last_extent(const mvs_type *type) {
              : type->dims[type->rank - 1].size;
 }
 
-int64_t mvs_common_divisor(int64_t a, int64_t b) {
-  while (b != 0) {
-    int64_t rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
 /* A concat along the last axis can be inside a kernel, when its parts are few pieces of a row:
  * each piece is code of its own in the kernel, all of one length. Parts of 64 and 32 elements
  * are three pieces of 32. */

@@ -12,6 +12,8 @@
 
 /* Operands of one kernel; the executor has room for its workspace besides. */
 #define MVS_MAX_OPERANDS 120
+/* Equal parts into which a kernel may cut the last axis of its space: each is unrolled in it. */
+#define MVS_MOST_PIECES 8
 /* Batch at which passes compare bytes: large enough that values per sample outweigh parameters,
  * as they do in training. */
 #define MVS_NOMINAL_BATCH 32
