@@ -56,6 +56,7 @@ typedef struct mvs_value {
   /* Inner concats and pieces of rows cut the last axis of its space into equal parts of so many
    * elements; the whole extent when nothing cuts it. */
   int64_t grain;
+  int chain;  /* row reductions, one behind the other, in a kernel that computes it */
   int kernel; /* that stores it, or -1 */
 } mvs_value;
 

@@ -4,7 +4,8 @@
  *   - it depends on a reduction over rows of another shape than the kernel's space,
  *   - it depends on segment views that the kernel cannot number its tokens for,
  *   - inner concats and pieces of rows cut the kernel's rows into too many parts,
- *   - it loads more values than a kernel may have operands.
+ *   - it loads more values than a kernel may have operands,
+ *   - it stands behind more row reductions than a kernel has phases.
  * There something on the way is stored. For row reductions `settle` looks for the cheapest cut;
  * in the other cases it is the value itself, and it is kept apart: its users load it even where
  * one kernel could hold both.
@@ -18,6 +19,8 @@
 /* Operands of a kernel are at most 120 (kernel.h); stores and merged siblings need room as
  * well, and a slice of a long row is an operand for each of its pieces. */
 #define MOST_LEAVES 56
+/* Each reduction is a phase, of which a nest has 64 (codegen/kernel.h). */
+#define MOST_CHAIN 56
 
 typedef struct levels {
   mvs_fuse *fuse;
@@ -263,6 +266,32 @@ static int limit_leaves(levels *l, mvs_id id) {
   return level;
 }
 
+/* The longest chain of reductions behind an input that is not loaded. */
+static int longest_chain(const levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  int chain = 0;
+  for (int i = 0; i < node->input_count; i++) {
+    const mvs_value *input = value_of(l, node->inputs[i]);
+    if (!input->apart && mvs_value_is_computed(input)) chain = most(chain, input->chain);
+  }
+  return chain;
+}
+
+/* Cuts a chain where it would be too long for one kernel. All that stands far behind is stored,
+ * so that the next one is short again and the cuts are few. */
+static void limit_chain(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
+  mvs_value *value = value_of(l, id);
+  if (longest_chain(l, id) >= MOST_CHAIN) {
+    for (int i = 0; i < node->input_count; i++) {
+      if (value_of(l, node->inputs[i])->chain * 2 >= MOST_CHAIN) {
+        store_apart(l, node->inputs[i]);
+      }
+    }
+  }
+  value->chain = longest_chain(l, id) + (value->kind == MVS_VALUE_ROW);
+}
+
 /* --- pieces of the last axis --- */
 
 static int64_t space_extent(const levels *l, mvs_id id) {
@@ -487,6 +516,7 @@ static void visit_inputs_stored(levels *l, mvs_id id, int kernels) {
 
 static void visit(levels *l, mvs_id id) {
   mvs_op op = node_of(l, id)->op;
+  if (mvs_value_is_computed(value_of(l, id))) limit_chain(l, id);
   switch (value_of(l, id)->kind) {
     case MVS_VALUE_UNUSED:
       return;

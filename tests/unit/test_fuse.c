@@ -284,6 +284,22 @@ static void long_sums_are_cut(void **state) {
   plan_free(p);
 }
 
+/* A reduction is a phase, and a kernel has 64: 130 in a row take three kernels. */
+static void long_chains_are_cut(void **state) {
+  (void)state;
+  planned *p = plan_new();
+  mvs_text text = mvs_text_new(p->arena);
+  mvs_text_add(&text, "module m\nfunction f\n%0 = input x : f32[B, 8]\n");
+  for (int i = 0; i < 260; i += 2) {
+    mvs_text_addf(&text, "%%%d = sum axes(1) %%%d : f32[B, 1]\n", i + 1, i);
+    mvs_text_addf(&text, "%%%d = mul %%%d, %%%d : f32[B, 8]\n", i + 2, i, i + 1);
+  }
+  mvs_text_add(&text, "results y=%260\n");
+  plan_text(p, "chain", mvs_text_string(&text));
+  assert_int_equal(plan_function(p, "f")->top->groups.count, 3);
+  plan_free(p);
+}
+
 static void sums_over_several_axes_are_refused(void **state) {
   (void)state;
   planned *p = plan_new();
@@ -331,7 +347,7 @@ int main(void) {
       {"hyper_dynamic", {10, 0, 3}, {14, 8, 7}},
       {"mhc", {9, 0, 3}, {17, 4, 4}},
   };
-  enum { RULES = sizeof rules / sizeof *rules, OTHERS = 7 };
+  enum { RULES = sizeof rules / sizeof *rules, OTHERS = 8 };
   glob_t found = {0};
   glob(MVS_SOURCE_DIR "/tests/golden/plan/*.ir", 0, NULL, &found);
   size_t count = found.gl_pathc + 2 * RULES + OTHERS, at = 0;
@@ -353,6 +369,7 @@ int main(void) {
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(rules_of_a_user_fuse);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(plans_are_explained);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(long_sums_are_cut);
+  tests[at++] = (struct CMUnitTest)cmocka_unit_test(long_chains_are_cut);
   tests[at++] = (struct CMUnitTest)cmocka_unit_test(sums_over_several_axes_are_refused);
   int failed = _cmocka_run_group_tests("fuse", tests, at, NULL, NULL);
   free(tests);
