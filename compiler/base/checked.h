@@ -9,7 +9,11 @@
 #define MVS_MAX_SOURCE_BYTES (1 << 20)          /* one .mvs file */
 #define MVS_MAX_NESTING      64                 /* of expressions, calls and `use` */
 #define MVS_MAX_EXTENT       (INT64_C(1) << 40) /* elements of one tensor for one sample */
-#define MVS_MAX_REPEATS      256                /* turns of one `for`, items of one list by rule */
+#define MVS_MAX_REPEATS      256                /* turns of one `for`, items of one list */
+#define MVS_MAX_EVALUATIONS  (1 << 18)          /* expressions and turns as lowered */
+#define MVS_MAX_NODES        (1 << 15)          /* operations of one function as lowered */
+#define MVS_MAX_PARAMS       4096               /* of a model; those of all layers count once */
+#define MVS_MAX_MODEL_INPUTS 64                 /* of a model */
 #define MVS_MAX_DEPTH        100000             /* blocks of one stack */
 
 /* a * b into *out; false when the product leaves int64_t. */

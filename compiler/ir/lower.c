@@ -44,6 +44,10 @@ static mvs_status declare_input(mvs_lowering *lo, mvs_scope *scope, const mvs_st
     return mvs_lower_error(lo, MVS_ERR_NAME, stmt->name_spans[0], "two inputs are named '%s'",
                            input.name);
   }
+  if (lo->module->inputs.count == MVS_MAX_MODEL_INPUTS) {
+    return mvs_lower_error(lo, MVS_ERR_LIMIT, stmt->name_spans[0],
+                           "the model has more than %d inputs", MVS_MAX_MODEL_INPUTS);
+  }
   if (stmt->value) MVS_TRY(mvs_lower_number(lo, scope, stmt->value, &input.unconditional));
   if (type->dtype == MVS_F32 && !mvs_module_state(lo->module)) input.conditioning = false;
   MVS_PUSH(lo->arena, &lo->module->inputs, input);
@@ -101,7 +105,8 @@ mvs_status mvs_lower_model(mvs_lowering *lo) {
   lo->prefix = "";
   lo->stack = NULL;
   lo->nesting = 0;
-  lo->seen.count = 0;
+  lo->evaluations = lo->nodes = 0;
+  lo->seen = mvs_table_new(lo->arena);
   lo->rule = (mvs_rule){0};
   lo->output = (mvs_value){0};
   MVS_TRY(evaluate_lets(lo));
@@ -137,6 +142,7 @@ mvs_status mvs_lower(mvs_arena *arena, mvs_diag *diag, const mvs_unit *unit, mvs
   lo->unit = unit;
   lo->module = mvs_module_new(arena, unit->model_name);
   lo->prefix = "";
+  lo->params = mvs_table_new(arena);
   /* Settings see the lets before there is a function: nodes of theirs go into a graph that is
    * dropped. */
   lo->top = mvs_graph_new(arena, lo->module, NULL);

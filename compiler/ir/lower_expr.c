@@ -166,6 +166,7 @@ static mvs_status if_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *ex
  * bounds the recursion by their product. */
 mvs_status mvs_lower_expr(mvs_lowering *lo, mvs_scope *scope, const mvs_expr *expr,
                           mvs_value *out) {
+  MVS_TRY(mvs_lower_spend(lo, expr->span));
   switch (expr->kind) {
     case MVS_EXPR_NUMBER:
       *out = mvs_value_number(expr->number);

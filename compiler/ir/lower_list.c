@@ -54,6 +54,7 @@ mvs_status mvs_lower_for(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stm
   mvs_value over;
   MVS_TRY(items_of(lo, scope, stmt->value, &over));
   for (size_t i = 0; i < over.count; i++) {
+    MVS_TRY(mvs_lower_spend(lo, stmt->span));
     mvs_scope_set(lo, scope, stmt->names[0], over.items[i]);
     MVS_TRY(mvs_lower_block(lo, scope, &stmt->body, outcome));
   }

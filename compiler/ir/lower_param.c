@@ -74,20 +74,8 @@ mvs_init mvs_lower_settled(const mvs_init_value *value, const mvs_type *type,
 /* --- parameters --- */
 
 /* The index of a declared parameter, or SIZE_MAX. */
-static size_t find_param(const mvs_module *module, const char *name) {
-  for (size_t i = 0; i < module->params.count; i++) {
-    if (strcmp(module->params.items[i].name, name) == 0) return i;
-  }
-  return SIZE_MAX;
-}
-
-/* Whether this run has declared it: a second time is an error, a second run is not. Compared by
- * name, since the list of the module outlives the run. */
-static bool seen_in_run(const mvs_lowering *lo, const char *name) {
-  for (size_t i = 0; i < lo->seen.count; i++) {
-    if (strcmp(lo->seen.items[i], name) == 0) return true;
-  }
-  return false;
+static size_t find_param(const mvs_lowering *lo, const char *name) {
+  return (size_t)(uintptr_t)mvs_table_get(lo->params, name) - 1;
 }
 
 /* Two parameters of one name: the label that would tell them apart is missing. */
@@ -108,17 +96,21 @@ static mvs_status check_size(mvs_lowering *lo, const mvs_param *param) {
                          MVS_MAX_EXTENT);
 }
 
-/* Finds the entry of an earlier run, or makes it. */
+/* Finds the entry of an earlier run, or makes it. A second time in this run is an error. */
 static mvs_status declare(mvs_lowering *lo, mvs_param *param, size_t *index) {
-  *index = find_param(lo->module, param->name);
-  if (*index != SIZE_MAX && seen_in_run(lo, param->name)) {
+  *index = find_param(lo, param->name);
+  if (mvs_table_set(lo->seen, param->name, lo)) {
     return duplicate(lo, &lo->module->params.items[*index], param->span);
   }
-  MVS_PUSH(lo->arena, &lo->seen, param->name);
   if (*index != SIZE_MAX) return MVS_OK;
   MVS_TRY(check_size(lo, param));
+  if (lo->module->params.count == MVS_MAX_PARAMS) {
+    return mvs_lower_error(lo, MVS_ERR_LIMIT, param->span,
+                           "the model has more than %d parameters", MVS_MAX_PARAMS);
+  }
   *index = lo->module->params.count;
   MVS_PUSH(lo->arena, &lo->module->params, *param);
+  mvs_table_set(lo->params, param->name, (void *)(uintptr_t)(*index + 1));
   return MVS_OK;
 }
 
@@ -200,7 +192,7 @@ mvs_status mvs_lower_constant_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs
   MVS_TRY(mvs_lower_number(lo, scope, stmt->value, &number));
   mvs_param param = describe(lo, stmt->names[0], &type, stmt->span);
   param.init = (mvs_init){MVS_INIT_CONSTANT, number, "constant"};
-  size_t index = find_param(lo->module, param.name);
+  size_t index = find_param(lo, param.name);
   if (index != SIZE_MAX) {
     const mvs_param *known = &lo->module->params.items[index];
     bool same = !known->trained && known->init.value == number &&

@@ -81,6 +81,10 @@ static mvs_status agree(mvs_lowering *lo, mvs_op op, mvs_value *inputs, int coun
 /* The inputs are copied, since renaming may replace them; the caller's stay. */
 mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *given, int count,
                           const mvs_attr *attr, mvs_span span, mvs_value *out) {
+  if (lo->nodes++ >= MVS_MAX_NODES) {
+    return mvs_lower_error(lo, MVS_ERR_LIMIT, span,
+                           "the model unfolds to more than %d operations", MVS_MAX_NODES);
+  }
   mvs_value *inputs = MVS_ARRAY(lo->arena, count ? (size_t)count : 1, mvs_value);
   for (int i = 0; i < count; i++) inputs[i] = given[i];
   MVS_TRY(agree(lo, op, inputs, count, span));

@@ -1,14 +1,15 @@
 /* lower_value.c: the values of the language, scopes, and how lowering speaks to the user.
  * Values are small structs that are copied; what they point to lives as long as the arena.
- * Scopes are lists searched from the newest scope outwards: they hold a few names each. A name
- * set again in its own scope gets the new value, which later statements see. Nothing is removed
- * from a scope; a scope is simply left. */
+ * Scopes are lists searched from the newest scope outwards: most hold a few names, and one that
+ * holds more gets a table. A name set again in its own scope gets the new value, which later
+ * statements see. Nothing is removed from a scope; a scope is simply left. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "compiler/ir/lowering.h"
 
-#define WORDS 512 /* of one message; longer ones are cut */
+#define WORDS     512 /* of one message; longer ones are cut */
+#define FEW_NAMES 16  /* of a scope: faster to compare than to hash */
 
 mvs_value mvs_value_number(double number) {
   return (mvs_value){.kind = MVS_VALUE_NUMBER, .number = number};
@@ -56,24 +57,43 @@ mvs_scope *mvs_scope_new(mvs_lowering *lo, mvs_scope *parent) {
   return scope;
 }
 
-/* Linear in the names of this scope, of which a body has a few. */
-void mvs_scope_set(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_value value) {
+/* The binding of a name in this very scope, or NULL. */
+static mvs_binding *binding_of(const mvs_scope *scope, const char *name) {
+  if (scope->places) {
+    size_t place = (size_t)(uintptr_t)mvs_table_get(scope->places, name);
+    return place ? &scope->names.items[place - 1] : NULL;
+  }
   for (size_t i = 0; i < scope->names.count; i++) {
-    if (strcmp(scope->names.items[i].name, name) == 0) {
-      scope->names.items[i].value = value;
-      return;
-    }
+    if (strcmp(scope->names.items[i].name, name) == 0) return &scope->names.items[i];
+  }
+  return NULL;
+}
+
+/* The first name beyond a few enters them all. */
+static void enter_places(mvs_lowering *lo, mvs_scope *scope) {
+  size_t first = scope->places ? scope->names.count - 1 : 0;
+  if (!scope->places) scope->places = mvs_table_new(lo->arena);
+  for (size_t i = first; i < scope->names.count; i++) {
+    mvs_table_set(scope->places, scope->names.items[i].name, (void *)(uintptr_t)(i + 1));
+  }
+}
+
+void mvs_scope_set(mvs_lowering *lo, mvs_scope *scope, const char *name, mvs_value value) {
+  mvs_binding *known = binding_of(scope, name);
+  if (known) {
+    known->value = value;
+    return;
   }
   mvs_binding binding = {name, value};
   MVS_PUSH(lo->arena, &scope->names, binding);
+  if (scope->names.count > FEW_NAMES) enter_places(lo, scope);
 }
 
 /* The nearest scope wins: formals hide lets. */
 const mvs_value *mvs_scope_find(const mvs_scope *scope, const char *name) {
   for (; scope; scope = scope->parent) {
-    for (size_t i = 0; i < scope->names.count; i++) {
-      if (strcmp(scope->names.items[i].name, name) == 0) return &scope->names.items[i].value;
-    }
+    const mvs_binding *known = binding_of(scope, name);
+    if (known) return &known->value;
   }
   return NULL;
 }
@@ -89,6 +109,15 @@ mvs_status mvs_lower_error(mvs_lowering *lo, mvs_status status, mvs_span span,
   va_end(list);
   mvs_diag_error(lo->diag, span, "%s", words);
   return status;
+}
+
+/* Layers that call layers and loops in loops double with every line: 40 lines can ask for more
+ * than any machine will ever do. */
+mvs_status mvs_lower_spend(mvs_lowering *lo, mvs_span span) {
+  if (lo->evaluations++ < MVS_MAX_EVALUATIONS) return MVS_OK;
+  return mvs_lower_error(lo, MVS_ERR_LIMIT, span,
+                         "the model takes more than %d evaluations to unfold",
+                         MVS_MAX_EVALUATIONS);
 }
 
 void mvs_lower_suggest(mvs_lowering *lo, const char *name, const char *const *candidates,

@@ -26,6 +26,7 @@
 #ifndef MVS_IR_LOWERING_H
 #define MVS_IR_LOWERING_H
 
+#include "compiler/base/table.h"
 #include "compiler/ir/module.h"
 #include "dsl/parse.h"
 
@@ -118,6 +119,7 @@ typedef struct mvs_binding {
 typedef struct mvs_scope {
   struct mvs_scope *parent;
   MVS_LIST(mvs_binding) names;
+  mvs_table *places; /* name to its place + 1 in `names`; NULL while there are few */
 } mvs_scope;
 
 /* An empty scope inside `parent` (NULL for the lets). */
@@ -205,7 +207,9 @@ struct mvs_lowering {
   int notes;                   /* calls shown around the error */
   mvs_rule rule;               /* definition NULL until a residual line was read */
   int block_updates;           /* of the last stack's block; -1: its own names decide it */
-  MVS_LIST(const char *) seen; /* parameters declared in this run */
+  int64_t evaluations, nodes;  /* of this run: bounded, since a short text can ask for 2^64 */
+  mvs_table *params;           /* name to index + 1 in the module */
+  mvs_table *seen;             /* parameters declared in this run */
   MVS_LIST(mvs_pending_param) pending;
   mvs_family_lines lines; /* of the model */
   const mvs_family_lines *last_rule_lines;
@@ -220,6 +224,8 @@ struct mvs_lowering {
 /* Reports an error and returns `status`. */
 mvs_status mvs_lower_error(mvs_lowering *lo, mvs_status status, mvs_span span,
                            const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Counts an expression or a turn of a loop. errors : MVS_ERR_LIMIT past MVS_MAX_EVALUATIONS */
+mvs_status mvs_lower_spend(mvs_lowering *lo, mvs_span span);
 /* "file.mvs:12" of a span, "" without a place. */
 const char *mvs_lower_place(mvs_lowering *lo, mvs_span span);
 /* The source text under a span. */
