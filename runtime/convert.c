@@ -43,10 +43,28 @@ static float double_at(const unsigned char *from) {
   return (float)value;
 }
 
+/* One element of a tensor with strides, as a tensor of its own. */
+static mvs_file_tensor element_of(const mvs_file_tensor *tensor, int64_t index) {
+  mvs_file_tensor one = {.dtype = tensor->dtype, .elements = 1};
+  int64_t place = 0;
+  for (int axis = tensor->rank - 1; axis >= 0; axis--) {
+    place += index % tensor->shape[axis] * tensor->strides[axis];
+    index /= tensor->shape[axis];
+  }
+  one.data = tensor->data + place * mvs_file_dtype_size(tensor->dtype);
+  return one;
+}
+
 /* Inner loops per dtype, so that none is chosen per element. */
 bool mvs_file_tensor_to_f32(const mvs_file_tensor *tensor, int64_t first, int64_t count,
                             float *out) {
   int size = mvs_file_dtype_size(tensor->dtype);
+  bool good = true;
+  for (int64_t at = 0; tensor->strides && good && at < count; at++) {
+    mvs_file_tensor one = element_of(tensor, first + at);
+    good = mvs_file_tensor_to_f32(&one, 0, 1, out + at);
+  }
+  if (tensor->strides) return good;
   const unsigned char *from = tensor->data + first * size;
   switch (tensor->dtype) {
     case MVS_FILE_F32:
@@ -66,21 +84,39 @@ bool mvs_file_tensor_to_f32(const mvs_file_tensor *tensor, int64_t first, int64_
   }
 }
 
+/* Of any integer dtype. */
+static int64_t integer_at(mvs_file_dtype dtype, const unsigned char *from) {
+  int64_t wide;
+  int32_t word;
+  int16_t half;
+  switch (dtype) {
+    case MVS_FILE_I64:
+      memcpy(&wide, from, sizeof wide);
+      return wide;
+    case MVS_FILE_I32:
+      memcpy(&word, from, sizeof word);
+      return word;
+    case MVS_FILE_I16:
+      memcpy(&half, from, sizeof half);
+      return half;
+    case MVS_FILE_I8:
+      return (int8_t)*from;
+    default:
+      return *from;
+  }
+}
+
 /* I64 is what most writers of labels use; values that fit are as good. */
 bool mvs_file_tensor_to_i32(const mvs_file_tensor *tensor, int64_t first, int64_t count,
                             int32_t *out) {
+  if (!mvs_file_dtype_is_integer(tensor->dtype)) return false;
   int size = mvs_file_dtype_size(tensor->dtype);
-  const unsigned char *from = tensor->data + first * size;
-  if (tensor->dtype == MVS_FILE_I32) {
-    if (count) memcpy(out, from, (size_t)count * sizeof *out);
-    return true;
-  }
-  if (tensor->dtype != MVS_FILE_I64) return false;
-  for (int64_t at = 0; at < count; at++) {
-    int64_t value;
-    memcpy(&value, from + at * size, sizeof value);
+  for (int64_t at = first; at < first + count; at++) {
+    const unsigned char *from =
+        tensor->strides ? element_of(tensor, at).data : tensor->data + at * size;
+    int64_t value = integer_at(tensor->dtype, from);
     if (value < INT32_MIN || value > INT32_MAX) return false;
-    out[at] = (int32_t)value;
+    out[at - first] = (int32_t)value;
   }
   return true;
 }

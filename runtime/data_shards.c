@@ -101,7 +101,7 @@ static mvs_status check_shard(const shards *all, const shard *each, mvs_diag *di
                     each->file->path, name, mvs_shape_text(arena, tensor->rank, tensor->shape),
                     each->count, mvs_shape_text(arena, rank, shape));
   bool wants_integers = strcmp(dtype, "i32") == 0;
-  bool integers = tensor->dtype == MVS_FILE_I32 || tensor->dtype == MVS_FILE_I64;
+  bool integers = mvs_file_dtype_is_integer(tensor->dtype);
   if (wants_integers != integers)
     return wrong_dtype(all, each, tensor, wants_integers ? "32-bit integers" : "floats");
   return integers ? check_integers(all, each, tensor) : MVS_OK;

@@ -3,18 +3,12 @@
  * The header's length, its JSON, every shape, product and range are checked against the
  * file's size before a tensor can be seen; tensors must tile the data exactly, in any order.
  * From then on reading needs no checks: a tensor's pointer and element count are sound for
- * as long as the file stays mapped. The mapping is private and read-only. A file that
- * another process cuts short meanwhile is the one thing that is not guarded against. */
+ * as long as the file stays mapped. */
 #include "runtime/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "compiler/base/checked.h"
 #include "runtime/fail.h"
@@ -24,9 +18,13 @@
 static const struct {
   const char *name;
   int size;
+  bool integer;
 } dtypes[MVS_FILE_DTYPE_COUNT] = {
-    [MVS_FILE_F32] = {"F32", 4}, [MVS_FILE_BF16] = {"BF16", 2}, [MVS_FILE_F16] = {"F16", 2},
-    [MVS_FILE_F64] = {"F64", 8}, [MVS_FILE_I64] = {"I64", 8},   [MVS_FILE_I32] = {"I32", 4},
+    [MVS_FILE_F32] = {"F32", 4, false}, [MVS_FILE_BF16] = {"BF16", 2, false},
+    [MVS_FILE_F16] = {"F16", 2, false}, [MVS_FILE_F64] = {"F64", 8, false},
+    [MVS_FILE_I64] = {"I64", 8, true},  [MVS_FILE_I32] = {"I32", 4, true},
+    [MVS_FILE_I16] = {"I16", 2, true},  [MVS_FILE_I8] = {"I8", 1, true},
+    [MVS_FILE_U8] = {"U8", 1, true},    [MVS_FILE_BOOL] = {"BOOL", 1, true},
 };
 
 /* What the steps of opening share. */
@@ -41,8 +39,10 @@ typedef struct reader {
 /* As the format spells it. */
 const char *mvs_file_dtype_name(mvs_file_dtype dtype) { return dtypes[dtype].name; }
 
-/* Sub-byte and 8-bit dtypes are not read. */
+/* Of 8 bits only integers are read, and nothing smaller. */
 int mvs_file_dtype_size(mvs_file_dtype dtype) { return dtypes[dtype].size; }
+
+bool mvs_file_dtype_is_integer(mvs_file_dtype dtype) { return dtypes[dtype].integer; }
 
 /* A scalar is "[]". */
 const char *mvs_shape_text(mvs_arena *arena, int rank, const int64_t *shape) {
@@ -52,42 +52,6 @@ const char *mvs_shape_text(mvs_arena *arena, int rank, const int64_t *shape) {
     mvs_text_addf(&text, "%s%" PRId64, at ? ", " : "", shape[at]);
   mvs_text_add(&text, "]");
   return mvs_text_string(&text);
-}
-
-/* --- mapping --- */
-
-/* Mapped, not read: of a large checkpoint only what is used comes into memory. */
-static mvs_status map_file(reader *in, int descriptor) {
-  mvs_safetensors *file = in->file;
-  struct stat facts;
-  if (fstat(descriptor, &facts) != 0)
-    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': %s", file->path, strerror(errno));
-  if (!S_ISREG(facts.st_mode))
-    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': it is %s", file->path,
-                    S_ISDIR(facts.st_mode) ? "a directory" : "not a regular file");
-  if (facts.st_size < LENGTH_BYTES)
-    return MVS_FAIL(in->diag, MVS_ERR_FORMAT,
-                    "'%s' is not a safetensors file: it has only %lld bytes", file->path,
-                    (long long)facts.st_size);
-  file->map_bytes = (size_t)facts.st_size;
-  file->map = mmap(NULL, file->map_bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (file->map == MAP_FAILED) {
-    file->map = NULL;
-    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot map '%s': %s", file->path, strerror(errno));
-  }
-  return MVS_OK;
-}
-
-/* The descriptor is closed again: the mapping holds the file. */
-static mvs_status open_map(reader *in) {
-  /* O_NONBLOCK keeps a named pipe from hanging the open; the type check then refuses it. */
-  int descriptor = open(in->file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0)
-    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot open '%s': %s", in->file->path,
-                    strerror(errno));
-  mvs_status status = map_file(in, descriptor);
-  close(descriptor);
-  return status;
 }
 
 /* --- the header --- */
@@ -127,7 +91,8 @@ static mvs_status read_dtype(const reader *in, mvs_file_tensor *tensor, const js
   }
   return MVS_FAIL(
       in->diag, MVS_ERR_FORMAT,
-      "'%s': tensor '%s' has dtype %.20s; F32, BF16, F16, F64, I64 and I32 are read",
+      "'%s': tensor '%s' has dtype %.20s; F32, BF16, F16, F64, I64, I32, I16, I8, U8 and BOOL "
+      "are read",
       in->file->path, tensor->name, name);
 }
 
@@ -224,17 +189,21 @@ static mvs_status read_entries(const reader *in, json_t *header) {
 /* The length is hostile until it is known to fit the file. */
 static mvs_status read_header(reader *in) {
   mvs_safetensors *file = in->file;
-  const unsigned char *bytes = file->map;
+  const unsigned char *bytes = file->map.bytes;
   uint64_t length = 0;
+  if (file->map.size < LENGTH_BYTES)
+    return MVS_FAIL(in->diag, MVS_ERR_FORMAT,
+                    "'%s' is not a safetensors file: it has only %zu bytes", file->path,
+                    file->map.size);
   for (int at = LENGTH_BYTES - 1; at >= 0; at--) length = length << 8 | bytes[at];
-  if (length > MVS_SAFETENSORS_MAX_HEADER || length > file->map_bytes - LENGTH_BYTES) {
+  if (length > MVS_SAFETENSORS_MAX_HEADER || length > file->map.size - LENGTH_BYTES) {
     bool zip = memcmp(bytes, "PK\3\4", 4) == 0;
     return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is not a safetensors file: %s", file->path,
                     zip ? "it looks like a PyTorch or zip archive"
                         : "its header would not fit the file (is it cut short?)");
   }
   in->data = bytes + LENGTH_BYTES + length;
-  in->data_bytes = (int64_t)(file->map_bytes - LENGTH_BYTES - length);
+  in->data_bytes = (int64_t)(file->map.size - LENGTH_BYTES - length);
   json_error_t error;
   json_t *header = json_loadb((const char *)bytes + LENGTH_BYTES, (size_t)length,
                               JSON_REJECT_DUPLICATES, &error);
@@ -255,7 +224,7 @@ mvs_status mvs_safetensors_open(mvs_arena *arena, mvs_diag *diag, const char *pa
   *out = NULL;
   reader in = {.arena = arena, .diag = diag, .file = MVS_NEW(arena, mvs_safetensors)};
   in.file->path = mvs_arena_string(arena, path);
-  mvs_status status = open_map(&in);
+  mvs_status status = mvs_file_map_open(diag, path, &in.file->map);
   if (status == MVS_OK) status = read_header(&in);
   if (status != MVS_OK) {
     mvs_safetensors_close(in.file);
@@ -267,9 +236,8 @@ mvs_status mvs_safetensors_open(mvs_arena *arena, mvs_diag *diag, const char *pa
 
 /* A second call does nothing. */
 void mvs_safetensors_close(mvs_safetensors *file) {
-  if (!file || !file->map) return;
-  munmap(file->map, file->map_bytes);
-  file->map = NULL;
+  if (!file) return;
+  mvs_file_map_close(&file->map);
   file->count = 0;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "compiler/base/diag.h"
+#include "runtime/file_map.h"
 
 #define MVS_SAFETENSORS_MAX_HEADER ((uint64_t)100 << 20)
 #define MVS_SAFETENSORS_MAX_RANK   8
@@ -21,6 +22,10 @@ typedef enum mvs_file_dtype {
   MVS_FILE_F64,
   MVS_FILE_I64,
   MVS_FILE_I32,
+  MVS_FILE_I16,
+  MVS_FILE_I8,
+  MVS_FILE_U8,
+  MVS_FILE_BOOL,
   MVS_FILE_DTYPE_COUNT
 } mvs_file_dtype;
 
@@ -28,6 +33,8 @@ typedef enum mvs_file_dtype {
 const char *mvs_file_dtype_name(mvs_file_dtype dtype);
 /* Bytes of one element. */
 int mvs_file_dtype_size(mvs_file_dtype dtype);
+/* True for those that are no floats. */
+bool mvs_file_dtype_is_integer(mvs_file_dtype dtype);
 
 typedef struct mvs_file_tensor {
   const char *name;
@@ -36,20 +43,21 @@ typedef struct mvs_file_tensor {
   int64_t shape[MVS_SAFETENSORS_MAX_RANK];
   int64_t elements;
   const unsigned char *data; /* in the mapped file; any alignment */
+  const int64_t *strides;    /* elements from one to the next by axis; NULL: without gaps */
 } mvs_file_tensor;
 
 typedef struct mvs_metadata {
   const char *key, *value;
 } mvs_metadata;
 
+/* An open file of tensors: torch_file.h gives one too. */
 typedef struct mvs_safetensors {
   const char *path;
   size_t count;
   mvs_file_tensor *tensors; /* by name */
   size_t metadata_count;
   mvs_metadata *metadata;
-  void *map;
-  size_t map_bytes;
+  mvs_file_map map;
 } mvs_safetensors;
 
 /* Opens and checks a file.
@@ -65,8 +73,8 @@ const char *mvs_safetensors_metadata(const mvs_safetensors *file, const char *ke
 /* "[2, 128, 8, 8]" */
 const char *mvs_shape_text(mvs_arena *arena, int rank, const int64_t *shape);
 
-/* Copies elements first .. first+count-1 as float32. Integers are not converted: false for
- * them. */
+/* Copies elements first .. first+count-1, in the order of the shape, as float32. Integers are
+ * not converted: false for them. */
 bool mvs_file_tensor_to_f32(const mvs_file_tensor *tensor, int64_t first, int64_t count,
                             float *out);
 /* Copies elements as int32; false for floats and for values that do not fit. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "runtime/checkpoint_files.h"
+#include "runtime/torch_file.h"
 #include "runtime/upload.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
@@ -22,7 +23,7 @@ static const char *const state_groups[] = {"ema/", "adam_m/", "adam_v/"};
 /* For commands that need or may take weights. */
 static const mvs_option_row weight_rows[] = {
     {"weights", MVS_OPTION_TEXT, "FILE", 0, 0,
-     "weights: a safetensors file, a run's folder or RUN/latest"},
+     "weights: a safetensors file, a PyTorch .pt, a run's folder or RUN/latest"},
     {"weights-prefix", MVS_OPTION_PREFIX, "PREFIX", 0, 0,
      "take the tensors whose names start so, without it"},
 };
@@ -162,7 +163,7 @@ static mvs_status check_shape(mvs_session *session, const mvs_safetensors *file,
                     file->path, tensor->name,
                     mvs_shape_text(session->arena, tensor->rank, tensor->shape),
                     mvs_shape_text(session->arena, (int)param->n_shape, param->shape));
-  if (tensor->dtype == MVS_FILE_I64 || tensor->dtype == MVS_FILE_I32)
+  if (mvs_file_dtype_is_integer(tensor->dtype))
     return MVS_FAIL(session->diag, MVS_ERR_SHAPE,
                     "'%s': tensor '%s' holds integers (%s), the model needs floats", file->path,
                     tensor->name, mvs_file_dtype_name(tensor->dtype));
@@ -270,7 +271,9 @@ mvs_status mvs_weights_load(mvs_session *session, const char *path, const char *
   const char *resolved;
   mvs_safetensors *file;
   MVS_TRY(mvs_checkpoint_resolve(session->arena, session->diag, path, &resolved));
-  MVS_TRY(mvs_safetensors_open(session->arena, session->diag, resolved, &file));
+  MVS_TRY(mvs_torch_file_is(resolved)
+              ? mvs_torch_file_open(session->arena, session->diag, resolved, &file)
+              : mvs_safetensors_open(session->arena, session->diag, resolved, &file));
   mvs_status status = load_open(session, file, prefix, ema, flat, used_ema);
   mvs_safetensors_close(file);
   return status;

@@ -3,7 +3,7 @@
 # brings what single tests are skipped without.
 set -eu
 cd "$(dirname "$0")/.."
-packages="gcc g++ cmake ninja-build flex bison llvm-19-dev libzstd-dev zlib1g-dev libpng-dev
+packages="gcc g++ cmake ninja-build flex bison llvm-19-dev libzstd-dev zlib1g-dev libminizip-dev libpng-dev
   libjansson-dev libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libcmocka-dev python3 python3-numpy"
 # Tests compile CUDA code, for which they need NVRTC and no GPU: that of a toolkit, else one from PyPI in
 # build-cuda, where tests/run.sh looks for it.

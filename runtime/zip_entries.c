@@ -1,0 +1,99 @@
+/* zip_entries.c: minizip reads the directory (zip64 and all) and finds where the bytes of an
+ * entry begin; it holds each local header against the directory's. What it says is checked
+ * against the mapped file before anybody reads there. */
+#include "runtime/zip_entries.h"
+
+#include <minizip/unzip.h>
+#include <stdlib.h>
+
+#include "runtime/fail.h"
+
+#define LONGEST_NAME 1024
+#define ENCRYPTED    1 /* bit of the flags */
+
+typedef struct lister {
+  mvs_arena *arena;
+  mvs_diag *diag;
+  const char *path;
+  const mvs_file_map *map;
+  unzFile zip;
+  mvs_zip_entries *out;
+} lister;
+
+static mvs_status damaged(const lister *in, const char *what) {
+  return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: %s (is it cut short?)",
+                  in->path, what);
+}
+
+/* The entry is open: minizip has compared both of its headers. */
+static mvs_status add_open(const lister *in, const char *name, const unz_file_info64 *facts) {
+  uint64_t begin = unzGetCurrentFileZStreamPos64(in->zip);
+  uint64_t size = facts->uncompressed_size;
+  if (begin > in->map->size || size > in->map->size - begin)
+    return damaged(in, mvs_arena_format(in->arena, "entry '%s' lies outside the file", name));
+  mvs_zip_entry entry = {mvs_arena_string(in->arena, name), in->map->bytes + begin,
+                         (size_t)size};
+  MVS_PUSH(in->arena, in->out, entry);
+  return MVS_OK;
+}
+
+static mvs_status add_current(const lister *in) {
+  char name[LONGEST_NAME + 1] = "";
+  unz_file_info64 facts;
+  if (unzGetCurrentFileInfo64(in->zip, &facts, name, LONGEST_NAME, NULL, 0, NULL, 0) != UNZ_OK)
+    return damaged(in, "its directory cannot be read");
+  if (facts.size_filename > LONGEST_NAME || strlen(name) != facts.size_filename)
+    return damaged(in, "an entry has no sound name");
+  if (facts.flag & ENCRYPTED)
+    return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s': entry '%s' is encrypted", in->path, name);
+  if (facts.compression_method != 0 || facts.compressed_size != facts.uncompressed_size)
+    return MVS_FAIL(
+        in->diag, MVS_ERR_FORMAT,
+        "'%s': entry '%s' is compressed; torch.save compresses nothing: save it anew", in->path,
+        name);
+  if (unzOpenCurrentFile2(in->zip, NULL, NULL, 1) != UNZ_OK)
+    return damaged(in, mvs_arena_format(in->arena, "entry '%s' has no sound header", name));
+  mvs_status status = add_open(in, name, &facts);
+  unzCloseCurrentFile(in->zip);
+  return status;
+}
+
+static int by_name(const void *left, const void *right) {
+  const mvs_zip_entry *a = left, *b = right;
+  return strcmp(a->name, b->name);
+}
+
+/* A second entry of a name would be read by some readers and the first by others. */
+static mvs_status check_names(const lister *in) {
+  mvs_zip_entries *all = in->out;
+  if (all->count) qsort(all->items, all->count, sizeof *all->items, by_name);
+  for (size_t at = 1; at < all->count; at++)
+    if (strcmp(all->items[at - 1].name, all->items[at].name) == 0)
+      return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: entry '%s' is there twice",
+                      in->path, all->items[at].name);
+  return MVS_OK;
+}
+
+static mvs_status list_open(const lister *in) {
+  int code = unzGoToFirstFile(in->zip);
+  for (; code == UNZ_OK; code = unzGoToNextFile(in->zip)) MVS_TRY(add_current(in));
+  if (code != UNZ_END_OF_LIST_OF_FILE) return damaged(in, "its directory cannot be read");
+  return check_names(in);
+}
+
+mvs_status mvs_zip_list(mvs_arena *arena, mvs_diag *diag, const char *path,
+                        const mvs_file_map *map, mvs_zip_entries *out) {
+  *out = (mvs_zip_entries){0};
+  lister in = {.arena = arena, .diag = diag, .path = path, .map = map, .out = out};
+  in.zip = unzOpen64(path);
+  if (!in.zip) return damaged(&in, "it has no directory of a zip archive");
+  mvs_status status = list_open(&in);
+  unzClose(in.zip);
+  return status;
+}
+
+const mvs_zip_entry *mvs_zip_find(const mvs_zip_entries *entries, const char *name) {
+  mvs_zip_entry key = {.name = name};
+  if (!entries->count) return NULL;
+  return bsearch(&key, entries->items, entries->count, sizeof key, by_name);
+}
