@@ -338,6 +338,42 @@ mvs_id mvs_build_pad_is_concat(mvs_graph *graph, const mvs_match *match) {
 
 /* --- sums --- */
 
+/* The sum that an input is, by itself or reshaped; NULL when it is none over outer axes or
+ * something else takes it. */
+static const mvs_node *outer_sum(const mvs_match *match, int index) {
+  const mvs_node *node = mvs_match_input(match, index);
+  if (match->copied == MVS_NONE) return NULL;
+  const mvs_graph *from = match->source->graph;
+  mvs_id taken = mvs_graph_node(from, match->copied)->inputs[index];
+  for (;;) {
+    if (match->source->users[taken] != 1) return NULL;
+    if (mvs_graph_node(from, taken)->op != MVS_OP_reshape) break;
+    taken = mvs_graph_node(from, taken)->inputs[0];
+  }
+  if (node->op == MVS_OP_reshape) node = mvs_graph_node(match->graph, node->inputs[0]);
+  if (node->op != MVS_OP_sum) return NULL;
+  uint32_t last = UINT32_C(1) << (node->type.rank - 1);
+  return node->attr.axes.mask & ~last ? node : NULL;
+}
+
+/* The gradients of a weight that a rule uses many times would each be stored for their sum. */
+bool mvs_guard_sum_of_sums(mvs_match *match) {
+  const mvs_node *a = outer_sum(match, 0), *b = outer_sum(match, 1);
+  if (!a || !b || a == b || a->attr.axes.mask != b->attr.axes.mask) return false;
+  match->a = a->inputs[0];
+  match->b = b->inputs[0];
+  match->number = a->attr.axes.mask;
+  return mvs_type_equal(mvs_graph_type(match->graph, match->a),
+                        mvs_graph_type(match->graph, match->b));
+}
+mvs_id mvs_build_sum_of_sums(mvs_graph *graph, const mvs_match *match) {
+  mvs_span span = match->node->span;
+  mvs_id both = mvs_build_binary(graph, MVS_OP_add, match->a, match->b, span);
+  mvs_id sum = mvs_build_sum(graph, both, (uint32_t)match->number, span);
+  sum = mvs_build_reshape(graph, sum, &match->node->type, span);
+  return mvs_fit(graph, sum, &match->node->type, span);
+}
+
 /* Some of the axes summed over have one element. */
 bool mvs_guard_sum_of_one(mvs_match *match) {
   const mvs_type *type = &mvs_match_input(match, 0)->type;
