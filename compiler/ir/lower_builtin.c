@@ -107,6 +107,27 @@ static mvs_status mean_features(mvs_lowering *lo, const mvs_builtin_call *call,
   return mvs_lower_node2(lo, MVS_OP_mul, *out, mvs_value_number(share), call->span, out);
 }
 
+/* [..., n, ...] -> [..., ...]: over an axis, which goes. The batch is not counted. */
+static mvs_status over_axis(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
+  int64_t axis;
+  MVS_TRY(mvs_lower_need_tensor(lo, &call->values[0], call->builtin->name, call->spans[0]));
+  const mvs_type *type = mvs_value_type(&call->values[0]);
+  int batch = type->rank > 0 && type->dims[0].per_batch;
+  if (type->rank == batch) {
+    return mvs_lower_error(lo, MVS_ERR_SHAPE, call->spans[0], "%s has no axis but the batch",
+                           mvs_lower_type_text(lo, type));
+  }
+  MVS_TRY(mvs_lower_whole(lo, &call->values[1], 0, type->rank - batch - 1, "the axis",
+                          call->spans[1], &axis));
+  mvs_attr attr = {.axes = {UINT32_C(1) << (axis + batch)}};
+  MVS_TRY(mvs_lower_node(lo, call->builtin->op, call->values, 1, &attr, call->span, out));
+  mvs_type left = *mvs_value_type(out);
+  left.rank--;
+  for (int i = (int)axis + batch; i < left.rank; i++) left.dims[i] = left.dims[i + 1];
+  if (axis + batch <= 1) left.segments = NULL;
+  return mvs_lower_reshape(lo, *out, &left, call->span, out);
+}
+
 /* --- products --- */
 
 /* x [..., K], w [N, K], bias [N] -> [..., N]: x w^T (+ bias). Weights lie as checkpoints have
@@ -188,6 +209,8 @@ static const mvs_builtin table[] = {
     {"sum_features", {"x"}, 1, over_features, MVS_OP_sum},
     {"max_features", {"x"}, 1, over_features, MVS_OP_max_over},
     {"mean_features", {"x"}, 1, mean_features, MVS_OP_sum},
+    {"sum_over", {"x", "axis"}, 2, over_axis, MVS_OP_sum},
+    {"max_over", {"x", "axis"}, 2, over_axis, MVS_OP_max_over},
     {"mean", {"x"}, 1, mvs_builtin_mean, MVS_OP_segment_mean},
     {"center", {"x"}, 1, mvs_builtin_center, MVS_OP_segment_mean},
     {"matmul", {"x", "w", "bias"}, 2, matmul, MVS_OP_matmul},
@@ -197,6 +220,8 @@ static const mvs_builtin table[] = {
     {"sum", {"items"}, 1, mvs_builtin_sum, MVS_OP_add},
     {"earlier", {"x", "distance"}, 1, mvs_builtin_earlier, MVS_OP_COUNT},
     {"first", {"x"}, 1, mvs_builtin_first, MVS_OP_select},
+    {"at_block", {"x", "block"}, 2, mvs_builtin_at_block, MVS_OP_select},
+    {"history", {"x"}, 1, mvs_builtin_history, MVS_OP_select},
     {"concat_features", {0}, -1, mvs_builtin_concat_features, MVS_OP_concat},
     {"slice_features", {"x", "start", "length"}, 3, mvs_builtin_slice_features, MVS_OP_slice},
     {"reshape", {"x", "shape"}, 2, mvs_builtin_reshape, MVS_OP_reshape},

@@ -283,6 +283,8 @@ static mvs_status open_update(mvs_lowering *lo, const mvs_branch *branch, rule_c
   bool *reads = MVS_ARRAY(lo->arena, known.definition->formal_count + 1, bool);
   MVS_TRY(mvs_lower_reads(lo, known.scope, known.definition, known.matched, reads));
   MVS_TRY(open_rule(lo, outside, depth, branch->stmt, call));
+  mvs_scope_set(lo, call->scope, "entered",
+                *mvs_scope_find(lo->stack->entries, branch->stmt->names[0]));
   return bind_formals(lo, call, reads, mvs_value_features(&branch->x));
 }
 
@@ -376,13 +378,16 @@ static mvs_status run_side(mvs_lowering *lo, const rule_call *call, const mvs_st
   return mvs_lower_need_tensor(lo, x, "x", stmt->span);
 }
 
-/* entry and exit */
+/* entry, and exit with what it sees of the stack */
 static mvs_status run_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
-                             int64_t depth, mvs_value *x) {
+                             int64_t depth, const mvs_scope *stack, mvs_value *x) {
   rule_call call;
   const mvs_stmt *stmt;
   const char *word = side == MVS_STMT_ENTRY ? "entry" : "exit";
   MVS_TRY(open_rule(lo, scope, depth, NULL, &call));
+  for (size_t i = 0; stack && i < stack->names.count; i++) {
+    mvs_scope_set(lo, call.scope, stack->names.items[i].name, stack->names.items[i].value);
+  }
   MVS_TRY(bind_outer_formals(lo, &call));
   MVS_TRY(find_side(lo, &call, side, word, &stmt));
   return stmt ? run_side(lo, &call, stmt, x) : MVS_OK;
@@ -403,6 +408,7 @@ mvs_status mvs_lower_after(mvs_lowering *lo, const char *name, mvs_value *x) {
   rule_call call;
   const mvs_stmt *stmt;
   MVS_TRY(open_rule(lo, lo->stack->scope, lo->stack->region->count, NULL, &call));
+  mvs_scope_set(lo, call.scope, "entered", *mvs_scope_find(lo->stack->entries, name));
   MVS_TRY(bind_outer_formals(lo, &call));
   MVS_TRY(find_side(lo, &call, MVS_STMT_AFTER, "after", &stmt));
   if (!stmt) return MVS_OK;
@@ -423,13 +429,14 @@ mvs_status mvs_lower_after(mvs_lowering *lo, const char *name, mvs_value *x) {
 /* Label: the stack's, so that a final norm is "blocks.final_norm" whatever the rule's own
  * label. */
 mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
-                            const char *label, int64_t depth, mvs_value *x) {
+                            const char *label, int64_t depth, const mvs_scope *seen,
+                            mvs_value *x) {
   /* entry and exit stand outside: their parameters belong to no layer */
   mvs_stack_state *stack = lo->stack;
   const char *prefix = lo->prefix;
   lo->stack = NULL;
   lo->prefix = mvs_arena_format(lo->arena, "%s%s.", prefix, label);
-  mvs_status status = run_border(lo, scope, side, depth, x);
+  mvs_status status = run_border(lo, scope, side, depth, seen, x);
   lo->prefix = prefix;
   lo->stack = stack;
   return status;

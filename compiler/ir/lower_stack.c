@@ -155,7 +155,7 @@ static mvs_status prepare(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *st
   MVS_TRY(check_features(lo, item));
   item->outside = *mvs_value_type(&item->initial);
   MVS_TRY(mvs_lower_border(lo, scope, MVS_STMT_ENTRY, border_label(lo, stmt, list, item),
-                           lo->stack->region->count, &item->initial));
+                           lo->stack->region->count, NULL, &item->initial));
   MVS_TRY(mvs_lower_cast(lo, item->initial, lo->module->settings.precision, item->span,
                          &item->initial));
   mvs_scope_set(lo, lo->stack->starts, item->name, item->initial);
@@ -188,6 +188,7 @@ static mvs_scope *body_scope(mvs_lowering *lo, mvs_scope *outside, const carried
     mvs_id id = mvs_region_argument(region, MVS_ARG_CARRIED, region->carried_count++,
                                     mvs_value_type(&item->initial), item->span);
     mvs_scope_set(lo, scope, item->name, mvs_value_tensor(region->body, id));
+    mvs_scope_set(lo, lo->stack->entries, item->name, mvs_value_tensor(region->body, id));
   }
   return scope;
 }
@@ -231,7 +232,7 @@ static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_spa
                              mvs_id *out) {
   mvs_stack_state *stack = lo->stack;
   size_t count =
-      list->count + stack->firsts.count + stack->invariants.count + stack->stacked.count;
+      list->count + stack->held.count + stack->invariants.count + stack->stacked.count;
   if (count > MVS_MAX_INPUTS) {
     return mvs_lower_error(lo, MVS_ERR_LIMIT, span, "the stack reads more than %d tensors",
                            MVS_MAX_INPUTS);
@@ -239,8 +240,8 @@ static mvs_status add_region(mvs_lowering *lo, const carried_list *list, mvs_spa
   mvs_id inputs[MVS_MAX_INPUTS];
   size_t at = 0;
   for (size_t i = 0; i < list->count; i++) inputs[at++] = list->items[i].initial.id;
-  for (size_t i = 0; i < stack->firsts.count; i++) {
-    inputs[at++] = stack->firsts.items[i].initial;
+  for (size_t i = 0; i < stack->held.count; i++) {
+    inputs[at++] = stack->held.items[i].initial;
   }
   for (size_t i = 0; i < stack->invariants.count; i++) {
     inputs[at++] = stack->invariants.items[i].outer;
@@ -301,17 +302,31 @@ static mvs_status check_exit(mvs_lowering *lo, const carried *item, const mvs_va
   return MVS_ERR_SHAPE;
 }
 
+/* What a rule's exit sees of the stack: how the name entered it, and what its blocks held. */
+static mvs_scope *seen_behind(mvs_lowering *lo, const mvs_stack_state *stack,
+                              const carried_list *list, const carried *item, mvs_id region) {
+  mvs_scope *seen = mvs_scope_new(lo, NULL);
+  mvs_past *past = MVS_NEW(lo->arena, mvs_past);
+  *past = (mvs_past){mvs_scope_find(stack->entries, item->name)->id, region,
+                     (uint32_t)list->count, stack->held, stack->region->count};
+  mvs_scope_set(lo, seen, "x0", item->initial);
+  mvs_scope_set(lo, seen, "entered", (mvs_value){.kind = MVS_VALUE_PAST, .past = past});
+  return seen;
+}
+
 /* Binds the final values outside, after the rule's exit. Names that the block set for itself
  * alone are not seen after it. */
 static mvs_status bind_results(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt,
-                               const carried_list *list, mvs_id region, int64_t depth) {
+                               const mvs_stack_state *stack, const carried_list *list,
+                               mvs_id region) {
+  int64_t depth = stack->region->count;
   for (size_t i = 0; i < list->count; i++) {
     const carried *item = &list->items[i];
     mvs_value value =
         mvs_value_tensor(lo->top, mvs_build_get(lo->top, region, (uint32_t)i, stmt->span));
     if (item->updated) {
       MVS_TRY(mvs_lower_border(lo, scope, MVS_STMT_EXIT, border_label(lo, stmt, list, item),
-                               depth, &value));
+                               depth, seen_behind(lo, stack, list, item, region), &value));
       MVS_TRY(check_exit(lo, item, &value));
     }
     mvs_scope_set(lo, scope, item->name, value);
@@ -373,11 +388,12 @@ mvs_status mvs_lower_stack(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *s
   state->scope = scope;
   lo->block_updates = search.uncertain ? -1 : search.updates;
   state->starts = mvs_scope_new(lo, NULL);
+  state->entries = mvs_scope_new(lo, NULL);
   lo->stack = state;
   mvs_status status = inside(lo, scope, stmt, &list, &region);
   lo->stack = NULL;
   MVS_TRY(status);
-  return bind_results(lo, scope, stmt, &list, region, depth);
+  return bind_results(lo, scope, stmt, state, &list, region);
 }
 
 /* The argument is interned: all reads of `layer` in a body are one node, i32, widened since the

@@ -49,6 +49,7 @@ typedef enum mvs_value_kind {
   MVS_VALUE_FUNCTION, /* a layer or primitive, perhaps with arguments after the first bound */
   MVS_VALUE_BRANCH,   /* `f` of a rule */
   MVS_VALUE_LAYER,    /* `layer`: becomes a tensor where it is read */
+  MVS_VALUE_PAST,     /* `entered` in a rule's exit: at_block knows what the blocks held of it */
   MVS_VALUE_INIT      /* normal(0.02), fan_in(1), ... */
 } mvs_value_kind;
 
@@ -87,6 +88,7 @@ struct mvs_value {
   size_t count;
   const mvs_function_value *function;
   mvs_branch *branch;
+  const struct mvs_past *past; /* PAST */
   mvs_init_value init;
   bool is_label; /* STRING: an update's label, `branch` of a rule */
 };
@@ -161,24 +163,38 @@ typedef struct mvs_import {
   mvs_id outer, inner;
 } mvs_import;
 
-/* A value of the first block that every block has. */
-typedef struct mvs_first {
-  mvs_id source;  /* in the body: what the first block gives */
-  mvs_id initial; /* outside */
-  mvs_id next;    /* in the body: what is handed on */
-} mvs_first;
+/* A value of one block, or of each, that every later block has. */
+typedef struct mvs_held {
+  mvs_id source;   /* in the body: what is held */
+  int64_t block;   /* of which block, or of each: a row for each */
+  mvs_id initial;  /* outside */
+  mvs_id next;     /* in the body: what is handed on */
+  mvs_value value; /* in the body: zeros before its block */
+} mvs_held;
+typedef MVS_LIST(mvs_held) mvs_held_list;
+#define MVS_EVERY_BLOCK (-1)
+
+/* `entered` of a stack that is lowered, as its exit sees it. */
+typedef struct mvs_past {
+  mvs_id source; /* in the body */
+  mvs_id region; /* outside: its results ... */
+  uint32_t first_held; /* ... that from this one on are those held */
+  mvs_held_list held;
+  int64_t count; /* of blocks */
+} mvs_past;
 
 /* The stack being lowered. */
 typedef struct mvs_stack_state {
   mvs_region *region;
   MVS_LIST(mvs_import) invariants;
   MVS_LIST(mvs_id) stacked; /* outer ids of the stacked inputs */
-  MVS_LIST(mvs_first) firsts;  /* carried after the names that the stack carries */
+  mvs_held_list held;          /* carried after the names that the stack carries */
   MVS_LIST(mvs_id) collected;  /* body values that are stacked outputs */
   mvs_family_lines lines;   /* of the rule */
   int updates;              /* so far, to number the rule's label */
   mvs_scope *scope;         /* where the stack stands, for the rule's arguments */
   mvs_scope *starts;        /* what `<-` updates, as it enters the first block: x0 */
+  mvs_scope *entries;       /* and as it enters the block, in the body: entered */
 } mvs_stack_state;
 
 /* What is left to settle about a parameter at the end. */
@@ -352,7 +368,8 @@ mvs_builtin_run mvs_builtin_mean, mvs_builtin_center, mvs_builtin_concat, mvs_bu
 mvs_builtin_run mvs_builtin_reshape, mvs_builtin_transpose, mvs_builtin_slice_features,
     mvs_builtin_concat_features, mvs_builtin_index, mvs_builtin_features, mvs_builtin_extent;
 /* lower_list.c and lower_earlier.c */
-mvs_builtin_run mvs_builtin_streams, mvs_builtin_sum, mvs_builtin_earlier, mvs_builtin_first;
+mvs_builtin_run mvs_builtin_streams, mvs_builtin_sum, mvs_builtin_earlier, mvs_builtin_first,
+    mvs_builtin_at_block, mvs_builtin_history;
 /* The segment NAME of a token tensor: x.image. */
 mvs_status mvs_lower_member(mvs_lowering *lo, const mvs_expr *expr, const mvs_value *of,
                             mvs_value *out);
@@ -437,9 +454,11 @@ void mvs_lower_sites(mvs_lowering *lo, const mvs_stmt *stmt, const mvs_value *x,
 mvs_status mvs_lower_residual_stmt(mvs_lowering *lo, mvs_scope *scope, const mvs_stmt *stmt);
 /* Puts --residual in force from the start: a model without a residual line can do with it. */
 mvs_status mvs_lower_override_rule(mvs_lowering *lo, mvs_scope *scope);
-/* Runs entry { } or exit { } of the rule on x. */
+/* Runs entry { } or exit { } of the rule on x. `seen` has the names that it sees besides, or is
+ * NULL; formals hide them. */
 mvs_status mvs_lower_border(mvs_lowering *lo, mvs_scope *scope, mvs_stmt_kind side,
-                            const char *label, int64_t depth, mvs_value *x);
+                            const char *label, int64_t depth, const mvs_scope *seen,
+                            mvs_value *x);
 /* Runs after { } of the rule on x, the last value of `name` in the block. */
 mvs_status mvs_lower_after(mvs_lowering *lo, const char *name, mvs_value *x);
 /* Pushes what `first` and `earlier` add to the results of the body. */

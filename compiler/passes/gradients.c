@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "compiler/passes/held.h"
 #include "compiler/passes/rebuild.h"
 #include "compiler/passes/rewrite.h"
 
@@ -127,6 +128,25 @@ static mvs_id cross(mvs_gradient *at, mvs_id id) {
   return mvs_region_builder_stacked(at->builder, outer, &node->type);
 }
 
+/* The carried value that a node of the forward body hands on as held; -1: none. */
+static int held_by(const mvs_gradient *at, mvs_id id) {
+  const mvs_node *node = at->outer ? mvs_graph_node(at->outer->forward, at->region_node) : NULL;
+  const mvs_region *region = node ? node->attr.region.body : NULL;
+  for (uint32_t i = 0; region && i < region->carried_count; i++) {
+    if (mvs_graph_results(region->body)->items[i].id != id) continue;
+    if (mvs_held_next(region, i) == id) return (int)i;
+  }
+  return -1;
+}
+
+/* What is held comes in as the forward region left it: the same in all layers. */
+static mvs_id held_value(mvs_gradient *at, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(at->forward, id);
+  mvs_id last = mvs_build_get(at->outer->target, at->region_node, (uint32_t)held_by(at, id),
+                              node->span);
+  return mvs_region_builder_invariant(at->builder, last);
+}
+
 /* Weights, invariants and the layer's number come in again as what they were in the forward
  * body; carried values and reads were of one layer run and cross. */
 static mvs_id argument_value(mvs_gradient *at, mvs_id id) {
@@ -186,11 +206,11 @@ static mvs_id take_part(mvs_gradient *at, mvs_id id) {
 }
 
 /* How a forward value comes to the target. */
-typedef enum source { IN_PLACE, ARGUMENT, PART, CROSSING, REDONE } source;
+typedef enum source { IN_PLACE, ARGUMENT, HELD, PART, CROSSING, REDONE } source;
 
-/* See crossing.h for the choice between the last three. In a body, what does not vary is built
- * again from weights and invariants, in pass 0, so that hoisting can take both copies out as
- * one; but not a product, which no backward layer should compute twice. */
+/* See crossing.h for the choice between the last three, held.h for HELD. In a body, what does
+ * not vary is built again from weights and invariants, in pass 0, so that hoisting can take
+ * both copies out as one; but not a product, which no backward layer should compute twice. */
 static source source_of(const mvs_gradient *at, mvs_id id) {
   const mvs_crossing *crossing = at->crossing;
   const mvs_node *node = mvs_graph_node(at->forward, id);
@@ -200,6 +220,7 @@ static source source_of(const mvs_gradient *at, mvs_id id) {
     return part ? PART : REDONE;
   }
   if (node->op == MVS_OP_argument) return ARGUMENT;
+  if (held_by(at, id) >= 0) return HELD;
   bool cheap = mvs_ops[node->op].op_class != MVS_CLASS_HEAVY && node->op != MVS_OP_get;
   if (!crossing->varying[id] && cheap) return REDONE;
   if (part) return PART;
@@ -212,6 +233,8 @@ static mvs_id find_value(mvs_gradient *at, mvs_id id) {
       return id;
     case ARGUMENT:
       return argument_value(at, id);
+    case HELD:
+      return held_value(at, id);
     case PART:
       return take_part(at, id);
     case CROSSING:

@@ -17,6 +17,8 @@
  * at distance 1 in slot 3; layer 0 reads slot 0, which is cleared. A carried value with two
  * slots goes to and fro between them, since argument and result are one slot apart.
  *
+ * A carried value that is held (held.h) has one slot, in which it stays.
+ *
  * A forward stacked output that is the carried argument or result has no buffer of its own: it
  * is the carried buffer at shift 0 or 1, whose slots are then all kept. One that is a read, as
  * the backward pass asks for, is the buffer of what is read at the read's shift, all kept. */
@@ -60,6 +62,7 @@ typedef struct mvs_region_layout {
   mvs_schedule *body;
   uint32_t home;         /* number of the region in the function */
   uint32_t *carried;     /* buffers */
+  bool *held;            /* carried values that are: one slot each, see held.h */
   mvs_place *invariants; /* as seen inside */
   mvs_place *stacked;
   mvs_place *outputs; /* stored there; buffer UINT32_MAX: nobody wants it */

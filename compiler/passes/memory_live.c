@@ -83,6 +83,7 @@ static stack_use use_of_output(const mvs_region_layout *r, uint32_t output) {
 
 void mvs_layout_keep_carried(const mvs_layout *layout, const mvs_region_layout *r,
                              uint32_t index, bool whole) {
+  if (r->held[index]) return; /* it has its last value from its block on */
   mvs_buffer *buffer = buffer_at(layout, r->carried[index]);
   buffer->slots_kept = r->region->count + 1;
   if (whole) {

@@ -5,6 +5,7 @@
  * placed, so that initial values can be made in them (mvs_regions_start); stacked outputs when
  * their `get` is placed, since a result of the function may be the stack (mvs_region_result);
  * arguments when all outer values have places (mvs_region_arguments). */
+#include "compiler/passes/held.h"
 #include "compiler/passes/memory.h"
 
 static const mvs_place nowhere = {.buffer = UINT32_MAX};
@@ -34,11 +35,12 @@ static int find_share(const mvs_region_layout *r, uint32_t output) {
     return -1;
   }
   for (uint32_t i = 0; i < r->region->carried_count; i++) {
-    if (r->body->roots[body_result(r, i)] == root) return (int)i;
+    if (!r->held[i] && r->body->roots[body_result(r, i)] == root) return (int)i;
   }
   const mvs_node *node = mvs_graph_node(body, root);
   bool carried = node->op == MVS_OP_argument && node->attr.argument.kind == MVS_ARG_CARRIED;
-  return carried ? (int)node->attr.argument.index : -1;
+  if (!carried || r->held[node->attr.argument.index]) return -1;
+  return (int)node->attr.argument.index;
 }
 
 /* The read that stacked output `output` merely passes on, or -1. */
@@ -59,6 +61,10 @@ static mvs_region_layout *new_region(mvs_layout *layout, const mvs_group *group,
   r->body = body;
   r->home = (uint32_t)layout->regions.count;
   r->carried = MVS_ARRAY(layout->arena, region->carried_count + 1, uint32_t);
+  r->held = MVS_ARRAY(layout->arena, region->carried_count + 1, bool);
+  for (uint32_t i = 0; i < region->carried_count; i++) {
+    r->held[i] = mvs_held_next(region, i) != MVS_NONE;
+  }
   r->invariants = MVS_ARRAY(layout->arena, region->invariant_count + 1, mvs_place);
   r->stacked = MVS_ARRAY(layout->arena, region->stacked_count + 1, mvs_place);
   r->outputs = MVS_ARRAY(layout->arena, region->output_count + 1, mvs_place);
@@ -117,7 +123,8 @@ void mvs_regions_start(mvs_graph_layout *g) {
     const mvs_node *node = region_node(g, r);
     for (uint32_t k = 0; k < r->region->carried_count; k++) {
       const mvs_type *type = mvs_graph_type(g->graph, node->inputs[k]);
-      r->carried[k] = mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, 2);
+      int64_t slots = r->held[k] ? 1 : 2;
+      r->carried[k] = mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, slots);
       mvs_target target = {.kind = MVS_TARGET_INITIAL, .user = r->node, .until = r->node};
       target.place = mvs_place_slot(r->carried[k], type, first_slot(r->region));
       mvs_layout_want(g, node->inputs[k], target);
@@ -222,11 +229,27 @@ mvs_status mvs_region_result(mvs_graph_layout *g, mvs_id get) {
 
 /* --- arguments --- */
 
-/* A place of no layer: other regions' slots cannot be named from inside, so they are copied. */
+/* True for what a region held, as it left it. */
+static bool is_held_result(const mvs_graph_layout *g, mvs_id id) {
+  const mvs_node *node = mvs_graph_node(g->graph, g->schedule->roots[id]);
+  if (node->op != MVS_OP_get) return false;
+  const mvs_node *tuple = mvs_graph_node(g->graph, node->inputs[0]);
+  if (tuple->op != MVS_OP_region) return false;
+  const mvs_region_layout *r = mvs_region_layout_of(g->layout, tuple->attr.region.body);
+  return node->attr.index.value < r->region->carried_count && r->held[node->attr.index.value];
+}
+
+/* A place of no layer: other regions' slots cannot be named from inside, so they are copied. What
+ * they held has one slot. */
 static mvs_place invariant_place(mvs_graph_layout *g, const mvs_region_layout *r,
                                  mvs_id outer) {
   mvs_place place = g->schedule->places[outer];
   if (!place.per_layer) return place;
+  if (is_held_result(g, outer)) {
+    place.per_layer = false;
+    place.shift = 0;
+    return place;
+  }
   const mvs_type *type = mvs_graph_type(g->graph, outer);
   uint32_t buffer = mvs_layout_buffer(g->layout, MVS_BUFFER_TEMP, type, 1);
   mvs_copy copy = {outer, {.kind = MVS_TARGET_INITIAL, .user = r->node, .until = MVS_NONE}};

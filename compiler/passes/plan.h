@@ -84,7 +84,7 @@ typedef enum mvs_buffer_kind {
 /* A buffer holds `slots` equal slots. Inside a region an access at layer l uses slot
  * (l + shift) mod slots. The runtime chooses between slots_kept and slots_least:
  *   carried value:    kept count+1 and crossing where the backward reads it or starts from it,
- *                     else 2; least 2 (ping-pong)
+ *                     else 2; least 2 (ping-pong); one that is held (held.h): 1, 1
  *   crossing value:   kept count, least 1 (block redone before its backward)
  *   value in a body:  1, 1;   value outside regions: 1, 1
  *   output read at distance d: count + d, least d + 1 (all when reverse), first d slots (last d
