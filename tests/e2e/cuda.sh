@@ -30,7 +30,7 @@ try "dit in bf16, again" $all "$root/models/dit.mvs" --set bf16=true
 try "odd sizes, biases, grouped heads" sm_80 "$root/models/dit.mvs" --set depth=3 --set width=60 --set heads=3 \
   --set kv_heads=1 --set ffn=52 --set channels=3 --set latent_h=5 --set latent_w=3 --set text_tokens=1 \
   --set context_width=7 --set bias=true --set bf16=true
-for rule in plain prenorm layerscale rezero deepnorm sandwich hyper hyper_dynamic mhc denseformer; do
+for rule in plain prenorm layerscale rezero deepnorm sandwich hyper hyper_dynamic mhc denseformer attnres denseformer_full; do
   try "digits with $rule" sm_80 "$root/models/digits.mvs" --residual "$rule"
 done
 # Forty token means of one pass: more sums than registers, were each thread to hold a whole vector of each.

@@ -23,6 +23,20 @@ report("seconds to compile depth 1000", deep, 5)
 report("megabytes to compile depth 1000", peak, 500)
 report("program size of depth 1000 over depth 4", sizes[1000] / sizes[4], 1.001)
 EOF
+/usr/bin/python3 - "$MVCC" "$root/models/dit.mvs" "$work" <<'EOF'
+# Rules that read all earlier blocks: a history has as many rows as there are blocks, and groups stay eight.
+import statistics, subprocess, sys, time
+mvcc, model, work = sys.argv[1:]
+for rule in ("attnres", "denseformer_full"):
+    times = {40: [], 400: []}
+    for _ in range(5):
+        for depth in times:
+            start = time.perf_counter()
+            subprocess.run([mvcc, model, "--set", f"depth={depth}", "--residual", rule, "-o", f"{work}/y"], check=True)
+            times[depth].append(time.perf_counter() - start)
+    ratio = statistics.median(times[400]) / statistics.median(times[40])
+    print(f"{'ok' if ratio <= 1.15 else 'not ok'} compile time of {rule} at depth 400 over depth 40: {ratio:.2f} (at most 1.15)")
+EOF
 for depth in 400 1000; do
   "$MVCC" "$root/models/digits.mvs" --set depth=$depth --set width=32 --set heads=2 --set ffn=64 -o "$work/deep"
   "$work/deep" train --data digits --batch 4 --steps 3 --recompute block --out "$work/run$depth" 2>"$work/log" || cat "$work/log"

@@ -72,3 +72,8 @@ check two_stacks two "$work/two.mvs"
 check streams dit "$root/models/dit.mvs" $dims --set width=32 --residual 'mhc(n = 3, times = 6)'
 # shellcheck disable=SC2086
 check earlier dit "$root/models/dit.mvs" $dims --set width=32 --set values=value_residual --residual 'denseformer(dilation = 2)'
+# Sums of groups and a history, which stay where they are, while blocks are redone around them.
+# shellcheck disable=SC2086
+check groups dit "$root/models/dit.mvs" $dims --set width=32 --residual 'attnres(groups = 3)'
+# shellcheck disable=SC2086
+check history dit "$root/models/dit.mvs" $dims --set width=32 --residual denseformer_full

@@ -85,6 +85,20 @@ static const char *const two_streams =
     "  output velocity : unpatchify(linear(x - memory, 12) as final_proj, 2)\n"
     "}\n";
 
+/* What looks like a held value and is none: it is read before the block that it is taken from. */
+static const char *const kept_stream =
+    "model m {\n"
+    "  input z : f32[3, 4, 4]\n"
+    "  x = patch_embed(z, 2, 10) as patch_embed\n"
+    "  memory = 0.3 * x\n"
+    "  residual rule as join\n"
+    "  stack 4 as blocks {\n"
+    "    x <- mlp(x + memory, 9) as ffn\n"
+    "    memory = where(equal(layer, 1), x, memory)\n"
+    "  }\n"
+    "  output velocity : unpatchify(linear(x - memory, 12) as final_proj, 2)\n"
+    "}\n";
+
 typedef struct user_rule {
   const char *name, *text, *model, *precision;
 } user_rule;
@@ -175,6 +189,36 @@ static const user_rule rules[] = {
      "  x + f(rmsnorm(x, eps = 0.01)) + w * earlier(x) + b * e + w * e + a * earlier(x, 3)\n"
      "}\n",
      deep_model, "f32"},
+    {"values of blocks by their numbers, and of all of them",
+     "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
+     "  exit { x + 0.5 * at_block(entered, 2) + 0.1 * x0 }\n"
+     "  after {\n"
+     "    param w : f32[depth] = 0.2\n"
+     "    h = history(x)\n"
+     "    r = rsqrt(mean_features(h * h) + 0.1)\n"
+     "    e = where(layer < reshape(index(depth), [depth, 1, 1]), 0, exp(max_features(h) * r))\n"
+     "    x0 + sum_over(reshape(w, [depth, 1, 1]) * h, 0) + sum_over(e * h, 0) / sum_over(e, 0)\n"
+     "  }\n"
+     "  y = f(rmsnorm(x, eps = 0.1))\n"
+     "  x + y + a * at_block(entered, 2) + b * at_block(y, 1) * first(y)\n"
+     "}\n",
+     deep_model, "f32"},
+    {"a carried name that is read before it is set",
+     "residual rule(a: gain = 0.7) { rmsnorm(x + a * f, eps = 0.01) }\n", kept_stream, "f32"},
+    {"values of blocks by their numbers, and of all of them, in bf16",
+     "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
+     "  exit { x + 0.5 * at_block(entered, 2) + 0.1 * x0 }\n"
+     "  after {\n"
+     "    param w : f32[depth] = 0.2\n"
+     "    h = history(x)\n"
+     "    r = rsqrt(mean_features(h * h) + 0.1)\n"
+     "    e = where(layer < reshape(index(depth), [depth, 1, 1]), 0, exp(max_features(h) * r))\n"
+     "    x0 + sum_over(reshape(w, [depth, 1, 1]) * h, 0) + sum_over(e * h, 0) / sum_over(e, 0)\n"
+     "  }\n"
+     "  y = f(rmsnorm(x, eps = 0.1))\n"
+     "  x + y + a * at_block(entered, 2) + b * at_block(y, 1) * first(y)\n"
+     "}\n",
+     deep_model, "bf16"},
     {"weighted by features, in bf16",
      "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
      "  rmsnorm(a * x + f + b * mean(f), eps = 0.1)\n"
@@ -207,6 +251,9 @@ static const char *const wider_library[] = {
     "hyper_dynamic(n = 2, eps = 0.01)",
     "mhc(n = 2, times = 2, eps = 0.01)",
     "mhc(n = 3, times = 9, eps = 0.01)",
+    "attnres(groups = 2, eps = 0.01)",
+    "attnres(size = 1, eps = 0.01)",
+    "denseformer_full",
 };
 
 /* What attention's values and heads may go through before the output projection. */
