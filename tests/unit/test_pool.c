@@ -66,9 +66,38 @@ static void default_is_all_cores(void **state) {
   mvs_pool_free(pool);
 }
 
+/* Plain memory goes from the caller to whoever works and back: nothing but the pool orders the
+ * accesses, which tests/e2e/threads.sh proves under ThreadSanitizer. */
+typedef struct handover {
+  int64_t in[MOST_UNITS], out[MOST_UNITS];
+} handover;
+
+static void square_units(void *user, int thread, int64_t begin, int64_t end) {
+  handover *all = user;
+  (void)thread;
+  for (int64_t at = begin; at < end; at++) all->out[at] = all->in[at] * all->in[at];
+}
+
+static void memory_is_handed_over(void **state) {
+  (void)state;
+  mvs_pool *pool = mvs_pool_new(4);
+  handover *all = calloc(1, sizeof *all);
+  assert_non_null(all);
+  for (int job = 0; job < 500; job++) {
+    int64_t units = 1 + job * 7 % 200;
+    for (int64_t at = 0; at < units; at++) all->in[at] = job + at;
+    mvs_pool_run(pool, units, square_units, all);
+    for (int64_t at = 0; at < units; at++)
+      assert_int_equal(all->out[at], (job + at) * (job + at));
+  }
+  free(all);
+  mvs_pool_free(pool);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_unit_once), cmocka_unit_test(many_small_jobs),
-      cmocka_unit_test(ends_without_work), cmocka_unit_test(default_is_all_cores)};
+      cmocka_unit_test(ends_without_work), cmocka_unit_test(default_is_all_cores),
+      cmocka_unit_test(memory_is_handed_over)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
