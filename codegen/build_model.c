@@ -22,7 +22,7 @@ Mvs__Extent *mvs_tables_extent(mvs_arena *arena, mvs_dim dim) {
 
 static void add_segments(mvs_arena *arena, const mvs_segments *table, Mvs__ModelInput *out) {
   if (!table) return;
-  out->segments = MVS_ARRAY(arena, table->count, Mvs__Segment *);
+  out->segments = MVS_ARRAY(arena, (size_t)table->count, Mvs__Segment *);
   for (int i = 0; i < table->count; i++) {
     Mvs__Segment *segment = out->segments[out->n_segments++] = MVS_NEW(arena, Mvs__Segment);
     mvs__segment__init(segment);

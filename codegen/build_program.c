@@ -155,7 +155,7 @@ static mvs_status launch_step(tables *t, const mvs_schedule *schedule, const mvs
   lower_alignment(t, launch);
   int count = launch->kernel->operand_count;
   step->kernel = (int32_t)intern_kernel(t, launch->kernel);
-  step->operands = MVS_ARRAY(t->arena, count + 1, Mvs__Operand *);
+  step->operands = MVS_ARRAY(t->arena, (size_t)count + 1, Mvs__Operand *);
   for (int i = 0; i < count; i++) {
     Mvs__Operand *out = step->operands[step->n_operands++] = MVS_NEW(t->arena, Mvs__Operand);
     mvs__operand__init(out);

@@ -207,6 +207,8 @@ static int hand_out(mvs_parser *parser, const mvs_token *token, MVS_YYSTYPE *val
   return token->kind;
 }
 
+int mvs_yylex(MVS_YYSTYPE *value, mvs_span *span, mvs_parser *parser); /* mvs.y calls it */
+
 /* The grammar's only source of tokens. One is read ahead, since whether a line end counts
  * depends on what follows it. */
 int mvs_yylex(MVS_YYSTYPE *value, mvs_span *span, mvs_parser *parser) {

@@ -38,7 +38,7 @@ static mvs_status settle(mvs_bench *bench) {
 static void *made_up(mvs_session *session, const Mvs__ModelInput *input, int64_t samples) {
   const mvs_random_key key = {.stream = NOISE_STREAM};
   int64_t elements = mvs_input_elements(input) * samples;
-  float *values = MVS_ARRAY(session->arena, elements + 1, float);
+  float *values = MVS_ARRAY(session->arena, (size_t)elements + 1, float);
   if (strcmp(input->dtype, "i32") != 0) mvs_random_normals(key, 0, elements, values);
   return values;
 }

@@ -15,7 +15,6 @@
 #include "runtime/pool.h"
 
 #define MOST_ARGUMENTS 128
-#define MOST_BLOCKS    INT32_MAX
 /* Allocations are rounded up and libraries take some: this share of what is free is not ours.
  */
 #define KEPT_FREE 64

@@ -38,7 +38,7 @@ static float beta1_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
 /* Where "adamw" finds the step in the rows of v and does not make it. */
 static float direct_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {
   (void)optimizer;
-  return param->orthogonal;
+  return param->orthogonal ? 1 : 0;
 }
 
 static float rate_of(const mvs_optimizer *optimizer, const Mvs__Param *param) {

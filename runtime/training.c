@@ -285,7 +285,7 @@ mvs_status mvs_training_use_data(mvs_training *training, mvs_data *data) {
     each->from_data = !each->drawn || mvs_has_tensor(draw->inputs, draw->n_inputs, name);
   }
   training->data = data;
-  training->index = MVS_ARRAY(session->arena, micro, int64_t);
+  training->index = MVS_ARRAY(session->arena, (size_t)micro, int64_t);
   MVS_TRY(prepare_step(training));
   return bind_draw(training);
 }

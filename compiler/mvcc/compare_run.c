@@ -29,8 +29,6 @@
 /* Exit status of a trainer that its watch stopped (docs/trainer.md). */
 #define EXIT_STOPPED 3
 
-extern char **environ;
-
 /* --- starting --- */
 
 typedef MVS_LIST(char *) word_list;

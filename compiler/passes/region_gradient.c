@@ -317,6 +317,8 @@ static bool within_limit(region_gradient *work) {
  *
  * Seeds give cotangents to results of the body before it is swept, finish_* say what the
  * swept body hands on. The order of carried values, and so of results, is that of the seeds. */
+mvs_gradient_rule mvs_gradient_of_region; /* gradient_rules.c names it in its table */
+
 void mvs_gradient_of_region(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
   (void)cotangent; /* those of the results are in at->results */
   assert(!at->outer);

@@ -12,8 +12,7 @@
 #include "runtime/report.h"
 
 /* With so many runs on a page each table has the least share of it, 2,048 cells. */
-#define RUNS        300
-#define LEAST_SHARE 2048
+#define RUNS 300
 
 /* One table of `sites` by `layers` over `steps` steps; a cell holds its layer. */
 static mvs_run_record record_of(mvs_arena *arena, size_t sites, size_t layers, int64_t steps) {

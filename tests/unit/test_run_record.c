@@ -29,7 +29,7 @@ static void buckets_stand_for_their_rows(void **state) {
   mvs_digest_start(arena, 2, MOST, &digest);
   for (int step = 1; step <= ROWS; step++) {
     rows[step][0] = step == SPIKE ? 1e6 : sin(step);
-    rows[step][1] = step % 7 == 0 ? NAN : step;
+    rows[step][1] = step % 7 == 0 ? NAN : (double)step;
     mvs_digest_add(&digest, step, rows[step]);
     assert_true(digest.count <= MOST);
   }

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Which lines and branches the tests run, by folder, and files that they leave out. Builds into build-coverage.
+# usage: scripts/coverage.sh [TEST...]      default: all tests but those that build or time something of their own
+set -eu
+cd "$(dirname "$0")/.."
+./scripts/build.sh coverage
+find build-coverage -name '*.gcda' -delete
+if [ $# -eq 0 ]; then
+  for test in build-coverage/tests/test_* tests/e2e/*.sh; do
+    case $(basename "$test" .sh) in bench | depth | gpu | house | sanitize | threads | tidy) ;; *) set -- "$@" "$(basename "$test" .sh)" ;; esac
+  done
+fi
+# A test that fails still counts as run; its own place to fail is scripts/test.sh.
+tests/run.sh build-coverage "$@" || true
+/usr/bin/python3 tests/coverage.py build-coverage --least 90
