@@ -30,11 +30,13 @@ uint16_t mvs_walk_fail(walker *w, mvs_id id, const char *reason) {
 
 /* --- instructions --- */
 
+/* Constants are the same when their bits are: 0 and -0 are two. */
 static bool same_instr(const mvs_draft_instr *a, const mvs_draft_instr *b) {
   const mvs_instr *x = &a->instr, *y = &b->instr;
   if (x->kind != y->kind || a->is_affine != b->is_affine || x->op != y->op ||
       x->dtype != y->dtype || x->to != y->to || x->random != y->random ||
       x->stream != y->stream || x->access.operand != y->access.operand ||
+      /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
       memcmp(&x->value, &y->value, sizeof x->value) != 0) {
     return false;
   }

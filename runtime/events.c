@@ -186,8 +186,9 @@ static bool newest_number(const char *folder, long long *out) {
   DIR *open = opendir(folder);
   if (!open) return false;
   for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
-    long long number;
-    if (sscanf(entry->d_name, PREFIX "%lld", &number) == 1 && number > newest) newest = number;
+    if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0) continue;
+    long long number = strtoll(entry->d_name + strlen(PREFIX), NULL, 10);
+    if (number > newest) newest = number;
   }
   closedir(open);
   *out = newest;

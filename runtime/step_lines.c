@@ -23,6 +23,17 @@ static mvs_status cannot_write(const mvs_step_lines *lines) {
                   strerror(errno));
 }
 
+/* The number that a line begins with; false when it begins otherwise. One of more than 64 bits
+ * reads as the largest. */
+static bool read_step(const char *line, int64_t *out) {
+  static const char head[] = "{\"step\":";
+  const char *begin = line + sizeof head - 1;
+  char *end;
+  if (strncmp(line, head, sizeof head - 1) != 0) return false;
+  *out = strtoll(begin, &end, 10);
+  return end != begin;
+}
+
 /* The length of the part of the file whose lines are whole and of steps up to `step`. A line of
  * tables by layer may be long, so it is read whatever its length. What cannot be read to its
  * end must not be taken for one that ends there: its lines would be cut away. */
@@ -35,7 +46,7 @@ static bool kept_length(FILE *file, int64_t step, off_t *kept) {
   while (wanted && (length = getline(&line, &room, file)) > 0) {
     int64_t number;
     bool whole = line[length - 1] == '\n';
-    wanted = whole && sscanf(line, "{\"step\": %" SCNd64, &number) == 1 && number <= step;
+    wanted = whole && read_step(line, &number) && number <= step;
     if (wanted) *kept += length;
   }
   bool read = !wanted || feof(file);

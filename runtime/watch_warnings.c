@@ -36,7 +36,7 @@ static double least_growth(const mvs_tracked *signal) {
 
 /* Norms are roots of sums of squares, so float32 ends at the root of its largest number. */
 static void note_overflow(mvs_watching *at, const mvs_tracked *signal) {
-  double growth = least_growth(signal), limit = 0.5 * log(FLT_MAX);
+  double growth = least_growth(signal), limit = 0.5 * log((double)FLT_MAX);
   if (growth <= 0 || !isfinite(growth)) return;
   double left = (limit - logarithm_of(signal, signal->now)) / growth;
   if (left > OVERFLOW_AHEAD || !mvs_watching_may_speak(at, MVS_RULE_OVERFLOW)) return;
