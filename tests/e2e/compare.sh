@@ -62,7 +62,7 @@ cmp a b >>log && [ "$code" -eq 0 ] || code=1
 say $code "and goes on from there, bit for bit"
 
 # What started it may ignore SIGCHLD; then ended trainers must be seen all the same.
-code=0; timeout 120 /usr/bin/python3 -c 'import os, signal, sys
+code=0; timeout -k 5 120 /usr/bin/python3 -c 'import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])' \
   "$MVCC" compare model.mvs --set depth=1 --residual plain --samples 0 -o ignored -- train --steps 2 --batch 2 >out 2>log || code=$?
 say $code "it ends where SIGCHLD is ignored"
