@@ -1,4 +1,5 @@
-/* attach.c: the CUDA side of a program: texts, launch grids, images. */
+/* attach.c: the CUDA side of a program: texts, launch grids, images. A grid is what its text
+ * counts on: both come from the same functions (mvs_cuda_nest_blocks) or the same numbers. */
 #include "codegen/cuda/matmul.h"
 
 /* --- launch grids --- */
@@ -16,6 +17,8 @@ static Mvs__Grid *new_grid(mvs_arena *arena, int64_t work, bool per_batch, int64
   return grid;
 }
 
+/* Blocks of a nest kernel are those of its nests behind one another (print.c). Heavy ones have
+ * one grid: tiles of 128 x 128 results; eight queries of a head, then eight keys of a group. */
 static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *record) {
   const mvs_attention_shape *attention = &kernel->attention;
   int64_t tiles = (attention->tokens + 7) / 8;

@@ -1,7 +1,16 @@
 /* attention.c: the generated attention in CUDA, forward and backward, for any token count, head
  * size and grouped KV heads. A warp owns one query (or, for dK and dV, one key): 32 products at
  * a time, one per lane, then every lane adds its share of the head. No atomics: the same bits
- * every run. */
+ * every run.
+ *
+ *   block     8 warps: 8 neighbouring queries (keys) of one head; rows of them in shared memory
+ *   for 32 keys at a time, upwards:
+ *     lane y  s = q . key y                        a product of D terms, in order
+ *     warp    most, total: the softmax so far; what is summed shrinks when most grows
+ *     for y:  lane x adds p[y] * v[y][x, x + 32, ..], p[y] by a shuffle
+ *
+ * For what no library takes (odd head sizes, f32): it reads keys and values once per query,
+ * from cache, and is no peer of cuDNN's. */
 #include "codegen/cuda/printer.h"
 
 static void print_sizes(const mvs_kernel *kernel, mvs_text *out) {
@@ -37,6 +46,10 @@ static const char helpers[] =
     "  return sum;\n"
     "}\n";
 
+/* o = sum exp(s - most) v / total with a running maximum, so that no row of weights is stored
+ * (M. Milakov, N. Gimelshein, arXiv 1805.02867). The least finite number stands for minus
+ * infinity, whose difference with itself would be no number. lse = most + log(total) is what
+ * the gradient needs to have the weights again. */
 static const char forward[] =
     "  __shared__ float rows[8][D];\n"
     "  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;\n"
@@ -73,7 +86,9 @@ static const char forward[] =
     "  if (lane == 0) p4[(b * H + h) * T + t] = most + logf(total);\n"
     "}\n";
 
-/* One warp: dQ of one query. p0..p5 = q, k, v, o, lse, do; p6..p8 = dq, dk, dv. */
+/* One warp: dQ of one query. p0..p5 = q, k, v, o, lse, do; p6..p8 = dq, dk, dv.
+ *   p = exp(s - lse), delta = sum over the head of do o, ds = p (do . v - delta) scale
+ *   dq = sum over keys of ds k        dk = sum over queries of ds q        dv = sum of p do */
 static const char backward_query[] =
     "  __shared__ float first[8][D], second[8][D];\n"
     "  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;\n"

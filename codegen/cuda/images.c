@@ -1,10 +1,14 @@
-/* images.c: CUDA texts to the images that a program carries. */
+/* images.c: CUDA texts to the images that a program carries: a cubin for each kernel on each
+ * architecture asked for, and PTX for GPUs that come later, which the driver compiles there. A
+ * kernel that spills is no slow kernel but a mistake in the limits of spread.c or fuse, so it
+ * is an error where it is made. */
 #include <stdlib.h>
 
 #include "codegen/cuda/cuda.h"
 #include "compiler/toolkit/nvrtc.h"
 
-/* The number of "sm_90a" or "compute_90"; 0: it is no architecture's name. */
+/* The number of "sm_90a" or "compute_90"; 0: it is no architecture's name. "a" and "f" are
+ * features of one architecture or of its family. */
 static int number_of(const char *architecture) {
   const char *digits = strncmp(architecture, "sm_", 3) == 0        ? architecture + 3
                        : strncmp(architecture, "compute_", 8) == 0 ? architecture + 8

@@ -4,7 +4,14 @@
  * dear, comes from the source; what a later phase reads flows to the sink. A node's capacity is
  * what it takes to keep it, so the cheapest set that separates the two is what to keep, and
  * everything behind it is computed again from there. Of equal cuts the one nearest the sink is
- * taken: it computes least again. */
+ * taken: it computes least again.
+ *
+ *   a norm of z = x + m f:  phase 0 sums z z, phase 1 scales z
+ *     source -> [x 2] \                         bytes an element, bf16 loads: keep x and f (4)
+ *     source -> [f 2] -> [m f 4] -> [z 4] -> sink    and add again, or z (4): equal, so z
+ *
+ * Ford and Fulkerson's way, a path at a time: a cut is some hundred bytes and a path carries
+ * two at least, so paths are few. */
 #include "codegen/cuda/spread.h"
 
 typedef struct edge {
@@ -48,7 +55,8 @@ static int64_t push(network *net, int node, int64_t most) {
   return 0;
 }
 
-/* Marks the nodes from which more could still flow to `node`. */
+/* Marks the nodes from which more could still flow to `node`: those on the sink's side of the
+ * cut nearest to it. */
 static void mark_behind(network *net, int node) {
   net->seen[node] = true;
   for (int at = net->first[node]; at >= 0; at = net->edges.items[at].next) {
@@ -77,10 +85,12 @@ static int64_t price(const mvs_kernel *kernel, const mvs_nest *nest,
   return bytes * (spread->varies[index] ? spread->rows : 1);
 }
 
+/* Never computed again: a load would be a second pass over memory. */
 static bool is_dear(const mvs_instr *instr) {
   return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_RANDOM || instr->keep;
 }
 
+/* A value read in the phase that has it first is no way to the sink: that phase computes it. */
 static void build(network *net, const mvs_kernel *kernel, const mvs_nest *nest,
                   const mvs_cuda_spread *spread) {
   for (size_t i = 0; i < nest->instrs.count; ++i) {

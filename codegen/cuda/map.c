@@ -44,7 +44,8 @@ static int64_t sum_registers(const mvs_nest *nest) {
 }
 
 /* A thread for each lane of a vector's sums that has work, as far as a block reaches: then each
- * thread has several lanes. */
+ * thread has several lanes. How many lanes there are is the shape's to say (kernel.h); how they
+ * are spread changes no bit. */
 mvs_cuda_map mvs_cuda_map_nest(const mvs_kernel *kernel, const mvs_nest *nest) {
   int lanes = mvs_nest_busy_lanes(nest);
   int threads = lanes < MVS_CUDA_BLOCK ? lanes : MVS_CUDA_BLOCK;

@@ -1,6 +1,18 @@
 /* matmul.c: the generated product in CUDA, for what no library takes: any form, any size, any
  * alignment; f32 sums over ascending k. bf16 operands go through tensor cores
- * (matmul_tensor.c), all others through f32 units (matmul_f32.c). */
+ * (matmul_tensor.c), all others through f32 units (matmul_f32.c).
+ *
+ * Both are one loop over tiles of k, with three tiles in shared memory:
+ *
+ *   step      -2      -1      0           1           2
+ *   copy      tile 0  tile 1  tile 2      tile 3 (0)  tile 4 (1)     (n): into the place of n
+ *   multiply                  tile 0      tile 1      tile 2
+ *
+ * At the head of a step cp.async.wait_group 1 waits until all but the newest group of copies of
+ * this thread have arrived, then __syncthreads until those of all threads have, and until all
+ * have multiplied the tile whose place the step's copies fill. So one barrier a step is enough.
+ * Elements beyond an edge are copied as zeros (cp.async with a source size of 0 reads nothing),
+ * so that inner loops know no edges; only stores are guarded. */
 #include "codegen/cuda/matmul.h"
 
 /* Elements of one load of an operand: its rows and its start are multiples of so many. */

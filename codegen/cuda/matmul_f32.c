@@ -56,6 +56,9 @@ const char mvs_cuda_f32_helpers[] =
     "        : \"r\"(address + half * 64) : \"memory\");\n"
     "}\n";
 
+/* Thread (y, x) of 16 x 16 makes rows 4 y .. 4 y + 3 and the same 64 further down, columns
+ * likewise. For each k four loads of 16 bytes serve 64 multiply-adds: a warp's two y and 16 x
+ * read 32 and 256 bytes of shared memory, where neighbours share an address. */
 const char mvs_cuda_f32_body[] =
     "  __shared__ __align__(128) unsigned char tiles[3][2][8192];\n"
     "  const i64 tiles_n = (N + 127) / 128;\n"

@@ -77,7 +77,16 @@ const char mvs_cuda_tensor_helpers[] =
     "      : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"r\"(b0), \"r\"(b1));\n"
     "}\n";
 
-/* Lanes hold results in pairs: two of a row, and the two 8 rows below. */
+/* ldmatrix.x4 reads four matrices of 8 x 8 bf16: lane l names row l % 8 of matrix l / 8 (16
+ * bytes) and gets, of each matrix, elements 2 (l % 4) and the next of row l / 4; .trans turns
+ * each matrix. So the addresses of lanes decide which four they are:
+ *
+ *   A, 16 rows x 16 k     rows 0-7 k 0-7 | rows 8-15 k 0-7 | rows 0-7 k 8-15 | rows 8-15 k 8-15
+ *   B, 16 columns x 16 k  n 0-7 k 0-7 | n 0-7 k 8-15 | n 8-15 k 0-7 | n 8-15 k 8-15
+ *
+ * which is the order in which mma.m16n8k16 takes the four registers of A, and twice the two of
+ * B. Where an operand lies with k slowest, .trans gives the same registers.
+ * Lanes hold results in pairs: two of a row, and the two 8 rows below. */
 const char mvs_cuda_tensor_body[] =
     "  __shared__ __align__(128) unsigned char tiles[3][2][8192];\n"
     "  const i64 tiles_n = (N + 127) / 128;\n"

@@ -1,4 +1,6 @@
-/* nest.c: what ROWS and COLUMNS nests print alike: indices, addresses, single instructions. */
+/* nest.c: what ROWS and COLUMNS nests print alike: indices, addresses, single instructions. Of
+ * memory instructions those of packs are here for COLUMNS alone: nest_rows.c moves vectors of
+ * its own widths. */
 #include "codegen/cuda/nest.h"
 
 const mvs_instr *mvs_cuda_nest_instr(const mvs_cuda_nest *w, size_t index) {

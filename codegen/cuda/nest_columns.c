@@ -4,6 +4,18 @@
  * block to itself, 4 lanes a thread. The lanes meet in shared memory and fold by halves; lane
  * 0 goes on with the result.
  *
+ *                                vector 0     vector 1   ...   vector 15
+ *   lane 0   elements 0, 16 ..   thread 0     thread 1   ...   thread 15
+ *   lane 1   elements 1, 17 ..   thread 16    thread 17  ...   thread 31
+ *   lane 15  elements 15, 31 ..  thread 240   thread 241 ...   thread 255
+ *
+ *   row, i, lane, live                       print_thread
+ *   s_begin, s_end                           print_sequential_bounds: the axis, or a segment
+ *   rN[lane of the thread][element]          print_accumulators
+ *   for whole chunks; one clamped chunk      print_loop: phase 0
+ *   rN over the thread's lanes, then all     print_folds
+ *   if (live && lane == 0)                   print_vector: phase 1, and the stores
+ *
  * A thread walks its part of the sequential axis in chunks of `steps` elements, all loaded
  * before the first is added. The last chunk is clamped instead of cut, so that its loads too
  * are under way together: short sums (a segment of 64 tokens, a batch of 16) are nothing else.
@@ -71,6 +83,8 @@ static void print_accumulators(const mvs_cuda_nest *w) {
   }
 }
 
+/* Element m of a chunk belongs to lane m mod lanes_each of the thread: chunks are whole turns.
+ * A lane that takes nothing keeps its bits, as one that is never asked would (kernel.h). */
 static void print_accumulate(const mvs_cuda_nest *w, size_t index) {
   const mvs_instr *instr = mvs_cuda_nest_instr(w, index);
   mvs_text_addf(w->out, "      if (taken) r%zu[m %% %d][e] = %s::of(r%zu[m %% %d][e], v%d);\n",

@@ -4,7 +4,19 @@
  * the group of rows, of `groups`; lane the thread within a row; tile the part of a row; qN the
  * vectors of LOAD N, kN kept values of instruction N, sN values per row of ROW instruction N,
  * fN what the warps of a row have folded. Everything indexed by r, c or e is unrolled, so it
- * lives in registers. */
+ * lives in registers. What is printed, and by which function:
+ *
+ *   tile, place, t, live, lane, o0 .., segment, aN      print_indices: which rows, and where
+ *   kN                                                  print_kept
+ *   ROW instructions of phase 0                         print_row_phase
+ *   for each phase:
+ *     rN = the identity                                 print_accumulators
+ *     for c: i                                          print_chunks
+ *       qN.load, all before the first use               print_loads
+ *       for r, e: vN, kN[e] = vN, rN = op(rN, vN)       print_element
+ *       if (live) qN.store                              print_vectors
+ *     rN folded over a warp, over warps by fN           print_folds: vN, or sN[r]
+ *     ROW instructions of the next phase                print_row_phase */
 #include "codegen/cuda/nest.h"
 #include "codegen/cuda/spread.h"
 
@@ -481,7 +493,8 @@ static bool has_element_work(const writer *p, int phase) {
   return false;
 }
 
-/* True when every thread's vectors lie within the row. */
+/* True when every thread's vectors lie within the row: no index need be compared with its end.
+ * */
 static bool row_is_full(const writer *p) {
   const mvs_cuda_spread *spread = &p->spread;
   if (spread->tiles == 0) return false;
@@ -489,7 +502,8 @@ static bool row_is_full(const writer *p) {
          spread->tiles * spread->chunks * spread->threads * (int64_t)spread->vector;
 }
 
-/* Inner indices in 64 bits only where they need it. */
+/* Inner indices in 64 bits only where they need it: one that is compared with the end of the
+ * row is less than twice as far. */
 static const char *index_type(const writer *p) {
   return p->nest->inner.per_batch || p->nest->inner.size > INT32_MAX / 2 ? "i64" : "int";
 }

@@ -1,5 +1,12 @@
 /* prelude.c: the device functions that every generated source starts with. No headers: NVRTC
- * then compiles a kernel in tens of milliseconds. */
+ * then compiles a kernel in tens of milliseconds.
+ *
+ * PTX used here (NVIDIA's PTX ISA):
+ *   cvt.rn.bf16x2.f32 d, a, b    sm_80: both rounded to nearest even, a in the upper half of d
+ *   st.global.v4.b32             one store of 16 bytes; the address a multiple of 16
+ *   griddepcontrol.wait          sm_90: returns when all kernels that this one depends on have
+ *                                ended and what they wrote can be seen; at once without any
+ *   griddepcontrol.launch_dependents   the kernel behind may start once all blocks said so */
 #include "codegen/cuda/printer.h"
 
 static const char conversions[] =
@@ -196,7 +203,12 @@ static const char reductions[] =
  * side in a block of 256: lane j takes lane j + LANES/2, and so on by halves. Every thread
  * gives its x; those of lane 0 get the result. The lanes of one element are folded by one
  * thread in registers, or by a warp where they are 32 or more. One space serves all folds of
- * a kernel. */
+ * a kernel: 16 KiB, 256 threads with 8 elements of 8 bytes.
+ *
+ *   space[lane][column][element], as threads lie: lane * COLUMNS + column
+ *   LANES 16:  a thread reads 16 places WIDTH apart, folds 8, 4, 2, 1
+ *   LANES 256: thread m of a warp reads lanes m, m + 32, ... and folds 4, 2, 1; then a
+ *              butterfly over 16, 8, 4, 2, 1, in which lane 0 takes part as in halves */
 static const char columns[] =
     "static __device__ __forceinline__ void *fold_space() {\n"
     "  __shared__ __align__(16) double space[256 * 8];\n"

@@ -1,4 +1,10 @@
-/* spread.c: how a ROWS nest is spread over the threads of a GPU. */
+/* spread.c: how a ROWS nest is spread over the threads of a GPU.
+ *
+ *   row reduced, 1024 elements   vector 4, 128 threads, 2 chunks: two rows a block of 256
+ *   row reduced, 64              vector 4, 16 threads, 1 chunk: two rows a warp, 16 a block
+ *   row reduced, 50              vector 2, 32 threads, 1 chunk: 7 threads have nothing to add
+ *   no reduction, 3072 of f32    vector 4, 256 threads, 3 tiles, each in another block
+ *   no reduction, the batch      tiles 0: as many blocks as the batch asks for */
 #include "codegen/cuda/spread.h"
 
 /* Rows that a thread takes at once, at most. */
@@ -72,7 +78,8 @@ static int flat_vector(const mvs_kernel *kernel, const mvs_nest *nest) {
   return (int)mvs_cuda_common_power(nest->inner.size, widest < written ? widest : written);
 }
 
-/* Threads for a row without reduction: many, but few of them idle at its end. */
+/* Threads for a row without reduction: many, but no more than an eighth of them idle at its
+ * end; 8 at least, where the row has so many vectors. */
 static void spread_flat_row(mvs_cuda_spread *spread, const mvs_kernel *kernel,
                             const mvs_nest *nest) {
   spread->vector = flat_vector(kernel, nest);
@@ -91,8 +98,8 @@ static void spread_flat_row(mvs_cuda_spread *spread, const mvs_kernel *kernel,
 
 /* --- rows at once --- */
 
-/* Whether groups of `rows` tokens never hold two segments. The last group of an axis is moved
- * down to end with it. */
+/* Whether groups of `rows` tokens never hold two segments, of which a thread knows one number.
+ * The last group of an axis is moved down to end with it. */
 static bool segments_allow(const mvs_nest *nest, int rows) {
   if (nest->segment_axis != nest->outer_count - 1) return true;
   int64_t end = 0;
@@ -163,7 +170,8 @@ static void choose_rows(mvs_cuda_spread *spread, const mvs_kernel *kernel,
 
 /* --- what is kept --- */
 
-/* The phases that need each instruction when what is kept is computed once. */
+/* The phases that need each instruction when what is kept is computed once: as mvs_nest_needs,
+ * but a kept value asks for its arguments in its first phase alone. */
 static void needs_of_kept(const mvs_nest *nest, const bool *kept, mvs_phase_mask *masks) {
   for (size_t i = 0; i < nest->instrs.count; ++i) masks[i] = 0;
   for (size_t i = nest->instrs.count; i-- > 0;) {
@@ -201,7 +209,8 @@ static void keep_chain(mvs_cuda_spread *spread, const mvs_nest *nest) {
   }
 }
 
-/* Keeps what later phases read, if the registers hold it, with as many rows as they allow. */
+/* Keeps what later phases read, if the registers hold it, with as many rows as they allow.
+ * Where not even one row fits, nothing is kept and every phase reads the row anew. */
 static void choose_kept(mvs_arena *arena, mvs_cuda_spread *spread, const mvs_kernel *kernel,
                         const mvs_nest *nest) {
   if (mvs_nest_is_chain(nest) && spread->chunks == 1) {
@@ -248,6 +257,9 @@ static void choose_split(mvs_cuda_spread *spread, const mvs_nest *nest) {
   }
 }
 
+/* In this order: the row decides its threads and, where it is reduced, thereby the tree; rows
+ * at once depend on its chunks; what is kept may take rows back; the grid counts what is left.
+ * The texts and the table of grids both ask here, so nothing but kernel and nest may enter. */
 mvs_cuda_spread mvs_cuda_spread_nest(mvs_arena *arena, const mvs_kernel *kernel,
                                      const mvs_nest *nest) {
   size_t count = nest->instrs.count + 1;

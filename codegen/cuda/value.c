@@ -1,5 +1,8 @@
-/* value.c: one computed value of the kernel form as a CUDA C expression. Division and square root
- * name their rounding; exp, log, sin and cos are the device library's accurate forms. */
+/* value.c: one computed value of the kernel form as a CUDA C expression. Division and square
+ * root are correctly rounded, as NVRTC has them unless asked otherwise (--prec-div,
+ * --prec-sqrt), and nothing is contracted (--fmad=false, compiler/toolkit/nvrtc.c): each
+ * operator here is one of the roundings of docs/numerics.md. exp, log, sin and cos are the
+ * device library's accurate forms. */
 #include "codegen/cuda/printer.h"
 
 const char *mvs_cuda_type(mvs_dtype dtype) {
@@ -52,6 +55,7 @@ static void print_pattern(const char *pattern, const mvs_instr *instr, mvs_text 
   }
 }
 
+/* A value rounded to bf16 goes on as the f32 number that it is (kernel.h). */
 static void print_cast(const mvs_nest *nest, const mvs_instr *instr, mvs_text *out) {
   int from = instr->arguments[0];
   if (instr->to == MVS_BF16) {
@@ -73,6 +77,7 @@ static void print_index(const mvs_nest *nest, const mvs_instr *instr, mvs_text *
   }
 }
 
+/* Digits enough to give the same bits back: 9 for f32, 17 for f64. */
 static void print_constant(const mvs_instr *instr, mvs_text *out) {
   if (instr->dtype == MVS_I32) {
     mvs_text_addf(out, "%lld", (long long)instr->value);
