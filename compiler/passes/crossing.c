@@ -111,6 +111,9 @@ static int chain_of(const mvs_graph *graph, const mvs_node *node, const int *cha
   return longest + reduces_little(graph, node);
 }
 
+/* Upwards, since whether a view is kept depends on what it sees, and a chain on what was kept
+ * before. A kept reduction of a short row does not end its chain: every fourth is counted from
+ * the first one, whatever lies between. */
 mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {
   size_t size = (size_t)mvs_graph_size(graph) + 1;
   mvs_crossing *crossing = MVS_NEW(arena, mvs_crossing);

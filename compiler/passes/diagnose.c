@@ -1,7 +1,17 @@
 /* diagnose.c: the pass that adds the functions of diagnostics. What there is to look at is what
  * the marks of "grad" still name behind all passes over graphs. A function takes values that
  * are in memory for the step's own sake; a marked value that is not is computed again from
- * those. Places of the model whose functions come out equal share one. */
+ * those. Places of the model whose functions come out equal share one.
+ *
+ *   marks of site blocks.ffn in a body:  STREAM %12 (carried, in memory)
+ *                                        BRANCH %40 = mul %9, %39 (inside a kernel)
+ *   diagnose/update0:                    x = input 0 : %12
+ *                                        f = mul (input 1 : %9), (input 2 : %39)
+ *                                        results rho, r_tr, var_gain
+ *   probe:                               update0 over %12, %9, %39 in that body
+ *
+ * When the probe can be called, and where its values lie, is known behind the plan
+ * (codegen/build_probes.c). */
 #include "compiler/passes/diagnose.h"
 
 #include "compiler/ir/dump.h"
@@ -72,7 +82,8 @@ static const mvs_type *type_of(const wanted *w, int index) {
 /* --- inputs --- */
 
 /* What has a place in memory whatever is fused: what heavy ops take and give, and what comes
- * from outside the body or leaves it. A view is read where its value is. */
+ * from outside the body or leaves it. A view is read where its value is. Graphs are not fused
+ * yet, so nothing else is known to have one; fusion may give places to more. */
 static bool *find_stored(mvs_arena *arena, const mvs_graph *body) {
   bool *stored = MVS_ARRAY(arena, (size_t)mvs_graph_size(body) + 1, bool);
   const mvs_results *results = mvs_graph_result_list(body);
@@ -114,7 +125,8 @@ static mvs_id read_value(intake *at, mvs_id id, mvs_type type) {
                        mvs_graph_node(at->w->body, id)->span);
 }
 
-/* Of one sample only what looks at no axis but the last can be built again as it stands. */
+/* Of one sample only what looks at no axis but the last can be built again as it stands: its
+ * inputs lose their first axis, and other axes would be counted wrong. */
 static bool can_build(const wanted *w, const mvs_node *node) {
   if (node->op == MVS_OP_random || mvs_op_is_tuple(node->op)) return false;
   if (!w->sample || is_view(node) || node->op == MVS_OP_inv_rms) return true;
@@ -195,7 +207,8 @@ static void build(const wanted *w, mvs_graph *to, const mvs_id *v) {
   }
 }
 
-/* The function of that graph: one that was made before, where it is the same. */
+/* The function of that graph: one that was made before, where it is the same as text. The
+ * attention and the FFN of a block have one rho. */
 static const char *function_of(diagnose *at, formula of, mvs_graph *graph) {
   mvs_text text = mvs_text_new(at->arena);
   mvs_graph_dump(graph, &text);
@@ -228,6 +241,8 @@ static bool is_tokens(const mvs_type *type, int rank) {
          !type->dims[1].per_batch && type->dims[1].size > 1;
 }
 
+/* What the formulas assume of shapes: a rule may hand on something that is no stream of tokens.
+ * */
 static bool fits(const wanted *w) {
   const mvs_type *first = type_of(w, 0), *second = w->count > 1 ? type_of(w, 1) : NULL;
   if (!is_tokens(first, 3)) return false;

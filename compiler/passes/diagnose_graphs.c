@@ -303,6 +303,10 @@ static void add_shares(maker m, const char *name, mvs_id a, mvs_id b) {
   result(m, name, mean(m, root(m, divide(m, a, b)), 0));
 }
 
+/* With A f32[H, T, T] and c(x) the tokens without their mean:
+ *   mu_eff   |P A P|, its largest singular value          row_div  |A - mean of its rows| / |A|
+ *   ret      |c(A c(x))| / |c(x)|                          leak     |mean(A c(x))| / |c(x)|
+ * each by head, and the mean over heads. */
 void mvs_diagnose_attention(mvs_graph *m, mvs_id x, mvs_id q, mvs_id k, double scale) {
   double tokens = (double)mvs_graph_type(m, x)->dims[0].size;
   mvs_id attention = weights(m, q, k, scale);

@@ -64,7 +64,7 @@ static void add_squares(const group *g, uint32_t index, mvs_id input) {
 }
 
 /* All rows' sums, or all gradients, as one input: a slice says at compile time how it is
- * aligned. */
+ * aligned, where an input of its own for each parameter would have to assume the least. */
 static mvs_id flat_input(const group *g, int64_t flat) {
   int64_t length = g->by_rows ? flat / MVS_FLAT_ROW : flat;
   mvs_type type =
@@ -73,6 +73,8 @@ static mvs_id flat_input(const group *g, int64_t flat) {
   return mvs_graph_add(g->graph, MVS_OP_input, NULL, 0, &attr, nowhere);
 }
 
+/* [flat] -> slice of the group -> [layers, elements of a layer] -> for each part a slice and a
+ * sum over the last axis: one result of `layers` numbers. */
 static void add_group(const mvs_module *module, mvs_graph *graph, uint32_t first,
                       int64_t offset, int64_t flat) {
   const mvs_param *param = &module->params.items[first];

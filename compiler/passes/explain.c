@@ -140,6 +140,8 @@ static bool stored_before(const mvs_nest_plan *nest, size_t index) {
   return false;
 }
 
+/* Moved: what this nest loads and stores. Least: without what a nest before it in the kernel
+ * has loaded (cache serves it, at best) and without second places of what it stores. */
 static void count_nest(const explain *e, const mvs_group *group, size_t n, bytes *moved,
                        bytes *least) {
   const mvs_nest_plan *nest = &group->nests.items[n];
@@ -249,6 +251,8 @@ static void show_group(const explain *e, size_t index) {
 
 /* --- summary --- */
 
+/* How many kernels stand between two heavy ones is what fusion is judged by: each is a pass
+ * over the stream. */
 static void show_summary(const explain *e) {
   int counts[MVS_GROUP_REGION + 1] = {0}, run = 0, longest = 0;
   for (size_t i = 0; i < e->schedule->groups.count; i++) {

@@ -74,6 +74,8 @@ static mvs_status add_groups(mvs_compilation *compilation, const mvs_fuse *fuse,
   return MVS_OK;
 }
 
+/* What schedule and memory know of fusion: which values have a place, and whose bytes an alias
+ * names. */
 static void set_roots(const mvs_fuse *fuse, mvs_schedule *schedule) {
   schedule->roots = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_id);
   schedule->places = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_place);

@@ -202,6 +202,8 @@ bool mvs_fuse_has_room(mvs_fuse *fuse, const mvs_fuse_kernel *a, const mvs_fuse_
   return operands(fuse, a, b) <= (columns ? MOST_SUMMED : MOST_OPERANDS);
 }
 
+/* The emptied kernel stays in its place, since kernels are known by number. The cone is taken
+ * anew: what one loaded from the other is now computed in it. */
 void mvs_fuse_join(mvs_fuse *fuse, int from, int into) {
   mvs_fuse_kernel *source = &fuse->kernels.items[from], *target = &fuse->kernels.items[into];
   for (size_t i = 0; i < source->sinks.count; i++) {
@@ -237,6 +239,8 @@ static void assign(mvs_fuse *fuse, level_list *by_level, mvs_id id) {
   MVS_PUSH(fuse->arena, level, own);
 }
 
+/* Values in the order of ids: the first of a level and space founds the kernel, so that the
+ * same graph gives the same kernels. */
 void mvs_fuse_kernels(mvs_fuse *fuse) {
   int top = 0;
   for (mvs_id id = 0; id < fuse->size; id++) {

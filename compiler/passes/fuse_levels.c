@@ -514,6 +514,9 @@ static void visit_inputs_stored(levels *l, mvs_id id, int kernels) {
   value->level += kernels;
 }
 
+/* The level of what is computed: of a kernel that does it. Of what a kernel of its own makes (a
+ * heavy op, a column): one more than that kernel's, when it is there. An alias and a concat are
+ * there with what they name. */
 static void visit(levels *l, mvs_id id) {
   mvs_op op = node_of(l, id)->op;
   if (mvs_value_is_computed(value_of(l, id))) limit_chain(l, id);

@@ -51,6 +51,7 @@ static void record_use(void *context, int producer) {
   }
 }
 
+/* Called when the user has moved for the last time, so its level is final. */
 static void record_uses(merge *m, int user) {
   const mvs_fuse_kernel *kernel = kernel_of(m, user);
   mvs_fuse_stamp_moved(m->fuse, kernel);
@@ -191,6 +192,7 @@ static bool is_part(const mvs_fuse *fuse, mvs_id id) {
   return false;
 }
 
+/* By a result, by a kernel that loads it or an alias of it, or as a part of a concat. */
 static bool is_taken(const mvs_fuse *fuse, mvs_id id) {
   const mvs_results *results = mvs_graph_results(fuse->graph);
   for (size_t i = 0; i < results->count; i++) {

@@ -156,6 +156,7 @@ static void store_in(share *s, mvs_id id, int home) {
   for (size_t i = 0; i < s->homes[id].count; i++) mvs_fuse_cone(fuse, s->homes[id].items[i]);
 }
 
+/* One value a round, since each that gets a place changes what the others would save. */
 void mvs_fuse_share(mvs_fuse *fuse) {
   share s = {.fuse = fuse};
   s.homes = MVS_ARRAY(fuse->arena, fuse->size + 1, kernel_list);

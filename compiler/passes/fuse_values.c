@@ -175,6 +175,8 @@ static bool param_is_trained(const mvs_fuse *fuse, const mvs_node *node) {
   return mvs_graph_module(fuse->graph)->params.items[node->attr.param.index].trained;
 }
 
+/* By op, and for what moves elements by where its input is. `read_by_element` is asked of
+ * concats alone. */
 static mvs_value_kind kind_of(const mvs_fuse *fuse, mvs_id id, bool read_by_element) {
   const mvs_node *node = node_of(fuse, id);
   switch (node->op) {
@@ -265,6 +267,7 @@ static mvs_id first_get(mvs_fuse *fuse, mvs_id **gets, mvs_id id) {
   return *first;
 }
 
+/* Upwards: what a reshape or a slice is depends on what its input is. */
 static void find_kinds(mvs_fuse *fuse) {
   bool *read = find_element_reads(fuse);
   mvs_id **gets = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_id *);
@@ -379,6 +382,8 @@ static void store_inputs(mvs_fuse *fuse, const mvs_node *node) {
   for (int i = 0; i < node->input_count; i++) mvs_fuse_store(fuse, node->inputs[i]);
 }
 
+/* Roots last: storing a reshape makes an alias of it (mvs_fuse_store), also one whose root was
+ * an alias itself, so that roots are followed once more, upwards. */
 static void store_what_must_be(mvs_fuse *fuse) {
   const mvs_results *results = mvs_graph_results(fuse->graph);
   for (size_t i = 0; i < results->count; i++) mvs_fuse_store(fuse, results->items[i].id);

@@ -93,6 +93,8 @@ static mvs_id fit_dtype(mvs_graph *target, mvs_id cotangent, const mvs_type *val
   return mvs_build_cast(target, cotangent, wide ? MVS_F64 : MVS_F32, span);
 }
 
+/* Added as they come, users from the last to the first: the order of the sum is that of the
+ * graph. */
 void mvs_gradient_give(mvs_gradient *at, mvs_id node, mvs_id cotangent) {
   if (!mvs_gradient_wanted(at, node)) return;
   const mvs_node *value = mvs_graph_node(at->forward, node);

@@ -138,6 +138,8 @@ static void copy_to(mvs_graph_layout *g, mvs_id id, const mvs_target *target) {
   MVS_PUSH(g->layout->arena, &g->copies, copy);
 }
 
+/* A wish for a reshape is one for its root, in the root's shape, if strides allow; one for a
+ * slice or for a reshape with gaps can only be met by a copy. */
 void mvs_layout_want(mvs_graph_layout *g, mvs_id id, mvs_target target) {
   mvs_id root = root_of(g, id);
   const mvs_type *type = mvs_graph_type(g->graph, id), *stored = mvs_graph_type(g->graph, root);
@@ -251,6 +253,7 @@ static void place_given(mvs_graph_layout *g, mvs_id id, mvs_place place) {
   for (size_t i = 0; i < g->targets[id].count; i++) copy_to(g, id, &g->targets[id].items[i]);
 }
 
+/* "prepared/K" is no input of the call: the runtime keeps it between calls. */
 static mvs_place place_of_input(mvs_graph_layout *g, mvs_id id) {
   const mvs_node *node = node_of(g, id);
   uint32_t number = 0;

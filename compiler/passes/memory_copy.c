@@ -150,6 +150,9 @@ static bool place_round(mvs_graph_layout *g, copy_queue *queue, group_list *befo
   return any;
 }
 
+/* First what a nest that computes the value can store once more, which costs a store and no
+ * load; then groups for the rest. Positions are found before any group is inserted, so they
+ * count the groups that stood there. */
 void mvs_copies_insert(mvs_graph_layout *g) {
   list_stores(g);
   if (g->copies.count == 0) return;

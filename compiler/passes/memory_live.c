@@ -48,6 +48,9 @@ static void look_for(void *context, mvs_id root) {
   s->found = s->found || s->root == root;
 }
 
+/* A redo is told apart from other uses here: only the backward region of this very one runs its
+ * forward steps again, in the layer that it is at. Any other reader wants all layers at once.
+ * */
 static stack_use use_of_stack(const mvs_region_layout *r, mvs_id root) {
   const mvs_schedule *schedule = outer_of(r);
   stack_use use = STACK_UNUSED;
@@ -120,6 +123,8 @@ static void keep_passed(const mvs_layout *layout, const mvs_region_layout *r) {
   }
 }
 
+/* A carried value that is a stacked output as well has count + 1 slots where that output is
+ * used: one for each layer and one for where it starts. */
 static void set_slots(const mvs_layout *layout) {
   for (size_t i = 0; i < layout->regions.count; i++) {
     const mvs_region_layout *r = layout->regions.items[i];

@@ -126,6 +126,7 @@ static bool is_listed(const mvs_schedule *body, uint32_t buffer) {
   return false;
 }
 
+/* Several stacked outputs may lie in one buffer: it is kept or redone as a whole. */
 static void add_alternative(const redo *all, uint32_t output) {
   const mvs_region_layout *r = all->region;
   uint32_t buffer = r->outputs[output].buffer;

@@ -116,6 +116,9 @@ static int64_t final_slot(const mvs_region *region) {
   return region->reverse ? 0 : region->count;
 }
 
+/* Two slots to begin with; memory_live.c adds those that the backward pass needs. The first
+ * slot is asked for, not given: an initial value that is a parameter or read later is copied.
+ * */
 void mvs_regions_start(mvs_graph_layout *g) {
   for (size_t i = 0; i < g->schedule->bodies.count; i++) {
     mvs_region_layout *r =
@@ -134,6 +137,7 @@ void mvs_regions_start(mvs_graph_layout *g) {
 
 /* --- stacked outputs --- */
 
+/* As many slots as all layers and the cleared ones take; memory_live.c says how few will do. */
 static mvs_place stack_buffer(mvs_graph_layout *g, mvs_region_layout *r, uint32_t output) {
   mvs_id id = body_result(r, r->region->carried_count + output);
   const mvs_type *type = mvs_graph_type(r->region->body, id);

@@ -137,6 +137,8 @@ static void scan_region(packer *p, const mvs_node *node, const weight_source *so
   scan(p, region->body, inside ? NULL : &here);
 }
 
+/* Every use of a parameter is one of four: the right operand or the bias of a product, a cast
+ * to look through, an input of a region to follow inside, or a reason to bar it. */
 static void scan(packer *p, const mvs_graph *graph, const enclosing *around) {
   mvs_id size = mvs_graph_size(graph);
   weight_source *sources = MVS_ARRAY(p->arena, (size_t)size + 1, weight_source);
@@ -314,6 +316,8 @@ static void add_pack(packer *p, const index_list *parts) {
   MVS_PUSH(p->module->arena, &p->module->params, pack);
 }
 
+/* A pack of weights and that of their biases are added together: products of one have the
+ * other, in the same order of parts. */
 static void add_packs(packer *p) {
   size_t count = p->module->params.count;
   for (uint32_t i = 0; i < count; i++) {

@@ -1,4 +1,12 @@
-/* plan.c: the plan as text, and the bytes that groups move. */
+/* plan.c: the plan as text, and what passes ask of it: who stores a value, the bytes that
+ * groups move. The dump says everything that codegen reads, a line a buffer and a line a group:
+ *
+ *   b33 temp f32 320*B x 8 or 1, crossing, steps 5-20
+ * 8 slots kept or 1, of 320 bytes a sample; live from top-level step 5 to 20; what goes from
+ *     forward to backward
+ *   %12@b14[l+1]+64(1280,64,1)
+ *     value 12 in buffer 14, in the slot behind the layer's, 64 elements from its start, with
+ *     these strides where they are not plain */
 #include "compiler/passes/plan.h"
 
 #include <inttypes.h>

@@ -139,6 +139,7 @@ static void decide(survey *s) {
   }
 }
 
+/* What is fixed and worth moving is known upwards, what is needed and stored downwards. */
 static survey *survey_function(mvs_arena *arena, const mvs_graph *graph) {
   survey *s = MVS_NEW(arena, survey);
   size_t room = (size_t)mvs_graph_size(graph) + 1;

@@ -25,6 +25,7 @@ static void note_fired(mvs_rewriter *at, size_t rule, mvs_span span) {
   }
 }
 
+/* Results count as users: a value that is returned is needed as it is. */
 mvs_rule_source mvs_rebuild_source(mvs_arena *arena, mvs_graph *from, const mvs_live *live) {
   uint32_t *users = MVS_ARRAY(arena, (size_t)mvs_graph_size(from) + 1, uint32_t);
   for (mvs_id id = 0; id < mvs_graph_size(from); id++) {

@@ -54,6 +54,7 @@ bool mvs_constant_value(const mvs_graph *graph, mvs_id id, double *value) {
   return true;
 }
 
+/* Both ways round, because rules are written for x * 1 and gradients make 1 * x as well. */
 bool mvs_other_than_constant(mvs_match *match, double value) {
   for (int i = 0; i < 2; i++) {
     double found;

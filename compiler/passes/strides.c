@@ -1,4 +1,9 @@
-/* strides.c: element strides of values as reshapes see them. */
+/* strides.c: element strides of values as reshapes see them.
+ *
+ * A reshape keeps the row-major order of elements, so the axes of both shapes fall into runs
+ * that hold the same elements: [B, T, 4, 16] and [B, T, 64] have the runs B, T and (4, 16) |
+ * (64). Within a run the elements must lie at one stride, which is then divided anew. Axes of
+ * extent 1 never move and may have any stride. */
 #include "compiler/passes/strides.h"
 
 static bool moves(mvs_dim dim) { return dim.size > 1 || dim.per_batch; }

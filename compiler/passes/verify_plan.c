@@ -203,6 +203,8 @@ static bool lies_for(const check *c, mvs_id op, mvs_id id) {
                                         : mvs_strides_are_whole(type, place->strides);
 }
 
+/* Libraries and generated products take rows without gaps; regions address slots of their own,
+ * so that what they give is not looked at here. */
 static bool heavy_operands_lie_whole(check *c) {
   if (c->group->nests.count > 0) return true;
   mvs_id heavy = c->group->heavy;
@@ -372,6 +374,8 @@ static void mark_written(check *c) {
   }
 }
 
+/* In the order of execution, with what is written so far; bodies behind the graph around them,
+ * whose values they know only as arguments. */
 static mvs_status verify_schedule(const check *outer, const mvs_schedule *schedule) {
   check c = *outer;
   size_t nodes = (size_t)mvs_graph_size(schedule->graph) + 1;
