@@ -366,13 +366,16 @@ static bool read_at(int file, void *into, size_t size, off_t offset) {
   return true;
 }
 
-/* Reads the tail of an open file of `size` bytes; false when it has none. */
-static bool read_tail(int file, off_t size, frame *end) {
-  return size >= (off_t)(2 * sizeof *end) &&
-         read_at(file, end, sizeof *end, size - (off_t)sizeof *end) &&
-         memcmp(end->magic, tail, sizeof tail) == 0 &&
-         end->length <= MAX_PROGRAM_BYTES + sizeof *end &&
-         (off_t)end->length <= size - (off_t)sizeof *end;
+/* Reads the tail of an open file of `size` bytes; *there is whether it has one. false: the file
+ * cannot be read, and errno says why */
+static bool read_tail(int file, off_t size, frame *end, bool *there) {
+  *there = false;
+  if (size < (off_t)(2 * sizeof *end)) return true;
+  if (!read_at(file, end, sizeof *end, size - (off_t)sizeof *end)) return false;
+  *there = memcmp(end->magic, tail, sizeof tail) == 0 &&
+           end->length <= MAX_PROGRAM_BYTES + sizeof *end &&
+           (off_t)end->length <= size - (off_t)sizeof *end;
+  return true;
 }
 
 /* Copies the trainer without a program that may already be appended to it. */
@@ -381,7 +384,9 @@ static bool copy_trainer(int from, int to) {
   if (fstat(from, &facts) != 0) return false;
   off_t left = facts.st_size, at = 0;
   frame end;
-  if (read_tail(from, facts.st_size, &end)) left -= (off_t)(end.length + sizeof end);
+  bool appended;
+  if (!read_tail(from, facts.st_size, &end, &appended)) return false;
+  if (appended) left -= (off_t)(end.length + sizeof end);
   static _Thread_local char block[1 << 16];
   while (left > 0) {
     size_t size = left < (off_t)sizeof block ? (size_t)left : sizeof block;
@@ -463,20 +468,24 @@ mvs_status mvs_program_write_executable(const mvs_program *program, const char *
   return status;
 }
 
+static mvs_status unreadable(const char **reason) {
+  if (reason) *reason = "the executable cannot be read";
+  return MVS_ERR_IO;
+}
+
 static mvs_status read_open(int file, mvs_arena *scratch, mvs_program **out,
                             const char **reason) {
   struct stat facts;
   frame end;
+  bool appended;
   if (fstat(file, &facts) != 0 || !S_ISREG(facts.st_mode)) {
     return refuse(reason, "the executable is not a regular file");
   }
-  if (!read_tail(file, facts.st_size, &end)) {
-    return refuse(reason, "no compiled program is appended to this executable");
-  }
+  if (!read_tail(file, facts.st_size, &end, &appended)) return unreadable(reason);
+  if (!appended) return refuse(reason, "no compiled program is appended to this executable");
   char *packed = mvs_arena_alloc(scratch, end.length);
-  if (!read_at(file, packed, end.length, facts.st_size - (off_t)(end.length + sizeof end))) {
-    return refuse(reason, "the appended program cannot be read");
-  }
+  if (!read_at(file, packed, end.length, facts.st_size - (off_t)(end.length + sizeof end)))
+    return unreadable(reason);
   return mvs_program_unpack(packed, end.length, out, reason);
 }
 
@@ -484,10 +493,7 @@ mvs_status mvs_program_read_executable(const char *path, mvs_program **out,
                                        const char **reason) {
   *out = NULL;
   int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) {
-    if (reason) *reason = "the executable cannot be opened";
-    return MVS_ERR_IO;
-  }
+  if (file < 0) return unreadable(reason);
   mvs_arena *scratch = mvs_arena_new();
   mvs_status status = read_open(file, scratch, out, reason);
   mvs_arena_free(scratch);

@@ -28,6 +28,10 @@ static mvs_status write_state(mvs_session *session, mvs_safetensors_writer *writ
   return mvs_safetensors_finish(writer);
 }
 
+int64_t mvs_checkpoint_bytes(const mvs_program *program, bool average) {
+  return mvs_params_trained(program) * (int64_t)sizeof(float) * (average ? 4 : 3);
+}
+
 mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimizer,
                                const char *folder, const mvs_checkpoint_facts *facts) {
   /* Names and header of a deep model take megabytes: they go when the file is written. */

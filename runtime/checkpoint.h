@@ -14,6 +14,8 @@ typedef struct mvs_checkpoint_facts {
   const char *watch; /* what the watch knows; NULL: nothing */
 } mvs_checkpoint_facts;
 
+/* About how many bytes a checkpoint takes: the state without its header. */
+int64_t mvs_checkpoint_bytes(const mvs_program *program, bool average);
 /* Saves the state. errors : MVS_ERR_IO; earlier checkpoints stay */
 mvs_status mvs_checkpoint_save(mvs_session *session, const mvs_optimizer *optimizer,
                                const char *folder, const mvs_checkpoint_facts *facts);

@@ -354,6 +354,29 @@ static mvs_status check_profile(run_state *run) {
   return mvs_output_option_check(session, "profile", run->profile_path);
 }
 
+/* A disk that is too small now is told now, not when a thousand steps are done. While a
+ * checkpoint is written those before it are still there. */
+static mvs_status check_room(const run_state *run) {
+  mvs_session *session = run->session;
+  int64_t each = mvs_checkpoint_bytes(session->program, run->settings.optimizer.ema > 0);
+  int64_t left = mvs_free_bytes(session->arena, run->folder);
+  if (left < 0 || run->saved == run->steps) return MVS_OK;
+  if (left < each)
+    return MVS_FAIL(session->diag, MVS_ERR_IO,
+                    "the disk of '%s' has %s left, and a checkpoint takes %s", run->folder,
+                    mvs_bytes_text(session->arena, left), mvs_bytes_text(session->arena, each));
+  int64_t most = run->steps / run->save_every + 1,
+          wanted = run->keep < most ? run->keep + 1 : most;
+  if (run->saved < 0 && left / each < wanted)
+    fprintf(
+        stderr,
+        "%s: note: the disk of '%s' has room for %s checkpoints now; this run comes to %s at "
+        "a time, by --keep and --save-every\n",
+        session->name, run->folder, mvs_count_text(session->arena, left / each),
+        mvs_count_text(session->arena, wanted));
+  return MVS_OK;
+}
+
 /* A resumed run is recorded anew, since --steps may have moved its end: should it be cut short,
  * the next --resume goes that far too. */
 static mvs_status record(run_state *run) {
@@ -426,9 +449,11 @@ static mvs_status prepare(run_state *run) {
   MVS_TRY(start_state(run));
   MVS_TRY(check_steps(run));
   MVS_TRY(check_profile(run));
+  if (!run->checkpoint) MVS_TRY(check_room(run)); /* else behind what is tidied away */
   MVS_TRY(record(run));
   MVS_TRY(open_consumers(run));
   tidy(run);
+  if (run->checkpoint) MVS_TRY(check_room(run));
   return note_turn(run);
 }
 

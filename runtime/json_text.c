@@ -1,9 +1,13 @@
 /* json_text.c: names of files and devices may hold anything. */
 #include "runtime/json_text.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "runtime/fail.h"
 
 /* The library knows what is UTF-8 and what must be escaped. */
 void mvs_json_string(mvs_text *out, const char *string) {
@@ -26,4 +30,16 @@ void mvs_json_number(mvs_text *out, double value, int digits) {
   } else {
     mvs_text_add(out, "null");
   }
+}
+
+/* The library says the same of a file that cannot be read as of one that is cut short. */
+mvs_status mvs_json_read(mvs_diag *diag, const char *path, json_t **out) {
+  json_error_t error;
+  FILE *file = fopen(path, "re");
+  *out = file ? json_loadf(file, JSON_REJECT_DUPLICATES, &error) : NULL;
+  int reason = !file || ferror(file) ? errno : 0;
+  if (file) fclose(file);
+  if (*out) return MVS_OK;
+  if (reason) return MVS_FAIL(diag, MVS_ERR_IO, "cannot read '%s': %s", path, strerror(reason));
+  return MVS_FAIL(diag, MVS_ERR_FORMAT, "'%s' is damaged: %s", path, error.text);
 }

@@ -19,11 +19,11 @@ int main(int argc, char **argv) {
             name, mvs_arena_oom_bytes());
     return 1;
   }
-  if (mvs_program_read_executable("/proc/self/exe", &program, &reason) != MVS_OK) {
-    fprintf(stderr,
-            "%s: %s; make one with: "
-            "mvcc MODEL.mvs -o PROGRAM\n",
-            name, reason ? reason : "there is no program in this executable");
+  mvs_status status = mvs_program_read_executable("/proc/self/exe", &program, &reason);
+  if (status != MVS_OK) {
+    fprintf(stderr, "%s: error: %s%s\n", name,
+            reason ? reason : "there is no program in this executable",
+            status == MVS_ERR_IO ? "" : "; make one with: mvcc MODEL.mvs -o PROGRAM");
     return 1;
   }
   int code = mvs_trainer_main(program, argc, argv);

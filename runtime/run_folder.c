@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "compiler/base/output_file.h"
+#include "runtime/json_text.h"
 #include "runtime/params.h"
 
 #define RUN_FILE  "run.json"
@@ -31,20 +32,28 @@ static const char *file_of(mvs_session *session, const char *folder) {
   return mvs_arena_format(session->arena, "%s/" RUN_FILE, folder);
 }
 
+static mvs_status cannot_use(mvs_session *session, const char *folder, int reason) {
+  return MVS_FAIL(session->diag, MVS_ERR_IO, "cannot use '%s' for --out: %s", folder,
+                  strerror(reason));
+}
+
 /* Whether the folder has entries; a missing one has none. What a start that was killed left of
  * its run.json is none either: it goes with the next write. errors : MVS_ERR_IO */
 static mvs_status has_entries(mvs_session *session, const char *folder, bool *out) {
   *out = false;
   DIR *open = opendir(folder);
   if (!open && errno == ENOENT) return MVS_OK;
-  if (!open)
-    return MVS_FAIL(session->diag, MVS_ERR_IO, "cannot use '%s' for --out: %s", folder,
-                    strerror(errno));
-  for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
+  if (!open) return cannot_use(session, folder, errno);
+  errno = 0;
+  for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
     if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
         !mvs_output_is_temporary(entry->d_name))
       *out = true;
+    errno = 0;
+  }
+  int reason = errno;
   closedir(open);
+  if (reason) return cannot_use(session, folder, reason);
   return MVS_OK;
 }
 
@@ -52,18 +61,17 @@ static mvs_status has_entries(mvs_session *session, const char *folder, bool *ou
  * not what mvs_run_begin writes */
 static mvs_status read_record(mvs_session *session, const char *folder, json_t **out) {
   const char *path = file_of(session, folder);
-  json_error_t error;
+  json_t *record;
   *out = NULL;
   if (access(path, F_OK) != 0) return MVS_OK;
-  json_t *record = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+  MVS_TRY(mvs_json_read(session->diag, path, &record));
   if (json_is_object(record) && json_is_object(json_object_get(record, "options"))) {
     *out = record;
     return MVS_OK;
   }
-  mvs_status status = MVS_FAIL(session->diag, MVS_ERR_FORMAT, "'%s' is damaged: %s", path,
-                               record ? "it does not describe a run" : error.text);
   json_decref(record);
-  return status;
+  return MVS_FAIL(session->diag, MVS_ERR_FORMAT, "'%s' is damaged: it does not describe a run",
+                  path);
 }
 
 /* Values are equal as numbers where both are numbers: 1e-3 is 0.001. */
@@ -190,9 +198,7 @@ mvs_status mvs_run_lock(mvs_session *session, const char *folder, int *lock) {
   if (*lock > 0) return MVS_OK;
   int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0 && errno == ENOENT) return MVS_OK;
-  if (descriptor < 0)
-    return MVS_FAIL(session->diag, MVS_ERR_IO, "cannot use '%s' for --out: %s", folder,
-                    strerror(errno));
+  if (descriptor < 0) return cannot_use(session, folder, errno);
   bool locked = try_lock(descriptor);
   if (!locked && errno == EWOULDBLOCK) {
     close(descriptor);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "runtime/fail.h"
+#include "runtime/json_text.h"
 #include "runtime/median.h"
 #include "runtime/observation.h"
 
@@ -85,9 +86,8 @@ mvs_status mvs_run_record_open(mvs_arena *home, mvs_diag *diag, const char *fold
   const char *path = mvs_arena_format(home, "%s/run.json", folder);
   if (access(path, R_OK) != 0)
     return MVS_FAIL(diag, MVS_ERR_IO, "there is no run in '%s' (no run.json)", folder);
-  json_error_t error;
-  json_t *run = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-  if (!run) return MVS_FAIL(diag, MVS_ERR_FORMAT, "'%s' is damaged: %s", path, error.text);
+  json_t *run;
+  MVS_TRY(mvs_json_read(diag, path, &run));
   mvs_status status = read_run(out, path, run);
   json_decref(run);
   return status;
@@ -254,6 +254,9 @@ static mvs_status read_lines(line_reader *in, mvs_followed *file, FILE *stream, 
   *follows = is_same_file(file, stream, &line, &room);
   while (status == MVS_OK && *follows) {
     ssize_t length = getline(&line, &room, stream);
+    if (length < 0 && !feof(stream))
+      status =
+          MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': %s", file->path, strerror(errno));
     if (length <= 0 || line[length - 1] != '\n') break;
     status = take(in, line, follows);
     file->lines++;

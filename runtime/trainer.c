@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -131,19 +132,33 @@ static void occupy_standard_streams(void) {
   if (descriptor >= 0) close(descriptor);
 }
 
+/* For the handler, which can reach nothing but a file-scope variable. */
+static const char *program_name;
+
+/* A mapped file (weights, samples) whose bytes are not there any more: there is no call that
+ * could say so, and nothing to go on with. */
+static void tell_of_lost_bytes(int signal_number) {
+  static const char words[] =
+      ": error: a file that is being read was cut short, or its disk fails\n";
+  (void)signal_number;
+  ssize_t told = write(STDERR_FILENO, program_name, strlen(program_name));
+  told = write(STDERR_FILENO, words, sizeof words - 1);
+  (void)told; /* there is nobody left to tell */
+  _exit(EXIT_FAILURE);
+}
+
 /* Memory that runs out comes back here by longjmp; JSON's too, which would otherwise look like
  * a damaged file. */
 int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
   occupy_standard_streams();
   json_set_alloc_funcs(mvs_malloc, free);
+  signal(SIGBUS, tell_of_lost_bytes);
   const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+  program_name = slash ? slash + 1 : argc > 0 ? argv[0] : "trainer";
   jmp_buf exhausted, *before = mvs_arena_on_oom(&exhausted);
   if (setjmp(exhausted)) {
     /* What the command held is not known any more; the system takes it back at the exit. */
-    fprintf(stderr, "%s: error: out of memory: %zu bytes more could not be had\n",
-            slash      ? slash + 1
-            : argc > 0 ? argv[0]
-                       : "trainer",
+    fprintf(stderr, "%s: error: out of memory: %zu bytes more could not be had\n", program_name,
             mvs_arena_oom_bytes());
     mvs_arena_on_oom(before);
     return 1;
@@ -151,9 +166,7 @@ int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
   mvs_arena *arena = mvs_arena_new();
   mvs_session session = {.program = mvs_specialisation_view(arena, program, 0),
                          .whole = program,
-                         .name = argc < 1 ? "trainer"
-                                 : slash  ? slash + 1
-                                          : argv[0],
+                         .name = program_name,
                          .arena = arena,
                          .diag = mvs_diag_new(arena)};
   int code = dispatch(&session, argc, argv);

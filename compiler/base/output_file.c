@@ -20,7 +20,10 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "compiler/base/checked.h"
 
 /* One write call takes at most about 2 GiB; smaller parts also let a signal through sooner. */
 #define MOST_PER_WRITE ((int64_t)1 << 26)
@@ -208,6 +211,19 @@ mvs_status mvs_output_check(mvs_arena *arena, mvs_diag *diag, const char *path) 
 }
 
 /* --- folders --- */
+
+/* No file system of zero blocks can hold a file: such a number is none. */
+int64_t mvs_free_bytes(mvs_arena *arena, const char *folder) {
+  struct statvfs facts;
+  bool known = statvfs(folder, &facts) == 0;
+  while (!known && errno == ENOENT && strcmp(folder, ".") != 0 && strcmp(folder, "/") != 0) {
+    folder = mvs_path_folder(arena, folder);
+    known = statvfs(folder, &facts) == 0;
+  }
+  int64_t bytes;
+  if (!known || facts.f_blocks == 0) return -1;
+  return mvs_mul((int64_t)facts.f_bavail, (int64_t)facts.f_frsize, &bytes) ? bytes : -1;
+}
 
 static mvs_status cannot_make(mvs_diag *diag, const char *path) {
   mvs_diag_error(diag, (mvs_span){0}, "cannot make the folder '%s': %s", path, strerror(errno));

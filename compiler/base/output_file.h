@@ -45,6 +45,9 @@ bool mvs_write_all(int descriptor, const void *data, int64_t bytes);
 bool mvs_sync(int descriptor);
 /* The folder part of a path ("." when there is none). */
 const char *mvs_path_folder(mvs_arena *arena, const char *path);
+/* The bytes that the disk of a folder has left for us, of the nearest one there is where it is
+ * still to be made; -1 when the system does not say. */
+int64_t mvs_free_bytes(mvs_arena *arena, const char *folder);
 /* Makes a folder and its parents where they are missing, durably. errors : MVS_ERR_IO */
 mvs_status mvs_make_folders(mvs_arena *arena, mvs_diag *diag, const char *path);
 

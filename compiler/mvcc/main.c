@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codegen/host/exhausted.h"
 #include "compiler/base/output_file.h"
 #include "compiler/mvcc/driver.h"
 
@@ -114,6 +115,20 @@ static int out_of_memory(void) {
   fprintf(stderr, "mvcc: error: out of memory: %zu bytes more could not be had\n",
           mvs_arena_oom_bytes());
   return EXIT_FAILURE;
+}
+
+/* In LLVM's code; other threads may be in it too, so nothing is tidied up: no output is begun
+ * before code is there. */
+static void out_of_memory_in_llvm(void) {
+  static const char words[] = "mvcc: error: out of memory in LLVM\n";
+  ssize_t written = write(STDERR_FILENO, words, sizeof words - 1);
+  (void)written; /* there is nobody left to tell */
+  _exit(EXIT_FAILURE);
+}
+
+/* Ahead of everything else before main: LLVM fills tables of its options there. */
+__attribute__((constructor(101))) static void expect_no_memory(void) {
+  mvs_host_on_oom(out_of_memory_in_llvm);
 }
 
 /* Any failure ends with 1 and at least one sentence. */

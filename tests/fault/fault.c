@@ -38,10 +38,11 @@
 #define MOST_WORDS   400
 
 /* What counts; the first three are "alloc". */
-#define CALLS(X)                                                                              \
-  X(malloc)                                                                                   \
-  X(calloc) X(realloc) X(aligned_alloc) X(mmap) X(open) X(openat) X(write) X(fsync) X(rename) \
-      X(ftruncate) X(mkdir) X(unlink) X(unlinkat) X(flock) X(fopen) X(fdopen) X(opendir)      \
+#define CALLS(X)                                                                         \
+  X(malloc)                                                                              \
+  X(calloc)                                                                              \
+  X(realloc) X(aligned_alloc) X(mmap) X(open) X(openat) X(write) X(fsync) X(rename)      \
+      X(ftruncate) X(mkdir) X(unlink) X(unlinkat) X(flock) X(fopen) X(fdopen) X(opendir) \
           X(readdir) X(read) X(pread) X(close) X(mprotect)
 #define X(name) CALL_##name,
 typedef enum call { CALLS(X) CALL_COUNT } call;
@@ -155,6 +156,21 @@ static void watch(pid_t half, long at, const char *name) {
   active = true;
 }
 
+/* The halves share where they are in open files: this one opens them anew, at the same place.
+ */
+static void part_files(void) {
+  for (int file = 3; file < 256; file++) {
+    char path[32];
+    struct stat facts;
+    if (fstat(file, &facts) != 0 || !S_ISREG(facts.st_mode)) continue;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    int flags = fcntl(file, F_GETFL), own = open(path, flags & ~(O_CREAT | O_EXCL | O_TRUNC));
+    if (own < 0 || lseek(own, lseek(file, 0, SEEK_CUR), SEEK_SET) < 0 || dup2(own, file) < 0)
+      abort();
+    close(own);
+  }
+}
+
 /* True in the half that is to see the failure. Its words go to a file, and what it prints to
  * nobody. */
 static bool split(long at, const char *name) {
@@ -169,6 +185,7 @@ static bool split(long at, const char *name) {
   }
   split_from = parent, failed_here = true;
   active = false;
+  part_files();
   in_folder(path, sizeof path, "stderr");
   int words = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666),
       none = open("/dev/null", O_WRONLY);

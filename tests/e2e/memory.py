@@ -1,0 +1,147 @@
+"""Memory that runs out: allocations of whole programs and of the libraries in them fail one by one, each once on its
+own and once with all behind it.
+
+  memory.py MVCC MODEL TRAINER FAULT WORK MOST SEED    FAULT: the library of tests/fault; MOST: failures of a command
+
+Every program that sees one ends with one sentence that speaks of memory, and with status 1 (or as if nothing had
+been): no crash, no hang, nothing left half written. A run of training goes on to the same bits afterwards."""
+import collections
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+mvcc, model, trainer, fault, work, most, seed = *sys.argv[1:6], int(sys.argv[6]), int(sys.argv[7])
+rng = random.Random(seed)
+LINE = re.compile(r"\d+ \w+ (exit|signal) (\d+): ?(.*)")
+SMALL = ["--set", "depth=2", "--set", "width=32", "--set", "heads=2", "--set", "ffn=48"]
+OPTIONS = ["--data", "digits", "--batch", "4", "--save-every", "2", "--keep", "2", "--ema", "0.9", "--diagnose", "2", "--threads", "1"]
+HOW = {"once": {}, "from there on": {"FAULT_ON": "1"}}
+
+
+def path(*names):
+    return os.path.join(work, *names)
+
+
+def content(name):
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def text(name):
+    with open(name, errors="replace") as file:
+        return file.read()
+
+
+def temporaries(folder):
+    return [n for _, _, names in os.walk(folder) for n in names if n.endswith(".tmp")]
+
+
+def call(command, **environment):
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=900,
+                          env={**os.environ, "LD_PRELOAD": fault, "FAULT": "alloc", **environment})
+
+
+def count_of(command):
+    """Allocations of an undisturbed call."""
+    log = path("count")
+    if os.path.exists(log):
+        os.remove(log)
+    done = call(command, FAULT_LOG=log)
+    if done.returncode != 0:
+        sys.exit(f"not ok {command} ends with {done.returncode}: {done.stderr}")
+    return int(text(log).split()[-1])
+
+
+def is_clean(code, words):
+    """One sentence; a program that does not see the failure says nothing, or what it always says."""
+    return code == 0 or (code == 1 and "memory" in words and words.count("error:") == 1)
+
+
+def say(wrong, words):
+    print((f"not ok {words}; {wrong}" if wrong else f"ok {words}"), flush=True)
+
+
+def sweep(name, command, output=None):
+    """All in one run that splits in two at each failure: for commands that begin no output before its end."""
+    count = count_of(command)
+    for how, environment in HOW.items():
+        shutil.rmtree(path("sweep"), ignore_errors=True)
+        os.mkdir(path("sweep"))
+        before, began = content(output) if output else None, time.monotonic()
+        # The start of the program is the same everywhere: a few of it, and by lot from there.
+        stride = max(1, count // most)
+        done = call(command, FAULT_SWEEP=path("sweep"), FAULT_DENSE="20", FAULT_STRIDE=str(stride), FAULT_SEED=str(seed), **environment)
+        ends = [LINE.match(line) for line in text(path("sweep", "log")).splitlines()]
+        bad = [end[0] for end in ends if end[1] != "exit" or not is_clean(int(end[2]), end[3])]
+        wrong = bad[0] if bad else f"undisturbed it ended with {done.returncode}: {done.stderr}" if done.returncode else None
+        if not wrong and output and (content(output) != before or temporaries(os.path.dirname(output))):
+            wrong = "its output is not whole"
+        say(wrong, f"{name}, {how}: {len(ends)} of {count} allocations, {time.monotonic() - began:.0f} s")
+
+
+def train(*more, **environment):
+    command = [trainer, "train", *OPTIONS, "--steps", "6", "--out", path("run"), *more]
+    return call(command, **environment) if environment else subprocess.run(command, capture_output=True, text=True)
+
+
+def state():
+    names = sorted(n for n in os.listdir(path("run")) if not n.startswith(("events", "report", "metrics")))
+    return names, [content(path("run", n)) for n in names], re.sub(rb', "seconds": .*', b"", content(path("run", "metrics.jsonl")))
+
+
+def anew():
+    shutil.rmtree(path("run"), ignore_errors=True)
+    shutil.copytree(path("half"), path("run"))
+
+
+def try_training(at, environment):
+    """NULL, or what is wrong with a resumed run whose allocation `at` failed."""
+    anew()
+    done = train("--resume", FAULT_AT=str(at), **environment)
+    if done.returncode < 0 or not is_clean(done.returncode, done.stderr):
+        return f"allocation {at}: it ended with {done.returncode}: {done.stderr}"
+    if done.returncode and temporaries(path("run")):
+        return f"allocation {at}: it left {temporaries(path('run'))}"
+    after = train("--resume")
+    return None if after.returncode == 0 and state() == whole else f"allocation {at}: it cannot be gone on with: {after.stderr}"
+
+
+def sweep_training(skipped):
+    """Each failure in a run of its own, since each writes to the folder."""
+    anew()
+    count = count_of([trainer, "train", *OPTIONS, "--steps", "6", "--out", path("run"), "--resume"])
+    for how, environment in HOW.items():
+        began, wrong, tried = time.monotonic(), None, 0
+        late = range(skipped, count + 1)
+        places = sorted(rng.sample(late, min(most // 4, len(late))) + rng.sample(range(1, skipped), 3))
+        for at in places:
+            tried, wrong = tried + 1, wrong or try_training(at, environment)
+            if wrong:
+                break
+        say(wrong, f"train --resume, {how}: {tried} of {count} allocations, {time.monotonic() - began:.0f} s")
+
+
+print(f"# seed {seed}")
+for folder, steps in (("half", "3"), ("run", "6")):
+    subprocess.run([trainer, "train", *OPTIONS, "--steps", steps, "--out", path(folder)], check=True, capture_output=True)
+whole = state()
+weights = ["--weights", path("half", "latest"), "--threads", "1"]
+inputs = path("inputs.safetensors")
+subprocess.run([trainer, "sample", *weights, "--count", "2", "--steps", "1", "--out", path("s.safetensors")], check=True, capture_output=True)
+for name in ("made", "pictures"):
+    os.mkdir(path(name))
+sweep_training(count_of([trainer, "info"]))
+subprocess.run([trainer, "sample", *weights, "--count", "4", "--steps", "2", "--out", path("pictures", "g.png")], check=True, capture_output=True)
+sweep("sample", [trainer, "sample", *weights, "--count", "4", "--steps", "2", "--out", path("pictures", "g.png")], path("pictures", "g.png"))
+sweep("info", [trainer, "info"])
+sweep("bench", [trainer, "bench", "--steps", "1", "--batch", "2", "--threads", "1"])
+sweep("watch", [trainer, "watch", path("half"), "--once"])
+subprocess.run([trainer, "report", path("half"), "--out", path("made", "page.html")], check=True, capture_output=True)
+sweep("report", [trainer, "report", path("half"), "--out", path("made", "page.html")], path("made", "page.html"))
+subprocess.run([mvcc, model, *SMALL, "-o", path("made", "y")], check=True, capture_output=True)
+sweep("mvcc -o", [mvcc, model, *SMALL, "-o", path("made", "y")], path("made", "y"))
+sweep("mvcc --emit plan", [mvcc, model, *SMALL, "--emit", "plan"])
