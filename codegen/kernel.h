@@ -37,8 +37,8 @@
  * sequential_batch and sequential > 0 the reduced axis is the collapsed pair (batch,
  * sequential) and its extent is B * sequential.
  *
- * Reduction trees are fixed by op and shape. ROWS on the host: element i adds to lane i mod 16
- * in order of i, then halves fold (8, 4, 2, 1). ROWS in CUDA: see docs/numerics.md. COLUMNS,
+ * Reduction trees are fixed by op and shape. ROWS on the host: element i adds to lane i mod 64
+ * in order of i, then halves fold (32, 16, .. 1). ROWS in CUDA: see docs/numerics.md. COLUMNS,
  * everywhere: the k-th element of the reduced axis (of a segment: from its first token) adds
  * to lane k mod `lanes` in order of k, then halves fold: lane j takes lane j + lanes/2, and so
  * on down to one. A lane starts from +0 (a maximum: from the least number) and a sum that

@@ -8,6 +8,16 @@
  * computed once and lives in registers through all phases. */
 #define MVS_UNROLLED_CHUNKS 4
 
+/* Rows printed at a time where reductions would wait for one another's latency. */
+#define MVS_ROWS_TOGETHER 2
+
+/* What is known of one row. */
+typedef struct mvs_row {
+  LLVMValueRef outer[MVS_MAX_AXES], segment;
+  LLVMValueRef *bases;   /* per LOAD and STORE: pointer at inner index 0 */
+  LLVMValueRef *scalars; /* values of uniform instructions */
+} mvs_row;
+
 /* A nest being printed. Instructions differ in what their values depend on:
  *   uniform  not on the inner index: a scalar, computed once per row (or per sequential step)
  *   moving   (COLUMNS) on the sequential index */
@@ -26,10 +36,7 @@ typedef struct mvs_nest_print {
   int64_t scratch;   /* bytes */
   int vectors;       /* COLUMNS: side by side in one unit */
   bool turned;       /* COLUMNS of one column: the reduced axis runs innermost */
-  /* of the row being printed */
-  LLVMValueRef outer[MVS_MAX_AXES], segment;
-  LLVMValueRef *bases;   /* per LOAD and STORE: pointer at inner index 0 */
-  LLVMValueRef *scalars; /* values of uniform instructions */
+  mvs_row row; /* the one being printed */
   /* of the chunk of 16 inner elements being printed */
   LLVMValueRef *values;     /* NULL: not computed yet */
   LLVMValueRef inner, mask; /* first inner index; NULL mask: all lanes */
@@ -51,7 +58,7 @@ mvs_status mvs_host_print_nest(mvs_emit *e, const mvs_kernel *kernel, const mvs_
 /* --- between the files --- */
 /* Works out needs, uniform, moving, rounded and staged. */
 void mvs_nest_analyse(mvs_nest_print *p);
-/* Sets the addresses of the row whose indices are in p->outer and p->segment. */
+/* Sets the addresses of the row whose indices are in p->row; nothing else is known of it. */
 void mvs_nest_addresses(mvs_nest_print *p);
 /* The value of an instruction in the current chunk; computes what it needs on the way. */
 LLVMValueRef mvs_nest_value(mvs_nest_print *p, size_t index);
@@ -73,8 +80,11 @@ LLVMValueRef mvs_nest_arith(mvs_emit *e, const mvs_instr *instr, LLVMValueRef *a
                             int count);
 /* A value as another dtype; to i32 it truncates and saturates, NaN becomes 0. */
 LLVMValueRef mvs_nest_convert(mvs_emit *e, LLVMValueRef value, mvs_dtype to);
-/* Prints the body of one row over inner indices from .. to. */
-void mvs_nest_row(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to);
+/* Rows that mvs_nest_rows may print together, at most MVS_ROWS_TOGETHER. */
+int mvs_nest_together(const mvs_nest_print *p);
+/* Prints the bodies of `count` rows, phase by phase, over inner indices from .. to. */
+void mvs_nest_rows(mvs_nest_print *p, const mvs_row *rows, int count, LLVMValueRef from,
+                   LLVMValueRef to);
 /* The same for COLUMNS: inner indices in parallel, each through the sequential axis. Adds to
  * p->scratch. */
 void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to);

@@ -17,8 +17,8 @@
 /* The vectors that one turn of the inner loop takes. */
 typedef struct block {
   int vectors;
-  int width; /* lanes of the tree that a vector holds: 1, or 16 in a turned nest */
-  LLVMValueRef from, to;              /* of the reduced axis */
+  int width;             /* lanes of the tree that a vector holds: 1, or 16 in a turned nest */
+  LLVMValueRef from, to; /* of the reduced axis */
   LLVMValueRef *values[SIDE_BY_SIDE]; /* computed values of each vector */
   LLVMValueRef inner[SIDE_BY_SIDE];
   LLVMValueRef *sums[SIDE_BY_SIDE]; /* accumulators (variables), per REDUCE */
@@ -80,7 +80,7 @@ static void bounds(mvs_nest_print *p, LLVMValueRef *from, LLVMValueRef *to) {
   for (int s = 0; s < nest->segments->count; ++s) {
     int64_t end = begin + nest->segments->items[s].length;
     LLVMValueRef here =
-        LLVMBuildICmp(e->builder, LLVMIntEQ, p->segment, mvs_emit_i64(e, s), "");
+        LLVMBuildICmp(e->builder, LLVMIntEQ, p->row.segment, mvs_emit_i64(e, s), "");
     *from = mvs_emit_select(e, here, mvs_emit_i64(e, begin), *from);
     *to = mvs_emit_select(e, here, mvs_emit_i64(e, end), *to);
     begin = end;
@@ -218,7 +218,7 @@ static void finish_turned(mvs_nest_print *p, const block *b) {
   for (size_t i = 0; i < p->count; ++i) {
     if (!b->sums[0][i]) continue;
     LLVMValueRef lanes = get_lane(p, i, mvs_emit_i64(p->e, 0));
-    p->scalars[i] = mvs_emit_fold(p->e, lanes, instr_at(p, i)->op == MVS_OP_max_over);
+    p->row.scalars[i] = mvs_emit_fold(p->e, lanes, instr_at(p, i)->op == MVS_OP_max_over);
   }
   mvs_nest_scalars(p, 1, false);
 }

@@ -101,8 +101,6 @@ void mvs_nest_analyse(mvs_nest_print *p) {
   p->staged = MVS_ARRAY(arena, p->count, bool);
   p->stage_ready = MVS_ARRAY(arena, p->count, bool);
   p->stage_at = MVS_ARRAY(arena, p->count, int64_t);
-  p->bases = MVS_ARRAY(arena, p->count, LLVMValueRef);
-  p->scalars = MVS_ARRAY(arena, p->count, LLVMValueRef);
   p->values = MVS_ARRAY(arena, p->count, LLVMValueRef);
   p->needs = MVS_ARRAY(arena, p->count, mvs_phase_mask);
   mvs_nest_needs(p->nest, p->needs);
@@ -130,27 +128,29 @@ static LLVMValueRef advance(mvs_nest_print *p, const mvs_instr *instr, LLVMValue
 
 /* The part of each address that is the same along the row: outer axes and segment. */
 void mvs_nest_addresses(mvs_nest_print *p) {
+  p->row.bases = MVS_ARRAY(p->e->arena, p->count, LLVMValueRef);
+  p->row.scalars = MVS_ARRAY(p->e->arena, p->count, LLVMValueRef);
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = instr_at(p, i);
     if (!in_memory(instr)) continue;
     LLVMValueRef at = mvs_emit_i64(p->e, instr->access.constant);
     for (int axis = 0; axis < p->nest->outer_count; ++axis) {
       if (instr->access.outer[axis] == 0) continue;
-      LLVMValueRef part = scaled(p->e, p->outer[axis], instr->access.outer[axis]);
+      LLVMValueRef part = scaled(p->e, p->row.outer[axis], instr->access.outer[axis]);
       at = LLVMBuildNSWAdd(p->e->builder, at, part, "");
     }
-    if (instr->access.segment != 0 && p->segment) {
-      LLVMValueRef part = scaled(p->e, p->segment, instr->access.segment);
+    if (instr->access.segment != 0 && p->row.segment) {
+      LLVMValueRef part = scaled(p->e, p->row.segment, instr->access.segment);
       at = LLVMBuildNSWAdd(p->e->builder, at, part, "");
     }
-    p->bases[i] = advance(p, instr, p->operands[instr->access.operand], at, 1);
+    p->row.bases[i] = advance(p, instr, p->operands[instr->access.operand], at, 1);
   }
 }
 
 /* The rest: sequential and inner index, where the access has them. */
 static LLVMValueRef address(mvs_nest_print *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
-  LLVMValueRef at = p->bases[index];
+  LLVMValueRef at = p->row.bases[index];
   if (p->sequential) at = advance(p, instr, at, p->sequential, instr->access.sequential);
   if (instr->access.inner != 0) at = advance(p, instr, at, p->inner, instr->access.inner);
   return at;
@@ -178,7 +178,7 @@ static LLVMValueRef index_value(mvs_nest_print *p, const mvs_instr *instr) {
   mvs_emit *e = p->e;
   if (instr->axis == MVS_SEQUENTIAL)
     return LLVMBuildTrunc(e->builder, p->sequential, e->i32, "");
-  if (instr->axis >= 0) return LLVMBuildTrunc(e->builder, p->outer[instr->axis], e->i32, "");
+  if (instr->axis >= 0) return LLVMBuildTrunc(e->builder, p->row.outer[instr->axis], e->i32, "");
   LLVMValueRef first = LLVMBuildTrunc(e->builder, p->inner, e->i32, "");
   return LLVMBuildAdd(e->builder, mvs_emit_splat(e, first), mvs_emit_lanes(e->i32), "");
 }
@@ -223,8 +223,8 @@ static LLVMValueRef stage_address(mvs_nest_print *p, size_t index) {
 
 LLVMValueRef mvs_nest_value(mvs_nest_print *p, size_t index) {
   if (p->uniform[index]) {
-    if (!p->scalars[index]) p->scalars[index] = compute(p, index);
-    return p->scalars[index];
+    if (!p->row.scalars[index]) p->row.scalars[index] = compute(p, index);
+    return p->row.scalars[index];
   }
   if (p->values[index]) return p->values[index];
   mvs_dtype dtype = instr_at(p, index)->dtype;
@@ -278,7 +278,7 @@ void mvs_nest_scalars(mvs_nest_print *p, int phase, bool moving) {
     if (instr->kind == MVS_INSTR_STORE) {
       store(p, i);
     } else {
-      p->scalars[i] = compute(p, i);
+      p->row.scalars[i] = compute(p, i);
     }
   }
 }

@@ -138,7 +138,7 @@ static void next_row(mvs_nest_print *p, LLVMValueRef *variables) {
   LLVMValueRef carry = mvs_emit_int(e->i1, 1);
   for (int axis = p->nest->outer_count - 1; axis >= 0; --axis) {
     LLVMValueRef step = LLVMBuildZExt(e->builder, carry, e->i64, "");
-    LLVMValueRef next = LLVMBuildNSWAdd(e->builder, p->outer[axis], step, "");
+    LLVMValueRef next = LLVMBuildNSWAdd(e->builder, p->row.outer[axis], step, "");
     if (axis > 0) {
       LLVMValueRef extent = mvs_emit_i64(e, p->nest->outer[axis].size);
       carry = LLVMBuildICmp(e->builder, LLVMIntEQ, next, extent, "");
@@ -154,35 +154,53 @@ static void find_segment(mvs_nest_print *p) {
   mvs_emit *e = p->e;
   const mvs_nest *nest = p->nest;
   if (nest->segment_axis < 0) return;
-  LLVMValueRef index = p->outer[nest->segment_axis];
+  LLVMValueRef index = p->row.outer[nest->segment_axis];
   if (nest->nest_class == MVS_KERNEL_COLUMNS) {
-    p->segment = index;
+    p->row.segment = index;
     return;
   }
   int64_t end = 0;
-  p->segment = mvs_emit_i64(e, 0);
+  p->row.segment = mvs_emit_i64(e, 0);
   for (int s = 0; s + 1 < nest->segments->count; ++s) {
     end += nest->segments->items[s].length;
     LLVMValueRef after = LLVMBuildICmp(e->builder, LLVMIntSGE, index, mvs_emit_i64(e, end), "");
     LLVMValueRef one = LLVMBuildZExt(e->builder, after, e->i64, "");
-    p->segment = LLVMBuildNSWAdd(e->builder, p->segment, one, "");
+    p->row.segment = LLVMBuildNSWAdd(e->builder, p->row.segment, one, "");
   }
 }
 
-/* The indices are read into plain values first, so that the row's code does not reload them. */
-static void print_row(mvs_nest_print *p, LLVMValueRef *variables, LLVMValueRef from,
-                      LLVMValueRef to) {
+/* Makes the row that the variables name the current one and moves them to the next. The
+ * indices are read into plain values, so that the row's code does not reload them. */
+static void open_row(mvs_nest_print *p, LLVMValueRef *variables) {
   for (int axis = 0; axis < p->nest->outer_count; ++axis) {
-    p->outer[axis] = mvs_emit_get(p->e, variables[axis]);
+    p->row.outer[axis] = mvs_emit_get(p->e, variables[axis]);
   }
   find_segment(p);
   mvs_nest_addresses(p);
-  if (p->nest->nest_class == MVS_KERNEL_COLUMNS) {
-    mvs_nest_columns(p, from, to);
-  } else {
-    mvs_nest_row(p, from, to);
-  }
   next_row(p, variables);
+}
+
+/* Rows from .. below to, `together` at a time; returns the first that is left. */
+static LLVMValueRef print_rows(mvs_nest_print *p, LLVMValueRef *variables,
+                               const LLVMValueRef *rows, const LLVMValueRef *inner,
+                               int together) {
+  mvs_emit *e = p->e;
+  LLVMValueRef size = LLVMBuildNSWSub(e->builder, rows[1], rows[0], "");
+  LLVMValueRef whole = LLVMBuildAnd(e->builder, size, mvs_emit_i64(e, -together), "");
+  LLVMValueRef end = mvs_emit_add(e, rows[0], whole);
+  mvs_loop loop = mvs_emit_loop(e, rows[0], end, together);
+  mvs_row opened[MVS_ROWS_TOGETHER];
+  for (int r = 0; r < together; ++r) {
+    open_row(p, variables);
+    opened[r] = p->row;
+  }
+  if (p->nest->nest_class == MVS_KERNEL_COLUMNS) {
+    mvs_nest_columns(p, inner[0], inner[1]);
+  } else {
+    mvs_nest_rows(p, opened, together, inner[0], inner[1]);
+  }
+  mvs_emit_loop_end(e, &loop);
+  return end;
 }
 
 /* --- units --- */
@@ -212,13 +230,15 @@ static void print_unit(mvs_nest_print *p, const mvs_division *division, LLVMValu
     row_number = LLVMBuildUDiv(e->builder, unit, across, "");
     inner_number = LLVMBuildURem(e->builder, unit, across, "");
   }
-  LLVMValueRef row_from, row_to, from, to;
-  range(e, row_number, division->row_chunk, rows, &row_from, &row_to);
-  range(e, inner_number, division->inner_chunk, inner, &from, &to);
-  split_row(p, row_from, variables);
-  mvs_loop loop = mvs_emit_loop(e, row_from, row_to, 1);
-  print_row(p, variables, from, to);
-  mvs_emit_loop_end(e, &loop);
+  LLVMValueRef row_range[2], inner_range[2];
+  range(e, row_number, division->row_chunk, rows, &row_range[0], &row_range[1]);
+  range(e, inner_number, division->inner_chunk, inner, &inner_range[0], &inner_range[1]);
+  split_row(p, row_range[0], variables);
+  int together = mvs_nest_together(p);
+  if (together > 1) {
+    row_range[0] = print_rows(p, variables, row_range, inner_range, together);
+  }
+  print_rows(p, variables, row_range, inner_range, 1);
 }
 
 /* Base pointers, once per function; operands of other nests of the kernel are not touched. */

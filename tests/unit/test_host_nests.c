@@ -150,6 +150,64 @@ static void same_bits(void **state) {
   free(x), free(g);
 }
 
+/* --- the tree of a row's sum --- */
+
+/* The sum of x as docs/numerics.md says it: 64 lanes in order, then halves. */
+static float sum_by_lanes(const float *x, int64_t size) {
+  float lanes[64] = {0};
+  for (int64_t i = 0; i < size; ++i) lanes[i % 64] += x[i];
+  for (int half = 32; half > 0; half /= 2) {
+    for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
+  }
+  return lanes[0];
+}
+
+/* y [B, 3, 1] = the sum and z = the maximum of x [B, 3, size]: bit for bit, for rows alone and
+ * rows printed together, of every kind of rest. */
+static void row_trees(void **state) {
+  (void)state;
+  static const int64_t sizes[] = {1, 16, 31, 64, 65, 80, 111, 128, 1003, 1024};
+  for (size_t s = 0; s < sizeof sizes / sizeof *sizes * LEVELS; ++s) {
+    int64_t size = sizes[s / LEVELS], rows = 15;
+    int level = s % LEVELS;
+    harness h;
+    harness_open(&h, "k0_rows", MVS_KERNEL_ROWS);
+    int x = add_operand(&h, MVS_F32, false);
+    int y = add_operand(&h, MVS_F32, true), z = add_operand(&h, MVS_F32, true);
+    mvs_nest *nest = add_nest(&h, MVS_KERNEL_ROWS);
+    nest->outer_count = 1;
+    nest->outer[0] = (mvs_dim){3, true};
+    nest->inner = (mvs_dim){size, false};
+    nest->phases = 2;
+    mvs_instr load = memory(MVS_INSTR_LOAD, x, 0, 1);
+    load.access.outer[0] = size;
+    uint16_t value = add_instr(&h, nest, load);
+    uint16_t total = add_instr(&h, nest, reduce(MVS_OP_sum, value));
+    uint16_t most = add_instr(&h, nest, reduce(MVS_OP_max_over, value));
+    for (int i = 0; i < 2; ++i) {
+      mvs_instr store =
+          in_phase(memory(MVS_INSTR_STORE, i ? z : y, i ? most : total, 0), MVS_LEVEL_ROW, 1);
+      store.access.outer[0] = 1;
+      add_instr(&h, nest, store);
+    }
+    harness_compile(&h, level, false);
+    if (level_runs(level)) {
+      uint64_t seed = s + 1;
+      float *values = make_array(MVS_F32, rows * size, &seed);
+      float *sums = make_array(MVS_F32, rows, NULL), *greatest = make_array(MVS_F32, rows, NULL);
+      harness_run(&h, (void *[]){values, sums, greatest, NULL}, rows / 3, 0);
+      for (int64_t row = 0; row < rows; ++row) {
+        float want = sum_by_lanes(values + row * size, size), top = -INFINITY;
+        for (int64_t i = 0; i < size; ++i) top = fmaxf(top, values[row * size + i]);
+        assert_memory_equal(&sums[row], &want, 4);
+        assert_memory_equal(&greatest[row], &top, 4);
+      }
+      free(values), free(sums), free(greatest);
+    }
+    harness_close(&h);
+  }
+}
+
 /* --- segments, strides, indices --- */
 
 static const mvs_segments two_segments = {2, {{"image", 5, 0, 0}, {"text", 2, 0, 0}}};
@@ -529,6 +587,7 @@ static void refuses_f64_exp(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(norm_rows),        cmocka_unit_test(same_bits),
+      cmocka_unit_test(row_trees),
       cmocka_unit_test(strided_segments), cmocka_unit_test(segment_means),
       cmocka_unit_test(column_trees),
       cmocka_unit_test(column_error),
