@@ -523,6 +523,13 @@ static mvs_status end_profile(run_state *run) {
   return status;
 }
 
+/* Speed and time left are counted from the step where the run stands: it may have gone back
+ * behind the one that this process began with. */
+static void start_progress(run_state *run) {
+  mvs_progress_start(&run->progress, run->step, run->steps, run->settings.batch,
+                     run->session->program->tokens);
+}
+
 /* The run fell: back to a checkpoint, and on from there another way. One that is killed before
  * the turn is recorded falls again when it is resumed, and turns back then. */
 static mvs_status turn_back(run_state *run) {
@@ -539,6 +546,7 @@ static mvs_status turn_back(run_state *run) {
   MVS_TRY(mvs_consumers_rewind(&run->consumers, run->step));
   MVS_TRY(restore_watch(run));
   mvs_progress_clear(&run->progress);
+  start_progress(run);
   run->began = mvs_seconds();
   return mvs_train_watch_turned(&run->watch, turn);
 }
@@ -607,8 +615,7 @@ static mvs_status loop(run_state *run) {
   double begin = mvs_seconds();
   mvs_status status = MVS_OK;
   run->queued = first, run->began = begin;
-  mvs_progress_start(&run->progress, first, run->steps, run->settings.batch,
-                     run->session->program->tokens);
+  start_progress(run);
   mvs_interrupt_catch();
   while (status == MVS_OK && run->queued < run->steps && !mvs_interrupt_asked())
     status = run->profile_path ? profiled_step(run) : one_step(run);
