@@ -151,16 +151,6 @@ mvs_status mvs_flat_share(mvs_flat_call *call, const char *name, void *memory) {
   return bind_scalar(call, name, memory);
 }
 
-/* Scalar outputs are f64: losses and sums of squares. */
-mvs_status mvs_flat_result(mvs_flat_call *call, const char *name, double *out) {
-  flat_scalar *scalar = find_scalar(call, name);
-  mvs_device *device = call->session->device;
-  if (!scalar) return no_scalar(call, name);
-  MVS_TRY(device->synchronize(device, call->session->diag));
-  device->copy(device, out, scalar->memory, sizeof *out, MVS_COPY_TO_HOST);
-  return MVS_OK;
-}
-
 /* Rows first .. first+rows-1; `part` is the call prepared for that many. */
 static mvs_status run_part(mvs_flat_call *call, mvs_call *part, int64_t first, int64_t rows) {
   mvs_device *device = call->session->device;

@@ -23,7 +23,5 @@ mvs_status mvs_flat_scalar(mvs_flat_call *call, const char *name, double value);
 mvs_status mvs_flat_share(mvs_flat_call *call, const char *name, void *memory);
 /* Runs it. */
 mvs_status mvs_flat_run(mvs_flat_call *call);
-/* After a run: the value of a scalar f64 output. */
-mvs_status mvs_flat_result(mvs_flat_call *call, const char *name, double *out);
 
 #endif
