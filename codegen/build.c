@@ -113,6 +113,7 @@ static mvs_status add_results(const launch_builder *b, mvs_id id, int count) {
   return MVS_OK;
 }
 
+/* Operands in the order of mvs_attention_shape: inputs of the op, then its results. */
 static mvs_status build_attention(const launch_builder *b, mvs_id id) {
   const mvs_node *node = mvs_graph_node(b->graph, id);
   const mvs_type *q = mvs_graph_type(b->graph, node->inputs[0]);

@@ -37,6 +37,7 @@ int mvs_affine_only_slot(const mvs_affine *affine) {
   return found;
 }
 
+/* Terms are independent, so the ends are sums of the terms' ends. */
 void mvs_affine_range(const mvs_affine *affine, const mvs_axes *axes, int64_t *least,
                       int64_t *greatest) {
   *least = *greatest = affine->constant;

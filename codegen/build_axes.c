@@ -9,6 +9,8 @@ static void add_slot(mvs_axes *axes, mvs_role role, mvs_dim dim, int axis) {
   axes->slots[axes->count++] = (mvs_slot){role, dim, axis, 1};
 }
 
+/* Reduced axes run in sequence; of rows the reduced axis is the inner one, whose threads meet.
+ * */
 static mvs_role role_of(const mvs_nest_plan *plan, mvs_kernel_class nest_class, int axis) {
   if (nest_class == MVS_KERNEL_COLUMNS && (plan->reduced_axes >> axis & 1)) {
     bool segment_number = plan->by_segment && axis == 1;
@@ -35,6 +37,8 @@ static void choose_inner(mvs_axes *axes, const mvs_nest_plan *plan, mvs_kernel_c
   axes->inner = last;
 }
 
+/* One slot for each axis of the space. With sums by segment the axis of tokens becomes two: a
+ * parallel one that counts segments, and MVS_SLOT_TOKEN, in sequence. */
 mvs_status mvs_axes_start(const mvs_nest_plan *plan, mvs_kernel_class nest_class,
                           int64_t row_length, mvs_axes *out) {
   *out = (mvs_axes){.pieces = 1};
@@ -63,6 +67,8 @@ mvs_affine mvs_axes_index(const mvs_axes *axes, int axis) {
   return index;
 }
 
+/* The slower part keeps the place and the batch, the faster one comes behind it and is a
+ * constant number of steps: an inner axis stays inner with its faster part. */
 bool mvs_axes_split(mvs_axes *axes, int slot, int64_t faster) {
   if (axes->count >= MVS_AXIS_SLOTS || slot >= axes->count || faster < 2) return false;
   mvs_slot old = axes->slots[slot];

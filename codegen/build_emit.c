@@ -62,6 +62,7 @@ static bool may_merge(const emitter *e, int slow, int fast) {
   return walked_as_one(e, slow, fast);
 }
 
+/* The faster slot takes over: its strides are those of the joined axis, by walked_as_one. */
 static void merge(const emitter *e, int slow, int fast) {
   mvs_slot *gone = slot_at(e, slow), *stays = slot_at(e, fast);
   stays->dim.size *= gone->dim.size;
@@ -168,6 +169,8 @@ static void flatten_batch(const emitter *e) {
 
 /* --- axes of the nest --- */
 
+/* One loop: the order of its steps is the order of the sum. Several reduced axes must have
+ * merged (may_merge), the batch with what is behind it. */
 static mvs_status place_sequential(emitter *e, int slot) {
   if (e->sequential >= 0) return fail(e, "the reduced axes are not walked as one");
   e->sequential = slot;
@@ -201,6 +204,7 @@ static mvs_status place_slots(emitter *e, bool batch) {
   return MVS_OK;
 }
 
+/* What has extent 1 has no axis. A reduction of which nothing moves is a sum of one element. */
 static mvs_status place_axes(emitter *e) {
   const mvs_draft *draft = e->draft;
   e->nest->inner = slot_at(e, draft->axes.inner)->dim;
@@ -267,6 +271,7 @@ static uint16_t append_arith(emitter *e, mvs_op op, uint16_t a, uint16_t b, uint
   return append(e, instr, deps);
 }
 
+/* Once for each axis, whoever asks. */
 static uint16_t index_of(emitter *e, int slot) {
   if (e->indices[slot] != UINT16_MAX) return e->indices[slot];
   int axis = e->outer[slot];
@@ -309,6 +314,8 @@ static void set_access(const emitter *e, const mvs_affine *affine, mvs_access *a
   if (e->sequential >= 0) access->sequential = affine->slot[e->sequential];
 }
 
+/* An affine value becomes instructions, an address becomes the strides of an access: levels and
+ * phases follow from what both move with. */
 static void append_draft(emitter *e, size_t index) {
   const mvs_draft_instr *from = &e->draft->instrs.items[index];
   if (from->is_affine) {
@@ -385,6 +392,8 @@ static void wait_for_users(const emitter *e) {
   }
 }
 
+/* Axes are settled before instructions are written, since levels depend on which is inner; what
+ * is kept is marked last, since needs depend on phases. */
 mvs_status mvs_draft_emit(mvs_draft *draft, mvs_nest *out, const char **reason) {
   emitter e = {.draft = draft, .reason = reason, .nest = out, .sequential = -1};
   *out = (mvs_nest){.nest_class = draft->nest_class, .phases = 1, .segment_axis = -1};

@@ -65,6 +65,7 @@ uint32_t mvs_tables_param(const mvs_module *module, uint32_t index) {
   return part;
 }
 
+/* Rates and decays are settled here: the runtime knows numbers, no groups and no defaults. */
 static Mvs__Param *model_param(mvs_arena *arena, const mvs_module *module,
                                const mvs_param *param) {
   Mvs__Param *out = MVS_NEW(arena, Mvs__Param);
@@ -107,6 +108,7 @@ static mvs_status add_params(mvs_arena *arena, mvs_diag *diag, const mvs_module 
   return MVS_OK;
 }
 
+/* What a table of diagnostics is named after, and which parameters its gradients are of. */
 static void add_sites(mvs_arena *arena, const mvs_module *module, mvs_program *program) {
   program->sites = MVS_ARRAY(arena, module->sites.count + 1, Mvs__Site *);
   for (size_t i = 0; i < module->sites.count; i++) {

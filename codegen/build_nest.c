@@ -109,6 +109,8 @@ static mvs_status build_part(nest_builder *b, mvs_axes axes) {
   return MVS_ERR_INTERNAL;
 }
 
+/* Parts that cuts leave are built one after the other, into nests of the same kernel: they
+ * write different elements of the same outputs. */
 static mvs_status try_whole(nest_builder *b, bool may_piece) {
   mvs_axes whole;
   b->may_piece = may_piece;
@@ -196,6 +198,7 @@ static mvs_status build_plan(nest_builder *b) {
   return MVS_OK;
 }
 
+/* All nests of a group share the operands of one launch. */
 mvs_status mvs_nests_build(mvs_arena *arena, mvs_diag *diag, const mvs_schedule *schedule,
                            const mvs_group *group, mvs_launch *launch) {
   bool rows = group->group_class == MVS_GROUP_ROWS;

@@ -100,6 +100,8 @@ static const mvs_schedule *body_of(const mvs_schedule *top, const mvs_probe *pro
   return NULL;
 }
 
+/* Operands in the order of the function's inputs, which is that of its buffers: an input that
+ * the function came to need first may stand behind others. */
 static Mvs__Probe *probe_record(const placing *p, const mvs_module *module,
                                 const mvs_function_plan *function) {
   Mvs__Probe *out = MVS_NEW(p->arena, Mvs__Probe);

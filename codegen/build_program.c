@@ -343,6 +343,7 @@ static const mvs_type *interface_type(const mvs_graph *graph, bool output, const
   return NULL;
 }
 
+/* The plan's buffers say how many bytes, the graph says which shape. */
 static mvs_status add_tensor(tables *t, size_t buffer) {
   const mvs_buffer *from = &t->plan->buffers.items[buffer];
   bool output = from->kind == MVS_BUFFER_OUTPUT;
@@ -361,6 +362,7 @@ static mvs_status add_tensor(tables *t, size_t buffer) {
   return MVS_OK;
 }
 
+/* Records stand in the order of the plan, so that the numbers in places are theirs. */
 static mvs_status fill_buffers(tables *t) {
   size_t count = t->plan->buffers.count;
   t->function->buffers = MVS_ARRAY(t->arena, count + 1, Mvs__Buffer *);
@@ -468,6 +470,8 @@ static size_t function_count(const mvs_build_part *parts, size_t count) {
   return sum;
 }
 
+/* The model's tables are the first part's: parts differ in shapes of inputs alone, which each
+ * specialisation says again. Kernels are interned over all parts. */
 mvs_status mvs_build_parts(mvs_arena *arena, mvs_diag *diag, const char *let,
                            const mvs_build_part *parts, size_t count, mvs_build **out) {
   *out = NULL;

@@ -153,6 +153,8 @@ static bool slots_before_batch(const mvs_type *type, const mvs_index *at, uint32
   return true;
 }
 
+/* Turns an index into operand and strides. The constant part goes into the operand's offset,
+ * which belongs to the launch: kernels that read different slices are then the same kernel. */
 static bool point_at(walker *w, mvs_id id, const mvs_place *place, const mvs_index *at,
                      mvs_draft_instr *instr) {
   const mvs_type *type = mvs_graph_type(w->graph, id);
@@ -280,6 +282,7 @@ static uint16_t iota(walker *w, const mvs_node *node, const mvs_index *at) {
 
 /* --- views --- */
 
+/* The index in the shape before, if it is affine: else the wish says which axis to split. */
 static uint16_t reshape(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   const mvs_type *from = mvs_graph_type(w->graph, node->inputs[0]);
   mvs_index inner;
@@ -416,6 +419,8 @@ static bool is_placed(const walker *w, mvs_id id) {
   return w->walk->schedule->places[id].buffer != UINT32_MAX;
 }
 
+/* What is not interior has a place and is loaded, or is a number. Converted to the node's
+ * dtype, since an op may have computed in a wider one. */
 uint16_t mvs_walk_value(walker *w, mvs_id id, const mvs_index *at) {
   if (w->status != MVS_OK) return NO_VALUE;
   int64_t position = interior_position(w->walk->plan, id);
@@ -497,6 +502,8 @@ static const mvs_place *output_place(const walker *w, size_t output) {
   return &w->walk->schedule->places[plan->outputs.items[output]];
 }
 
+/* One store for each piece of the row: the inner axis runs over a piece, and what an output
+ * needs of others is asked for at their indices. */
 static void write_output(walker *w, size_t output) {
   mvs_id id = w->walk->plan->outputs.items[output];
   const mvs_place *place = output_place(w, output);

@@ -41,6 +41,8 @@ bool mvs_nest_is_chain(const mvs_nest *nest) {
          !nest->inner.per_batch && nest->inner.size <= MVS_SHORT_ROW;
 }
 
+/* In the norm of kernel_dump.c the product %2 has the mask 3: phase 0 sums its square, phase 1
+ * scales it. */
 void mvs_nest_needs(const mvs_nest *nest, mvs_phase_mask *masks) {
   for (size_t i = 0; i < nest->instrs.count; i++) masks[i] = 0;
   /* Users stand behind their arguments, so one walk from the end sees every need. */
@@ -60,6 +62,7 @@ void mvs_nest_needs(const mvs_nest *nest, mvs_phase_mask *masks) {
   }
 }
 
+/* From the shapes of the plan, not of the nest: cuts and merged axes must not change a sum. */
 int mvs_column_lanes(const mvs_nest_plan *plan) {
   const mvs_type *space = &plan->space;
   int64_t columns = plan->by_segment && space->segments ? space->segments->count : 1;

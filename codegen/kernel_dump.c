@@ -1,6 +1,20 @@
 /* kernel_dump.c: kernels as text. Names, reasons and source places are left out: the text is
  * also the key that finds equal kernels. So whatever changes what a printer prints must be in
- * it, numbers with all their digits (%.17g). */
+ * it, numbers with all their digits (%.17g). A norm over rows of 64,
+ * tests/golden/kernels/norm.txt:
+ *
+ *   kernel rows operands(bf16, f32, bf16 out)          on multiples of 8 elements, or "align"
+ *     nest rows outer [29*B] inner 64 phases 2
+ *       %0 = load #0[64; 1] : f32 element 0              operand 0, 64 a row, 1 along inner
+ *       %1 = load #1[0; 1] : f32 element 0               the same for all rows
+ *       %2 = mul %0, %1 : f32 element 0                  level ELEMENT, phase 0
+ *       %3 = mul %2, %2 : f32 element 0
+ *       %4 = reduce sum %3 : f32 row 0                   takes elements in phase 0 ...
+ *       %5 = constant 0.015625 : f32 row 0
+ *       %6 = mul %4, %5 : f32 row 1                      ... and is there in phase 1
+ *       ...
+ *       %10 = mul %2, %9 : f32 element 1                 %2 again: kept, or computed twice
+ *       store #2[64; 1] %11 : f32 element 1 */
 #include <inttypes.h>
 
 #include "codegen/kernel.h"

@@ -58,6 +58,7 @@ static bool phases_ascend(const view *at) {
   return true;
 }
 
+/* A printer computes row values outside of the loop over inner. */
 static bool rows_before_elements(const view *at) {
   const mvs_instr *instr = at->instr;
   if (instr->level == MVS_LEVEL_ELEMENT || instr->kind == MVS_INSTR_REDUCE) return true;
@@ -74,6 +75,7 @@ static bool rows_stay(const view *at) {
   return instr->kind != MVS_INSTR_INDEX || instr->axis >= 0;
 }
 
+/* Columns have one loop of summing, so all their reductions are of phase 0. */
 static bool reduce_level(const view *at) {
   if (at->instr->kind != MVS_INSTR_REDUCE) return true;
   bool rows = at->nest->nest_class == MVS_KERNEL_ROWS;

@@ -31,6 +31,7 @@ typedef struct frame {
 } frame;
 _Static_assert(sizeof(frame) == FRAME_BYTES, "a frame has no padding");
 
+/* Chunks of rows times chunks of inner; a chunk of 0 takes all of its extent. */
 int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch) {
   const Mvs__Extent *extents[2] = {nest->rows, nest->inner};
   const int64_t chunks[2] = {nest->row_chunk, nest->inner_chunk};
@@ -46,6 +47,7 @@ int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch) {
 
 /* --- packing --- */
 
+/* The limit is checked on writing too, so that whatever is written can be read. */
 mvs_status mvs_program_pack(const mvs_program *program, mvs_text *out) {
   size_t length = mvs__program__get_packed_size(program);
   if (length > MAX_PROGRAM_BYTES) return MVS_ERR_LIMIT;
@@ -81,6 +83,7 @@ static bool tensors_ok(Mvs__Tensor *const *tensors, size_t count, size_t buffers
   return true;
 }
 
+/* A step is a kernel or, with kernel -1, a loop of this function. */
 static bool steps_ok(Mvs__Step *const *steps, size_t count, const Mvs__Function *function,
                      const mvs_program *program) {
   for (size_t i = 0; i < count; i++) {
@@ -95,6 +98,7 @@ static bool steps_ok(Mvs__Step *const *steps, size_t count, const Mvs__Function 
   return true;
 }
 
+/* What the runtime's planner of memory relies on (runtime/memory.c): sums of such sizes fit. */
 static bool buffer_ok(const Mvs__Buffer *buffer, const Mvs__Function *function,
                       const mvs_program *program) {
   bool flat =
@@ -226,6 +230,8 @@ static bool attention_ok(const Mvs__Attention *attention) {
   return true;
 }
 
+/* An address within the code is no proof that a function starts there: the checksum is what
+ * speaks for code, and only its maker can lie in it. */
 static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
   if (kernel->attention && !attention_ok(kernel->attention)) return false;
   for (size_t i = 0; i < kernel->n_stages; i++) {
@@ -319,6 +325,8 @@ static void give(void *data, void *memory) {
   free(memory);
 }
 
+/* In this order: what is no program at all, one of another version (its magic), one cut short,
+ * one damaged, and only then the tables. */
 mvs_status mvs_program_unpack(const void *data, size_t size, mvs_program **out,
                               const char **reason) {
   *out = NULL;
@@ -398,6 +406,7 @@ static bool copy_trainer(int from, int to) {
   return true;
 }
 
+/* The tail stands last, so that a reader finds it without knowing how long the trainer is. */
 static bool write_parts(int trainer, int to, const mvs_text *packed) {
   frame end = {.length = packed->length};
   memcpy(end.magic, tail, sizeof tail);
