@@ -88,7 +88,8 @@ static bool columns_store_late(const view *at) {
   if (at->nest->nest_class != MVS_KERNEL_COLUMNS || at->instr->kind != MVS_INSTR_STORE) {
     return true;
   }
-  return at->instr->phase == 1 && at->instr->access.sequential == 0;
+  return at->instr->level == MVS_LEVEL_ELEMENT && at->instr->phase == 1 &&
+         at->instr->access.sequential == 0;
 }
 
 static bool arithmetic_op(const view *at) {

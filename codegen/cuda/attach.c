@@ -48,6 +48,8 @@ static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *
   }
 }
 
+/* What libraries that take a kernel's place are told of its operands: cuBLASLt and cuDNN want to
+ * know how places are aligned. */
 static void fill_arguments(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *record) {
   record->arguments = MVS_ARRAY(arena, (size_t)kernel->operand_count + 1, Mvs__Argument *);
   record->n_arguments = (size_t)kernel->operand_count;
@@ -66,7 +68,7 @@ mvs_status mvs_cuda_attach(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
   mvs_program *program = build->program;
   for (size_t i = 0; i < program->n_kernels; ++i) {
     mvs_text text = mvs_text_new(arena);
-    MVS_TRY(mvs_cuda_print(arena, diag, build->kernels.items[i], &text));
+    mvs_cuda_print(build->kernels.items[i], &text);
     program->kernels[i]->cuda = (char *)mvs_text_string(&text);
     fill_grids(arena, build->kernels.items[i], program->kernels[i]);
     fill_arguments(arena, build->kernels.items[i], program->kernels[i]);

@@ -5,8 +5,7 @@
 #include "codegen/build.h"
 
 /* Writes one kernel as a self-contained CUDA C source: no headers, inline PTX where it pays. */
-mvs_status mvs_cuda_print(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
-                          mvs_text *out);
+void mvs_cuda_print(const mvs_kernel *kernel, mvs_text *out);
 
 /* Compiles each kernel's CUDA text for each architecture and, for GPUs that come later, to PTX of
  * mvs_cuda_ptx; fills the program's images.

@@ -30,16 +30,191 @@
 #define MOST_STEPS 32
 #define MOST_TEXT  1024
 
-static int lane_threads(const mvs_cuda_nest *w) { return MVS_CUDA_BLOCK / w->map.columns; }
+typedef struct writer {
+  mvs_text *out;
+  const mvs_kernel *kernel;
+  const mvs_nest *nest;
+  mvs_cuda_map map;
+  mvs_phase_mask *needs; /* per instruction: the phases that need it */
+} writer;
+
+static const mvs_instr *instr_at(const writer *w, size_t index) {
+  return &w->nest->instrs.items[index];
+}
+
+/* A vector access: contiguous along inner, so moved as one pack. */
+static bool is_packed(const writer *w, const mvs_instr *instr) {
+  return mvs_instr_uses_memory(instr) && instr->level == MVS_LEVEL_ELEMENT &&
+         instr->access.inner == 1 && w->map.vector > 1;
+}
+
+/* --- rows and addresses --- */
+
+/* `rows`, the product of the outer extents. */
+static void print_row_count(const writer *w) {
+  mvs_text_add(w->out, "  const i64 rows = 1ll");
+  for (int axis = 0; axis < w->nest->outer_count; ++axis) {
+    mvs_text_add(w->out, " * ");
+    mvs_cuda_print_dim(w->nest->outer[axis], w->out);
+  }
+  mvs_text_add(w->out, ";\n");
+}
+
+static void print_segment_number(const writer *w) {
+  const mvs_nest *nest = w->nest;
+  if (nest->segment_axis < 0) return;
+  mvs_text_addf(w->out, "  const i64 segment = o%d;\n", nest->segment_axis);
+}
+
+/* The outer indices from `row`, the fastest axis first; `row` is used up. The slowest takes
+ * what is left, so that the batch needs no extent. */
+static void print_indices(const writer *w) {
+  for (int axis = w->nest->outer_count - 1; axis >= 0; --axis) {
+    if (axis == 0) {
+      mvs_text_add(w->out, "  const i64 o0 = row;\n");
+    } else {
+      long long extent = w->nest->outer[axis].size;
+      mvs_text_addf(w->out, "  const i64 o%d = row %% %lld;\n  row /= %lld;\n", axis, extent,
+                    extent);
+    }
+  }
+  print_segment_number(w);
+}
+
+static void print_address(const writer *w, size_t index) {
+  const mvs_access *access = &instr_at(w, index)->access;
+  mvs_text_addf(w->out, "  const i64 a%zu = %lld", index, (long long)access->constant);
+  for (int axis = 0; axis < w->nest->outer_count; ++axis) {
+    if (access->outer[axis]) {
+      mvs_text_addf(w->out, " + o%d * %lld", axis, (long long)access->outer[axis]);
+    }
+  }
+  if (access->segment) mvs_text_addf(w->out, " + segment * %lld", (long long)access->segment);
+  mvs_text_add(w->out, ";\n");
+}
+
+/* The address of every access at inner index 0, once for a thread: loops add to it. */
+static void print_addresses(const writer *w) {
+  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
+    if (mvs_instr_uses_memory(instr_at(w, i))) print_address(w, i);
+  }
+}
+
+/* --- instructions --- */
+
+/* Loads of one value a row are made by every thread: all of a warp read the same address. */
+static void print_row_instr(const writer *w, size_t index) {
+  const mvs_instr *instr = instr_at(w, index);
+  mvs_text_addf(w->out, "  const %s v%zu = ", mvs_cuda_type(instr->dtype), index);
+  if (instr->kind == MVS_INSTR_LOAD) {
+    mvs_text_addf(w->out, "widen(p%d[a%zu])", instr->access.operand, index);
+  } else {
+    mvs_cuda_print_value(w->nest, instr, w->out);
+  }
+  mvs_text_add(w->out, ";\n");
+}
+
+/* The ROW instructions of a phase. They cannot depend on sums, which are ELEMENT values here.
+ * */
+static void print_row_phase(const writer *w, int phase) {
+  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
+    const mvs_instr *instr = instr_at(w, i);
+    if (instr->level == MVS_LEVEL_ROW && instr->phase == phase &&
+        instr->kind != MVS_INSTR_REDUCE) {
+      print_row_instr(w, i);
+    }
+  }
+}
+
+static void print_pack_address(const writer *w, size_t index) {
+  const mvs_access *access = &instr_at(w, index)->access;
+  mvs_text_addf(w->out, "p%d + a%zu + i", access->operand, index);
+  if (access->sequential) mvs_text_addf(w->out, " + s * %lld", (long long)access->sequential);
+}
+
+/* The packs that a phase needs: loads, and room for stores. */
+static void print_pack_loads(const writer *w, int phase) {
+  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
+    const mvs_instr *instr = instr_at(w, i);
+    if (!is_packed(w, instr) || !(w->needs[i] >> phase & 1)) continue;
+    const char *type = mvs_cuda_nest_storage(w->kernel, instr);
+    if (instr->kind == MVS_INSTR_STORE) {
+      mvs_text_addf(w->out, "    pack<%s, %d> q%zu;\n", type, w->map.vector, i);
+      continue;
+    }
+    mvs_text_addf(w->out, "    const pack<%s, %d> q%zu = *(const pack<%s, %d> *)(", type,
+                  w->map.vector, i, type, w->map.vector);
+    print_pack_address(w, i);
+    mvs_text_add(w->out, ");\n");
+  }
+}
+
+static void print_scalar_address(const writer *w, size_t index) {
+  const mvs_access *access = &instr_at(w, index)->access;
+  mvs_text_addf(w->out, "p%d[a%zu + (i + e) * %lld + %s * %lld]", access->operand, index,
+                (long long)access->inner, access->sequential ? "s" : "0ll",
+                (long long)access->sequential);
+}
+
+/* One element of a pack, or an access of its own where elements lie apart. */
+static void print_element_memory(const writer *w, size_t index) {
+  const mvs_instr *instr = instr_at(w, index);
+  if (instr->kind == MVS_INSTR_LOAD) {
+    mvs_text_addf(w->out, "      const %s v%zu = widen(", mvs_cuda_type(instr->dtype), index);
+    if (is_packed(w, instr)) {
+      mvs_text_addf(w->out, "q%zu.at[e]", index);
+    } else {
+      print_scalar_address(w, index);
+    }
+    mvs_text_add(w->out, ");\n");
+    return;
+  }
+  if (is_packed(w, instr)) {
+    mvs_text_addf(w->out, "      put(q%zu.at[e], v%d);\n", index, instr->arguments[0]);
+  } else {
+    mvs_text_add(w->out, "      if (live) put(");
+    print_scalar_address(w, index);
+    mvs_text_addf(w->out, ", v%d);\n", instr->arguments[0]);
+  }
+}
+
+/* One ELEMENT instruction other than REDUCE, for element e. */
+static void print_element(const writer *w, size_t index) {
+  const mvs_instr *instr = instr_at(w, index);
+  if (mvs_instr_uses_memory(instr)) {
+    print_element_memory(w, index);
+  } else {
+    mvs_text_addf(w->out, "      const %s v%zu = ", mvs_cuda_type(instr->dtype), index);
+    mvs_cuda_print_value(w->nest, instr, w->out);
+    mvs_text_add(w->out, ";\n");
+  }
+}
+
+/* The stores of the packs that a phase filled. */
+static void print_pack_stores(const writer *w, int phase) {
+  for (size_t i = 0; i < w->nest->instrs.count; ++i) {
+    const mvs_instr *instr = instr_at(w, i);
+    if (instr->kind != MVS_INSTR_STORE || !is_packed(w, instr)) continue;
+    if (!(w->needs[i] >> phase & 1)) continue;
+    mvs_text_addf(w->out, "    if (live) *(pack<%s, %d> *)(",
+                  mvs_cuda_nest_storage(w->kernel, instr), w->map.vector);
+    print_pack_address(w, i);
+    mvs_text_addf(w->out, ") = q%zu;\n", i);
+  }
+}
+
+/* --- threads and sums --- */
+
+static int lane_threads(const writer *w) { return MVS_CUDA_BLOCK / w->map.columns; }
 
 /* Lanes of one thread. */
-static int lanes_each(const mvs_cuda_nest *w) {
+static int lanes_each(const writer *w) {
   return mvs_nest_busy_lanes(w->nest) / lane_threads(w);
 }
 
 /* row, i, the lane, and whether the thread's vector is one at all (live). */
-static void print_thread(const mvs_cuda_nest *w) {
-  mvs_cuda_nest_row_count(w);
+static void print_thread(const writer *w) {
+  print_row_count(w);
   mvs_text_add(w->out, "  const i64 vectors = ");
   mvs_cuda_print_dim(w->nest->inner, w->out);
   mvs_text_addf(w->out,
@@ -51,7 +226,9 @@ static void print_thread(const mvs_cuda_nest *w) {
                 w->map.vector, w->map.columns, w->map.columns, w->map.columns, w->map.vector);
 }
 
-static void print_sequential_bounds(const mvs_cuda_nest *w) {
+/* The elements that a result sums: of the whole axis, or from the first to the last token of
+ * the thread's segment, as token numbers (kernel.h). */
+static void print_sequential_bounds(const writer *w) {
   const mvs_nest *nest = w->nest;
   if (nest->segment_axis < 0) {
     mvs_text_add(w->out, "  const i64 s_begin = 0, s_end = ");
@@ -71,9 +248,10 @@ static void print_sequential_bounds(const mvs_cuda_nest *w) {
   }
 }
 
-static void print_accumulators(const mvs_cuda_nest *w) {
+/* From +0 (or the least number): lanes that get nothing may be folded with the others. */
+static void print_accumulators(const writer *w) {
   for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
+    const mvs_instr *instr = instr_at(w, i);
     if (instr->kind != MVS_INSTR_REDUCE) continue;
     mvs_text_addf(w->out,
                   "  %s r%zu[%d][%d];\n#pragma unroll\n  for (int k = 0; k < %d; ++k)\n"
@@ -85,17 +263,17 @@ static void print_accumulators(const mvs_cuda_nest *w) {
 
 /* Element m of a chunk belongs to lane m mod lanes_each of the thread: chunks are whole turns.
  * A lane that takes nothing keeps its bits, as one that is never asked would (kernel.h). */
-static void print_accumulate(const mvs_cuda_nest *w, size_t index) {
-  const mvs_instr *instr = mvs_cuda_nest_instr(w, index);
+static void print_accumulate(const writer *w, size_t index) {
+  const mvs_instr *instr = instr_at(w, index);
   mvs_text_addf(w->out, "      if (taken) r%zu[m %% %d][e] = %s::of(r%zu[m %% %d][e], v%d);\n",
                 index, lanes_each(w), mvs_cuda_nest_combiner(instr), index, lanes_each(w),
                 instr->arguments[0]);
 }
 
 /* A REDUCE of a COLUMNS nest is read per element in phase 1. */
-static void print_column_results(const mvs_cuda_nest *w) {
+static void print_column_results(const writer *w) {
   for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
+    const mvs_instr *instr = instr_at(w, i);
     if (instr->kind == MVS_INSTR_REDUCE) {
       const char *type = mvs_cuda_type(instr->dtype);
       mvs_text_addf(w->out, "      const %s v%zu = r%zu[0][e];\n", type, i, i);
@@ -104,29 +282,29 @@ static void print_column_results(const mvs_cuda_nest *w) {
 }
 
 /* The element work of one phase for one vector. */
-static void print_vector(const mvs_cuda_nest *w, int phase) {
-  mvs_cuda_nest_pack_loads(w, phase);
+static void print_vector(const writer *w, int phase) {
+  print_pack_loads(w, phase);
   mvs_text_addf(w->out, "#pragma unroll\n    for (int e = 0; e < %d; ++e) {\n", w->map.vector);
   if (phase == 1) print_column_results(w);
   for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
+    const mvs_instr *instr = instr_at(w, i);
     if (instr->kind == MVS_INSTR_REDUCE) {
       if (phase == 0) print_accumulate(w, i);
     } else if (w->needs[i] >> phase & 1 && instr->level == MVS_LEVEL_ELEMENT) {
-      mvs_cuda_nest_element(w, i);
+      print_element(w, i);
     }
   }
   mvs_text_add(w->out, "    }\n");
-  mvs_cuda_nest_pack_stores(w, phase);
+  print_pack_stores(w, phase);
 }
 
 /* --- the loop --- */
 
 /* Bytes of one step that move along the sequential axis. */
-static int64_t step_bytes(const mvs_cuda_nest *w) {
+static int64_t step_bytes(const writer *w) {
   int64_t bytes = 0;
   for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
+    const mvs_instr *instr = instr_at(w, i);
     if (instr->kind != MVS_INSTR_LOAD || !instr->access.sequential) continue;
     int64_t elements = instr->access.inner ? w->map.vector : 1;
     bytes += elements * mvs_dtype_size(w->kernel->operands[instr->access.operand]);
@@ -135,7 +313,7 @@ static int64_t step_bytes(const mvs_cuda_nest *w) {
 }
 
 /* Steps of a chunk, a power of two: whole turns through the lanes of a thread. */
-static int chunk_steps(const mvs_cuda_nest *w) {
+static int chunk_steps(const writer *w) {
   int64_t flying = w->map.columns == 1 ? FLYING_BYTES_ALONE : FLYING_BYTES;
   int64_t text = (int64_t)w->nest->instrs.count * w->map.vector;
   int64_t longest = mvs_nest_longest_sum(w->nest);
@@ -148,7 +326,7 @@ static int chunk_steps(const mvs_cuda_nest *w) {
 }
 
 /* One chunk from `s_first` on: whole, or clamped to the end. */
-static void print_chunk(const mvs_cuda_nest *w, bool whole) {
+static void print_chunk(const writer *w, bool whole) {
   mvs_text_addf(w->out, "#pragma unroll\n    for (int m = 0; m < %d; ++m) {\n",
                 chunk_steps(w));
   mvs_text_addf(w->out, "    const i64 at = s_first + m * %d;\n", lane_threads(w));
@@ -162,7 +340,8 @@ static void print_chunk(const mvs_cuda_nest *w, bool whole) {
   mvs_text_add(w->out, "    }\n");
 }
 
-static void print_loop(const mvs_cuda_nest *w) {
+/* s_first is the first element of the chunk for this thread; its others are `threads` apart. */
+static void print_loop(const writer *w) {
   int steps = chunk_steps(w), threads = lane_threads(w);
   mvs_text_addf(w->out,
                 "  i64 s_first = s_begin + lane;\n"
@@ -176,9 +355,9 @@ static void print_loop(const mvs_cuda_nest *w) {
 }
 
 /* The lanes of a thread, then those of its threads. */
-static void print_folds(const mvs_cuda_nest *w) {
+static void print_folds(const writer *w) {
   for (size_t i = 0; i < w->nest->instrs.count; ++i) {
-    const mvs_instr *instr = mvs_cuda_nest_instr(w, i);
+    const mvs_instr *instr = instr_at(w, i);
     if (instr->kind != MVS_INSTR_REDUCE) continue;
     const char *combiner = mvs_cuda_nest_combiner(instr);
     for (int step = lanes_each(w) / 2; step > 0; step /= 2) {
@@ -194,12 +373,15 @@ static void print_folds(const mvs_cuda_nest *w) {
   }
 }
 
-void mvs_cuda_print_columns(mvs_cuda_nest *w) {
+void mvs_cuda_print_columns(const mvs_kernel *kernel, const mvs_nest *nest, mvs_text *out) {
+  writer state = {out, kernel, nest, mvs_cuda_map_nest(kernel, nest), NULL}, *w = &state;
+  w->needs = MVS_ARRAY(out->home, nest->instrs.count + 1, mvs_phase_mask);
+  mvs_nest_needs(nest, w->needs);
   print_thread(w);
-  mvs_cuda_nest_indices(w);
+  print_indices(w);
   print_sequential_bounds(w);
-  mvs_cuda_nest_addresses(w);
-  mvs_cuda_nest_row_phase(w, 0);
+  print_addresses(w);
+  print_row_phase(w, 0);
   print_accumulators(w);
   print_loop(w);
   print_folds(w);

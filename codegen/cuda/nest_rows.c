@@ -21,8 +21,8 @@
 #include "codegen/cuda/spread.h"
 
 typedef struct writer {
-  mvs_cuda_nest *w;
   mvs_text *out;
+  const mvs_kernel *kernel;
   const mvs_nest *nest;
   mvs_cuda_spread spread;
 } writer;
@@ -42,6 +42,8 @@ static bool one_space(const writer *p) { return p->spread.split == 0; }
 
 /* --- which rows, which elements --- */
 
+/* Which part of its row a block has (tile), and which groups of rows (place). Neighbouring
+ * blocks have neighbouring tiles: loads that serve the whole row are then in cache. */
 static void print_place(const writer *p) {
   if (p->spread.tiles == 0) {
     mvs_text_add(p->out, "  const i64 tile = block;\n  const u32 place = 0;\n");
@@ -99,6 +101,7 @@ static void print_axes(const writer *p, const char *name, const char *type, int 
   }
 }
 
+/* By comparing the token with the segments' ends: 0 or 1 for each end passed, no table. */
 static void print_segment(const writer *p) {
   const mvs_nest *nest = p->nest;
   if (nest->segment_axis < 0) return;
@@ -111,6 +114,7 @@ static void print_segment(const writer *p) {
   mvs_text_add(p->out, ";\n");
 }
 
+/* Axes before the split from `prefix`, the same for a whole block; those behind it from t. */
 static void print_indices(const writer *p) {
   print_place(p);
   print_group(p);
@@ -175,6 +179,7 @@ static void print_row_values(const writer *p, int phase, mvs_level level) {
   }
 }
 
+/* A block scope for r: a loop that is unrolled, or just braces where the thread has one row. */
 static void open_rows(const writer *p) {
   if (p->spread.rows == 1) {
     mvs_text_add(p->out, "  {\n");
@@ -185,6 +190,8 @@ static void open_rows(const writer *p) {
 
 /* --- ROW instructions --- */
 
+/* An index along the last outer axis is r further in row r; what depends on it follows by
+ * names. */
 static void print_row_value(const writer *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
   mvs_text_addf(p->out, "  const %s v%zu = ", mvs_cuda_type(instr->dtype), index);
@@ -206,6 +213,7 @@ static void print_row_store(const writer *p, size_t index) {
   mvs_text_addf(p->out, "), v%d);\n", instr_at(p, index)->arguments[0]);
 }
 
+/* Values of the phase by row: computed in one loop over r, left in sN[r] for later loops. */
 static void print_varying_rows(const writer *p, int phase) {
   for (size_t i = 0; i < count_of(p); ++i) {
     const mvs_instr *instr = instr_at(p, i);
@@ -269,12 +277,13 @@ static void print_extents(const writer *p, size_t index) {
   }
 }
 
+/* vec<T, N, W> and out<T, N, W> of prelude.c: N elements, W of them a time. */
 static void print_vector_type(const writer *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
   int vector = p->spread.vector;
   mvs_text_addf(p->out, "%s<%s, %d, %d>", instr->kind == MVS_INSTR_LOAD ? "vec" : "out",
-                mvs_cuda_nest_storage(p->w, instr), vector,
-                mvs_cuda_access_width(p->w->kernel, p->nest, &instr->access, vector));
+                mvs_cuda_nest_storage(p->kernel, instr), vector,
+                mvs_cuda_access_width(p->kernel, p->nest, &instr->access, vector));
 }
 
 /* Kept values, before the first phase. */
@@ -332,6 +341,7 @@ static void print_loads(const writer *p, int phase) {
   }
 }
 
+/* From the loaded vector, from what an earlier phase kept, or computed here and kept. */
 static void print_element_value(const writer *p, size_t index, int phase) {
   const mvs_instr *instr = instr_at(p, index);
   mvs_text_addf(p->out, "      const %s v%zu = ", mvs_cuda_type(instr->dtype), index);
@@ -363,7 +373,7 @@ static int stored_value(const writer *p, size_t index) {
   int operand = instr_at(p, index)->access.operand;
   bool rounds = rounding->kind == MVS_INSTR_ARITH && rounding->op == MVS_OP_cast &&
                 rounding->to == MVS_BF16 && rounding->level == MVS_LEVEL_ELEMENT &&
-                p->w->kernel->operands[operand] == MVS_BF16;
+                p->kernel->operands[operand] == MVS_BF16;
   int before = rounds ? rounding->arguments[0] : value;
   const mvs_instr *source = instr_at(p, (size_t)before);
   return source->dtype == MVS_F32 && !p->spread.kept[value] ? before : value;
@@ -413,6 +423,7 @@ static void print_vectors(const writer *p, int phase) {
 
 /* --- reductions --- */
 
+/* Of sums of this phase alone: a register is taken no sooner than it is needed. */
 static void print_accumulators(const writer *p, int phase) {
   for (size_t i = 0; i < count_of(p); ++i) {
     const mvs_instr *instr = instr_at(p, i);
@@ -466,6 +477,8 @@ static void print_results(const writer *p, int phase) {
   }
 }
 
+/* Shared memory only where a row has several warps. One barrier is enough: each phase folds
+ * into arrays of its own, so that none is written while another reads it. */
 static void print_folds(const writer *p, int phase) {
   bool any = false;
   for (size_t i = 0; i < count_of(p); ++i) {
@@ -519,6 +532,7 @@ static bool reads_again(const writer *p) {
   return true;
 }
 
+/* The loop over the thread's vectors of the row, neighbours in neighbouring threads. */
 static void print_chunks(const writer *p, int phase) {
   long long chunks = p->spread.chunks;
   const char *type = index_type(p);
@@ -540,9 +554,9 @@ static void print_chunks(const writer *p, int phase) {
   mvs_text_add(p->out, "  }\n");
 }
 
-void mvs_cuda_print_rows(mvs_cuda_nest *w) {
-  writer p = {.w = w, .out = w->out, .nest = w->nest};
-  p.spread = mvs_cuda_spread_nest(w->out->home, w->kernel, w->nest);
+void mvs_cuda_print_rows(const mvs_kernel *kernel, const mvs_nest *nest, mvs_text *out) {
+  writer p = {.out = out, .kernel = kernel, .nest = nest};
+  p.spread = mvs_cuda_spread_nest(out->home, kernel, nest);
   print_indices(&p);
   print_kept(&p);
   print_row_phase(&p, 0);

@@ -252,6 +252,7 @@ static const char order[] = "static __device__ __forceinline__ void take_turn() 
                             "#endif\n"
                             "}\n";
 
+/* The same text for every kernel: what is not called costs no code, and NVRTC little time. */
 void mvs_cuda_print_prelude(mvs_text *out) {
   mvs_text_add(out, order);
   mvs_text_add(out, conversions);

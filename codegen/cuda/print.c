@@ -1,4 +1,9 @@
-/* print.c: one kernel as a self-contained CUDA C source. */
+/* print.c: one kernel as a self-contained CUDA C source:
+ *
+ *   prelude | NAME_nest0(operands, batch, layer, block) ... | NAME(operands, batch, layer, ...)
+ *
+ * The blocks of a launch are those of its nests behind one another; the kernel subtracts its
+ * way to the nest that the block is of, and calls its function, which is inlined. */
 #include "codegen/cuda/printer.h"
 
 /* Without __restrict__: what is read through such a pointer counts as constant while the kernel
@@ -29,11 +34,8 @@ static void print_call(const mvs_kernel *kernel, size_t nest, mvs_text *out) {
 /* Blocks go up or down through the samples, as the launch says: a kernel that starts where the
  * one before it ended finds the last tens of megabytes still in L2. `clear` is a word that the
  * kernel behind finds zero (runtime/cuda_clears.h). */
-static mvs_status print_nests(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
-                              mvs_text *out) {
-  for (size_t i = 0; i < kernel->nests.count; ++i) {
-    MVS_TRY(mvs_cuda_print_nest(arena, diag, kernel, (int)i, out));
-  }
+static void print_nests(const mvs_kernel *kernel, mvs_text *out) {
+  for (size_t i = 0; i < kernel->nests.count; ++i) mvs_cuda_print_nest(kernel, (int)i, out);
   mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(%d, 1) %s(", MVS_CUDA_BLOCK,
                 kernel->name);
   mvs_cuda_print_operands(kernel, out);
@@ -50,17 +52,15 @@ static mvs_status print_nests(mvs_arena *arena, mvs_diag *diag, const mvs_kernel
     mvs_text_add(out, ";\n      return;\n    }\n    block -= blocks;\n  }\n");
   }
   mvs_text_add(out, "}\n");
-  return MVS_OK;
 }
 
-mvs_status mvs_cuda_print(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
-                          mvs_text *out) {
+void mvs_cuda_print(const mvs_kernel *kernel, mvs_text *out) {
   if (kernel->why) mvs_text_addf(out, "/* %s */\n", kernel->why);
   mvs_cuda_print_prelude(out);
   switch (kernel->kernel_class) {
-    case MVS_KERNEL_MATMUL: mvs_cuda_print_matmul(kernel, out); return MVS_OK;
-    case MVS_KERNEL_ATTENTION: mvs_cuda_print_attention(kernel, out); return MVS_OK;
-    case MVS_KERNEL_ATTENTION_GRAD: mvs_cuda_print_attention_grad(kernel, out); return MVS_OK;
-    default: return print_nests(arena, diag, kernel, out);
+    case MVS_KERNEL_MATMUL: mvs_cuda_print_matmul(kernel, out); return;
+    case MVS_KERNEL_ATTENTION: mvs_cuda_print_attention(kernel, out); return;
+    case MVS_KERNEL_ATTENTION_GRAD: mvs_cuda_print_attention_grad(kernel, out); return;
+    default: print_nests(kernel, out);
   }
 }

@@ -33,8 +33,7 @@ const char *mvs_cuda_storage(mvs_dtype dtype);
 /* Prints the text that every source starts with: conversions, Philox, reductions. */
 void mvs_cuda_print_prelude(mvs_text *out);
 /* Prints one nest as a device function `NAME_nestI(operands, batch, layer, block)`. */
-mvs_status mvs_cuda_print_nest(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
-                               int index, mvs_text *out);
+void mvs_cuda_print_nest(const mvs_kernel *kernel, int index, mvs_text *out);
 /* Prints one instruction that computes (constant, arithmetic, random, index) as an expression. */
 void mvs_cuda_print_value(const mvs_nest *nest, const mvs_instr *instr, mvs_text *out);
 /* Prints the operand list of a kernel's functions: "const float *p0, float *p1, ...". */

@@ -19,6 +19,8 @@
 /* Registers, in bytes, of kept values and loads in flight: leaves room for 512 threads. */
 #define MOST_HELD 384
 
+/* Every row must start on a multiple of it: so strides, constants and the operand's start
+ * count. The stride of the batch is that of the first outer axis. */
 int mvs_cuda_access_width(const mvs_kernel *kernel, const mvs_nest *nest,
                           const mvs_access *access, int vector) {
   if (access->inner != 1) return 1;
@@ -112,6 +114,8 @@ static bool segments_allow(const mvs_nest *nest, int rows) {
   return true;
 }
 
+/* Rows along the batch have to come out even, since its extent is not known; other axes move
+ * their last group down (print_axes in nest_rows.c). */
 static bool rows_allowed(const mvs_nest *nest, int rows) {
   if (rows == 1) return true;
   if (nest->outer_count == 0) return false;
@@ -279,6 +283,7 @@ mvs_cuda_spread mvs_cuda_spread_nest(mvs_arena *arena, const mvs_kernel *kernel,
   return spread;
 }
 
+/* As print_place and print_group divide a block's number. */
 mvs_cuda_blocks mvs_cuda_rows_blocks(mvs_arena *arena, const mvs_kernel *kernel,
                                      const mvs_nest *nest) {
   mvs_cuda_spread spread = mvs_cuda_spread_nest(arena, kernel, nest);

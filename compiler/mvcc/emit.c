@@ -24,17 +24,19 @@ static void emit_kernels(const mvs_build *build, mvs_text *out) {
 }
 
 /* All kernels as one translation unit's worth of text, in the program's order. */
-static mvs_status emit_cuda(mvs_driver *driver, mvs_text *out) {
+static void emit_cuda(const mvs_driver *driver, mvs_text *out) {
   for (size_t i = 0; i < driver->build->kernels.count; i++) {
-    MVS_TRY(mvs_cuda_print(driver->graphs, driver->diag, driver->build->kernels.items[i], out));
+    mvs_cuda_print(driver->build->kernels.items[i], out);
   }
-  return MVS_OK;
 }
 
 /* Stages that need kernels. */
 static mvs_status emit_code(mvs_driver *driver, mvs_emit_stage stage, mvs_text *out) {
   MVS_TRY(mvs_driver_build(driver));
-  if (stage == MVS_EMIT_CUDA) return emit_cuda(driver, out);
+  if (stage == MVS_EMIT_CUDA) {
+    emit_cuda(driver, out);
+    return MVS_OK;
+  }
   if (stage == MVS_EMIT_LLVM) {
     mvs_host_options options = {.cpu_level = driver->options->cpu_level, .llvm = out};
     return mvs_host_compile(driver->graphs, driver->diag, driver->build, &options);
