@@ -143,17 +143,19 @@ static bool is_of_mean_mode(mvs_signal_kind kind) {
   return !is_whole(kind) && kind != MVS_SIGNAL_G_MEAN;
 }
 
-/* Kinds that bear witness, of the mean mode alone or all. */
-static int count_witnesses(const mvs_watch *watch, bool of_mean_mode) {
+static int count_mean_mode(const mvs_watch *watch) {
   int count = 0;
   for (size_t i = 0; i < sizeof told / sizeof *told; i++)
-    if (witness_of(watch, told[i]) && (!of_mean_mode || is_of_mean_mode(told[i]))) count++;
+    if (witness_of(watch, told[i]) && is_of_mean_mode(told[i])) count++;
   return count;
 }
 
+/* Norm and G_mean of one spike are one thing said twice. */
 static bool witnesses_agree(const mvs_watch *watch) {
-  if (count_witnesses(watch, true) == 0) return false;
-  return witness_of(watch, MVS_SIGNAL_LOSS) || count_witnesses(watch, false) >= WITNESSES;
+  int of_mean_mode = count_mean_mode(watch);
+  bool spike = witness_of(watch, MVS_SIGNAL_NORM) || witness_of(watch, MVS_SIGNAL_G_MEAN);
+  if (of_mean_mode == 0) return false;
+  return witness_of(watch, MVS_SIGNAL_LOSS) || of_mean_mode + spike >= WITNESSES;
 }
 
 static void call(mvs_watching *at, mvs_collapse what, const char *rule, const char *text) {

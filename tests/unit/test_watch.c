@@ -273,6 +273,23 @@ static void a_spike_is_no_collapse(void **state) {
   assert_null(strstr(said(here), "collapse"));
 }
 
+/* Nor is one that makes tokens alike for a moment: its norm and G_mean are one sign, not two. */
+static void a_spike_of_all_is_one_sign(void **state) {
+  fixture *here = *state;
+  show_healthy(here, 1, 400);
+  for (int64_t step = 401; step <= 404; step++) {
+    healthy(here, step);
+    here->seen.grad_norm = 50;
+    for (int table = 0; table <= 2; table++)
+      for (size_t at = 0; at < here->tables[table].n_sites * LAYERS; at++)
+        here->tables[table].values[at] *= 100;
+    fill(&here->tables[4], step, 0.9, 0.01);
+    show(here);
+  }
+  show_healthy(here, 405, 600);
+  assert_null(strstr(said(here), "collapse"));
+}
+
 static void equal_from_the_start(void **state) {
   fixture *here = *state;
   for (int64_t step = 1; step <= 5; step++) collapse(here, step), show(here);
@@ -397,6 +414,7 @@ int main(void) {
                                      TEST(calls_a_mean_mode_collapse),
                                      TEST(calls_it_from_the_loss_alone),
                                      TEST(a_spike_is_no_collapse),
+                                     TEST(a_spike_of_all_is_one_sign),
                                      TEST(equal_from_the_start),
                                      TEST(not_finite),
                                      TEST(calls_the_recorded_collapse),
