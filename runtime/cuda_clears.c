@@ -15,11 +15,13 @@ static bool find_neighbours(const mvs_cuda_driver *driver, void *node, void **be
   return driver->node_behind(node, behind, &count) == 0;
 }
 
+/* What the driver does not answer is not of the type: the node is then left alone. */
 static bool is_type(const mvs_cuda_driver *driver, void *node, int type) {
   int found = -1;
   return driver->node_type(node, &found) == 0 && found == type;
 }
 
+/* Larger clears are worth a node of their own, and other values than zero are no counters. */
 static bool clears_a_word(const mvs_cuda_driver *driver, void *node, mvs_cuda_address *word) {
   mvs_cuda_clear clear = {0};
   if (!is_type(driver, node, MVS_CUDA_NODE_CLEAR)) return false;

@@ -16,6 +16,7 @@ mvs_observation mvs_observation_at(int64_t step) {
       .step = step, .loss = NAN, .grad_norm = NAN, .lr = NAN, .seconds = NAN};
 }
 
+/* A table without layers has one number a site. */
 size_t mvs_table_columns(const mvs_table *table) {
   return table->n_layers ? table->n_layers : 1;
 }
@@ -84,6 +85,7 @@ static mvs_status read_number(reader *in, const char *name, const json_t *value,
   return MVS_OK;
 }
 
+/* Going up, so that readers may search and maps have an order. */
 static mvs_status read_layers(reader *in, const char *name, const json_t *list, int64_t *out) {
   for (size_t at = 0; at < json_array_size(list); at++) {
     const json_t *value = json_array_get(list, at);
@@ -105,6 +107,8 @@ static mvs_status read_site(reader *in, mvs_table *table, size_t site, const jso
   return MVS_OK;
 }
 
+/* Nothing but the two keys: a third would be of a version that knows more, and half of what it
+ * says is worse than none. */
 static mvs_status read_table(reader *in, const char *name, json_t *value, mvs_table *out) {
   json_t *layers = json_object_get(value, "layers"), *sites = json_object_get(value, "sites");
   if (json_object_size(value) != 2 || !json_is_array(layers) || !json_is_object(sites))
@@ -134,6 +138,7 @@ static mvs_status read_tables(reader *in, json_t *value, mvs_observation *out) {
   return MVS_OK;
 }
 
+/* Both kinds of files go through here: metrics have numbers, diagnostics tables. */
 static mvs_status read_key(reader *in, const char *key, json_t *value, mvs_observation *out) {
   const struct {
     const char *name;
@@ -163,6 +168,7 @@ static mvs_status read_object(reader *in, json_t *object, mvs_observation *out) 
   return MVS_OK;
 }
 
+/* What was parsed goes before the return, whatever the status: the strings were copied. */
 mvs_status mvs_observation_read(mvs_arena *arena, mvs_diag *diag, const char *line,
                                 mvs_observation *out) {
   reader in = {.arena = arena, .diag = diag};

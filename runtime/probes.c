@@ -22,6 +22,8 @@ struct mvs_probes {
   int64_t bytes;
 };
 
+/* Rows are as long as the function with the most outputs needs, so that they need no list of
+ * offsets. */
 static int64_t row_of(const mvs_probes *probes, size_t probe, size_t layer) {
   return (int64_t)((probe * probes->count + layer) * probes->outputs) * SLOT;
 }
@@ -85,6 +87,8 @@ static mvs_status run_probe(const mvs_probes *probes, size_t probe, size_t layer
   return mvs_call_run(call);
 }
 
+/* Called behind every step of the body, in every layer: most find no anchor, and the rest
+ * compare some dozens of pairs, which is nothing beside a launch. */
 static mvs_status look(void *user, uint32_t loop, uint32_t step, int64_t layer) {
   const mvs_probes *probes = user;
   size_t index = 0;
@@ -106,6 +110,7 @@ const void *mvs_probes_results(const mvs_probes *probes, int64_t *bytes) {
   return probes->results;
 }
 
+/* memcpy: a slot is aligned on the device, the staging it was brought to need not be. */
 double mvs_probes_value(const mvs_probes *probes, const void *results, size_t probe,
                         size_t output, size_t layer) {
   const char *row = (const char *)results + row_of(probes, probe, layer);
@@ -118,6 +123,7 @@ const Mvs__Function *mvs_probes_function(const mvs_probes *probes, size_t probe)
   return mvs_call_function(probes->calls[probe]);
 }
 
+/* Each once, and a NULL behind: the memory plan counts the temporaries of the largest. */
 const char *const *mvs_probes_functions(mvs_arena *arena, const Mvs__Function *function) {
   const char **names = MVS_ARRAY(arena, function->n_probes + 1, const char *);
   size_t count = 0;

@@ -33,6 +33,7 @@ static void put_of(maker *to, mvs_signal_kind kind, const char *family, const ch
   MVS_PUSH(to->arena, to->out, ((mvs_signal){kind, name, family, value}));
 }
 
+/* Of zero and below there is none, rather than one that drags every median down. */
 static double logarithm(double value) { return value > 0 ? log(value) : NAN; }
 
 /* --- gradients of families --- */
@@ -55,6 +56,7 @@ static double whole_norm(const mvs_table *table, int site) {
   return sqrt(sum);
 }
 
+/* Lists have some families: no table is needed. */
 static bool is_among(const char *family, const char *const *list, size_t count) {
   for (size_t at = 0; at < count; at++)
     if (strcmp(family, list[at]) == 0) return true;

@@ -34,6 +34,8 @@ const char *mvs_train_watch_action_name(const mvs_train_watch *watch) {
   return actions[watch->action];
 }
 
+/* Options have been checked against the same words, so one of them matches; the last stands for
+ * itself. */
 static mvs_watch_action action_of(const char *name) {
   size_t at = 0;
   while (at < COUNT(actions) - 1 && strcmp(actions[at], name) != 0) at++;
@@ -71,6 +73,7 @@ static bool is_told(const mvs_train_watch *watch, const mvs_alarm *alarm) {
   return watch->action == MVS_WATCH_WARN && strcmp(alarm->rule, "not-finite") != 0;
 }
 
+/* The sentence of a collapse names its step itself. */
 static void print_alarm(const mvs_train_watch *watch, const mvs_alarm *alarm) {
   fprintf(stderr, "%s: %s", watch->session->name, mvs_alarm_level_name(alarm->level));
   if (alarm->level == MVS_ALARM_WARNING) fprintf(stderr, " at step %" PRId64, alarm->step);
@@ -105,10 +108,13 @@ mvs_status mvs_train_watch_show(mvs_train_watch *watch, mvs_training *training, 
   return MVS_OK;
 }
 
+/* Warnings are not acted on: about half of them are false (docs/testing.md). */
 bool mvs_train_watch_must_act(const mvs_train_watch *watch) {
   return watch->run && watch->action >= MVS_WATCH_STOP && mvs_watch_run_fell(watch->run);
 }
 
+/* A run that may have to go back keeps what it would go back to, if the trouble of now turns
+ * out to be one, and what it would go back to if trouble began at the next step. */
 mvs_checkpoint_keep mvs_train_watch_keep(const mvs_train_watch *watch, int64_t newest,
                                          int64_t every) {
   mvs_checkpoint_keep keep = {.newest = newest, .every = every};
@@ -120,6 +126,8 @@ mvs_checkpoint_keep mvs_train_watch_keep(const mvs_train_watch *watch, int64_t n
 
 /* --- going back --- */
 
+/* The fallen state is not saved: it would become the newest checkpoint, from which --resume
+ * goes on. */
 static mvs_status stop(const mvs_train_watch *watch, int64_t good, const char *why) {
   mvs_arena *arena = watch->session->arena;
   const char *newest =
@@ -130,6 +138,9 @@ static mvs_status stop(const mvs_train_watch *watch, int64_t good, const char *w
                   mvs_watch_run_fell(watch->run), why, newest);
 }
 
+/* Checkpoints behind the good one are of the way that was given up: a resume must not find
+ * them. The turn is noted in memory here and recorded by the caller before the first step
+ * behind it. */
 mvs_status mvs_train_watch_turn(mvs_train_watch *watch, int64_t step, int64_t every,
                                 mvs_turns *turns, const char **path) {
   mvs_session *session = watch->session;

@@ -1,28 +1,32 @@
 /* watch_state.c: the state of the watch from step to step, and back from a checkpoint. */
-#include "runtime/watch.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/watch.h"
 #include "runtime/watch_parts.h"
 
 /* What a saved state begins with; another layout gets another number. */
 #define STATE_HEAD "watch 1"
 
+/* All that it learns of signals goes into the same arena, so one that is to forget gets a new
+ * arena with it (watch_run.c). */
 mvs_watch *mvs_watch_new(mvs_arena *arena, const mvs_watch_roles *roles) {
   mvs_watch *watch = MVS_NEW(arena, mvs_watch);
   *watch = (mvs_watch){.arena = arena, .roles = roles};
   return watch;
 }
 
+/* The step is that of the observation; of a rollback the caller says its own. */
 void mvs_watching_say(mvs_watching *at, mvs_alarm_level level, const char *rule,
                       const char *text) {
   mvs_alarm alarm = {.step = at->seen->step, .level = level, .rule = rule, .text = text};
   MVS_PUSH(at->arena, at->out, alarm);
 }
 
+/* A rule that holds for a hundred steps is one alarm: what counts is when it last held, not
+ * when it last spoke. */
 bool mvs_watching_may_speak(mvs_watching *at, mvs_watch_rule rule) {
   mvs_watch *watch = at->watch;
   bool quiet =
@@ -31,6 +35,8 @@ bool mvs_watching_may_speak(mvs_watching *at, mvs_watch_rule rule) {
   return quiet;
 }
 
+/* Logarithms are kept so that distances are factors; people read numbers, so they are turned
+ * back here. */
 void mvs_tracked_put(const mvs_tracked *signal, mvs_text *out) {
   bool plain = signal->kind == MVS_SIGNAL_LOSS || signal->kind == MVS_SIGNAL_COSINE;
   mvs_spread past = signal->of_values;
@@ -61,6 +67,8 @@ static mvs_tracked *find(mvs_watch *watch, const mvs_signal *signal, size_t hint
   return &watch->signals.items[count];
 }
 
+/* Loss and norm are judged by deviations, whose spread needs a past of some length; the others
+ * by factors, which a few values bear out. */
 static size_t least_past(mvs_signal_kind kind) {
   bool by_distance = kind == MVS_SIGNAL_LOSS || kind == MVS_SIGNAL_NORM;
   return by_distance ? LEAST_PAST : LEAST_FEW;
@@ -78,6 +86,8 @@ static void update(mvs_watch *watch, mvs_tracked *signal, double value) {
   signal->of_medians = mvs_series_spread(&signal->medians, LEAST_PAST);
 }
 
+/* What this step does not show is unknown, not what it was: only the witnesses may stand for a
+ * while (watch_collapse.c). The step is noted for mvs_watch_settled_step. */
 static void look(mvs_watching *at) {
   mvs_watch *watch = at->watch;
   mvs_signals signals;
@@ -116,6 +126,10 @@ static void wait_for_recovery(mvs_watching *at, bool sign) {
       mvs_arena_format(at->arena, "no sign of collapse in %d observations", QUIET));
 }
 
+/* Witnesses are heard before warnings, since both are signs of trouble, and the trouble's first
+ * sign decides which checkpoint is still good; the collapse is called last, so that its
+ * sentence has all that was seen. While one goes on nothing else is said: a fallen run warns of
+ * everything. */
 void mvs_watch_take(mvs_watch *watch, mvs_arena *arena, const mvs_observation *seen,
                     mvs_alarms *out) {
   mvs_watching at = {.watch = watch, .arena = arena, .seen = seen, .out = out};
