@@ -78,3 +78,11 @@ run --save-every 1000 --steps 130 --out "$work/none" --watch rollback
 title="without a checkpoint to go back to it stops"; say grep -q 'there is no checkpoint of before it began' "$work/log"
 run --steps 10 --out "$work/same" --watch rollback --rollback-order same
 title="a rollback that would fall again the same way is refused"; say grep -q 'would fall again the same way' "$work/log"
+# What the watch knew is in the checkpoint; one of another version is told of, and the run goes on.
+# shellcheck disable=SC2086
+run $common --steps 20 --out "$work/strange"
+LC_ALL=C sed -i 's/"watch 1 /"watch 9 /' "$work/strange/step-20.safetensors"
+# shellcheck disable=SC2086
+run $common --steps 30 --resume --out "$work/strange"
+title="a state of the watch that cannot be read is told of"
+say test $code -eq 0 -a "$(grep -c 'note: what the watch knew cannot be read from the checkpoint, so it begins anew' "$work/log")" = 1
