@@ -184,7 +184,7 @@ static LLVMValueRef weigh(forward *f, LLVMValueRef lane, LLVMValueRef most) {
   mvs_emit_set(e, total, LLVMConstNull(type));
   mvs_loop keys = mvs_emit_loop(e, zero(f), f->heads.tokens, 1);
   LLVMValueRef logit = mvs_heads_load(&f->heads, f->logits, keys.index, lane);
-  LLVMValueRef weight = mvs_emit_exp(e, LLVMBuildFSub(e->builder, logit, most, ""));
+  LLVMValueRef weight = mvs_emit_exp_below(e, LLVMBuildFSub(e->builder, logit, most, ""));
   mvs_heads_store(&f->heads, f->logits, keys.index, lane, weight);
   mvs_emit_set(e, total, LLVMBuildFAdd(e->builder, mvs_emit_get(e, total), weight, ""));
   mvs_emit_loop_end(e, &keys);

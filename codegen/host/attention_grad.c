@@ -137,7 +137,7 @@ static void slopes(backward *g) {
   LLVMValueRef scale = mvs_emit_real(LLVMTypeOf(lse), h->shape->scale);
   mvs_loop keys = mvs_emit_loop(e, zero(g), h->tokens, 1);
   LLVMValueRef logit = mvs_heads_load(h, g->weights, keys.index, lane);
-  LLVMValueRef weight = mvs_emit_exp(e, LLVMBuildFSub(b, logit, lse, ""));
+  LLVMValueRef weight = mvs_emit_exp_below(e, LLVMBuildFSub(b, logit, lse, ""));
   mvs_heads_store(h, g->weights, keys.index, lane, weight);
   LLVMValueRef slope = mvs_heads_load(h, g->slopes, keys.index, lane);
   slope = LLVMBuildFMul(b, weight, LLVMBuildFSub(b, slope, delta, ""), "");

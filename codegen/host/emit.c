@@ -142,6 +142,13 @@ LLVMValueRef mvs_emit_fma(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValue
   return mvs_emit_intrinsic(e, "llvm.fma", LLVMTypeOf(a), (LLVMValueRef[]){a, b, c}, 3);
 }
 
+/* The instruction's own rounding argument 4 is "as everything else is rounded". */
+LLVMValueRef mvs_emit_scalef(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  LLVMValueRef all = mvs_emit_int(e->i16, -1), rounding = mvs_emit_int(e->i32, 4);
+  LLVMValueRef arguments[5] = {a, b, a, all, rounding};
+  return call_intrinsic(e, "llvm.x86.avx512.mask.scalef.ps.512", NULL, 0, arguments, 5);
+}
+
 /* --- control --- */
 
 /* Slots belong at the head of the entry block: inside a loop each turn would take more of

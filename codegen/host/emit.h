@@ -69,6 +69,8 @@ LLVMValueRef mvs_emit_intrinsic2(mvs_emit *e, const char *name, LLVMTypeRef firs
                                  LLVMTypeRef second, LLVMValueRef *arguments, int count);
 /* Calls an intrinsic whose one argument has the type of its result. */
 LLVMValueRef mvs_emit_unary(mvs_emit *e, const char *name, LLVMValueRef a);
+/* a * 2^b for vectors of f32 and a whole b, rounded once; on AVX-512 alone. */
+LLVMValueRef mvs_emit_scalef(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
 /* a * b + c, rounded once. */
 LLVMValueRef mvs_emit_fma(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 

@@ -52,13 +52,20 @@ static LLVMValueRef power_of_two(mvs_emit *e, LLVMValueRef n) {
                           e->f32);
 }
 
-/* e^x = 2^n e^r with |r| <= ln(2)/2. Clamping first keeps n in range; beyond the clamps the
- * result is 0 or infinity anyway, and NaN passes both. */
-LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x) {
+/* value * 2^n for n from -150 (a subnormal result) to 128, rounded once; `whole` is n as f32.
+ * Two factors where there is no instruction for it: the first product is exact. */
+static LLVMValueRef times_power(mvs_emit *e, LLVMValueRef value, LLVMValueRef n,
+                                LLVMValueRef whole) {
+  if (e->avx512 && mvs_is_vector(LLVMTypeOf(value))) return mvs_emit_scalef(e, value, whole);
+  LLVMValueRef half = LLVMBuildAShr(e->builder, n, mvs_emit_int(LLVMTypeOf(n), 1), "");
+  LLVMValueRef other = LLVMBuildSub(e->builder, n, half, "");
+  return mul(e, mul(e, value, power_of_two(e, half)), power_of_two(e, other));
+}
+
+/* e^x = 2^n e^r with |r| <= ln(2)/2, for NaN and x from -104 to 89. */
+static LLVMValueRef exp_within(mvs_emit *e, LLVMValueRef x) {
   static const double terms[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
                                  4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
-  x = mvs_emit_lesser(e, real(x, 89.0), x);
-  x = mvs_emit_greater(e, real(x, -104.0), x);
   LLVMValueRef whole, n = nearest(e, mul(e, x, real(x, 1.44269504088896341)), &whole);
   LLVMValueRef rest = mvs_emit_fma(e, whole, real(x, -0.693359375), x);
   rest = mvs_emit_fma(e, whole, real(x, 2.12194440e-4), rest);
@@ -68,10 +75,16 @@ LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x) {
   LLVMValueRef lost = LLVMBuildFSub(e->builder, rest, kept, "");
   LLVMValueRef sum =
       add(e, top, mvs_emit_fma(e, polynomial(e, rest, terms, 6), mul(e, rest, rest), lost));
-  /* Two factors, for n reaches from -150 (a subnormal result) to 128. */
-  LLVMValueRef half = LLVMBuildAShr(e->builder, n, mvs_emit_int(LLVMTypeOf(n), 1), "");
-  LLVMValueRef other = LLVMBuildSub(e->builder, n, half, "");
-  return mul(e, mul(e, sum, power_of_two(e, half)), power_of_two(e, other));
+  return times_power(e, sum, n, whole);
+}
+
+/* Beyond the clamps the result is 0 or infinity anyway, and NaN passes them. */
+LLVMValueRef mvs_emit_exp_below(mvs_emit *e, LLVMValueRef x) {
+  return exp_within(e, mvs_emit_greater(e, real(x, -104.0), x));
+}
+
+LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x) {
+  return mvs_emit_exp_below(e, mvs_emit_lesser(e, real(x, 89.0), x));
 }
 
 /* Splits a positive x, subnormal or not, into 2^exponent * m with m in [sqrt(1/2), sqrt(2)). */
@@ -178,7 +191,7 @@ LLVMValueRef mvs_emit_sigmoid(mvs_emit *e, LLVMValueRef x) {
   LLVMBuilderRef b = e->builder;
   LLVMValueRef one = real(x, 1.0);
   LLVMValueRef size = mvs_emit_unary(e, "llvm.fabs", x);
-  LLVMValueRef power = mvs_emit_exp(e, LLVMBuildFNeg(b, size, ""));
+  LLVMValueRef power = mvs_emit_exp_below(e, LLVMBuildFNeg(b, size, ""));
   LLVMValueRef above = LLVMBuildFCmp(b, LLVMRealOGE, x, real(x, 0.0), "");
   /* e^x / (1 + e^x) below zero: 1 / (1 + e^-x) would be 0 where the result is subnormal. */
   LLVMValueRef top = mvs_emit_select(e, above, one, power);

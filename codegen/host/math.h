@@ -8,6 +8,8 @@
 
 /* e^x, at most 2 ulp; 0 below -104, infinity above 88.73, NaN kept. */
 LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x);
+/* The same for NaN and x below 89, as where a maximum has been taken away: one step less. */
+LLVMValueRef mvs_emit_exp_below(mvs_emit *e, LLVMValueRef x);
 /* Natural logarithm, at most 2 ulp, subnormals included; -infinity at 0, NaN below. */
 LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x);
 /* At most 2 ulp for |x| <= 10000; beyond, the reduction loses digits. NaN at infinity. */
