@@ -1,7 +1,8 @@
 /* pool.h: a thread pool that divides units of work among threads.
  * Owner: the caller of mvs_pool_new frees it. One job runs at a time; a task may not start
- * another. Which thread does which unit is not fixed, so units must touch disjoint results:
- * then the bits do not depend on the number of threads. */
+ * another. A thread begins with units of its own share of the range, the same in every job,
+ * and goes on with what others have left. So which thread does which unit is not fixed, and
+ * units must touch disjoint results: then the bits do not depend on the number of threads. */
 #ifndef MVS_RUNTIME_POOL_H
 #define MVS_RUNTIME_POOL_H
 
