@@ -16,6 +16,7 @@ typedef struct redo {
   uint32_t target; /* the buffer whose value is redone; UINT32_MAX: all that cross */
   bool alone;      /* other values that cross are there */
   bool *wanted;    /* per node of the body */
+  bool *joined;    /* per buffer: parts are wanted there, whoever stores them */
 } redo;
 
 static mvs_buffer *buffer_at(const redo *at, uint32_t index) {
@@ -62,11 +63,14 @@ static void want(void *context, mvs_id root) {
   if (keep_if_carried(at, buffer) || keep_if_read(at, buffer)) return;
   if (at->alone && may_be_redone(at, buffer) && !is_target(at, buffer)) return;
   at->wanted[root] = true;
+  const mvs_node *node = mvs_graph_node(at->region->body->graph, root);
+  if (node->op == MVS_OP_concat) at->joined[buffer] = true;
 }
 
 static bool writes_wanted(const redo *at, mvs_id id) {
   uint32_t buffer = at->region->body->places[id].buffer;
-  return at->wanted[id] || (buffer != UINT32_MAX && is_target(at, buffer));
+  return at->wanted[id] ||
+         (buffer != UINT32_MAX && (is_target(at, buffer) || at->joined[buffer]));
 }
 
 static bool heavy_writes_wanted(const redo *at, mvs_id heavy) {
@@ -85,8 +89,9 @@ static bool group_writes_wanted(const redo *at, const mvs_group *group) {
   for (size_t n = 0; n < group->nests.count; n++) {
     const mvs_nest_plan *nest = &group->nests.items[n];
     for (size_t i = 0; i < nest->outputs.count; i++) {
+      uint32_t buffer = nest->store_places.items[i].buffer;
       if (at->wanted[nest->outputs.items[i]]) return true;
-      if (is_target(at, nest->store_places.items[i].buffer)) return true;
+      if (is_target(at, buffer) || at->joined[buffer]) return true;
     }
   }
   return false;
@@ -99,6 +104,7 @@ static group_list redone_groups(const redo *how) {
   mvs_arena *arena = how->layout->arena;
   redo at = *how;
   at.wanted = MVS_ARRAY(arena, mvs_graph_size(body->graph) + 1, bool);
+  at.joined = MVS_ARRAY(arena, how->layout->function->buffers.count + 1, bool);
   bool *again = MVS_ARRAY(arena, body->groups.count + 1, bool);
   for (size_t i = body->groups.count; i-- > 0;) {
     again[i] = group_writes_wanted(&at, &body->groups.items[i]);
@@ -133,8 +139,8 @@ static void add_alternative(const redo *all, uint32_t output) {
   if (buffer == UINT32_MAX || !may_be_redone(all, buffer)) return;
   if (is_listed(r->body, buffer)) return;
   const mvs_results *results = mvs_graph_result_list(r->body->graph);
-  redo whole = {all->layout, r, buffer, false, NULL},
-       own = {all->layout, r, buffer, true, NULL};
+  redo whole = {.layout = all->layout, .region = r, .target = buffer}, own = whole;
+  own.alone = true;
   group_list groups = redone_groups(&whole), own_groups = redone_groups(&own);
   mvs_alternative added = {
       .buffer = buffer,
@@ -146,7 +152,7 @@ static void add_alternative(const redo *all, uint32_t output) {
 
 void mvs_layout_redo(const mvs_layout *layout, const mvs_region_layout *region) {
   if (!has_backward(layout, region)) return;
-  redo all = {layout, region, UINT32_MAX, false, NULL};
+  redo all = {.layout = layout, .region = region, .target = UINT32_MAX};
   group_list groups = redone_groups(&all); /* first, since it says what is kept */
   for (size_t i = 0; i < groups.count; i++) {
     region->body->groups.items[groups.items[i]].redo = true;
