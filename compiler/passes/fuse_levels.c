@@ -208,6 +208,12 @@ static int take_outside(levels *l, mvs_id id) {
 
 /* --- per kind --- */
 
+/* A stored piece of a row needs a space of its own. */
+static bool is_stored_piece(const levels *l, mvs_id id, const mvs_type *rows) {
+  return value_of(l, id)->stored &&
+         mvs_type_row_fit(rows, &node_of(l, id)->type) == MVS_ROW_PART;
+}
+
 /* The row space of an element node: that of the first input whose rows fit its shape. A scalar
  * of a row ([B, T, 1] of [B, T, C]) keeps the space of its row, so that what is made of it is
  * done in the kernel that has the row. */
@@ -218,8 +224,7 @@ static const mvs_type *choose_rows(const levels *l, mvs_id id) {
     const mvs_type *rows = value_of(l, node->inputs[i])->rows;
     mvs_row_fit fit = rows ? mvs_type_row_fit(rows, &node->type) : MVS_ROW_NONE;
     if (fit == MVS_ROW_FULL || fit == MVS_ROW_SCALAR) return rows;
-    /* A stored piece of a row needs a space of its own. */
-    if (fit == MVS_ROW_PART && !value_of(l, id)->stored) part = rows;
+    if (fit == MVS_ROW_PART && !is_stored_piece(l, id, rows)) part = rows;
   }
   return part;
 }
@@ -414,11 +419,12 @@ static const mvs_type *slice_rows(levels *l, mvs_id id) {
   if (input->uses > 1) return NULL;
   mvs_type *rows = copy_type(l, input->rows);
   rows->dims[axis].size = node->attr.slice.length;
-  return rows;
+  return is_stored_piece(l, id, rows) ? NULL : rows;
 }
 
 /* Rows of a transpose, when rows stay rows. */
-static const mvs_type *transpose_rows(levels *l, const mvs_node *node) {
+static const mvs_type *transpose_rows(levels *l, mvs_id id) {
+  const mvs_node *node = node_of(l, id);
   const mvs_value *input = value_of(l, node->inputs[0]);
   int last = node->type.rank - 1;
   if (!input->rows || input->stored || input->uses > 1) return NULL;
@@ -427,7 +433,7 @@ static const mvs_type *transpose_rows(levels *l, const mvs_node *node) {
   for (int i = 0; i <= last; i++) {
     rows->dims[i] = input->rows->dims[node->attr.permutation.axis[i]];
   }
-  return rows;
+  return is_stored_piece(l, id, rows) ? NULL : rows;
 }
 
 /* True when the token axis of the input is the token axis of the view, all of it. */
@@ -479,7 +485,7 @@ static void visit_view(levels *l, mvs_id id) {
   value->rows = NULL;
   if (node->op != MVS_OP_slice) take_whole(l, node->inputs[0]);
   if (node->op == MVS_OP_slice) value->rows = slice_rows(l, id);
-  if (node->op == MVS_OP_transpose) value->rows = transpose_rows(l, node);
+  if (node->op == MVS_OP_transpose) value->rows = transpose_rows(l, id);
   if (input->table && !input->stored) {
     if (keeps_tokens(node)) {
       value->table = input->table;
