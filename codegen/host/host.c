@@ -129,7 +129,7 @@ static mvs_status open_job(job *j, mvs_diag *diag, const mvs_build *build,
                            const mvs_host_options *options) {
   j->arena = mvs_arena_new();
   j->build = build;
-  if (mvs_part_open(&j->part, j->arena, options->cpu_level, &j->reason)) {
+  if (mvs_part_open(&j->part, j->arena, options->cpu_level, options->quick, &j->reason)) {
     j->part.wants_text = options->llvm != NULL;
     return MVS_OK;
   }
@@ -263,7 +263,7 @@ typedef mvs_status deliver(mvs_arena *arena, mvs_diag *diag, mvs_build *build, j
 /* The shared way of both deliveries. Jobs are closed on every path out. */
 static mvs_status compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                           const mvs_host_options *given, deliver *deliver_to) {
-  mvs_host_options options = given ? *given : (mvs_host_options){NULL, NULL};
+  mvs_host_options options = given ? *given : (mvs_host_options){.cpu_level = NULL};
   if (!options.cpu_level) options.cpu_level = mvs_best_cpu_level();
   if (!options.cpu_level) {
     mvs_diag_error(diag, (mvs_span){NULL, 0, 0}, "this processor has no AVX2 and FMA");

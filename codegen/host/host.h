@@ -7,6 +7,8 @@
 typedef struct mvs_host_options {
   const char *cpu_level; /* "x86-64-v3" or "x86-64-v4"; NULL: the best this machine runs */
   mvs_text *llvm;        /* when not NULL, receives the IR as text (--emit llvm) */
+  bool quick;            /* compile in a third of the time to slow code with the same bits: for
+                            tests of many programs that hardly run */
 } mvs_host_options;
 
 /* Prints all kernels, optimises, generates code, lays it out as one position-independent block

@@ -21,6 +21,7 @@
 #define PASSES                                                                       \
   "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,loop-mssa(licm)," \
   "simplifycfg)"
+#define QUICK_PASSES "function(sroa)"
 
 /* LLVM's registries are global and may be filled only once, whichever thread is first. */
 static void start_llvm(void) {
@@ -55,10 +56,11 @@ static void name_types(mvs_emit *e) {
   e->ptr = LLVMPointerTypeInContext(e->context, 0);
 }
 
-bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, const char **reason) {
+bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, bool quick,
+                   const char **reason) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, start_llvm);
-  *part = (mvs_part){.emit = {.arena = arena, .cpu = cpu}};
+  *part = (mvs_part){.emit = {.arena = arena, .cpu = cpu}, .quick = quick};
   char *message = NULL;
   LLVMTargetRef target;
   if (LLVMGetTargetFromTriple(TRIPLE, &target, &message)) {
@@ -67,8 +69,9 @@ bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, const char
     return false;
   }
   mvs_emit *e = &part->emit;
-  part->machine = LLVMCreateTargetMachine(target, TRIPLE, cpu, "", LLVMCodeGenLevelDefault,
-                                          LLVMRelocPIC, LLVMCodeModelDefault);
+  part->machine = LLVMCreateTargetMachine(
+      target, TRIPLE, cpu, "", quick ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault,
+      LLVMRelocPIC, LLVMCodeModelDefault);
   e->avx512 = strcmp(cpu, "x86-64-v4") == 0;
   e->context = LLVMContextCreate();
   e->module = LLVMModuleCreateWithNameInContext("mvs", e->context);
@@ -98,7 +101,8 @@ bool mvs_part_compile(mvs_part *part, const char **reason) {
   }
   LLVMDisposeMessage(message);
   LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-  LLVMErrorRef error = LLVMRunPasses(module, PASSES, part->machine, options);
+  LLVMErrorRef error =
+      LLVMRunPasses(module, part->quick ? QUICK_PASSES : PASSES, part->machine, options);
   LLVMDisposePassBuilderOptions(options);
   if (error) {
     char *words = LLVMGetErrorMessage(error);

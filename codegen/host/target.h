@@ -11,13 +11,15 @@ typedef struct mvs_part {
   mvs_emit emit;
   LLVMTargetMachineRef machine;
   LLVMMemoryBufferRef object; /* after mvs_part_compile */
+  bool quick;                 /* plain code instead of fast code; the same bits */
   bool wants_text;            /* set before: keep the optimised IR as text */
   const char *text;           /* in the arena of emit */
 } mvs_part;
 
 /* Starts an empty module for `cpu` ("x86-64-v3" or "x86-64-v4"). False when LLVM knows no such
  * target; *reason says why. What emit allocates comes from `arena`. */
-bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, const char **reason);
+bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, bool quick,
+                   const char **reason);
 /* Verifies, optimises and generates the object. False with LLVM's words in *reason (in arena).
  */
 bool mvs_part_compile(mvs_part *part, const char **reason);

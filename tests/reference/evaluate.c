@@ -1,6 +1,5 @@
 /* evaluate.c: evaluates graphs node by node, and regions layer by layer. */
 #include "tests/reference/reference.h"
-
 #include "tests/reference/rules.h"
 
 static mvs_evaluate_rule *const rules[MVS_OP_COUNT] = {
@@ -70,14 +69,19 @@ int64_t mvs_evaluate_ravel(const mvs_evaluate_call *call, const mvs_tensor *tens
 
 /* --- nodes --- */
 
+static bool is_rounded(const mvs_reference_options *options, mvs_dtype dtype) {
+  return (dtype == MVS_BF16 && options->round_bf16) || (dtype == MVS_F32 && options->round_f32);
+}
+
 static void round_results(const mvs_evaluate_call *call, uint32_t count) {
-  if (!call->evaluation->options.round_bf16) return;
   for (uint32_t i = 0; i < count; i++) {
     mvs_tensor *result = &call->results[i];
-    if (result->type.dtype != MVS_BF16) continue;
+    mvs_dtype dtype = result->type.dtype;
+    if (!is_rounded(&call->evaluation->options, dtype)) continue;
     mvs_tensor rounded = mvs_tensor_new(call->arena, &result->type, call->evaluation->batch);
     for (int64_t k = 0; k < mvs_tensor_count(result, call->evaluation->batch); k++) {
-      rounded.data[k] = mvs_reference_bf16(result->data[k]);
+      double value = result->data[k];
+      rounded.data[k] = dtype == MVS_BF16 ? mvs_reference_bf16(value) : (double)(float)value;
     }
     *result = rounded;
   }
@@ -96,7 +100,9 @@ static mvs_status evaluate_node(const mvs_evaluation *evaluation, mvs_arena *are
     values[id][i] = mvs_tensor_new(arena, &type, evaluation->batch);
   }
   mvs_evaluate_call call = {evaluation, arena, graph, layer, node, inputs, values[id]};
+  if (evaluation->options.noise) mvs_evaluate_move_terms(&call);
   MVS_TRY(rules[node->op](&call));
+  if (evaluation->options.noise) mvs_evaluate_move_results(&call, count);
   round_results(&call, count);
   return MVS_OK;
 }

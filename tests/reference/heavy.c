@@ -84,6 +84,13 @@ static double dot(const double *a, const double *b, int64_t count) {
   return total;
 }
 
+/* The same of sizes: what rounding errors of a dot product are measured by. */
+static double sizes(const double *a, const double *b, int64_t count) {
+  double total = 0;
+  for (int64_t i = 0; i < count; i++) total += fabs(a[i] * b[i]);
+  return total;
+}
+
 /* The weights of all keys for one query; returns the log of the sum of exponentials. */
 static double softmax(const mvs_evaluate_call *call, const heads *h, int64_t sample,
                       int64_t token, int64_t head, double *weights) {
@@ -96,7 +103,10 @@ static double softmax(const mvs_evaluate_call *call, const heads *h, int64_t sam
   }
   for (int64_t key = 0; key < h->tokens; key++) total += exp(weights[key] - largest);
   double log_sum = largest + log(total);
-  for (int64_t key = 0; key < h->tokens; key++) weights[key] = exp(weights[key] - log_sum);
+  for (int64_t key = 0; key < h->tokens; key++) {
+    double score = weights[key], size = fabs(score) + fabs(log_sum) + 2;
+    weights[key] = exp(mvs_evaluate_moved(call, score - log_sum, size));
+  }
   return log_sum;
 }
 
@@ -143,10 +153,13 @@ static void attend_back(const mvs_evaluate_call *call, const heads *h, int64_t s
   for (int64_t key = 0; key < h->tokens; key++) {
     dp[key] = dot(d_o, call->inputs[2]->data + key_at(h, sample, key, head), h->width);
   }
-  double mean = dot(p, dp, h->tokens);
+  double mean = dot(p, dp, h->tokens), stored = 0;
+  if (call->inputs[3]->type.dtype == MVS_BF16) /* the mean is taken as do o, of the rounded o */
+    stored = 0x1p15 * sizes(call->inputs[3]->data + query, d_o, h->width);
   for (int64_t key = 0; key < h->tokens; key++) {
     int64_t at = key_at(h, sample, key, head);
-    double ds = h->scale * p[key] * (dp[key] - mean);
+    double size = sqrt((double)(h->width + h->tokens)) * (fabs(dp[key]) + fabs(mean)) + stored;
+    double ds = h->scale * p[key] * mvs_evaluate_moved(call, dp[key] - mean, size);
     for (int64_t i = 0; i < h->width; i++) {
       dq[i] += ds * call->inputs[1]->data[at + i];
       call->results[1].data[at + i] += ds * q[i];

@@ -38,6 +38,14 @@ typedef mvs_status mvs_evaluate_rule(const mvs_evaluate_call *call);
 #include "compiler/ir/ops.def"
 #undef MVS_OP
 
+/* With options.noise: the value as rounding may leave it where numbers of that size were added;
+ * else the value. */
+double mvs_evaluate_moved(const mvs_evaluate_call *call, double value, double size);
+/* With options.noise: copies of what a sum takes, moved as rounding may move the terms; */
+void mvs_evaluate_move_terms(mvs_evaluate_call *call);
+/* and results moved as rounding may move them. */
+void mvs_evaluate_move_results(const mvs_evaluate_call *call, uint32_t count);
+
 /* Evaluates all nodes of a graph; `values` gets one array of results per node. */
 mvs_status mvs_evaluate_graph(const mvs_evaluation *evaluation, mvs_arena *arena,
                               const mvs_graph *graph, const mvs_layer *layer,

@@ -99,7 +99,7 @@ static inline mvs_status harness_try(harness *h, int level, bool jit) {
   h->program.kernels = table;
   h->program.n_kernels = 1;
   h->build.program = &h->program;
-  mvs_host_options options = {levels[level], NULL};
+  mvs_host_options options = {.cpu_level = levels[level]};
   return (jit ? mvs_host_load : mvs_host_compile)(h->arena, h->diag, &h->build, &options);
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "tests/unit/ops_margins.h"
 #include "tests/unit/ops_programs.h"
 
 #define GUARD      256  /* bytes behind each result that must stay as they are */
@@ -234,6 +235,15 @@ static bool is_near(double got, double want, double allowed) {
   return got == want || (isfinite(want) && fabs(got - want) <= allowed);
 }
 
+static void tell(given_run *run, const mvs_result *result, double got, const mvs_tensor *want,
+                 int64_t where) {
+  print_error("%s, batch %lld, %s: %s[%lld of %lld] is %.9g, wanted %.9g (tolerance: %s)\n",
+              run->each->name, (long long)run->batch, level_name(run->s), result->name,
+              (long long)where, (long long)mvs_tensor_count(want, run->batch), got,
+              want->data[where], run->each->tolerance.reason);
+  ((ops_suite *)run->s)->failures++;
+}
+
 static void compare(given_run *run, const mvs_result *result, const memory *got,
                     const mvs_tensor *want) {
   const ops_tolerance *tolerance = &run->each->tolerance;
@@ -254,11 +264,49 @@ static void compare(given_run *run, const mvs_result *result, const memory *got,
     where = at;
   }
   if (where < 0) return;
-  print_error("%s, batch %lld, %s: %s[%lld of %lld] is %.9g, wanted %.9g (tolerance: %s)\n",
-              run->each->name, (long long)run->batch, level_name(run->s), result->name,
-              (long long)where, (long long)count, take(got->bytes, want->type.dtype, where),
-              want->data[where], tolerance->reason);
-  ((ops_suite *)run->s)->failures++;
+  tell(run, result, take(got->bytes, want->type.dtype, where), want, where);
+}
+
+/* The element of a result that is farthest off beyond its margin; -1: none is. */
+static int64_t beyond(given_run *run, const ops_margins *margins, size_t result,
+                      const mvs_tensor *want) {
+  ops_suite *s = (ops_suite *)run->s;
+  int64_t where = -1;
+  double worst = 1;
+  for (int64_t at = 0; at < mvs_tensor_count(want, run->batch); at++) {
+    double value = take(run->results[result].bytes, want->type.dtype, at);
+    double wanted = representable(want->type.dtype, want->data[at]);
+    double allowed = ops_margins_allowed(margins, result, at);
+    double share = fabs(value - wanted) / allowed;
+    if (is_near(value, wanted, allowed)) {
+      if (isfinite(share)) s->worst = fmax(s->worst, share);
+    } else if (where < 0 || !(share <= worst)) {
+      worst = share, where = at;
+    }
+  }
+  return where;
+}
+
+/* All results against margins of ever more samples, until nothing is beyond them. */
+static void compare_measured(given_run *run, mvs_arena *arena, const mvs_tensor_map *wanted) {
+  static const int samples[] = {3, 6, 24};
+  const mvs_results *list = mvs_graph_result_list(run->each->graph);
+  ops_margins *margins = ops_margins_new(arena, run->each, run->batch, run->given, wanted);
+  for (size_t round = 0; round < 3; round++) {
+    bool last = round == 2, good = true;
+    ops_suite *s = (ops_suite *)run->s;
+    ops_good(s, ops_margins_sample(margins, samples[round]), run->each->name);
+    s->beyond |= !(ops_margins_largest(margins) < 1e18); /* squares are sums' terms */
+    if (s->beyond) return;
+    for (size_t i = 0; i < list->count; i++) {
+      const mvs_tensor *want = &wanted->items[i].tensor;
+      int64_t where = beyond(run, margins, i, want);
+      good &= where < 0;
+      double got = where < 0 ? 0 : take(run->results[i].bytes, want->type.dtype, where);
+      if (where >= 0 && last) tell(run, &list->items[i], got, want, where);
+    }
+    if (good) return;
+  }
 }
 
 static void compare_bits(given_run *first, const given_run *other, const char *what) {
@@ -313,7 +361,8 @@ static void check_on(const given_run *one, const given_run *two, const ops_case 
   first.given = second.given = &given;
   run_case(&first, MVS_RECOMPUTE_NONE);
   const mvs_results *list = mvs_graph_result_list(each->graph);
-  for (size_t i = 0; i < list->count; i++) {
+  if (s->measured) compare_measured(&first, arena, &wanted);
+  for (size_t i = 0; i < list->count && !s->measured; i++) {
     compare(&first, &list->items[i], &first.results[i], &wanted.items[i].tensor);
   }
   run_again(&first, second, MVS_RECOMPUTE_NONE, "two threads");
@@ -321,6 +370,10 @@ static void check_on(const given_run *one, const given_run *two, const ops_case 
   if (mvs_function_can_redo(function)) {
     run_again(&first, first, MVS_RECOMPUTE_BLOCK, "blocks redone");
     run_again(&first, second, MVS_RECOMPUTE_BLOCK, "blocks redone by two threads");
+    int most = s->every_plan ? mvs_redo_most(function) : 0;
+    for (int redone = 1; redone < most; redone++) {
+      run_again(&first, redone % 2 ? first : second, redone, "some values redone");
+    }
   }
   free_results(&first);
   mvs_arena_free(arena);

@@ -76,7 +76,7 @@ static void load(ops_suite *s) {
     if (!s->level) ops_programs_write(s, folder); /* one level is enough to compare with */
     return;
   }
-  mvs_host_options options = {.cpu_level = s->level};
+  mvs_host_options options = {.cpu_level = s->level, .quick = s->quick};
   ops_good(s, mvs_host_load(s->arena, s->diag, s->build, &options), "host");
 }
 

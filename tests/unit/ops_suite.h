@@ -46,6 +46,9 @@ typedef struct ops_suite {
   mvs_span span;
   const char *level; /* instruction set that it was compiled for; NULL: this machine's best */
   bool few;          /* builders may leave out shapes: the other level was tried with all */
+  bool quick;        /* machine code that is fast to make and slow to run; the same bits */
+  bool measured;     /* instead of tolerances: what rounding is seen to do (ops_margins.h) */
+  bool every_plan;   /* also each number of values redone between none and all */
   mvs_build *build;
   mvs_dtype storage; /* of what composites store */
   int shape;         /* shared shape that stacks have */
@@ -53,6 +56,8 @@ typedef struct ops_suite {
   mvs_id total;      /* of a loss with several parts; MVS_NONE: none so far */
   bool loss;         /* the function being built is "loss" */
   int failures;
+  bool beyond;  /* of measured tolerances: some case has values that f32 cannot hold */
+  double worst; /* of measured tolerances: the largest share of what was allowed */
   /* for the functions added from now on */
   ops_tolerance tolerance;
   double low, high;
