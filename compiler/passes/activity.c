@@ -1,4 +1,9 @@
-/* activity.c: activity, one forward sweep per graph. */
+/* activity.c: activity, one forward sweep per graph; a body's is swept until what its layers
+ * hand on is known.
+ *
+ *   %0 input                       no       %3 = mul %0, %1 (param)    yes
+ *   %1 param, %2 param at rate 0   yes, no  %4 = less %3, %0           no: steps have no slope
+ *   %5 = mul %2, %0                no       %6 = mul %5, %3            yes, through %3 alone */
 #include "compiler/passes/activity.h"
 
 /* What comes into a body: per kind of argument, per index. NULL at the top level. */

@@ -1,5 +1,12 @@
 /* crossing.c: keep or redo, decided per node from what stands around it in the forward graph.
- */
+ *
+ * Of a block with a norm behind its merge, z = x + f, r = inv_rms z, y = normalize z, r:
+ *   f   the result of a product                      kept (heavy)
+ * z   an element                                   not kept: its gradient rule asks for y and r
+ *   r   a reduction, one number a token              kept
+ *   y   carried to the next block: a result          kept (stored)
+ * and of SwiGLU, g = silu(a) * b with a, b slices of one product: the product is kept, a and b
+ * are views of it, silu(a) is computed again, and g is kept as what the next product reads. */
 #include "compiler/passes/crossing.h"
 
 #include "compiler/passes/pass.h"

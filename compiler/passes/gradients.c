@@ -1,4 +1,10 @@
-/* gradients.c: the sweep, sums of cotangents, forward values, and the pass "loss" -> "grad". */
+/* gradients.c: the sweep, sums of cotangents, forward values, and the pass "loss" -> "grad".
+ *
+ *   loss: ... %7 = mul %5, %6, ... results loss=%9     grad: the same nodes, then cotangents
+ *   cotangents[%7] = %20                                 %21 = mul %20, %6   given to %5
+ *                                                        %22 = mul %20, %5   given to %6
+ * In a body cotangents are built into another graph, so %5 and %6 must first come to it: that
+ * is what mvs_gradient_value is for. */
 #include "compiler/passes/gradients.h"
 
 #include <assert.h>

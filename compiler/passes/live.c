@@ -1,4 +1,6 @@
-/* live.c: liveness, one backward sweep per graph. */
+/* live.c: liveness, one backward sweep per graph. Of regions it is by part: a stack of which
+ * only the carried value is taken needs none of its stacked outputs, what those are made of,
+ * nor the parameters that only that reads. */
 #include "compiler/passes/live.h"
 
 static mvs_live *new_live(mvs_arena *arena, const mvs_graph *graph) {
@@ -9,6 +11,7 @@ static mvs_live *new_live(mvs_arena *arena, const mvs_graph *graph) {
   return live;
 }
 
+/* Made when the first `get` asks, which comes behind the region and so is swept before it. */
 static mvs_live_region *live_region(mvs_arena *arena, mvs_live *live, const mvs_graph *graph,
                                     mvs_id id) {
   if (live->regions[id]) return live->regions[id];

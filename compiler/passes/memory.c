@@ -20,6 +20,7 @@ static mvs_id root_of(const mvs_graph_layout *g, mvs_id id) { return g->schedule
 
 /* --- buffers and plain places --- */
 
+/* A slot's bytes are fixed or grow with the batch, never both: the batch is one axis. */
 uint32_t mvs_layout_buffer(mvs_layout *layout, mvs_buffer_kind kind, const mvs_type *type,
                            int64_t slots) {
   bool batched;
@@ -353,6 +354,8 @@ static mvs_place place_of_output(mvs_graph_layout *g, const mvs_result *result) 
   return mvs_place_whole(buffer, type);
 }
 
+/* Of a function: places in gradients or outputs. Of a body: slots, and second places for
+ * stacked outputs that are several results of the function. */
 static void want_results(mvs_graph_layout *g) {
   const mvs_results *results = mvs_graph_result_list(g->graph);
   for (size_t i = 0; i < results->count; i++) {

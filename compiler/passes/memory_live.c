@@ -190,15 +190,13 @@ static void touch_root(void *context, mvs_id root) {
   touch(l, &l->schedule->places[root]);
 }
 
+/* What the group loads and stores. An alias lies in the buffer of its root. */
 static void touch_group(const lives *l, const mvs_group *group) {
   mvs_group_loads(l->schedule, group, touch_root, (void *)l);
   for (size_t n = 0; n < group->nests.count; n++) {
     const mvs_nest_plan *nest = &group->nests.items[n];
     for (size_t i = 0; i < nest->store_places.count; i++)
       touch(l, &nest->store_places.items[i]);
-    for (size_t i = 0; i < nest->leaves.count; i++) {
-      touch(l, &l->schedule->places[nest->leaves.items[i]]);
-    }
   }
   if (group->nests.count > 0) return;
   touch(l, &l->schedule->places[group->heavy]);

@@ -25,7 +25,9 @@ static int64_t elements(const mvs_type *type) {
   return mvs_type_elements(type, &batched);
 }
 
-/* The carried value whose slots hold stacked output `output` anyway, or -1. */
+/* The carried value whose slots hold stacked output `output` anyway, or -1: the value is what a
+ * layer hands on (shift of the result) or what it was given (shift of the argument), perhaps in
+ * another shape. Read outputs have slots of their own, for those before the first layer. */
 static int find_share(const mvs_region_layout *r, uint32_t output) {
   const mvs_graph *body = r->region->body;
   mvs_id id = body_result(r, r->region->carried_count + output);
@@ -52,6 +54,8 @@ static int find_passed(const mvs_region_layout *r, uint32_t output) {
   return read && r->distances[output] == 0 ? (int)node->attr.argument.index : -1;
 }
 
+/* What can be said of a region from its form alone: distances of reads, and outputs that need
+ * no buffer since another one holds them. */
 static mvs_region_layout *new_region(mvs_layout *layout, const mvs_group *group,
                                      mvs_schedule *body) {
   mvs_region *region = group->region;
@@ -83,6 +87,8 @@ static mvs_region_layout *new_region(mvs_layout *layout, const mvs_group *group,
   return r;
 }
 
+/* In the order of groups, a region before those inside it: the numbers of loops in the
+ * program's tables (build_program.c) are the same. */
 void mvs_regions_number(mvs_layout *layout, mvs_schedule *schedule) {
   size_t bodies = 0;
   for (size_t i = 0; i < schedule->groups.count; i++) {
@@ -217,6 +223,7 @@ static void place_output(mvs_graph_layout *g, mvs_region_layout *r, uint32_t out
   }
 }
 
+/* A final carried value lies in its last slot; the outer graph reads it there. */
 mvs_status mvs_region_result(mvs_graph_layout *g, mvs_id get) {
   const mvs_node *node = mvs_graph_node(g->graph, get);
   const mvs_node *tuple = mvs_graph_node(g->graph, node->inputs[0]);
@@ -306,6 +313,7 @@ mvs_status mvs_region_arguments(mvs_graph_layout *g, mvs_region_layout *r) {
   return MVS_OK;
 }
 
+/* The table of memory.h, once more: the argument's side of it. */
 mvs_place mvs_region_argument_place(const mvs_region_layout *r, const mvs_node *node) {
   uint32_t index = node->attr.argument.index;
   switch (node->attr.argument.kind) {
@@ -327,6 +335,8 @@ mvs_place mvs_region_argument_place(const mvs_region_layout *r, const mvs_node *
   return nowhere;
 }
 
+/* Carried values are always stored in their slots; a stacked output that others hold is not
+ * stored again. */
 mvs_place mvs_region_result_place(const mvs_region_layout *r, size_t index) {
   const mvs_region *region = r->region;
   if (index < region->carried_count) {

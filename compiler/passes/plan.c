@@ -235,6 +235,8 @@ static void add_results(const mvs_schedule *schedule, mvs_id heavy, int64_t *fix
   }
 }
 
+/* Whole values, also where only a slice is read: what schedule and redo compare is which values
+ * move at all. explain.c counts slices. */
 void mvs_group_bytes(const mvs_schedule *schedule, const mvs_group *group, int64_t *fixed,
                      int64_t *per_batch) {
   *fixed = *per_batch = 0;

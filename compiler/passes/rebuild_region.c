@@ -1,4 +1,12 @@
-/* rebuild_region.c: regions rebuilt, without the parts that nothing needs. */
+/* rebuild_region.c: regions rebuilt, without the parts that nothing needs.
+ *
+ *   carried (%x, %k)  { ..., hands on %k }  ->  carried (%x) invariant (%k)
+ *   carried (%x, %u)  { nobody reads %u }   ->  carried (%x)
+ *   stacked %w twice                        ->  stacked %w once
+ *   an output that is argument stacked %w   ->  no output: who took it takes %w
+ *
+ * Results get new numbers by this, so the `get` nodes of the region are made anew
+ * (take_results) and handed out by mvs_rebuild_node. */
 #include "compiler/passes/rebuild.h"
 
 /* A backward region names the forward one, which was rebuilt before it. */
@@ -171,6 +179,8 @@ static void close_region(mvs_region_work *work, const mvs_rebuild *body, mvs_id 
   work->outer->results[id] = results;
 }
 
+/* Carried arguments before the body, which names them; everything else when the body asks;
+ * results behind it. */
 void mvs_rebuild_region(mvs_rebuild *outer, mvs_id id) {
   mvs_rewriter *at = outer->at;
   const mvs_node *node = mvs_graph_node(outer->from, id);

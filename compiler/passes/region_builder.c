@@ -1,4 +1,6 @@
-/* region_builder.c: regions made part by part. */
+/* region_builder.c: regions made part by part. Parts get numbers as they are asked for, body
+ * nodes are added by the caller, and the node of the region comes last, when all inputs are
+ * known. */
 #include "compiler/passes/region_builder.h"
 
 #include <assert.h>
@@ -46,6 +48,8 @@ void mvs_region_builder_next(mvs_region_builder *builder, uint32_t index, mvs_id
   builder->next.items[index] = body_value;
 }
 
+/* Once for each outer value, which interning then joins in the body: two passes that bring in
+ * the same table read one argument. */
 mvs_id mvs_region_builder_invariant(mvs_region_builder *builder, mvs_id outer) {
   mvs_id known = find_port(&builder->invariants, outer);
   if (known != MVS_NONE) return known;
@@ -114,6 +118,7 @@ static void push_result(mvs_graph *body, mvs_id id) {
   MVS_PUSH(mvs_graph_arena(body), mvs_graph_results(body), result);
 }
 
+/* Body results in the order of region.h: what is carried on, then what is stacked. */
 mvs_id mvs_region_builder_finish(mvs_region_builder *builder) {
   mvs_region *region = builder->region;
   for (size_t i = 0; i < builder->next.count; i++) {

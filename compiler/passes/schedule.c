@@ -182,6 +182,8 @@ static void reorder(mvs_arena *arena, mvs_schedule *schedule, const int *order) 
   if (bodies) memcpy(schedule->bodies.items, sorted, bodies * sizeof(mvs_schedule *));
 }
 
+/* Kernels that wait for each other would be a mistake of levels (fuse.h), so it is told, not
+ * asserted: the plan of a user's model is worth a message. */
 static mvs_status schedule_graph(mvs_compilation *compilation, mvs_schedule *schedule) {
   size_t nodes = (size_t)mvs_graph_size(schedule->graph) + 1, count = schedule->groups.count;
   mvs_arena *arena = compilation->arena;

@@ -1,4 +1,5 @@
-/* simplify.c: the pass, the rule table and what rules share. */
+/* simplify.c: the pass, the rule table and what rules share. The table is rules.def; guards and
+ * builders are in the simplify_*.c files by subject, and link by name. */
 #include "compiler/passes/simplify.h"
 
 enum {

@@ -295,6 +295,8 @@ static mvs_id join_pads(mvs_graph *graph, const mvs_match *match, const pads *fo
   return whole ? joined : mvs_graph_add(graph, MVS_OP_pad, &joined, 1, &attr, node->span);
 }
 
+/* Runs of touching pads become one pad each, which are added as before; a run that fills the
+ * whole is a concat. */
 mvs_id mvs_build_sum_of_pads(mvs_graph *graph, const mvs_match *match) {
   pads found = {0};
   gather_pads(graph, match->node, MAX_PADS, &found);
@@ -319,6 +321,7 @@ bool mvs_guard_pad_is_concat(mvs_match *match) {
   (void)match;
   return true;
 }
+/* Zeros before and behind, where there is room for any. */
 mvs_id mvs_build_pad_is_concat(mvs_graph *graph, const mvs_match *match) {
   const mvs_node *node = match->node;
   int axis = node->attr.slice.axis, count = 0;

@@ -1,5 +1,6 @@
 /* verify_plan.c: the rules that every finished plan obeys. A broken one is a mistake of fuse,
- * schedule or memory; codegen relies on all of them. */
+ * schedule or memory; codegen relies on all of them, and so does the machine: a kernel that
+ * loads what is not written yet gives numbers, not an error. */
 #include <inttypes.h>
 
 #include "compiler/passes/fuse.h"
@@ -84,6 +85,7 @@ static bool writes_each_place_once(check *c) {
 
 /* --- nests --- */
 
+/* memory_copy.c lists a place for each output, once memory.c has placed all values. */
 static bool stores_have_places(check *c) {
   for (size_t n = 0; n < c->group->nests.count; n++) {
     const mvs_nest_plan *nest = &c->group->nests.items[n];
@@ -143,6 +145,8 @@ static mvs_type reduced_shape(const mvs_nest_plan *nest) {
   return type;
 }
 
+/* What a thread of the space can store: its element, or one value a row; behind a reduction
+ * what is left of the space. */
 static bool outputs_fit_the_space(check *c) {
   for (size_t n = 0; n < c->group->nests.count; n++) {
     const mvs_nest_plan *nest = &c->group->nests.items[n];
