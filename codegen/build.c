@@ -152,6 +152,7 @@ static void add_line(line_list *list, mvs_span span) {
   list->lines[list->count++] = line;
 }
 
+/* Views, casts and constants are in every kernel and say nothing about it. */
 static bool is_named(mvs_op op) {
   return op != MVS_OP_constant && op != MVS_OP_argument && op != MVS_OP_cast &&
          mvs_ops[op].op_class != MVS_CLASS_VIEW;
@@ -187,6 +188,7 @@ static const char *describe(mvs_arena *arena, const mvs_schedule *schedule,
   return mvs_text_string(&text);
 }
 
+/* The name is given when it is known whether there is an equal kernel (intern_kernel). */
 mvs_status mvs_launch_build(mvs_arena *arena, mvs_diag *diag, const mvs_schedule *schedule,
                             const mvs_group *group, mvs_launch **out) {
   *out = NULL;

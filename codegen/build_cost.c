@@ -12,6 +12,7 @@ static void add_count(mvs_linear *sum, mvs_dim count, double factor) {
   }
 }
 
+/* The batch enters a count once: it is one axis of any value. */
 static void multiply(mvs_dim *count, mvs_dim by) {
   count->size *= by.size;
   count->per_batch = count->per_batch || by.per_batch;

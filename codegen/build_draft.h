@@ -60,6 +60,8 @@ typedef struct mvs_wish {
   int64_t at; /* CUT: first index of the second part; SPLIT: extent of the faster part */
 } mvs_wish;
 
+/* An instruction whose address or index is still a function of slots: axes may merge before
+ * strides are written down. */
 typedef struct mvs_draft_instr {
   mvs_instr instr;
   bool is_affine; /* the i32 value of `affine`; else it is the address of a LOAD or STORE */

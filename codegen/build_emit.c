@@ -180,6 +180,8 @@ static mvs_status place_sequential(emitter *e, int slot) {
   return MVS_OK;
 }
 
+/* place_slots comes with the batch first, so it is the slowest if there is one; two slots of
+ * the batch that did not merge are no nest. */
 static mvs_status place_outer(emitter *e, int slot) {
   if (e->nest->outer_count == MVS_MAX_AXES) return fail(e, "it has too many axes");
   if (slot_at(e, slot)->dim.per_batch && e->nest->outer_count > 0) {
@@ -304,6 +306,7 @@ static uint16_t append_affine(emitter *e, const mvs_affine *affine) {
   return append_arith(e, MVS_OP_add, sum, append_number(e, affine->constant), deps);
 }
 
+/* From strides by slot to strides by axis of the nest. */
 static void set_access(const emitter *e, const mvs_affine *affine, mvs_access *access) {
   for (int i = 0; i < MVS_SLOTS; i++) {
     if (e->outer[i] >= 0) access->outer[e->outer[i]] = affine->slot[i];

@@ -33,6 +33,7 @@ static void add_segments(mvs_arena *arena, const mvs_segments *table, Mvs__Model
   }
 }
 
+/* Shapes are those of one sample, as data sources and files have them. */
 static Mvs__ModelInput *model_input(mvs_arena *arena, const mvs_model_input *input) {
   Mvs__ModelInput *out = MVS_NEW(arena, Mvs__ModelInput);
   mvs__model_input__init(out);
@@ -171,6 +172,7 @@ static size_t model_inputs(mvs_arena *arena, const mvs_module *module, Mvs__Mode
   return module->inputs.count;
 }
 
+/* Settings and inputs may depend on the `let` that differs; parameters may not. */
 void mvs_tables_specialisation(mvs_arena *arena, const char *value, const mvs_module *module,
                                mvs_program *program) {
   Mvs__Specialisation *out = MVS_NEW(arena, Mvs__Specialisation);

@@ -53,6 +53,7 @@ static int64_t row_length(const mvs_schedule *schedule, const mvs_nest_plan *pla
   return length;
 }
 
+/* Such rows may be taken in pieces, whose sums are added, but not cut into nests. */
 static bool reduces_in_rows(const nest_builder *b) {
   return b->nest_class == MVS_KERNEL_ROWS && row_length(b->schedule, b->plan) > 1;
 }

@@ -52,6 +52,8 @@ uint8_t mvs_operand_alignment(const mvs_schedule *schedule, mvs_id id,
   return batched ? power : power_of(elements, power);
 }
 
+/* The same place in two dtypes is two operands; two values at one place share the least of what
+ * is known of their alignment. */
 int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype dtype,
                        uint8_t alignment) {
   mvs_kernel *kernel = launch->kernel;

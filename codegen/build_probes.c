@@ -75,6 +75,8 @@ static bool find_step(const placing *p, uint32_t *out) {
  * digit, since there are MVS_PROBE_VALUES at most. */
 static int value_of(const char *name) { return name[0] - '0'; }
 
+/* The value's place as a launch would name it: the executor gives it to the function as input.
+ * */
 static Mvs__Operand *operand_of(const placing *p, int value) {
   mvs_id id = p->probe->values[value];
   const mvs_place *place = &p->body->places[id];

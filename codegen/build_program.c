@@ -90,6 +90,8 @@ static void fill_traffic(const tables *t, const mvs_kernel *kernel, const mvs_co
   }
 }
 
+/* What the runtime wants to know of a kernel without its code: costs for rooflines and for what
+ * to redo, and what a library would have to compute in its place. */
 static Mvs__Kernel *kernel_record(const tables *t, const mvs_kernel *kernel) {
   Mvs__Kernel *out = MVS_NEW(t->arena, Mvs__Kernel);
   mvs__kernel__init(out);
@@ -213,6 +215,7 @@ static void add_cost(const tables *t, const Mvs__Step *step, double times,
   out->flops_per_batch += times * kernel->flops_per_batch;
 }
 
+/* Groups are steps one to one, so their numbers are those of steps. */
 static void add_alternatives(const tables *t, const mvs_schedule *body, Mvs__Loop *loop) {
   loop->alternatives = MVS_ARRAY(t->arena, body->alternatives.count + 1, Mvs__Alternative *);
   for (size_t i = 0; i < body->alternatives.count; i++) {
@@ -251,6 +254,7 @@ static mvs_status loop_step(tables *t, const mvs_schedule *body, const mvs_group
   return MVS_OK;
 }
 
+/* Bodies stand in the order of their groups (schedule.c, reorder). */
 static mvs_status fill_steps(tables *t, const mvs_schedule *schedule, step_list *out) {
   size_t bodies = 0;
   for (size_t i = 0; i < schedule->groups.count; i++) {
@@ -287,6 +291,8 @@ static Mvs__Buffer__Kind buffer_kind(mvs_buffer_kind kind) {
   return MVS__BUFFER__KIND__TEMP;
 }
 
+/* Gradients and parameters are named by the first part of a pack, since the tables have no
+ * packs; the part starts where the pack does. */
 static Mvs__Buffer *buffer_record(const tables *t, const mvs_buffer *buffer) {
   Mvs__Buffer *out = MVS_NEW(t->arena, Mvs__Buffer);
   mvs__buffer__init(out);

@@ -144,6 +144,8 @@ static bool is_nest_reduction(const walker *w, const mvs_node *node, const mvs_t
   return true;
 }
 
+/* Inside a nest of columns a reduction is either the one the nest is there for or one of an
+ * axis with one element; in rows it runs along the row. */
 static uint16_t reduce(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   const mvs_type *type = input_type(w, node);
   /* COLUMNS store what a REDUCE made, even of one element. */
@@ -299,6 +301,7 @@ static bool moves_in_sequence(const walker *w, const mvs_affine *token) {
   return false;
 }
 
+/* The row of one segment, divided by its length where the op spreads it. */
 static uint16_t scaled_row(walker *w, const mvs_node *node, const mvs_index *at, int segment) {
   const mvs_segments *table = node->attr.segments.table;
   mvs_index inner = *at;

@@ -19,6 +19,7 @@
 
 /* --- failing --- */
 
+/* The first failure is told: the wish that may come with it is that one's. */
 uint16_t mvs_walk_fail(walker *w, mvs_id id, const char *reason) {
   if (w->status != MVS_OK) return NO_VALUE;
   w->status = MVS_ERR_INTERNAL;
@@ -76,6 +77,7 @@ uint16_t mvs_walk_constant(walker *w, double value, mvs_dtype dtype) {
   return mvs_walk_push(w, &instr);
 }
 
+/* One draft instruction; build_emit.c makes sums and products of it, once axes are settled. */
 uint16_t mvs_walk_affine(walker *w, const mvs_affine *affine) {
   if (mvs_affine_only_slot(affine) == -1) {
     return mvs_walk_constant(w, (double)affine->constant, MVS_I32);
@@ -176,6 +178,7 @@ static bool point_at(walker *w, mvs_id id, const mvs_place *place, const mvs_ind
   return true;
 }
 
+/* A LOAD of the value as arithmetic has it: bf16 comes as f32. */
 static uint16_t load(walker *w, mvs_id id, const mvs_index *at) {
   const mvs_node *node = mvs_graph_node(w->graph, id);
   mvs_draft_instr instr = {.instr = {.kind = MVS_INSTR_LOAD,

@@ -28,6 +28,7 @@ static bool operand_known(const view *at) {
          (int)at->instr->access.operand < at->kernel->operand_count;
 }
 
+/* Operands that are not marked are const pointers in CUDA. */
 static bool store_marked(const view *at) {
   return at->instr->kind != MVS_INSTR_STORE || at->kernel->written[at->instr->access.operand];
 }
@@ -44,8 +45,10 @@ static bool store_fits(const view *at) {
   return argument(at, 0)->dtype == (dtype == MVS_BF16 ? MVS_F32 : dtype);
 }
 
+/* A bf16 value in a register is the f32 number that it is: a cast rounds, loads widen. */
 static bool no_bf16_values(const view *at) { return at->instr->dtype != MVS_BF16; }
 
+/* Printers loop over phases; what stood behind the last would never be printed. */
 static bool phase_in_range(const view *at) { return at->instr->phase < at->nest->phases; }
 
 /* The result of a REDUCE of phase p exists from p + 1 on. */
@@ -68,6 +71,7 @@ static bool rows_before_elements(const view *at) {
   return true;
 }
 
+/* Its address must be known before the loop over inner begins. */
 static bool rows_stay(const view *at) {
   const mvs_instr *instr = at->instr;
   if (instr->level != MVS_LEVEL_ROW) return true;

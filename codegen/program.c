@@ -187,6 +187,7 @@ static bool prepared_ok(const Mvs__Buffer *buffer, const Mvs__Function *prepare)
   return false;
 }
 
+/* The function that looks may not be looked at itself: a probe could call itself else. */
 static bool probes_ok(const Mvs__Function *function, const mvs_program *program) {
   for (size_t i = 0; i < function->n_probes; i++) {
     const Mvs__Probe *probe = function->probes[i];
@@ -202,6 +203,7 @@ static bool probes_ok(const Mvs__Function *function, const mvs_program *program)
   return true;
 }
 
+/* Buffers before what names them. */
 static bool function_ok(const Mvs__Function *function, const mvs_program *program) {
   int64_t specialisations =
       program->n_specialisations ? (int64_t)program->n_specialisations : 1;
@@ -462,6 +464,7 @@ static mvs_status write_packed(const mvs_text *packed, const char *trainer, cons
   return status;
 }
 
+/* All in memory before the file is touched: a program that is too large leaves it as it was. */
 mvs_status mvs_program_write_executable(const mvs_program *program, const char *trainer,
                                         const char *path, mvs_diag *diag) {
   mvs_arena *scratch = mvs_arena_new();
@@ -498,6 +501,7 @@ static mvs_status read_open(int file, mvs_arena *scratch, mvs_program **out,
   return mvs_program_unpack(packed, end.length, out, reason);
 }
 
+/* O_NONBLOCK: a path that names a pipe must not wait for a writer; read_open refuses it. */
 mvs_status mvs_program_read_executable(const char *path, mvs_program **out,
                                        const char **reason) {
   *out = NULL;
