@@ -8,6 +8,7 @@
 #include "runtime/weights.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "runtime/checkpoint_files.h"
@@ -187,10 +188,25 @@ static mvs_status check_constant(mvs_session *session, const mvs_safetensors *fi
   return MVS_OK;
 }
 
+/* A weight that is no number makes everything so, at some later step: better told here, by its
+ * place. Beyond the range of f32, an F64 is infinite. */
+static mvs_status check_finite(mvs_session *session, const mvs_safetensors *file,
+                               const mvs_file_tensor *tensor, const float *part, int64_t first,
+                               int64_t count) {
+  bool finite = true;
+  for (int64_t at = 0; at < count; at++) finite &= isfinite(part[at]) != 0;
+  if (finite) return MVS_OK;
+  int64_t at = 0;
+  while (isfinite(part[at])) at++;
+  return MVS_FAIL(session->diag, MVS_ERR_FORMAT,
+                  "'%s': tensor '%s' is not finite: element %" PRId64 " is %s", file->path,
+                  tensor->name, first + at, isnan(part[at]) ? "nan" : "infinite");
+}
+
 /* Layer by layer: an entry is one tensor of the file. */
 static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
-                             const char *name, const mvs_param_entry *entry, mvs_upload *upload,
-                             float *flat) {
+                             const char *name, const mvs_param_entry *entry, bool finite,
+                             mvs_upload *upload, float *flat) {
   const mvs_file_tensor *tensor = mvs_safetensors_find(file, name);
   if (!tensor)
     return MVS_FAIL(session->diag, MVS_ERR_NAME, "'%s': tensor '%s' is missing", file->path,
@@ -201,14 +217,16 @@ static mvs_status read_param(mvs_session *session, const mvs_safetensors *file,
     void *part;
     MVS_TRY(mvs_upload_open(upload, &part));
     mvs_file_tensor_to_f32(tensor, at, count, part);
+    if (finite) MVS_TRY(check_finite(session, file, tensor, part, at, count));
     mvs_upload_send(upload, flat + entry->offset + at, count * (int64_t)sizeof *flat);
   }
   return MVS_OK;
 }
 
 /* The shape is checked here as well, so no file can write past its parameter. */
-mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
-                            const mvs_param_list *params, const char *group, float *flat) {
+static mvs_status read_params(mvs_session *session, const mvs_safetensors *file,
+                              const mvs_param_list *params, const char *group, bool finite,
+                              float *flat) {
   mvs_upload *upload;
   MVS_TRY(mvs_upload_new(session, PART * (int64_t)sizeof *flat, &upload));
   mvs_status status = MVS_OK;
@@ -216,11 +234,17 @@ mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
     const mvs_param_entry *entry = &params->entries[at];
     if (!entry->param->trained) continue;
     const char *name = mvs_arena_format(session->arena, "%s%s", group, entry->name);
-    status = read_param(session, file, name, entry, upload, flat);
+    status = read_param(session, file, name, entry, finite, upload, flat);
   }
   mvs_upload_end(upload);
   mvs_executor_weights_changed(session->executor, false);
   return status;
+}
+
+/* As it was when it was saved: a second moment may have overflowed, and the run goes on so. */
+mvs_status mvs_weights_read(mvs_session *session, const mvs_safetensors *file,
+                            const mvs_param_list *params, const char *group, float *flat) {
+  return read_params(session, file, params, group, false, flat);
 }
 
 /* Absent ones are fine: the program has their values. */
@@ -262,7 +286,7 @@ static mvs_status load_open(mvs_session *session, const mvs_safetensors *file,
   bool averaged = present && ema != MVS_EMA_OFF;
   if (used_ema) *used_ema = averaged;
   const char *group = averaged ? mvs_arena_format(session->arena, "%sema/", prefix) : prefix;
-  return mvs_weights_read(session, file, params, group, flat);
+  return read_params(session, file, params, group, true, flat);
 }
 
 /* The file is closed on every path. */

@@ -23,6 +23,14 @@ for name, text in ((sys.argv[1], header), (sys.argv[1] + ".shard", shard)):
     open(name, "wb").write(struct.pack("<Q", len(text)) + text.encode() + data)
 EOT
 done
+/usr/bin/python3 - weights <<'EOT'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+(length,) = struct.unpack("<Q", data[:8])
+begin = json.loads(data[8:8 + length])["final_proj.weight"]["data_offsets"][0] + 8 + length + 4 * 5
+for name, value in ("nan", float("nan")), ("inf", float("-inf")):
+    open(name, "wb").write(data[:begin] + struct.pack("<f", value) + data[begin + 4:])
+EOT
 # edited NAME OLD NEW: a copy of the run whose record was edited.
 edited() { cp -r run "$1"; sed -i "s/$2/$3/" "$1/run.json"; }
 edited word '"batch": "2"' '"batch": "x"'; edited number '"batch": "2"' '"batch": 2'; edited broken '{' '['
@@ -70,6 +78,8 @@ says 1 "'other/run.json' is damaged: it does not describe a run" ./digits train 
 says 2 "--batch must be within 1 and 2147483647, not '2147483648'" ./digits train --out new --batch 2147483648
 says 1 "'labels77': tensor 'label' holds 77, which is no label: the model has 0 to 10, the last for none" ./digits eval --weights run --inputs labels77 --out o
 says 1 "'labels-5.shard': tensor 'label' holds -5, which is no label: the model has 0 to 10, the last for none" ./digits train --out new --data labels-5.shard
+says 1 "'nan': tensor 'final_proj.weight' is not finite: element 5 is nan" ./digits sample --weights nan --ema off --out x.png
+says 1 "'inf': tensor 'final_proj.weight' is not finite: element 5 is infinite" ./digits eval --weights inf --ema off --inputs labels77 --out o
 says 1 "--out 'weights' is the file that --weights reads; choose another --out" ./digits eval --weights weights --inputs labels77 --out weights
 says 1 "--out 'g' is the file that --weights reads; choose another --out" ./dit grad $w $i --out g
 says 1 "-o 'g.mvs' is the model file itself; choose another" "$MVCC" g.mvs -o g.mvs
