@@ -3,23 +3,15 @@
 #include "runtime/file_map.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "compiler/base/input_file.h"
 #include "runtime/fail.h"
 
-static mvs_status map_open(mvs_diag *diag, const char *path, int descriptor,
+static mvs_status map_open(mvs_diag *diag, const char *path, int descriptor, size_t size,
                            mvs_file_map *out) {
-  struct stat facts;
-  if (fstat(descriptor, &facts) != 0)
-    return MVS_FAIL(diag, MVS_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
-  if (!S_ISREG(facts.st_mode))
-    return MVS_FAIL(diag, MVS_ERR_IO, "cannot read '%s': it is %s", path,
-                    S_ISDIR(facts.st_mode) ? "a directory" : "not a regular file");
-  if (facts.st_size == 0) return MVS_OK;
-  size_t size = (size_t)facts.st_size;
+  if (size == 0) return MVS_OK;
   void *place = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
   if (place == MAP_FAILED)
     return MVS_FAIL(diag, MVS_ERR_IO, "cannot map '%s': %s", path, strerror(errno));
@@ -30,11 +22,11 @@ static mvs_status map_open(mvs_diag *diag, const char *path, int descriptor,
 /* The descriptor is closed again: the mapping holds the file. */
 mvs_status mvs_file_map_open(mvs_diag *diag, const char *path, mvs_file_map *out) {
   *out = (mvs_file_map){NULL, 0};
-  /* O_NONBLOCK keeps a named pipe from hanging the open; the type check then refuses it. */
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0)
-    return MVS_FAIL(diag, MVS_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-  mvs_status status = map_open(diag, path, descriptor, out);
+  int64_t size;
+  const char *why;
+  int descriptor = mvs_input_open(path, &size, &why);
+  if (descriptor < 0) return MVS_FAIL(diag, MVS_ERR_IO, "cannot open '%s': %s", path, why);
+  mvs_status status = map_open(diag, path, descriptor, (size_t)size, out);
   close(descriptor);
   return status;
 }

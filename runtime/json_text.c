@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "compiler/base/input_file.h"
 #include "runtime/fail.h"
 
 /* The library knows what is UTF-8 and what must be escaped. */
@@ -35,11 +36,12 @@ void mvs_json_number(mvs_text *out, double value, int digits) {
 /* The library says the same of a file that cannot be read as of one that is cut short. */
 mvs_status mvs_json_read(mvs_diag *diag, const char *path, json_t **out) {
   json_error_t error;
-  FILE *file = fopen(path, "re");
+  const char *why = NULL;
+  FILE *file = mvs_input_stream(path, &why);
   *out = file ? json_loadf(file, JSON_REJECT_DUPLICATES, &error) : NULL;
-  int reason = !file || ferror(file) ? errno : 0;
+  if (file && ferror(file)) why = strerror(errno);
   if (file) fclose(file);
   if (*out) return MVS_OK;
-  if (reason) return MVS_FAIL(diag, MVS_ERR_IO, "cannot read '%s': %s", path, strerror(reason));
+  if (why) return MVS_FAIL(diag, MVS_ERR_IO, "cannot read '%s': %s", path, why);
   return MVS_FAIL(diag, MVS_ERR_FORMAT, "'%s' is damaged: %s", path, error.text);
 }

@@ -13,9 +13,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "compiler/base/input_file.h"
+#include "compiler/base/source.h"
 #include "runtime/fail.h"
 #include "runtime/json_text.h"
 #include "runtime/median.h"
@@ -27,7 +28,7 @@
 #define TABLE_BUCKETS  256
 /* What a page should not be burdened with; a grid of samples is some 10 KB. */
 #define MOST_PICTURES      24
-#define MOST_PICTURE_BYTES ((off_t)8 << 20)
+#define MOST_PICTURE_BYTES ((size_t)8 << 20)
 
 static const char *const level_names[] = {"note", "warning", "collapse"};
 
@@ -270,12 +271,14 @@ static mvs_status read_lines(line_reader *in, mvs_followed *file, FILE *stream, 
 
 /* A missing file has no lines. */
 static mvs_status read_on(line_reader *in, mvs_followed *file, take_line *take, bool *follows) {
-  FILE *stream = fopen(file->path, "re");
+  const char *why;
+  FILE *stream = mvs_input_stream(file->path, &why);
   *follows = file->offset == 0;
-  if (!stream && errno == ENOENT) return MVS_OK;
-  if (!stream)
-    return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': %s", file->path, strerror(errno));
+  if (!stream && access(file->path, F_OK) != 0 && errno == ENOENT) return MVS_OK;
+  if (!stream) return MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s': %s", file->path, why);
   mvs_status status = read_lines(in, file, stream, take, follows);
+  if (status == MVS_OK && ferror(stream))
+    status = MVS_FAIL(in->diag, MVS_ERR_IO, "cannot read '%s' to its end", file->path);
   fclose(stream);
   return status;
 }
@@ -327,23 +330,13 @@ static int is_picture(const struct dirent *entry) {
 static mvs_status read_picture(mvs_run_record *record, const char *name) {
   static const unsigned char signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   const char *path = mvs_arena_format(record->home, "%s/%s", record->folder, name);
-  FILE *file = fopen(path, "re");
-  struct stat facts;
-  if (!file || fstat(fileno(file), &facts) != 0) {
-    if (file) fclose(file);
-    return MVS_FAIL(record->diag, MVS_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
-  }
-  if (facts.st_size > MOST_PICTURE_BYTES) {
-    fclose(file);
-    return MVS_FAIL(record->diag, MVS_ERR_LIMIT, "'%s' is too large for a page", path);
-  }
-  size_t size = (size_t)facts.st_size;
-  unsigned char *bytes = mvs_arena_alloc(record->home, size + 1);
-  bool read = fread(bytes, 1, size, file) == size && size > sizeof signature &&
-              memcmp(bytes, signature, sizeof signature) == 0;
-  fclose(file);
-  if (!read) return MVS_FAIL(record->diag, MVS_ERR_FORMAT, "'%s' is no PNG file", path);
-  mvs_run_picture picture = {mvs_arena_copy(record->home, name, strlen(name) - 4), bytes, size};
+  mvs_source *file;
+  MVS_TRY(mvs_source_read(record->home, record->diag, path, MOST_PICTURE_BYTES, (mvs_span){0},
+                          &file));
+  if (file->length <= sizeof signature || memcmp(file->text, signature, sizeof signature) != 0)
+    return MVS_FAIL(record->diag, MVS_ERR_FORMAT, "'%s' is no PNG file", path);
+  mvs_run_picture picture = {mvs_arena_copy(record->home, name, strlen(name) - 4),
+                             (const unsigned char *)file->text, file->length};
   MVS_PUSH(record->home, &record->pictures, picture);
   return MVS_OK;
 }

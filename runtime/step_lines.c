@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "compiler/base/input_file.h"
 #include "compiler/base/output_file.h"
 #include "runtime/fail.h"
 
@@ -58,13 +59,13 @@ static bool kept_length(FILE *file, int64_t step, off_t *kept) {
 
 mvs_status mvs_step_lines_rewind(mvs_step_lines *lines, int64_t step) {
   off_t kept;
-  FILE *file = fopen(lines->path, "re");
+  const char *why = NULL;
+  FILE *file = mvs_input_stream(lines->path, &why);
   bool good = file && kept_length(file, step, &kept);
-  int reason = errno;
+  if (!why) why = strerror(errno);
   if (file) fclose(file);
   if (!good)
-    return MVS_FAIL(lines->diag, MVS_ERR_IO, "cannot read '%s': %s", lines->path,
-                    strerror(reason));
+    return MVS_FAIL(lines->diag, MVS_ERR_IO, "cannot read '%s': %s", lines->path, why);
   return ftruncate(lines->descriptor, kept) == 0 ? MVS_OK : cannot_write(lines);
 }
 

@@ -7,13 +7,12 @@
  * put one dict in many places, or in itself: depth, visits and letters are bounded. */
 #include "runtime/torch_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "compiler/base/checked.h"
+#include "compiler/base/input_file.h"
 #include "runtime/fail.h"
 #include "runtime/pickle.h"
 #include "runtime/zip_entries.h"
@@ -338,7 +337,9 @@ static bool starts_with(const void *bytes, size_t size, const void *start, size_
 /* A file that cannot be read is none: who opens it next will say why. */
 bool mvs_torch_file_is(const char *path) {
   unsigned char start[sizeof old_start];
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int64_t bytes;
+  const char *why;
+  int descriptor = mvs_input_open(path, &bytes, &why);
   if (descriptor < 0) return false;
   ssize_t got = read(descriptor, start, sizeof start);
   close(descriptor);

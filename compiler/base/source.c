@@ -1,14 +1,14 @@
 /* source.c: whole files in memory. A model file may be named by anyone, so nothing of it is
- * trusted: only regular files are read, the size is checked before memory is asked for, and
+ * trusted: the size is checked before memory is asked for, and
  * what was read decides the length when the file changes meanwhile. Texts end with a NUL beyond
  * their length, which readers may look at; a NUL within is for the parser to refuse. Writing
  * files is the command line's and the runtime's. */
 #include "compiler/base/source.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "compiler/base/input_file.h"
 
 mvs_source *mvs_source_new(mvs_arena *home, const char *name, const char *text, size_t length) {
   mvs_source *source = MVS_NEW(home, mvs_source);
@@ -40,18 +40,14 @@ static ssize_t read_all(int file, char *into, size_t size) {
 
 /* Checks and reads a file that is open; closing it is the caller's, on every path. */
 static mvs_status read_open(mvs_arena *home, mvs_diag *diag, const char *path, int file,
-                            size_t limit, mvs_span from, mvs_source **out) {
-  struct stat facts;
-  if (fstat(file, &facts) != 0) return io_error(diag, from, path, strerror(errno));
-  if (S_ISDIR(facts.st_mode)) return io_error(diag, from, path, "it is a directory");
-  if (!S_ISREG(facts.st_mode)) return io_error(diag, from, path, "it is not a regular file");
-  if ((unsigned long long)facts.st_size > limit) {
-    mvs_diag_error(diag, from, "'%s' has %lld bytes, the limit is %zu", path,
-                   (long long)facts.st_size, limit);
+                            int64_t bytes, size_t limit, mvs_span from, mvs_source **out) {
+  if ((uint64_t)bytes > limit) {
+    mvs_diag_error(diag, from, "'%s' has %lld bytes, the limit is %zu", path, (long long)bytes,
+                   limit);
     return MVS_ERR_LIMIT;
   }
   /* The size may change between the two calls: what is read decides. */
-  size_t size = (size_t)facts.st_size;
+  size_t size = (size_t)bytes;
   char *text = mvs_arena_alloc(home, size + 1);
   ssize_t got = read_all(file, text, size);
   if (got < 0) return io_error(diag, from, path, strerror(errno));
@@ -66,10 +62,11 @@ static mvs_status read_open(mvs_arena *home, mvs_diag *diag, const char *path, i
 mvs_status mvs_source_read(mvs_arena *home, mvs_diag *diag, const char *path, size_t limit,
                            mvs_span from, mvs_source **out) {
   *out = NULL;
-  /* O_NONBLOCK keeps a named pipe from hanging the open; the type check then refuses it. */
-  int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) return io_error(diag, from, path, strerror(errno));
-  mvs_status status = read_open(home, diag, path, file, limit, from, out);
+  int64_t bytes;
+  const char *why;
+  int file = mvs_input_open(path, &bytes, &why);
+  if (file < 0) return io_error(diag, from, path, why);
+  mvs_status status = read_open(home, diag, path, file, bytes, limit, from, out);
   close(file);
   return status;
 }

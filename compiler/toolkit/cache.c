@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "compiler/base/input_file.h"
+
 #define LONGEST_PATH 4096
 #define MOST_BYTES   (64u << 20) /* of an entry: a kernel has some tens of kilobytes */
 
@@ -77,7 +79,8 @@ static bool read_entry(FILE *file, mvs_arena *arena, mvs_cache_key key, mvs_cach
 bool mvs_cache_get(mvs_arena *arena, const char *folder, mvs_cache_key key,
                    mvs_cache_entry *out) {
   char path[LONGEST_PATH];
-  FILE *file = entry_path(path, folder, key) ? fopen(path, "re") : NULL;
+  const char *why;
+  FILE *file = entry_path(path, folder, key) ? mvs_input_stream(path, &why) : NULL;
   if (!file) return false;
   bool good = read_entry(file, arena, key, out);
   fclose(file);

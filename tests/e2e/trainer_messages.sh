@@ -35,10 +35,17 @@ EOT
 edited() { cp -r run "$1"; sed -i "s/$2/$3/" "$1/run.json"; }
 edited word '"batch": "2"' '"batch": "x"'; edited number '"batch": "2"' '"batch": 2'; edited broken '{' '['
 edited other '"options"' '"choices"'
+# Pipes that nobody writes to, a picture without end, JSON as deep as a file is long.
+for part in run.json metrics.jsonl samples.png; do cp -r run "pipe-$part"; rm -f "pipe-$part/$part"; mkfifo "pipe-$part/$part"; done
+cp -r run folder; rm folder/metrics.jsonl; mkdir folder/metrics.jsonl
+cp -r run sparse; truncate -s 1T sparse/samples.png
+cp -r run deep; /usr/bin/python3 -c 'print("[" * 100000)' >deep/run.json
+cp -r run wide; /usr/bin/python3 -c 'print("{\"step\": " + "9" * 100000 + "}")' >wide/metrics.jsonl
+mkfifo pipe
 # says CODE SENTENCE COMMAND...: the last line of stderr before any hint is "PROGRAM: error: SENTENCE".
 says() {
   code=$1 sentence=$2 got=0; shift 2
-  before=$(ls -R . | cksum); "$@" >out 2>err || got=$?
+  before=$(ls -R . | cksum); timeout 60 "$@" >out 2>err || got=$?
   rm -f out; line=$(grep -c . err || true); text=$(sed -n '1s/^[a-z]*: error: //p' err); mv err ../err.$$
   after=$(ls -R . | cksum); rm -f ../err.$$
   if [ "$got" -eq "$code" ] && [ "$text" = "$sentence" ] && [ "$line" -le 2 ] && [ "$before" = "$after" ]; then
@@ -75,11 +82,22 @@ says 1 "--batch needs a whole number, not 'x'" ./digits train --out word --resum
 says 1 "the recorded --batch is no string" ./digits train --out number --resume
 says 1 "'broken/run.json' is damaged: ']' expected near ':'" ./digits train --out broken --resume
 says 1 "'other/run.json' is damaged: it does not describe a run" ./digits train --out other --resume
+says 1 "'deep/run.json' is damaged: maximum parsing depth reached near '['" ./digits train --out deep --resume
+says 1 "cannot read 'pipe-run.json/run.json': it is not a regular file" ./digits train --out pipe-run.json --resume
+says 1 "cannot read 'pipe-run.json/run.json': it is not a regular file" ./digits report pipe-run.json
+says 1 "cannot read 'pipe-metrics.jsonl/metrics.jsonl': it is not a regular file" ./digits watch pipe-metrics.jsonl --once
+says 1 "cannot read 'pipe-metrics.jsonl/metrics.jsonl': it is not a regular file" ./digits train --out pipe-metrics.jsonl --resume --steps 2
+says 1 "cannot read 'folder/metrics.jsonl': it is a directory" ./digits report folder
+says 1 "cannot read 'pipe-samples.png/samples.png': it is not a regular file" ./digits report pipe-samples.png
+says 1 "'sparse/samples.png' has 1099511627776 bytes, the limit is 8388608" ./digits report sparse
+says 1 "not a line of JSON: too big integer" ./digits report wide
+says 1 "cannot open 'pipe': it is not a regular file" ./digits sample --weights pipe --out x.png
+says 1 "cannot read 'pipe': it is not a regular file" "$MVCC" pipe -o x
 says 2 "--batch must be within 1 and 2147483647, not '2147483648'" ./digits train --out new --batch 2147483648
 says 1 "'labels77': tensor 'label' holds 77, which is no label: the model has 0 to 10, the last for none" ./digits eval --weights run --inputs labels77 --out o
 says 1 "'labels-5.shard': tensor 'label' holds -5, which is no label: the model has 0 to 10, the last for none" ./digits train --out new --data labels-5.shard
 says 1 "'nan': tensor 'final_proj.weight' is not finite: element 5 is nan" ./digits sample --weights nan --ema off --out x.png
-says 1 "'inf': tensor 'final_proj.weight' is not finite: element 5 is infinite" ./digits eval --weights inf --ema off --inputs labels77 --out o
+says 1 "'inf': tensor 'final_proj.weight' is not finite: element 5 is infinite" ./digits sample --weights inf --ema off --out x.png
 says 1 "--out 'weights' is the file that --weights reads; choose another --out" ./digits eval --weights weights --inputs labels77 --out weights
 says 1 "--out 'g' is the file that --weights reads; choose another --out" ./dit grad $w $i --out g
 says 1 "-o 'g.mvs' is the model file itself; choose another" "$MVCC" g.mvs -o g.mvs
