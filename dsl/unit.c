@@ -91,6 +91,11 @@ static void take_varied(loader *load, const mvs_stmt *let) {
     mvs_diag_note(load->diag, other->value->span, "the values of '%s'", other->names[0]);
     fail(load, MVS_ERR_LIMIT);
   }
+  if (let->value->argument_count > MVS_MAX_VALUES) {
+    mvs_diag_error(load->diag, let->value->span, "'%s' has %zu values, the limit is %d",
+                   let->names[0], let->value->argument_count, MVS_MAX_VALUES);
+    fail(load, MVS_ERR_LIMIT);
+  }
   load->unit->varied = let;
 }
 

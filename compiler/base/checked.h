@@ -12,6 +12,7 @@
 #define MVS_MAX_REPEATS      256                /* turns of one `for`, items of one list */
 #define MVS_MAX_EVALUATIONS  (1 << 18)          /* expressions and turns as lowered */
 #define MVS_MAX_NODES        (1 << 15)          /* operations of one function as lowered */
+#define MVS_MAX_VALUES       64                 /* of one `let`: each is a model of its own */
 #define MVS_MAX_PARAMS       4096               /* of a model; those of all layers count once */
 #define MVS_MAX_MODEL_INPUTS 64                 /* of a model */
 #define MVS_MAX_DEPTH        100000             /* blocks of one stack */

@@ -90,6 +90,8 @@ title="every graph is shown"; say grep -q "^# with text_tokens = 9" "$work/graph
 title="two lets with several values"
 refuses "'text_tokens' has several values, and so has 'width'" "$MVCC" "$root/models/dit.mvs" --set text_tokens=5,9 \
   --set width=32,64 -o "$work/none"
+title="more values than there may be"
+refuses "'text_tokens' has 65 values, the limit is 64" "$MVCC" "$root/models/dit.mvs" --set text_tokens="$(seq -s, 1 65)" -o "$work/none"
 title="values that change parameters"
 refuses "in 2 layers = 0 with 2, but f32[1024] in 3 layers" "$MVCC" "$root/models/dit.mvs" --set depth=2,3 -o "$work/none"
 title="a list for a let that is one stays a list"
