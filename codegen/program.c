@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "compiler/base/checked.h"
 #include "compiler/base/output_file.h"
 
 /* Packed program:  MAGIC, length, checksum, then `length` bytes of protobuf.
@@ -171,7 +172,7 @@ static const Mvs__Function *companion(const char *name, const Mvs__Function *fun
 
 static int64_t prepared_bytes(const Mvs__Buffer *buffer) {
   int64_t bytes;
-  bool fits = !__builtin_mul_overflow(buffer->fixed, buffer->slots_kept, &bytes);
+  bool fits = mvs_mul(buffer->fixed, buffer->slots_kept, &bytes);
   return fits && size_sane(bytes) && buffer->per_batch == 0 ? bytes : -1;
 }
 
@@ -263,12 +264,12 @@ static bool param_ok(const Mvs__Param *param, const mvs_program *program) {
       !factor_ok(param->decay)) {
     return false;
   }
-  if (__builtin_mul_overflow(layers - 1, param->stride, &extent)) return false;
-  if (__builtin_add_overflow(param->offset + param->elements, extent, &end)) return false;
+  if (!mvs_mul(layers - 1, param->stride, &extent)) return false;
+  if (!mvs_add(param->offset + param->elements, extent, &end)) return false;
   int64_t product = 1;
   for (size_t i = 0; i < param->n_shape; i++) {
     if (!size_sane(param->shape[i])) return false;
-    if (__builtin_mul_overflow(product, param->shape[i], &product)) return false;
+    if (!mvs_mul(product, param->shape[i], &product)) return false;
   }
   return product == param->elements && (!param->trained || end <= program->flat_elements);
 }
