@@ -1,0 +1,38 @@
+#!/bin/sh
+# Every reader of files against libFuzzer for a few seconds, from its kept corpus (tests/fuzz) and files of the tree. The seed
+# is fixed, the work is not: a slow machine does less of it. Needs clang 19 (`scripts/setup.sh tests` brings it).
+set -u
+here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd); cd "$root" || exit 1
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+command -v clang-19 >/dev/null || { echo "skipped 8 fuzz targets: clang-19 is not there"; exit 0; }
+./scripts/build.sh fuzz >"$work/build" 2>&1 || { echo "not ok the fuzz targets build"; tail -20 "$work/build"; exit 1; }
+# seeds NAME: folders besides its own, which libFuzzer does not write to.
+seeds() {
+  case $1 in
+    language | compile) echo tests/fuzz/corpus/language tests/errors models examples ;;
+    graph) echo tests/golden/plan tests/golden/simplify ;;
+  esac
+}
+# Memory is bounded for what a few KB may ask for at once; 10 s an input is a hang.
+one() {
+  mkdir -p "$work/$1"
+  # shellcheck disable=SC2046
+  if "build-fuzz/fuzz/fuzz_$1" -seed=1 -max_total_time="${FUZZ_SECONDS:-8}" -timeout=10 -rss_limit_mb=2000 -malloc_limit_mb=256 \
+    -artifact_prefix="$root/build-fuzz/$1-" "$work/$1" $([ -d "tests/fuzz/corpus/$1" ] && echo "tests/fuzz/corpus/$1") $(seeds "$1") \
+    >"$work/$1.log" 2>&1; then
+    echo "ok $1: $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$work/$1.log") inputs"
+  else
+    echo "not ok $1: the input is in build-fuzz"; grep -v '^#' "$work/$1.log" | tail -30
+  fi
+}
+# Two at a time, in the order of the files.
+set --
+for target in tests/fuzz/*.c; do
+  name=$(basename "$target" .c)
+  [ "$name" = fuzz ] || set -- "$@" "$name"
+done
+while [ $# -gt 0 ]; do
+  one "$1" >"$work/first" & first=$!
+  if [ $# -gt 1 ]; then one "$2"; shift; fi
+  wait $first; cat "$work/first"; shift
+done
