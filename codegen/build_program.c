@@ -42,6 +42,8 @@ static const char *kind_name(mvs_kernel_class class) {
   return names[class];
 }
 
+/* Sizes and dtypes by name: the runtime asks cuBLASLt for this product, and reads no kernel
+ * form. */
 static Mvs__Matmul *matmul_record(const tables *t, const mvs_matmul_shape *shape) {
   static const char *const forms[] = {
       [MVS_MATMUL_NT] = "nt", [MVS_MATMUL_NN] = "nn", [MVS_MATMUL_TN] = "tn"};

@@ -34,7 +34,7 @@ static void wish_row(walker *w, int64_t length) {
 
 /* Sums (or takes the greatest) over the last axis of node's input; `square` multiplies each
  * element with itself first. A row in several pieces is reduced piece by piece, then the pieces
- * in order. */
+ * in order:  (reduce of piece 0) + (reduce of piece 1) + ..., each a REDUCE over inner. */
 static uint16_t reduce_row(walker *w, mvs_id id, mvs_op op, const mvs_node *node,
                            const mvs_index *at, bool square) {
   const mvs_type *type = input_type(w, node);
@@ -240,7 +240,8 @@ static bool segment_number(walker *w, const mvs_segments *table, const mvs_affin
 }
 
 /* 1 / length of segment `number`. Where the number moves it is chosen by comparing `measure`
- * (the token, or the number itself) with the segments' ends, which needs no table in memory. */
+ * (the token, or the number itself) with the segments' ends, which needs no table in memory:
+ *   token < 24 ? 1/24 : 1/5                               from the last segment to the first */
 static uint16_t inverse_length(walker *w, const mvs_segments *table, const mvs_affine *number,
                                const mvs_affine *measure, bool by_token, mvs_dtype dtype) {
   int64_t length = table->items[number->constant].length;

@@ -74,6 +74,7 @@ static bool size_sane(int64_t size) { return size >= 0 && size <= INT64_C(1) << 
 
 static bool extent_ok(const Mvs__Extent *extent) { return extent && size_sane(extent->size); }
 
+/* Inputs and results, whose bytes callers work out from their shapes. */
 static bool tensors_ok(Mvs__Tensor *const *tensors, size_t count, size_t buffers) {
   for (size_t i = 0; i < count; i++) {
     if (!dtype_known(tensors[i]->dtype) || tensors[i]->buffer >= buffers) return false;
@@ -120,6 +121,7 @@ static bool steps_listed(const uint32_t *steps, size_t count, const Mvs__Loop *l
   return true;
 }
 
+/* Steps are run by these numbers when a block is redone. */
 static bool alternatives_ok(const Mvs__Loop *loop, const Mvs__Function *function) {
   for (size_t i = 0; i < loop->n_alternatives; i++) {
     const Mvs__Alternative *each = loop->alternatives[i];

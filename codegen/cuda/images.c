@@ -20,6 +20,7 @@ static int number_of(const char *architecture) {
   return *end && !suffixed ? 0 : (int)number;
 }
 
+/* One PTX is enough: it runs on any GPU that is newer than its own architecture. */
 const char *mvs_cuda_ptx(const char *const *architectures, size_t count) {
   int newest = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -30,6 +31,7 @@ const char *mvs_cuda_ptx(const char *const *architectures, size_t count) {
   return newest >= 90 ? "compute_90" : newest >= 80 ? "compute_80" : NULL;
 }
 
+/* Before anything is compiled, with what NVRTC would know: its own message names no option. */
 static mvs_status check_architecture(mvs_arena *arena, mvs_diag *diag,
                                      const char *architecture) {
   int number = number_of(architecture);

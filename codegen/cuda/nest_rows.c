@@ -150,7 +150,8 @@ static void print_row_address(const writer *p, size_t index) {
 /* --- loops over r --- */
 
 /* Whether an instruction is printed at this place: a ROW one of the phase, or an ELEMENT one
- * that the phase needs. */
+ * that the phase needs. A REDUCE has the level ROW and is printed with elements: it takes one.
+ * */
 static bool taken_in(const writer *p, size_t index, int phase, mvs_level level) {
   const mvs_instr *instr = instr_at(p, index);
   if (level == MVS_LEVEL_ROW) {
@@ -161,7 +162,8 @@ static bool taken_in(const writer *p, size_t index, int phase, mvs_level level) 
   return instr->level == MVS_LEVEL_ELEMENT && p->spread.needs[index] >> phase & 1;
 }
 
-/* Values per row that the instructions of a place read, as plain names within the loop. */
+/* Values per row that the instructions of a place read, as plain names within the loop: vN is
+ * sN[r], so that instructions print alike whether a thread has one row or several. */
 static void print_row_values(const writer *p, int phase, mvs_level level) {
   for (size_t i = 0; i < count_of(p); ++i) {
     const mvs_instr *instr = instr_at(p, i);
@@ -440,7 +442,8 @@ static void print_accumulators(const writer *p, int phase) {
   }
 }
 
-/* Folds within warps, and where a row has several hands over what each warp has. */
+/* Folds within warps, and where a row has several hands over what each warp has: lane 0 of each
+ * writes fN[row][warp of the block], which holds all rows of the block. */
 static void print_warp_folds(const writer *p, int phase) {
   const char *slot = p->spread.rows > 1 ? "[r]" : "";
   int threads = p->spread.threads < 32 ? p->spread.threads : 32;

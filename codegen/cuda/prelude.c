@@ -65,6 +65,9 @@ static const char vectors[] =
     "  else\n"
     "    *(u32 *)p = w[0];\n"
     "}\n"
+    /* What an element is in arithmetic: bf16 is held as f32. element() takes the e-th out of
+     * 32-bit words: the upper half of a word is the odd one, and a bf16 is the upper half of
+     * its f32. */
     "template <typename T> struct value { typedef T type; };\n"
     "template <> struct value<bf16> { typedef float type; };\n"
     "static __device__ __forceinline__ void element(const u32 *w, int e, float &x,\n"
@@ -83,6 +86,7 @@ static const char vectors[] =
     "                                               const double *) {\n"
     "  x = __hiloint2double((int)w[2 * e + 1], (int)w[2 * e]);\n"
     "}\n"
+    /* Loaded, as words where W elements fill them, else element by element. */
     "template <typename T, int N, int W, bool WORDS = W * sizeof(T) % 4 == 0> struct vec {\n"
     "  u32 words[N * sizeof(T) / 4];\n"
     "  __device__ __forceinline__ typename value<T>::type at(int e) const {\n"
@@ -129,6 +133,7 @@ static const char vectors[] =
     "    w[2 * k + 1] = (u32)__double2hiint(x[k]);\n"
     "  }\n"
     "}\n"
+    /* To be stored: values, rounded in pairs as they are packed into words. */
     "template <typename T, int N, int W> struct out {\n"
     "  typename value<T>::type at[N];\n"
     "  __device__ __forceinline__ void store(T *to, const i64 stride) const {\n"

@@ -38,6 +38,7 @@ typedef struct words {
   int count, left_out;
 } words;
 
+/* Each once, the first `most` of them. */
 static void add_word(words *list, int most, const char *word) {
   for (int i = 0; i < list->count; i++) {
     if (strcmp(list->items[i], word) == 0) return;

@@ -25,6 +25,8 @@ void mvs_fuse_store(mvs_fuse *fuse, mvs_id id) {
   if (value->root != id) mvs_fuse_store(fuse, value->root);
 }
 
+/* What depends on a row reduction is computed where the row is: r [B, T, 1] of z [B, T, C] in
+ * the space [B, T, C]. */
 const mvs_type *mvs_fuse_space(const mvs_fuse *fuse, mvs_id id) {
   const mvs_value *value = &fuse->values[id];
   return value->rows ? value->rows : mvs_graph_type(fuse->graph, id);
@@ -54,7 +56,8 @@ mvs_row_fit mvs_type_row_fit(const mvs_type *rows, const mvs_type *type) {
 
 static void use(mvs_fuse *fuse, mvs_id id) { fuse->values[id].uses++; }
 
-/* Users have larger ids, so that one sweep from the end counts all uses. */
+/* Users have larger ids, so that one sweep from the end counts all uses. A node used by nobody
+ * needed stays at 0 and is no value at all. */
 static void count_uses(mvs_fuse *fuse) {
   const mvs_results *results = mvs_graph_results(fuse->graph);
   for (size_t i = 0; i < results->count; i++) use(fuse, results->items[i].id);
@@ -113,7 +116,7 @@ static bool only_splits(const mvs_type *from, const mvs_type *to) {
 }
 
 /* A reshape of a value that no kernel stores is worked out inside its users where that is
- * simple; elsewhere it names the bytes of its input. */
+ * simple; elsewhere it names the bytes of its input, which then must have some. */
 static bool reshape_is_view(const mvs_fuse *fuse, const mvs_node *node) {
   const mvs_type *from = mvs_graph_type(fuse->graph, node->inputs[0]);
   return mvs_value_is_computed(&fuse->values[node->inputs[0]]) &&
@@ -234,7 +237,8 @@ static const mvs_type *first_rows(const mvs_fuse *fuse, mvs_id id) {
 }
 
 /* Marks nodes that some needed node reads element by element, and none as a whole: what a heavy
- * op takes must lie in memory anyway, and is read from there. */
+ * op takes must lie in memory anyway, and is read from there. So a concat that feeds both a
+ * norm and a product is written once, by its parts, and the norm loads it. */
 static bool *find_element_reads(mvs_fuse *fuse) {
   bool *read = MVS_ARRAY(fuse->arena, fuse->size + 1, bool);
   for (mvs_id id = 0; id < fuse->size; id++) {

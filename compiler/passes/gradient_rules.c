@@ -178,7 +178,8 @@ RULE(div) {
   }
 }
 
-/* Where the condition holds the first input receives g, elsewhere the second. */
+/* Where the condition holds the first input receives g, elsewhere the second. By select and not
+ * by a product with 0 or 1, which would carry what is not finite to the side not taken. */
 static void choose(mvs_gradient *at, mvs_id node, int first, mvs_id condition, mvs_id g) {
   maker m = maker_at(at, node);
   mvs_id zero = number(m, 0);
@@ -186,7 +187,8 @@ static void choose(mvs_gradient *at, mvs_id node, int first, mvs_id condition, m
   if (wanted(at, node, first + 1)) give(at, node, first + 1, select3(m, condition, zero, g));
 }
 
-/* At equal inputs the first of max and min receives all. */
+/* At equal inputs the first of max and min receives all: one subgradient, and the sum of what
+ * is handed on is g. */
 RULE(max) {
   maker m = maker_at(at, node);
   mvs_id a = input_value(at, node, 0), b = input_value(at, node, 1);
@@ -258,7 +260,7 @@ RULE(max_over) {
   give(at, node, 0, mul(m, here, divide(m, g, shares)));
 }
 
-/* -g y^3 x / D */
+/* -g y^3 x / D: reached where a norm was written in parts that no rule took for normalize. */
 RULE(inv_rms) {
   maker m = maker_at(at, node);
   const mvs_type *type = input_type(at, node, 0);
@@ -277,6 +279,7 @@ static mvs_id expand(mvs_gradient *at, mvs_id node, mvs_op op, mvs_id g) {
   return mvs_graph_add(m.graph, op, &g, 1, &table, m.span);
 }
 
+/* Two pairs of transposes: what sums tokens hands its cotangent to each of them. */
 RULE(segment_sum) { give(at, node, 0, expand(at, node, MVS_OP_segment_broadcast, g)); }
 RULE(segment_mean) { give(at, node, 0, expand(at, node, MVS_OP_segment_spread, g)); }
 RULE(segment_broadcast) { give(at, node, 0, unary(maker_at(at, node), MVS_OP_segment_sum, g)); }

@@ -175,7 +175,8 @@ static bool place_alias(const mvs_graph_layout *g, mvs_id id, mvs_place *places)
   return true;
 }
 
-/* True when the root and all its aliases can be what their users want them to be there. */
+/* True when the root and all its aliases can be what their users want them to be there: a
+ * reshape needs strides that it can express, attention heads side by side. */
 static bool aliases_fit(const mvs_graph_layout *g, mvs_id root, const mvs_place *place) {
   mvs_place *places = MVS_ARRAY(g->layout->arena, (size_t)g->size + 1, mvs_place);
   places[root] = *place;
@@ -407,8 +408,8 @@ static mvs_graph_layout *new_graph_layout(mvs_layout *layout, mvs_schedule *sche
   return g;
 }
 
-/* Inputs that nothing reads are still part of the interface: the runtime finds buffers by name.
- * */
+/* Inputs that nothing reads are part of the interface all the same: the runtime finds buffers
+ * by name. */
 static void place_idle_inputs(mvs_graph_layout *g) {
   for (mvs_id id = 0; id < g->size; id++) {
     if (node_of(g, id)->op == MVS_OP_input && root_of(g, id) == MVS_NONE) place_of_input(g, id);

@@ -110,6 +110,7 @@ mvs_region_layout *mvs_region_layout_of(const mvs_layout *layout, const mvs_regi
 
 /* --- carried values --- */
 
+/* The four numbers of memory.h for carried values. */
 static int64_t argument_shift(const mvs_region *region) { return region->reverse ? 1 : 0; }
 
 static int64_t result_shift(const mvs_region *region) { return region->reverse ? 0 : 1; }
@@ -156,7 +157,8 @@ static mvs_place stack_buffer(mvs_graph_layout *g, mvs_region_layout *r, uint32_
   return mvs_place_slot(buffer, type, r->region->reverse ? 0 : distance);
 }
 
-/* The next result of the graph that the output is; it leaves the list of targets. */
+/* The next result of the graph that the output is; it leaves the list of targets. A target by
+ * layer is a slot of another region, where a stack of layers cannot lie. */
 static bool take_final(mvs_graph_layout *g, mvs_id get, mvs_place *place) {
   mvs_target_list *targets = &g->targets[get];
   for (size_t i = 0; i < targets->count; i++) {
@@ -277,7 +279,9 @@ static mvs_status cannot_stack(const mvs_graph_layout *g, mvs_id outer) {
 }
 
 /* One layer's slice: whole values have their layers behind one another, so that the buffer can
- * be seen as slots. */
+ * be seen as slots. A buffer of one slot is cut into `count` of them here, if nobody has put
+ * the value anywhere but at its start: behind an offset that the batch moves there are no
+ * slots. */
 static mvs_status stacked_place(mvs_graph_layout *g, mvs_id outer, mvs_place *out) {
   mvs_place place = g->schedule->places[outer];
   mvs_type slot = mvs_region_slice_type(mvs_graph_type(g->graph, outer));

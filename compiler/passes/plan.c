@@ -36,6 +36,7 @@ static void dump_size(const mvs_buffer *buffer, mvs_text *out) {
   }
 }
 
+/* "x 8 or 1": kept, and least; one number where there is no choice. */
 static void dump_slots(const mvs_buffer *buffer, mvs_text *out) {
   if (buffer->slots_kept == 1 && buffer->slots_least == 1) return;
   mvs_text_addf(out, " x %" PRId64, buffer->slots_kept);
@@ -123,6 +124,7 @@ static void dump_nest(const dump *d, const mvs_nest_plan *nest) {
   }
 }
 
+/* Operands, then results: of an op with several, those that have a place. */
 static void dump_heavy(const dump *d, const mvs_group *group) {
   const mvs_node *node = mvs_graph_node(d->schedule->graph, group->heavy);
   for (int i = 0; i < node->input_count; i++) {

@@ -93,7 +93,8 @@ static void rebuild_body(mvs_region_work *work, mvs_rebuild *body) {
   }
 }
 
-/* An output that is read must be written, even if it merely passes an input on. */
+/* An output that is read must be written, even if it merely passes an input on: a read has
+ * slots for layers that do not exist, the input has none. */
 static bool is_read(const mvs_region_work *work, uint32_t output) {
   for (uint32_t i = 0; i < work->from->read_count; i++) {
     if (work->need->reads[i] && work->from->reads[i].output == output) return true;

@@ -65,7 +65,8 @@ static mvs_id becomes_minus_a(mvs_graph *graph, const mvs_match *match) {
   return mvs_fit(graph, negated, &match->node->type, match->node->span);
 }
 
-/* A condition with one known value. */
+/* A condition with one known value: select 1, %a, %b   ->   %a. So a mixture that depends on
+ * `layer` leaves nothing behind in a body where the layer does not matter. */
 bool mvs_guard_choice(mvs_match *match) {
   double condition;
   if (!mvs_constant_value(match->graph, match->node->inputs[0], &condition)) return false;
@@ -175,7 +176,8 @@ static bool scaled(const mvs_graph *graph, const mvs_node *node, mvs_id *x, doub
   return false;
 }
 
-/* A product with a number of a product with a number, both floats. */
+/* A product with a number of a product with a number, both floats:
+ *   mul (mul %x, 0.5), 0.25   ->   mul %x, 0.125 */
 bool mvs_guard_scale_scale(mvs_match *match) {
   mvs_id inner;
   double first, second;

@@ -118,7 +118,9 @@ mvs_id mvs_build_slice_concat(mvs_graph *graph, const mvs_match *match) {
   return slice_like(graph, match, match->a, match->number);
 }
 
-/* A slice that lies within the values of a pad along the same axis, or within its zeros. */
+/* A slice that lies within the values of a pad along the same axis, or within its zeros:
+ *   slice start=2 length=2 (pad start=2 length=3 total=7 %x)   ->   slice start=0 length=2 %x
+ * One that has some of each stays. */
 bool mvs_guard_slice_pad(mvs_match *match) {
   const mvs_node *pad = mvs_match_input(match, 0);
   const mvs_attr *slice = &match->node->attr;
@@ -134,7 +136,8 @@ mvs_id mvs_build_slice_pad(mvs_graph *graph, const mvs_match *match) {
   return mvs_filled(graph, 0, &match->node->type, match->node->span);
 }
 
-/* A slice along an axis that its input was stretched over. */
+/* A slice along an axis that its input was stretched over:
+ *   slice length=2 (broadcast %row : [B, 7, C])   ->   broadcast %row : [B, 2, C] */
 bool mvs_guard_slice_stretch(mvs_match *match) {
   const mvs_node *stretch = mvs_match_input(match, 0);
   if (stretch->op != MVS_OP_broadcast) return false;
@@ -158,7 +161,8 @@ mvs_id mvs_build_concat_one(mvs_graph *graph, const mvs_match *match) {
 }
 
 /* All parts are slices of one value along the concat's axis, each beginning where the one
- * before ends. */
+ * before ends: concat (slice 0..3 of %x), (slice 4..7 of %x)   ->   slice 0..7 of %x. Gradients
+ * of halves that were only moved come out so. */
 bool mvs_guard_concat_slices(mvs_match *match) {
   int axis = match->node->attr.concat.axis;
   const mvs_node *first = mvs_match_input(match, 0);

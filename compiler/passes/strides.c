@@ -92,6 +92,8 @@ static bool all_still(const mvs_type *type, int first) {
   return true;
 }
 
+/* Without gaps any shape goes; with them run by run. What is left behind the last run of either
+ * shape must not move. */
 bool mvs_strides_reshape(const mvs_type *from, const int64_t *strides, const mvs_type *to,
                          int64_t *out) {
   mvs_strides_whole(to, out);
@@ -112,6 +114,8 @@ bool mvs_is_heads(const mvs_graph *graph, mvs_id op, mvs_id value) {
   return mvs_graph_type(graph, value)->rank == 4;
 }
 
+/* Samples T tokens apart: one number, elements from token to token, says it all to libraries.
+ * */
 bool mvs_strides_fit_heads(const mvs_type *type, const int64_t *strides) {
   if (type->rank != 4) return false;
   int64_t features = type->dims[3].size;

@@ -125,6 +125,8 @@ static bool nests_are_closed(check *c) {
   return true;
 }
 
+/* The space itself, pieces of its rows included, or one value a row. Another shape of the same
+ * rank is a piece only if codegen can address it; that is its own to say. */
 static bool fits_rows(const mvs_type *space, const mvs_type *type) {
   if (mvs_type_same_shape(space, type) || space->rank != type->rank) {
     return space->rank == type->rank;
@@ -188,6 +190,8 @@ static bool reduces_as_it_should(check *c) {
   return true;
 }
 
+/* At most: operands that nests share count twice here, and one kernel may still find them to be
+ * one. */
 static bool operands_fit_a_kernel(check *c) {
   size_t count = 0;
   for (size_t n = 0; n < c->group->nests.count; n++) {
@@ -284,6 +288,7 @@ static bool copies_lie_in_their_buffers(check *c) {
   return true;
 }
 
+/* A gathered concat is, when all its parts are. */
 static bool is_there(const check *c, mvs_id root) {
   const mvs_node *node = node_of(c, root);
   if (c->written[root] || comes_from_outside(c, root)) return true;
