@@ -252,8 +252,8 @@ static bool is_held_result(const mvs_graph_layout *g, mvs_id id) {
   return node->attr.index.value < r->region->carried_count && r->held[node->attr.index.value];
 }
 
-/* A place of no layer: other regions' slots cannot be named from inside, so they are copied. What
- * they held has one slot. */
+/* A place of no layer: other regions' slots cannot be named from inside, so they are copied.
+ * What they held has one slot. */
 static mvs_place invariant_place(mvs_graph_layout *g, const mvs_region_layout *r,
                                  mvs_id outer) {
   mvs_place place = g->schedule->places[outer];
