@@ -90,6 +90,8 @@ typedef struct mvs_operand {
 typedef struct mvs_launch {
   mvs_kernel *kernel;
   mvs_operand operands[MVS_MAX_OPERANDS];
+  bool full;         /* an operand had no room */
+  bool slices_share; /* all slices of a value are one operand */
 } mvs_launch;
 
 /* --- build_affine.c --- */

@@ -9,6 +9,8 @@
  *   cuts, each part a nest of the kernel      tokens of a concat, from one source each
  *   one nest for each output                  outputs that ask for different axes
  *
+ * A kernel that has no room for its operands is drawn up with one for all slices of a value.
+ *
  * Drawing up again costs little beside compiling the kernel, and each try takes an axis further
  * apart, so it ends. Operands that a failed try added are forgotten with it. */
 #include <inttypes.h>
@@ -104,6 +106,11 @@ static mvs_status build_part(nest_builder *b, mvs_axes axes) {
     }
     b->failed = walk.failed;
     b->reason = walk.reason;
+    if (b->launch->full && !b->launch->slices_share) {
+      b->launch->slices_share = true;
+      kernel->operand_count = operands;
+      continue;
+    }
     if (status != MVS_ERR_INTERNAL || !grant(b, &walk.wish, &axes)) return status;
     kernel->operand_count = operands;
   }

@@ -8,7 +8,8 @@ static bool same_operand(const mvs_operand *a, const mvs_operand *b) {
 
 /* Beyond so many operands, slices of short rows share one, from whose start a constant leads to
  * each: a mix of many streams takes its weights one by one, and a kernel has 120 operands. The
- * first ones stay apart, because an operand of its own is known to be aligned. */
+ * first ones stay apart, because an operand of its own is known to be aligned. Where that is not
+ * enough, as of nine streams and more, all slices of a value share one from the first on. */
 #define OWN_OPERANDS 16
 #define SHORT_SLICED 128
 
@@ -16,7 +17,8 @@ bool mvs_launch_shared(const mvs_launch *launch, const mvs_operand *operand,
                        const mvs_type *type, mvs_draft_instr *instr) {
   const mvs_kernel *kernel = launch->kernel;
   bool small = type->rank > 0 && type->dims[type->rank - 1].size <= SHORT_SLICED;
-  if (kernel->operand_count < OWN_OPERANDS || !small) return false;
+  bool many = kernel->operand_count >= OWN_OPERANDS && small;
+  if (!many && !launch->slices_share) return false;
   int found = -1;
   for (int i = 0; i < kernel->operand_count; i++) {
     mvs_operand moved = *operand;
@@ -62,7 +64,10 @@ int mvs_launch_operand(mvs_launch *launch, const mvs_operand *operand, mvs_dtype
     if (alignment < kernel->alignment[i]) kernel->alignment[i] = alignment;
     return i;
   }
-  if (kernel->operand_count == MVS_MAX_OPERANDS) return -1;
+  if (kernel->operand_count == MVS_MAX_OPERANDS) {
+    launch->full = true;
+    return -1;
+  }
   int index = kernel->operand_count++;
   launch->operands[index] = *operand;
   kernel->operands[index] = dtype;

@@ -248,6 +248,7 @@ static const char *const wider_library[] = {
     "denseformer(reach = 1, dilation = 2)",
     "laurel_previous(rank = 3)",
     "hyper(n = 3)",
+    "hyper(n = 12)", /* more slices than a kernel has operands */
     "hyper_dynamic(n = 2, eps = 0.01)",
     "mhc(n = 2, times = 2, eps = 0.01)",
     "mhc(n = 3, times = 9, eps = 0.01)",
