@@ -115,6 +115,7 @@ static mvs_status read_group(mvs_lowering *lo, mvs_scope *scope, mvs_family_line
 /* Reads the lines of one kind. */
 static mvs_status read_lines(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
                              mvs_stmt_kind kind, const char *who, mvs_family_lines *list) {
+  bool model = list == &lo->lines;
   mvs_stmts found = {0};
   MVS_TRY(mvs_lower_find(lo, scope, body, kind, &found));
   for (size_t i = 0; i < found.count; i++) {
@@ -123,7 +124,9 @@ static mvs_status read_lines(mvs_lowering *lo, mvs_scope *scope, const mvs_block
     line.origin =
         mvs_arena_format(lo->arena, "%s, %s", who, mvs_lower_place(lo, found.items[i]->span));
     MVS_PUSH(lo->arena, list, line);
-    if (lo->run == MVS_RUN_FORWARD) MVS_PUSH(lo->arena, &lo->all_lines, found.items[i]);
+    if (model && lo->run == MVS_RUN_FORWARD) {
+      MVS_PUSH(lo->arena, &lo->model_lines, found.items[i]);
+    }
   }
   return MVS_OK;
 }
@@ -187,10 +190,11 @@ static mvs_status nothing_selected(mvs_lowering *lo, const char *selector, mvs_s
   return MVS_ERR_NAME;
 }
 
-/* Families may be empty: a rule need not know whether a model has writers. */
+/* Families may be empty, and labels in the lines of a rule: it serves models of many layers, and
+ * need not know which of them this one has. */
 static mvs_status check_selectors(mvs_lowering *lo) {
-  for (size_t i = 0; i < lo->all_lines.count; i++) {
-    const mvs_stmt *stmt = lo->all_lines.items[i];
+  for (size_t i = 0; i < lo->model_lines.count; i++) {
+    const mvs_stmt *stmt = lo->model_lines.items[i];
     for (size_t n = 0; n < stmt->name_count; n++) {
       bool used = is_word(stmt->names[n]);
       for (size_t k = 0; !used && k < lo->selected.count; k++) {

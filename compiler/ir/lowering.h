@@ -229,7 +229,7 @@ struct mvs_lowering {
   MVS_LIST(mvs_pending_param) pending;
   mvs_family_lines lines; /* of the model */
   const mvs_family_lines *last_rule_lines;
-  MVS_LIST(const mvs_stmt *) all_lines; /* of the model and its rules, in the first run */
+  MVS_LIST(const mvs_stmt *) model_lines; /* the same as statements, in the first run */
   MVS_LIST(const char *) selected;      /* selectors in them that found a parameter */
   mvs_value state;                      /* LOSS: what stands for the state input */
   mvs_value output;                     /* of this run; ABSENT before */

@@ -11,6 +11,7 @@
 /* cmocka needs the four above first. */
 #include <cmocka.h>
 #include <glob.h>
+#include <math.h>
 
 #include "compiler/base/source.h"
 #include "compiler/ir/dump.h"
@@ -210,6 +211,31 @@ static void init_lines_have_an_order(void **state) {
   mvs_arena_free(arena);
 }
 
+/* The table of arXiv 2203.00555: queries and keys by their inputs, the others smaller by beta. The
+ * rule names `w1` too, which this model has not. */
+static void deepnorm_starts_as_its_paper_says(void **state) {
+  (void)state;
+  static const struct { const char *name; double inputs; bool smaller; } wanted[] = {
+      {"blocks.{i}.operator.q_proj.weight", 1024, false},
+      {"blocks.{i}.operator.k_proj.weight", 1024, false},
+      {"blocks.{i}.operator.v_proj.weight", 1024, true},
+      {"blocks.{i}.operator.proj.weight", 1024, true},
+      {"blocks.{i}.ffn.w13.weight", 1024, true},
+      {"blocks.{i}.ffn.w2.weight", 3072, true},
+      {"final_proj.weight", 1024, false}};
+  mvs_arena *arena = mvs_arena_new();
+  const char *settings[] = {"depth=8", "residual deepnorm"};
+  mvs_module *module = must_lower(arena, MVS_SOURCE_DIR "/models/dit.mvs", settings, 2);
+  double beta = pow(8 * 8, -0.25);
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    double start = (wanted[i].smaller ? beta : 1) / sqrt(wanted[i].inputs);
+    double got = param_named(module, wanted[i].name)->init.value;
+    if (fabs(got / start - 1) > 1e-12) /* a few operations in double */
+      fail_msg("%s starts with %g, not %g", wanted[i].name, got, start);
+  }
+  mvs_arena_free(arena);
+}
+
 /* Every whole example of the manual is a model. */
 static void examples_lower(void **state) {
   (void)state;
@@ -256,6 +282,7 @@ int main(void) {
       cmocka_unit_test(depth_is_a_region),
       cmocka_unit_test(rules_lower_and_read_back),
       cmocka_unit_test(init_lines_have_an_order),
+      cmocka_unit_test(deepnorm_starts_as_its_paper_says),
       cmocka_unit_test(examples_lower),
   };
   glob_t errors, graphs;
