@@ -20,7 +20,7 @@
 #define K_CHUNK 256
 /* Rows of at most this many floats are read in place at every step of k: more would miss the
  * translation buffer and fall on few sets of the cache. */
-#define NARROW 512
+#define NARROW 256
 /* Largest block of C that one unit computes. */
 #define ROW_CHUNK    (8 * MVS_TILE_ROWS)
 #define COLUMN_CHUNK 256
