@@ -2,9 +2,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 /* cmocka needs the above first. */
 #include <cmocka.h>
 
@@ -94,10 +96,40 @@ static void memory_is_handed_over(void **state) {
   mvs_pool_free(pool);
 }
 
+/* One thread is stuck in its first unit until all others are done: whoever is there has to take
+ * what is left of its share. */
+typedef struct stuck {
+  _Atomic int units_begun, units_done, given_up;
+} stuck;
+
+static void wait_for_others(void *user, int thread, int64_t begin, int64_t end) {
+  stuck *all = user;
+  (void)thread;
+  for (int64_t at = begin; at < end; at++) {
+    bool first = atomic_fetch_add(&all->units_begun, 1) == 0;
+    time_t limit = time(NULL) + 60;
+    while (first && all->units_done < MOST_UNITS - (int)(end - at) && !all->given_up)
+      if (time(NULL) > limit) all->given_up = 1;
+    atomic_fetch_add(&all->units_done, 1);
+  }
+}
+
+static void shares_are_taken_over(void **state) {
+  (void)state;
+  mvs_pool *pool = mvs_pool_new(2);
+  stuck *all = calloc(1, sizeof *all);
+  assert_non_null(all);
+  mvs_pool_run(pool, MOST_UNITS, wait_for_others, all);
+  assert_int_equal(all->units_done, MOST_UNITS);
+  assert_int_equal(all->given_up, 0);
+  free(all);
+  mvs_pool_free(pool);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_unit_once), cmocka_unit_test(many_small_jobs),
-      cmocka_unit_test(ends_without_work), cmocka_unit_test(default_is_all_cores),
-      cmocka_unit_test(memory_is_handed_over)};
+      cmocka_unit_test(every_unit_once),       cmocka_unit_test(many_small_jobs),
+      cmocka_unit_test(ends_without_work),     cmocka_unit_test(default_is_all_cores),
+      cmocka_unit_test(memory_is_handed_over), cmocka_unit_test(shares_are_taken_over)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
