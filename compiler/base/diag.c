@@ -36,8 +36,11 @@ mvs_diag *mvs_diag_new(mvs_arena *home) {
   return diag;
 }
 
-/* Appends an entry; whether it may be kept is for the caller to know. */
-static void add(mvs_diag *diag, diag_kind kind, mvs_span span, const char *message) {
+/* Appends an entry; whether it may be kept is for the caller to know. Words may quote a file's:
+ * control bytes in them could move a terminal's cursor or begin a line that is not ours. */
+static void add(mvs_diag *diag, diag_kind kind, mvs_span span, char *message) {
+  for (char *at = message; *at; at++)
+    if ((unsigned char)*at < ' ' || *at == 0x7F) *at = '?';
   diag_entry entry = {.kind = kind, .span = span, .message = message};
   MVS_PUSH(diag->home, &diag->entries, entry);
 }

@@ -42,6 +42,11 @@ cp -r run sparse; truncate -s 1T sparse/samples.png
 cp -r run deep; /usr/bin/python3 -c 'print("[" * 100000)' >deep/run.json
 cp -r run wide; /usr/bin/python3 -c 'print("{\"step\": " + "9" * 100000 + "}")' >wide/metrics.jsonl
 mkfifo pipe
+/usr/bin/python3 - <<'EOT'
+import json, struct
+header = json.dumps({"a\x1b[2J\nb": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}})
+open("escape", "wb").write(struct.pack("<Q", len(header)) + header.encode() + bytes(4))
+EOT
 # says CODE SENTENCE COMMAND...: the last line of stderr before any hint is "PROGRAM: error: SENTENCE".
 says() {
   code=$1 sentence=$2 got=0; shift 2
@@ -91,6 +96,7 @@ says 1 "cannot read 'folder/metrics.jsonl': it is a directory" ./digits report f
 says 1 "cannot read 'pipe-samples.png/samples.png': it is not a regular file" ./digits report pipe-samples.png
 says 1 "'sparse/samples.png' has 1099511627776 bytes, the limit is 8388608" ./digits report sparse
 says 1 "not a line of JSON: too big integer" ./digits report wide
+says 1 "'escape' is malformed: tensor 'a?[2J?b' has a shape that does not fit its bytes" ./digits sample --weights escape --out x.png
 says 1 "cannot open 'pipe': it is not a regular file" ./digits sample --weights pipe --out x.png
 says 1 "cannot read 'pipe': it is not a regular file" "$MVCC" pipe -o x
 says 2 "--batch must be within 1 and 2147483647, not '2147483648'" ./digits train --out new --batch 2147483648
