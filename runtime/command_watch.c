@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,7 +19,7 @@
 
 #define COUNT(list)    (sizeof(list) / sizeof((list)[0]))
 #define MOST_BARS      120
-#define MOST_COLUMNS   160
+#define LEAST_COLUMNS  20
 #define SHOWN_ALARMS   6
 #define TERMINAL_PAUSE 0.5
 #define LINE_PAUSE     5
@@ -49,13 +48,6 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
 }
 
 /* --- parts of lines --- */
-
-/* Asked anew each time: windows are resized. */
-static int columns(void) {
-  struct winsize size;
-  bool told = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20;
-  return told ? size.ws_col - 1 : MOST_COLUMNS;
-}
 
 /* Words of a file, cut to the columns that a line has left, never within a character; a control
  * character could move the cursor. */
@@ -110,16 +102,6 @@ static void print_bars(const watcher *self, mvs_metric metric, size_t room) {
   }
 }
 
-/* "1:05" or, from an hour on, "2h05". */
-static void print_time(double seconds) {
-  int64_t whole = (int64_t)(seconds + 0.5);
-  if (whole >= 3600) {
-    printf("%" PRId64 "h%02" PRId64, whole / 3600, whole / 60 % 60);
-  } else {
-    printf("%" PRId64 ":%02" PRId64, whole / 60, whole % 60);
-  }
-}
-
 /* 0 where the record does not say. */
 static int64_t wanted_steps(const watcher *self) {
   const char *text = mvs_run_record_option(&self->record, "steps");
@@ -136,9 +118,9 @@ static void print_place(const watcher *self) {
   if (!isfinite(seconds)) return;
   printf(", %.4g %s a step", seconds < 1 ? 1e3 * seconds : seconds, seconds < 1 ? "ms" : "s");
   if (step >= wanted) return;
-  printf(", ");
-  print_time(seconds * (double)(wanted - step));
-  printf(" left");
+  char left[32];
+  mvs_time_text(left, sizeof left, seconds * (double)(wanted - step));
+  printf(", %s left", left);
 }
 
 /* One line, on a terminal no longer than it is wide. */
@@ -179,7 +161,7 @@ static int draw_alarms(const watcher *self, int width) {
 static void draw(watcher *self) {
   const mvs_run_record *record = &self->record;
   mvs_run_figures figures = mvs_run_record_figures(record);
-  int width = columns();
+  int width = mvs_terminal_columns(STDOUT_FILENO, LEAST_COLUMNS);
   if (self->drawn) printf("\033[%dA\r", self->drawn);
   print_words(record->model ? record->model : "?", 40);
   printf(", ");
@@ -203,7 +185,7 @@ static void draw(watcher *self) {
 static void print_line(watcher *self) {
   const mvs_run_record *record = &self->record;
   for (; self->told_alarms < record->alarms.count; self->told_alarms++)
-    print_alarm(&record->alarms.items[self->told_alarms], MOST_COLUMNS);
+    print_alarm(&record->alarms.items[self->told_alarms], MVS_MOST_COLUMNS);
   if (self->told_step == record->steps) return;
   self->told_step = record->steps;
   print_place(self);

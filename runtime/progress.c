@@ -13,7 +13,8 @@
 
 /* Often enough to look alive, seldom enough that the terminal costs nothing. */
 #define SECONDS_BETWEEN 0.1
-#define MOST_COLUMNS    160
+/* Longer than any run, and far from what does not fit a whole number. */
+#define LONGEST 1e12
 
 /* Not the time of day, which may jump. */
 double mvs_seconds(void) {
@@ -33,21 +34,23 @@ void mvs_progress_start(mvs_progress *progress, int64_t first, int64_t last, int
                              .started = mvs_seconds()};
 }
 
-/* "1:05" or, from an hour on, "2h05". */
-static void put_time(char *out, size_t size, double seconds) {
-  int64_t whole = (int64_t)(seconds + 0.5);
-  if (whole >= 3600) {
+/* A speed of nothing leaves no number of seconds. */
+void mvs_time_text(char *out, size_t size, double seconds) {
+  int64_t whole = seconds >= 0 && seconds < LONGEST ? (int64_t)(seconds + 0.5) : -1;
+  if (whole < 0) {
+    snprintf(out, size, "-");
+  } else if (whole >= 3600) {
     snprintf(out, size, "%" PRId64 "h%02" PRId64, whole / 3600, whole / 60 % 60);
   } else {
     snprintf(out, size, "%" PRId64 ":%02" PRId64, whole / 60, whole % 60);
   }
 }
 
-/* Columns of the terminal; a line as wide would wrap and could not be written over. */
-static int columns(void) {
+/* A line as wide as the terminal would wrap and could not be written over. */
+int mvs_terminal_columns(int descriptor, int least) {
   struct winsize size;
-  bool told = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-  return told ? size.ws_col - 1 : MOST_COLUMNS;
+  bool told = ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > least;
+  return told ? size.ws_col - 1 : MVS_MOST_COLUMNS;
 }
 
 /* 1234567 as "1.23M". */
@@ -68,13 +71,13 @@ void mvs_progress_show(mvs_progress *progress, int64_t step, double loss, double
   int64_t unit = progress->tokens ? progress->tokens : 1;
   char rate[32], left[32];
   put_rate(rate, sizeof rate, done * (double)(progress->samples * unit) / passed);
-  put_time(left, sizeof left, passed / done * (double)(progress->last - step));
-  char line[MOST_COLUMNS + 1];
+  mvs_time_text(left, sizeof left, passed / done * (double)(progress->last - step));
+  char line[MVS_MOST_COLUMNS + 1];
   snprintf(line, sizeof line,
            "step %" PRId64 "/%" PRId64 "  loss %.4f  grad norm %.3f  %s %s/s  %s left", step,
            progress->last, loss, grad_norm, rate, progress->tokens ? "tokens" : "samples",
            left);
-  fprintf(stderr, "\r%.*s\033[K", columns(), line);
+  fprintf(stderr, "\r%.*s\033[K", mvs_terminal_columns(STDERR_FILENO, 1), line);
 }
 
 /* Leaves the cursor at the start of an empty line. */
