@@ -40,12 +40,16 @@ mvs_status mvs_shape_of_max_over(const mvs_shape_call *call, mvs_type *out) {
   return reduce(call, out);
 }
 
-/* x [..., C] -> f32[..., 1] */
+/* x [..., C] -> f32[..., 1]. The mean is over a length known here: no norm is over samples. */
 mvs_status mvs_shape_of_inv_rms(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *x = mvs_shape_input(call, 0);
   MVS_TRY(mvs_shape_needs_float(call, 0));
   if (x->rank == 0) return mvs_shape_mismatch(call, "needs an axis to reduce");
   int last = x->rank - 1;
+  if (x->dims[last].per_batch) {
+    return mvs_shape_mismatch(call, "reduces the batch axis of %s",
+                              mvs_shape_type_text(call, x));
+  }
   *out = *x;
   out->dtype = MVS_F32;
   out->dims[last] = (mvs_dim){1, false};

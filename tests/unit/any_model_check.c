@@ -161,6 +161,7 @@ any_outcome any_model_check(const char *text, const any_check *check, double *wo
   }
   ops_check(s, 1);
   ops_check(s, 3);
+  ops_check_threads(s, 150);
   *worst = s->worst;
   any_outcome outcome = s->beyond ? ANY_REFUSED : s->failures ? ANY_WRONG : ANY_AGREES;
   if (s->beyond) fputs("values beyond f32\n", stderr);

@@ -127,6 +127,7 @@ static const struct {
     {"sum axes(3) %0 : f32", "sum: names an axis that f32[B, 5"},
     {"max_over axes(1) %7 : f32", "max_over: names an axis that f32[B] does not have"},
     {"inv_rms eps=0 %6 : f32", "inv_rms: needs a float, got i32[4]"},
+    {"inv_rms eps=0 %7 : f32", "inv_rms: reduces the batch axis of f32[B]"},
     /* segments */
     {"segment_mean %8 : f32", "segment_mean: f32[B, 2, 4] has no segments"},
     {"segment_sum %8 : f32", "segment_sum: f32[B, 2, 4] has no segments"},
