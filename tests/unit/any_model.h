@@ -29,6 +29,8 @@ any_choices any_choices_list(mvs_arena *arena, const uint16_t *items, size_t cou
 /* A number from 0 to bound - 1. */
 int any_below(any_choices *choices, int bound);
 
+/* A line that asks for token means through the writer (--means). */
+#define ANY_MEANS_WRITER "# --means writer"
 /* The text of a model. */
 const char *any_model_text(mvs_arena *arena, any_choices *choices);
 

@@ -144,13 +144,34 @@ static void keep_the_models_own(ops_suite *s) {
   s->module->functions.count = kept;
 }
 
-any_outcome any_model_check(const char *text, const any_check *check, double *worst) {
+/* A suite with the model lowered; NULL when it is refused. */
+static ops_suite *lowered(const char *text) {
   ops_suite *s = ops_suite_new();
+  bool writer = strstr(text, ANY_MEANS_WRITER) != NULL;
+  s->compilation.means = writer ? MVS_MEANS_WRITER : MVS_MEANS_EXACT;
+  return lower(s, text) ? s : NULL;
+}
+
+/* All passes over all functions, as the compiler runs them: their verifiers agree. */
+static void check_plans(const char *text) {
+  ops_suite *s = lowered(text);
+  ops_good(s, mvs_pipeline_run(&s->compilation, NULL), "all passes");
+  ops_good(s, mvs_build_program(s->arena, s->diag, s->module, s->compilation.plan, &s->build),
+           "build");
+  for (size_t i = 0; i < s->build->kernels.count; i++) {
+    ops_good(s, mvs_kernel_verify(s->build->kernels.items[i], s->diag), "kernel");
+  }
+  ops_suite_free(s);
+}
+
+any_outcome any_model_check(const char *text, const any_check *check, double *worst) {
+  ops_suite *s = lowered(text);
+  if (!s) return ANY_REFUSED;
+  check_plans(text);
   s->quick = check->quick;
   s->every_plan = true;
   s->measured = true;
   s->tolerance.reason = "what rounding is seen to do";
-  if (!lower(s, text)) return ANY_REFUSED;
   keep_the_models_own(s);
   const mvs_function *function = mvs_module_function(s->module, "loss");
   const mvs_graph *loss = function->graph;

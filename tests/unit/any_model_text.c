@@ -246,6 +246,7 @@ const char *any_model_text(mvs_arena *arena, any_choices *choices) {
   if (any_pick(&w, 8) == 7) mvs_text_add(&m.body, "  group patch_embed : lr = 0\n");
   const char *precision = any_pick(&w, 8) == 7 ? "bf16" : "f32";
   mvs_text text = mvs_text_new(arena);
+  if (any_pick(&w, 6) == 5) mvs_text_addf(&text, "%s\n", ANY_MEANS_WRITER);
   mvs_text_addf(&text, "%s%smodel m {\n%s}\n", head, mvs_text_string(&w.items),
                 mvs_text_string(&m.body));
   mvs_text_addf(&text,
