@@ -42,7 +42,7 @@ bool mvs_guard_mean_of_product(mvs_match *match) {
          match->node->type.dtype == MVS_F32;
 }
 
-/* The mean stays f32 and the weight is widened: rounding the mean would leave a part of it in
+/* The mean stays f32, weight and bias are widened: rounding the mean would leave a part of it in
  * the centred signal, which matters most when tokens are nearly equal. */
 mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
   const mvs_node *product = averaged(graph, match->node);
@@ -52,7 +52,8 @@ mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
   mvs_id y = mvs_build_reshape(graph, product->inputs[0], &tokens, span);
   mvs_id mean = mvs_build_unary(graph, MVS_OP_segment_mean, y, span);
   mvs_id weight = mvs_build_cast(graph, product->inputs[1], MVS_F32, span);
-  mvs_id bias = product->input_count > 2 ? product->inputs[2] : MVS_NONE;
+  mvs_id bias = MVS_NONE;
+  if (product->input_count > 2) bias = mvs_build_cast(graph, product->inputs[2], MVS_F32, span);
   return mvs_build_matmul(graph, MVS_MATMUL_NT, mean, weight, bias, MVS_F32, span);
 }
 
