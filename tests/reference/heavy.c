@@ -153,12 +153,16 @@ static void attend_back(const mvs_evaluate_call *call, const heads *h, int64_t s
   for (int64_t key = 0; key < h->tokens; key++) {
     dp[key] = dot(d_o, call->inputs[2]->data + key_at(h, sample, key, head), h->width);
   }
-  double mean = dot(p, dp, h->tokens), stored = 0;
+  double *span = MVS_ARRAY(call->arena, (size_t)h->tokens, double); /* of the terms of dp */
+  for (int64_t key = 0; key < h->tokens; key++) {
+    span[key] = sizes(d_o, call->inputs[2]->data + key_at(h, sample, key, head), h->width);
+  }
+  double mean = dot(p, dp, h->tokens), whole = dot(p, span, h->tokens), stored = 0;
   if (call->inputs[3]->type.dtype == MVS_BF16) /* the mean is taken as do o, of the rounded o */
     stored = 0x1p15 * sizes(call->inputs[3]->data + query, d_o, h->width);
   for (int64_t key = 0; key < h->tokens; key++) {
     int64_t at = key_at(h, sample, key, head);
-    double size = sqrt((double)(h->width + h->tokens)) * (fabs(dp[key]) + fabs(mean)) + stored;
+    double size = sqrt((double)(h->width + h->tokens)) * (span[key] + whole) + stored;
     double ds = h->scale * p[key] * mvs_evaluate_moved(call, dp[key] - mean, size);
     for (int64_t i = 0; i < h->width; i++) {
       dq[i] += ds * call->inputs[1]->data[at + i];
