@@ -12,6 +12,12 @@ program() {
 }
 . "$here/programs.sh"
 "$here/hash.sh" >"$out/hash"
+# Rules with chains of reductions and with values of all blocks, for gradients against the host's (models.sh). Not in the
+# hash: what they are made of is.
+for rule in mhc hyper_dynamic attnres denseformer_full; do
+  dit "rule-$rule" --set depth=3 --set width=64 --set heads=2 --set kv_heads=2 --set ffn=160 --set channels=8 --set patch=1 \
+    --set latent_h=4 --set latent_w=6 --set text_tokens=5 --set context_width=48 --set bf16=false --residual $rule
+done
 # The test rows of ops, each suite a file (tests/unit/ops_programs.h), and some random graphs.
 rm -rf "$out/ops"
 for test in test_ops test_random_graphs test_random_regions; do

@@ -65,6 +65,31 @@ diagnosed() { # RULE KIND
   done
 }
 
+# Whole gradients beside the host's, from weights that the host trained for some steps: on operands drawn at random (gpu_check)
+# the chain of mhc's turns has kept sums that belong to no matrix. A kernel may differ by 1e-5, as its sums have another order,
+# and some ten of them stand behind one another: 1e-4 of each gradient's norm, or of a thousandth of the whole one where it is small.
+gradients() { # RULE
+  x="$folder/rule-$1"; file="$root/tests/data/dev-mvsplit.safetensors"; inputs="--inputs-prefix in/"
+  # shellcheck disable=SC2086
+  {
+    "$x" train --fixed-batch "$file" $inputs --device cpu --steps 5 --lr 1e-2 --warmup 0 --out "$work/rule-$1" &&
+    "$x" grad --weights "$work/rule-$1/latest" --inputs "$file" $inputs --device cpu --out "$work/rule-$1/host" &&
+    "$x" grad --weights "$work/rule-$1/latest" --inputs "$file" $inputs --device "$device" --out "$work/rule-$1/device"
+  } >"$work/log" 2>&1 || { echo "not ok gradients of $1 run"; cat "$work/log"; return; }
+  PYTHONPATH="$root/tests/e2e" "$python" - "$work/rule-$1/host" "$work/rule-$1/device" "$1" <<'END'
+import sys
+import numpy as np
+from tensors import load
+host, device = load(sys.argv[1])[0], load(sys.argv[2])[0]
+least = 1e-3 * float(host["grad_norm"])
+apart = {name: np.linalg.norm(device[name].astype(float) - value.astype(float)) / max(np.linalg.norm(value.astype(float)), least)
+         for name, value in host.items()}
+worst = max(apart, key=apart.get)
+good = host.keys() == device.keys() and least > 0 and apart[worst] <= 1e-4
+print(f"{'ok' if good else 'not ok'} gradients of {sys.argv[3]} beside the host's: {apart[worst]:.1e}, of {worst} (at most 1e-4)")
+END
+}
+
 digits() {
   train="train --device $device --batch 64 --micro-batch 32"
   # shellcheck disable=SC2086
@@ -97,3 +122,4 @@ for rule in mvsplit layerscale plain; do
   done
 done
 digits
+for rule in mhc hyper_dynamic attnres denseformer_full; do gradients $rule; done
