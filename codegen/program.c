@@ -46,6 +46,32 @@ int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch) {
   return units;
 }
 
+/* --- forms --- */
+
+/* An exchange, so that each structure still owns what it holds. */
+void mvs_kernel_take_form(Mvs__Kernel *kernel, Mvs__HostForm *form) {
+  Mvs__HostForm had = *form;
+  form->n_stages = kernel->n_stages, form->stages = kernel->stages;
+  form->scratch = kernel->scratch;
+  form->workspace_fixed = kernel->workspace_fixed;
+  form->workspace_per_batch = kernel->workspace_per_batch;
+  kernel->n_stages = had.n_stages, kernel->stages = had.stages;
+  kernel->scratch = had.scratch;
+  kernel->workspace_fixed = had.workspace_fixed;
+  kernel->workspace_per_batch = had.workspace_per_batch;
+}
+
+void mvs_program_take_forms(mvs_program *program, mvs_cpu_level level) {
+  for (size_t i = 0; i < program->n_kernels; i++) {
+    Mvs__Kernel *kernel = program->kernels[i];
+    Mvs__HostForm *best = NULL;
+    for (size_t f = 0; f < kernel->n_forms; f++) {
+      if (mvs_cpu_of_name(kernel->forms[f]->level) <= level) best = kernel->forms[f];
+    }
+    if (best) mvs_kernel_take_form(kernel, best);
+  }
+}
+
 /* --- packing --- */
 
 /* The limit is checked on writing too, so that whatever is written can be read. */
@@ -237,15 +263,28 @@ static bool attention_ok(const Mvs__Attention *attention) {
 
 /* An address within the code is no proof that a function starts there: the checksum is what
  * speaks for code, and only its maker can lie in it. */
-static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
-  if (kernel->attention && !attention_ok(kernel->attention)) return false;
-  for (size_t i = 0; i < kernel->n_stages; i++) {
-    const Mvs__Stage *stage = kernel->stages[i];
-    for (size_t k = 0; k < stage->n_nests; k++) {
-      const Mvs__Nest *nest = stage->nests[k];
+static bool stages_ok(Mvs__Stage *const *stages, size_t count, const mvs_program *program) {
+  for (size_t i = 0; i < count; i++) {
+    for (size_t k = 0; k < stages[i]->n_nests; k++) {
+      const Mvs__Nest *nest = stages[i]->nests[k];
       if (nest->address >= program->host_code.len) return false;
       if (!extent_ok(nest->rows) || !extent_ok(nest->inner)) return false;
     }
+  }
+  return true;
+}
+
+static bool form_ok(const Mvs__HostForm *form, const mvs_program *program) {
+  return mvs_cpu_of_name(form->level) < MVS_CPU_LEVELS && size_sane(form->scratch) &&
+         size_sane(form->workspace_fixed) && size_sane(form->workspace_per_batch) &&
+         stages_ok(form->stages, form->n_stages, program);
+}
+
+static bool kernel_ok(const Mvs__Kernel *kernel, const mvs_program *program) {
+  if (kernel->attention && !attention_ok(kernel->attention)) return false;
+  if (!stages_ok(kernel->stages, kernel->n_stages, program)) return false;
+  for (size_t i = 0; i < kernel->n_forms; i++) {
+    if (!form_ok(kernel->forms[i], program)) return false;
   }
   for (size_t i = 0; i < kernel->n_grids; i++) {
     const Mvs__Grid *grid = kernel->grids[i];

@@ -9,6 +9,7 @@
 
 #include "codegen/program.pb-c.h"
 #include "compiler/base/diag.h"
+#include "compiler/base/processor.h"
 
 typedef Mvs__Program mvs_program;
 
@@ -25,6 +26,12 @@ typedef void mvs_host_kernel(const mvs_host_call *call, int64_t begin, int64_t e
 
 /* Units of a nest at a batch (see Nest in program.proto). */
 int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch);
+
+/* Makes a kernel's host code that of `form`, whose fields become what the kernel had. */
+void mvs_kernel_take_form(Mvs__Kernel *kernel, Mvs__HostForm *form);
+/* Gives every kernel the last of its forms that `level` runs; without one its code stays. Once
+ * per program, before devices are opened. */
+void mvs_program_take_forms(mvs_program *program, mvs_cpu_level level);
 
 /* Packs a program with its checksum: magic, length, XXH3 of the bytes, bytes. */
 mvs_status mvs_program_pack(const mvs_program *program, mvs_text *out);

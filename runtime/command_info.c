@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "runtime/commands.h"
+#include "runtime/host_level.h"
 #include "runtime/memory.h"
 #include "runtime/params.h"
 #include "runtime/specialise.h"
@@ -63,6 +64,24 @@ static const char *flops_text(mvs_arena *arena, double flops) {
   return mvs_arena_format(arena, "%.4g %sFLOP", flops, units[unit]);
 }
 
+/* Which of the program's code runs here, or why none does; and what keeps back the better. */
+static void print_host_code(mvs_session *session) {
+  const mvs_program *program = session->program;
+  printf("kernels     %zu, %s of host code for %s and better\n", program->n_kernels,
+         mvs_bytes_text(session->arena, (int64_t)program->host_code.len), program->cpu_level);
+  mvs_cpu_level level;
+  mvs_diag *diag = mvs_diag_new(session->arena);
+  if (mvs_host_level(program, diag, &level) != MVS_OK) {
+    printf("processor   runs none of it\n");
+    return;
+  }
+  const char *lacks = mvs_cpu_lacks(MVS_CPU_LEVELS - 1);
+  const char *why = level != mvs_cpu_best() ? "MVCC_CPU asks for it"
+                    : lacks                 ? lacks
+                                            : "the best there is";
+  printf("processor   %s (%s)\n", mvs_cpu_name(level), why);
+}
+
 /* Launches count every layer's. */
 static void print_work(mvs_session *session) {
   const mvs_program *program = session->program;
@@ -77,9 +96,7 @@ static void print_work(mvs_session *session) {
     printf("  %-10s %s, %" PRId64 " launches\n", names[at], flops_text(session->arena, flops),
            mvs_function_launches(function));
   }
-  printf("kernels     %zu, %s of host code for %s\n", program->n_kernels,
-         mvs_bytes_text(session->arena, (int64_t)program->host_code.len),
-         *program->cpu_level ? program->cpu_level : "this machine");
+  print_host_code(session);
 }
 
 /* --- keep or redo --- */

@@ -15,6 +15,7 @@
 #include "compiler/base/checked.h"
 #include "runtime/device.h"
 #include "runtime/fail.h"
+#include "runtime/host_level.h"
 #include "runtime/pool.h"
 #include "runtime/progress.h"
 
@@ -266,22 +267,11 @@ static mvs_status check_kernels(host_device *device, mvs_diag *diag) {
   return MVS_OK;
 }
 
-/* Better a sentence than an illegal instruction. */
-static mvs_status check_cpu(const mvs_program *program, mvs_diag *diag) {
-  const char *level = program->cpu_level;
-  bool runs = true;
-  if (strcmp(level, "x86-64-v4") == 0) runs = __builtin_cpu_supports("x86-64-v4");
-  if (strcmp(level, "x86-64-v3") == 0) runs = __builtin_cpu_supports("x86-64-v3");
-  if (runs) return MVS_OK;
-  return MVS_FAIL(diag, MVS_ERR_DEVICE,
-                  "this program is compiled for %s processors and this machine is older than "
-                  "that; compile it with a lower --cpu",
-                  level);
-}
-
 /* The processor is checked before anything of the program's code is touched. */
 static mvs_status host_prepare(host_device *device, int threads, mvs_diag *diag) {
-  MVS_TRY(check_cpu(device->program, diag));
+  mvs_cpu_level level;
+  MVS_TRY(mvs_host_level(device->program, diag, &level));
+  device->table.what = mvs_cpu_name(level);
   MVS_TRY(map_code(device, diag));
   MVS_TRY(check_kernels(device, diag));
   device->table.pool = mvs_pool_new(threads);
@@ -300,7 +290,6 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
   host_device *device = calloc(1, sizeof *device);
   if (!device) return MVS_FAIL(diag, MVS_ERR_MEMORY, "out of memory");
   device->table = (mvs_device){.name = "cpu",
-                               .what = program->cpu_level,
                                .alloc = host_alloc,
                                .release = host_release,
                                .clear = host_clear,

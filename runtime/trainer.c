@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "runtime/commands.h"
+#include "runtime/host_level.h"
 #include "runtime/specialise.h"
 
 #define EXIT_USAGE   2
@@ -149,7 +150,7 @@ static void tell_of_lost_bytes(int signal_number) {
 
 /* Memory that runs out comes back here by longjmp; JSON's too, which would otherwise look like
  * a damaged file. */
-int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
+int mvs_trainer_main(mvs_program *program, int argc, char **argv) {
   occupy_standard_streams();
   json_set_alloc_funcs(mvs_malloc, free);
   signal(SIGBUS, tell_of_lost_bytes);
@@ -163,6 +164,7 @@ int mvs_trainer_main(const mvs_program *program, int argc, char **argv) {
     mvs_arena_on_oom(before);
     return 1;
   }
+  mvs_host_level_take(program);
   mvs_arena *arena = mvs_arena_new();
   mvs_session session = {.program = mvs_specialisation_view(arena, program, 0),
                          .whole = program,

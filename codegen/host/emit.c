@@ -71,10 +71,29 @@ static void add_flag_attribute(mvs_emit *e, LLVMValueRef function, const char *n
                           LLVMCreateEnumAttribute(e->context, kind, 0));
 }
 
+/* What LLVM calls the levels, and the ends of our symbols. */
+static const struct level {
+  const char *cpu, *features, *suffix;
+} levels[] = {{"x86-64-v3", "", "v3"},
+              {"x86-64-v4", "", "v4"},
+              {"x86-64-v4", "+avx512bf16", "bf16"},
+              {"x86-64-v4", "+avx512bf16,+amx-tile,+amx-bf16", "amx"}};
+
+void mvs_emit_level(mvs_emit *e, mvs_cpu_level level) {
+  e->level = level;
+  e->avx512 = level >= MVS_CPU_V4;
+}
+
+const char *mvs_emit_name(const mvs_emit *e, const char *name) {
+  return mvs_arena_format(e->arena, "%s_%s", name, levels[e->level].suffix);
+}
+
 LLVMValueRef mvs_emit_function(mvs_emit *e, const char *name, LLVMTypeRef type, bool exported) {
-  LLVMValueRef function = LLVMAddFunction(e->module, name, type);
+  LLVMValueRef function = LLVMAddFunction(e->module, mvs_emit_name(e, name), type);
   LLVMSetLinkage(function, exported ? LLVMExternalLinkage : LLVMInternalLinkage);
-  add_text_attribute(e, function, "target-cpu", e->cpu);
+  add_text_attribute(e, function, "target-cpu", levels[e->level].cpu);
+  if (*levels[e->level].features)
+    add_text_attribute(e, function, "target-features", levels[e->level].features);
   add_text_attribute(e, function, "prefer-vector-width", e->avx512 ? "512" : "256");
   /* The code must call nothing outside itself: no memset or memcpy made from loops. */
   add_text_attribute(e, function, "no-builtins", "");
@@ -94,7 +113,7 @@ LLVMTypeRef mvs_emit_signature(const mvs_emit *e, LLVMTypeRef *parameters, int c
  * restored. */
 bool mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type, LLVMValueRef *out,
                      mvs_place_kept *place) {
-  *out = LLVMGetNamedFunction(e->module, name);
+  *out = LLVMGetNamedFunction(e->module, mvs_emit_name(e, name));
   if (*out) return false;
   place->function = e->function;
   place->block = LLVMGetInsertBlock(e->builder);
@@ -132,6 +151,10 @@ LLVMValueRef mvs_emit_intrinsic(mvs_emit *e, const char *name, LLVMTypeRef type,
 LLVMValueRef mvs_emit_intrinsic2(mvs_emit *e, const char *name, LLVMTypeRef first,
                                  LLVMTypeRef second, LLVMValueRef *arguments, int count) {
   return call_intrinsic(e, name, (LLVMTypeRef[]){first, second}, 2, arguments, count);
+}
+
+LLVMValueRef mvs_emit_plain(mvs_emit *e, const char *name, LLVMValueRef *arguments, int count) {
+  return call_intrinsic(e, name, NULL, 0, arguments, count);
 }
 
 LLVMValueRef mvs_emit_unary(mvs_emit *e, const char *name, LLVMValueRef a) {

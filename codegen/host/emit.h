@@ -8,6 +8,7 @@
 #include <llvm-c/Core.h>
 
 #include "codegen/kernel.h"
+#include "compiler/base/processor.h"
 
 /* Lanes of every vector, whatever the instruction set: reductions must not depend on it. */
 #define MVS_LANES 16
@@ -17,8 +18,8 @@ typedef struct mvs_emit {
   LLVMContextRef context;
   LLVMModuleRef module;
   LLVMBuilderRef builder;
+  mvs_cpu_level level;   /* of the functions being written: mvs_emit_level */
   bool avx512;           /* 32 registers of 512 bits; else 16 of 256 */
-  const char *cpu;       /* target-cpu of every function */
   LLVMValueRef function; /* the one being written */
   LLVMTypeRef i1, i16, i32, i64, f32, f64, ptr;
   const char *error; /* the first thing that could not be printed, or NULL */
@@ -43,6 +44,11 @@ LLVMValueRef mvs_emit_int(LLVMTypeRef type, int64_t value);
 LLVMValueRef mvs_emit_i64(const mvs_emit *e, int64_t value);
 
 /* --- functions --- */
+/* Functions written from here on are for that instruction set. A module holds those of several;
+ * shared functions are written once for each. */
+void mvs_emit_level(mvs_emit *e, mvs_cpu_level level);
+/* A function's name at the present level: levels must not share symbols. */
+const char *mvs_emit_name(const mvs_emit *e, const char *name);
 /* Starts a function with the attributes of this target and an entry block. */
 LLVMValueRef mvs_emit_function(mvs_emit *e, const char *name, LLVMTypeRef type, bool exported);
 /* What was being written before a shared function was opened. */
@@ -67,6 +73,8 @@ LLVMValueRef mvs_emit_intrinsic(mvs_emit *e, const char *name, LLVMTypeRef type,
 /* Calls an intrinsic overloaded on two types (result and argument, vector and pointer). */
 LLVMValueRef mvs_emit_intrinsic2(mvs_emit *e, const char *name, LLVMTypeRef first,
                                  LLVMTypeRef second, LLVMValueRef *arguments, int count);
+/* Calls an intrinsic that has one form; without result it gives nothing to use. */
+LLVMValueRef mvs_emit_plain(mvs_emit *e, const char *name, LLVMValueRef *arguments, int count);
 /* Calls an intrinsic whose one argument has the type of its result. */
 LLVMValueRef mvs_emit_unary(mvs_emit *e, const char *name, LLVMValueRef a);
 /* a * 2^b for vectors of f32 and a whole b, rounded once; on AVX-512 alone. */

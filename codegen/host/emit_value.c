@@ -225,11 +225,20 @@ LLVMValueRef mvs_emit_gather(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address,
   return dtype == MVS_BF16 ? widen_bf16(e, value) : value;
 }
 
+/* The processor's own conversion, of levels that have it: an f32 below 2^-126 becomes zero, all
+ * others what narrow_bf16 gives. */
+static LLVMValueRef convert_bf16(mvs_emit *e, LLVMValueRef value) {
+  value = mvs_emit_plain(e, "llvm.x86.avx512bf16.cvtneps2bf16.512", &value, 1);
+  return LLVMBuildBitCast(e->builder, value, mvs_emit_vector(e->i16), "");
+}
+
 /* What goes to memory for a computed value. `rounded`: the f32 is a bf16 already, so cutting
  * the low half off is exact. */
 static LLVMValueRef stored_form(mvs_emit *e, mvs_dtype dtype, LLVMValueRef value,
                                 bool rounded) {
-  return dtype == MVS_BF16 ? narrow_bf16(e, value, rounded) : value;
+  if (dtype != MVS_BF16) return value;
+  bool own = e->level >= MVS_CPU_BF16 && mvs_is_vector(LLVMTypeOf(value)) && !rounded;
+  return own ? convert_bf16(e, value) : narrow_bf16(e, value, rounded);
 }
 
 void mvs_emit_store(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address, LLVMValueRef value,

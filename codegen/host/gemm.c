@@ -1,67 +1,126 @@
 /* gemm.c: matmuls in two stages: B is packed into panels in the workspace, then blocks of C
- * are computed in any order. NT and NN read A where it lies (bf16 is widened into scratch
- * first); TN copies a stretch of A at a time, because its rows are far apart in k.
+ * are computed in any order. A is read where it lies, or copied stretch by stretch of k into
+ * scratch where it must be converted, turned, or lies badly for the cache.
  *
  *   form   C[i][j] = sum over k of     A, B in memory      used for
  *   NT     A[i][k] * B[j][k]           rows of k, both     the forward pass: x W^T
  *   NN     A[i][k] * B[k][j]           rows of k, of n     the gradient of x
  *   TN     A[k][i] * B[k][j]           rows of m, of n     the gradient of W, k is the tokens
  *
- * Each element of C is one chain of fma upwards in k, whatever the packing, the blocks and
- * the instruction set: that is what docs/numerics.md promises, and why k is never split
- * between units. A unit of stage 1 fills part of a panel, a unit of stage 2 makes one block
- * of C, so no two write the same memory. Choices of size here move time, never bits. */
+ *   way      operands        a step of k is        made of
+ *   FLOATS   any, as f32     an element            fma
+ *   PAIRS    bf16 both       a place: two bf16     vdpbf16ps (tile.h)
+ *   TILES    bf16 both       a place               tdpbf16ps (tile_amx.h)
+ *
+ * A level of processors has one way for a shape. FLOATS makes each element of C one chain of
+ * fma upwards in k, whatever the packing, the blocks and the instruction set: that is what
+ * docs/numerics.md promises, and why k is never split between units. The other ways have orders
+ * of their own, as fixed. A unit of stage 1 fills part of a panel, a unit of stage 2 makes one
+ * block of C, so no two write the same memory. Choices of size here move time, never bits. */
 #include "codegen/host/pack.h"
 #include "codegen/host/printed.h"
-#include "codegen/host/tile.h"
+#include "codegen/host/tile_amx.h"
 
-/* Steps of k in one stage of packing, and in one stretch of TN: 32 KiB of B, the first cache.
- */
+/* Steps of k in one stage of packing: 32 KiB of B, the first cache. */
 #define K_CHUNK 256
+/* Steps of k in one stretch: long enough that sums are seldom put away and taken up again. For
+ * tiles, whose products take less time than moving their operands, as many as the first cache
+ * has of a panel. */
+#define A_CHUNK     1024
+#define TILES_CHUNK 256
 /* Rows of at most this many floats are read in place at every step of k: more would miss the
  * translation buffer and fall on few sets of the cache. */
 #define NARROW 256
-/* Largest block of C that one unit computes. */
-#define ROW_CHUNK    (8 * MVS_TILE_ROWS)
-#define COLUMN_CHUNK 256
+/* Rows a multiple of this many bytes apart fall on so few sets of the first cache that those of
+ * a tile drive each other out: copying them, once for many columns, costs less. */
+#define BAD_STRIDE 2048
+/* Largest block of C that one unit computes: its rows of A stay in the second cache while the
+ * panels of B pass by; of tiles also its sums between stretches. */
+#define ROW_CHUNK          (8 * MVS_TILE_ROWS)
+#define COLUMN_CHUNK       1024
+#define TILES_ROW_CHUNK    256
+#define TILES_COLUMN_CHUNK 256
 /* Blocks of C to aim for, where sizes allow. */
 #define LEAST_BLOCKS 8
 /* Batch to expect when dividing: a compiled program runs at any. */
 #define EXPECTED_BATCH 16
+/* Rows of two tiles of AMX. */
+#define TWO_TILES 32
+
+/* A C of more bytes is not in the second cache when it is written. */
+#define FAR_BYTES (1 << 20)
+
+typedef enum way { FLOATS, PAIRS, TILES } way;
 
 typedef struct gemm {
   mvs_emit *e;
   const mvs_matmul_shape *shape;
+  way way;
   mvs_entry entry;
   mvs_division division;
   int64_t row_chunk, column_chunk; /* chosen, before they become the division */
-  LLVMValueRef m, k;               /* extents, i64 */
-  LLVMValueRef panel_stride;       /* elements of one panel in the workspace */
+  LLVMValueRef m, k, steps;        /* extents, i64; steps of k: elements or places */
+  LLVMValueRef panel_stride;       /* 4-byte elements of one panel in the workspace */
   LLVMValueRef a, b, c, bias, workspace;
+  int64_t scratch; /* bytes given out so far */
 } gemm;
+
+/* Chunks that cover `a`, the last one perhaps short. */
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* The next multiple of `to`. */
 static int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 static bool is_tn(const gemm *g) { return g->shape->form == MVS_MATMUL_TN; }
 
+bool mvs_matmul_in_pairs(const mvs_matmul_shape *shape) {
+  return shape->a == MVS_BF16 && shape->b == MVS_BF16;
+}
+
+/* What the level being printed has for the shape. */
+static way way_of(const mvs_emit *e, const mvs_matmul_shape *shape) {
+  if (!mvs_matmul_in_pairs(shape) || e->level < MVS_CPU_BF16) return FLOATS;
+  return e->level == MVS_CPU_AMX ? TILES : PAIRS;
+}
+
+/* Elements of k in a step. */
+static int64_t per_step(const gemm *g) { return g->way == FLOATS ? 1 : 2; }
+
 /* B is read in place: whole vectors of a narrow matrix that lies with n innermost. */
 static bool reads_b(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
-  return s->form != MVS_MATMUL_NT && s->b == MVS_F32 && s->n % MVS_LANES == 0 && s->n <= NARROW;
+  return g->way == FLOATS && s->form != MVS_MATMUL_NT && s->b == MVS_F32 &&
+         s->n % MVS_LANES == 0 && s->n <= NARROW;
 }
 
-/* A is read in place. */
+/* A is read in place: no conversion, steps that end with the row, and rows that do not fall on
+ * the same sets of the cache. Tiles of AMX use a line of the cache once, so they do not mind
+ * the latter.
+ */
 static bool reads_a(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
-  return s->a == MVS_F32 && (!is_tn(g) || (s->m.size <= NARROW && s->c == MVS_F32));
+  if (g->way == TILES) return !is_tn(g) && s->k.size % (2 * MVS_LANES) == 0;
+  if (g->way == PAIRS && (is_tn(g) || s->k.size % 2 != 0)) return false;
+  if (g->way == FLOATS && s->a != MVS_F32) return false;
+  if (is_tn(g)) return s->m.size <= NARROW && s->c == MVS_F32;
+  return s->k.size * mvs_dtype_size(s->a) % BAD_STRIDE != 0;
 }
 
-/* Steps of k for which a panel has room: transposing fills whole blocks of 16. */
-static mvs_dim panel_steps(const mvs_matmul_shape *shape) {
-  mvs_dim steps = shape->k;
-  if (shape->form == MVS_MATMUL_NT) steps.size = round_up(steps.size, MVS_LANES);
-  return steps;
+/* The most steps of k in a stretch. */
+static int64_t stretch_steps(const gemm *g) { return g->way == TILES ? TILES_CHUNK : A_CHUNK; }
+
+/* Whether a block's sums are put away between stretches of k. Tiles read in place may overlap
+ * in rows (tile_amx.c), which must not be added twice. */
+static bool in_stretches(const gemm *g) {
+  if (!reads_a(g)) return is_tn(g) || g->shape->k.size > stretch_steps(g) * per_step(g);
+  return g->way == TILES && g->shape->m.size % TWO_TILES == 0 &&
+         g->shape->k.size > stretch_steps(g) * per_step(g);
+}
+
+/* Steps of k for which a panel has room: packing fills whole blocks of 16. The second part is
+ * not times the batch. */
+static mvs_dim panel_steps(const gemm *g) {
+  return (mvs_dim){ceil_div(g->shape->k.size, per_step(g)), g->shape->k.per_batch};
 }
 
 /* The address of element `index` of an operand. */
@@ -81,8 +140,10 @@ static void open_kernel(gemm *g, const char *symbol) {
   if (!reads_b(g)) g->workspace = mvs_emit_operand(e, &g->entry, g->shape->bias ? 4 : 3);
   g->m = mvs_emit_extent(e, &g->entry, g->shape->m);
   g->k = mvs_emit_extent(e, &g->entry, g->shape->k);
-  LLVMValueRef steps = mvs_emit_extent(e, &g->entry, panel_steps(g->shape));
-  g->panel_stride = mvs_emit_times(e, steps, MVS_PANEL);
+  g->steps = mvs_emit_ceil_div(e, g->k, per_step(g));
+  LLVMValueRef room = mvs_emit_extent(e, &g->entry, panel_steps(g));
+  g->panel_stride =
+      mvs_emit_times(e, mvs_emit_add(e, room, mvs_emit_i64(e, MVS_LANES)), MVS_PANEL);
 }
 
 /* a - b of indices, which never overflow. */
@@ -107,185 +168,272 @@ static void split_unit(gemm *g, LLVMValueRef unit, LLVMValueRef inner, LLVMValue
 
 /* --- stage 1: panels of B --- */
 
-/* One panel, K_CHUNK steps of k. */
-static void pack_unit(gemm *g, LLVMValueRef unit) {
+/* Where a panel of the workspace holds `step`. */
+static LLVMValueRef panel_at(gemm *g, LLVMValueRef column, LLVMValueRef step) {
   mvs_emit *e = g->e;
-  LLVMValueRef column, step;
-  split_unit(g, unit, g->k, &column, &step);
-  LLVMValueRef n = mvs_emit_i64(e, g->shape->n);
-  LLVMValueRef width = chunk_at(g, column, n, MVS_PANEL);
-  LLVMValueRef steps = chunk_at(g, step, g->k, K_CHUNK);
   LLVMValueRef panel = LLVMBuildUDiv(e->builder, column, mvs_emit_i64(e, MVS_PANEL), "");
   LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, panel, g->panel_stride),
                                  mvs_emit_times(e, step, MVS_PANEL));
+  return offset(g, MVS_F32, g->workspace, at);
+}
+
+typedef void pack_form(mvs_emit *e, const mvs_pack_call *call);
+
+/* One panel, K_CHUNK steps of k. */
+static void pack_unit(gemm *g, LLVMValueRef unit) {
+  mvs_emit *e = g->e;
+  bool nt = g->shape->form == MVS_MATMUL_NT, floats = g->way == FLOATS;
+  LLVMValueRef column, first, n = mvs_emit_i64(e, g->shape->n);
+  split_unit(g, unit, g->k, &column, &first);
+  LLVMValueRef width = chunk_at(g, column, n, MVS_PANEL);
+  LLVMValueRef step = mvs_emit_ceil_div(e, first, per_step(g));
+  LLVMValueRef elements = chunk_at(g, first, g->k, K_CHUNK * per_step(g));
+  LLVMValueRef at = nt ? mvs_emit_add(e, mvs_emit_mul(e, column, g->k), first)
+                       : mvs_emit_add(e, mvs_emit_mul(e, first, n), column);
   mvs_pack_call call = {.type = g->shape->b,
-                        .target = offset(g, MVS_F32, g->workspace, at),
+                        .source = offset(g, g->shape->b, g->b, at),
+                        .source_stride = nt ? g->k : n,
+                        .rows = nt ? width : elements,
+                        .columns = nt ? elements : width,
+                        .target = panel_at(g, column, step),
                         .target_stride = mvs_emit_i64(e, MVS_PANEL)};
-  if (g->shape->form == MVS_MATMUL_NT) {
-    call.source =
-        offset(g, g->shape->b, g->b, mvs_emit_add(e, mvs_emit_mul(e, column, g->k), step));
-    call.source_stride = g->k;
-    call.rows = width;
-    call.columns = steps;
-    mvs_pack_transpose(e, &call);
-  } else {
-    call.source =
-        offset(g, g->shape->b, g->b, mvs_emit_add(e, mvs_emit_mul(e, step, n), column));
-    call.source_stride = n;
-    call.rows = steps;
-    call.columns = width;
-    mvs_pack_copy(e, &call);
-  }
+  pack_form *pack = nt       ? floats ? mvs_pack_transpose : mvs_pairs_transpose
+                    : floats ? mvs_pack_copy
+                             : mvs_pairs_interleave;
+  pack(e, &call);
 }
 
 /* --- stage 2: blocks of C --- */
 
-/* Points the tile at its columns of B, `step` steps of k in. */
-static void point_at_b(gemm *g, LLVMValueRef column, LLVMValueRef step, mvs_tile_call *tile) {
+/* Where B holds those columns, `step` steps of k in; *stride is set. */
+static LLVMValueRef b_at(gemm *g, LLVMValueRef column, LLVMValueRef step,
+                         LLVMValueRef *stride) {
   mvs_emit *e = g->e;
-  if (reads_b(g)) {
-    tile->b_stride = mvs_emit_i64(e, g->shape->n);
-    LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, step, tile->b_stride), column);
-    tile->b = offset(g, MVS_F32, g->b, at);
-    return;
-  }
-  LLVMValueRef panel = LLVMBuildUDiv(e->builder, column, mvs_emit_i64(e, MVS_PANEL), "");
-  LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, panel, g->panel_stride),
-                                 mvs_emit_times(e, step, MVS_PANEL));
-  tile->b = offset(g, MVS_F32, g->workspace, at);
+  *stride = mvs_emit_i64(e, reads_b(g) ? g->shape->n : MVS_PANEL);
+  if (!reads_b(g)) return panel_at(g, column, step);
+  LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, step, *stride), column);
+  return offset(g, MVS_F32, g->b, at);
 }
 
+/* A unit's block of C, and the stretch of k being added to it. */
 typedef struct unit_range {
   LLVMValueRef row, rows, column, columns;
+  LLVMValueRef step, steps;       /* of the stretch */
+  LLVMValueRef first, last;       /* i1: it is the first, the last */
+  LLVMValueRef a, a_stride;       /* its A, in 4-byte elements */
+  LLVMValueRef sums, sums_stride; /* f32: of the block between stretches, or of one panel */
 } unit_range;
 
-/* One tile call per panel of the unit's columns. `tile` has all but b, c, width and bias. */
-static void each_panel(gemm *g, const unit_range *r, mvs_tile_layout layout, mvs_dtype c_type,
-                       LLVMValueRef c, LLVMValueRef step, mvs_tile_call tile) {
-  mvs_emit *e = g->e;
-  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), r->columns, MVS_PANEL);
-  LLVMValueRef column = mvs_emit_add(e, r->column, loop.index);
-  point_at_b(g, column, step, &tile);
-  tile.c = offset(g, c_type, c, loop.index);
-  tile.rows = r->rows;
-  tile.width = chunk_at(g, loop.index, r->columns, MVS_PANEL);
-  if (tile.start) {
-    LLVMValueRef none = LLVMConstNull(e->ptr);
-    LLVMValueRef first = LLVMBuildICmp(e->builder, LLVMIntEQ, step, mvs_emit_i64(e, 0), "");
-    tile.start = mvs_emit_select(e, first, none, offset(g, MVS_F32, tile.start, loop.index));
-  }
-  if (g->bias) tile.bias = offset(g, c_type, g->bias, column);
-  mvs_tile(e, layout, c_type, &tile);
-  mvs_emit_loop_end(e, &loop);
+/* Takes 64-byte aligned scratch. */
+static LLVMValueRef room(gemm *g, int64_t bytes) {
+  LLVMValueRef at = mvs_emit_scratch(g->e, &g->entry, g->scratch);
+  g->scratch += round_up(bytes, 64);
+  return at;
 }
 
-/* The first element of this unit's block of C. */
-static LLVMValueRef c_of(gemm *g, const unit_range *r) {
+/* Element [0][column] of this unit's block of C. */
+static LLVMValueRef c_at(gemm *g, const unit_range *r, LLVMValueRef column) {
   mvs_emit *e = g->e;
   LLVMValueRef at = mvs_emit_add(e, mvs_emit_times(e, r->row, g->shape->n), r->column);
-  return offset(g, g->shape->c, g->c, at);
+  return offset(g, g->shape->c, g->c, mvs_emit_add(e, at, column));
 }
 
-/* A block of NT or NN: all of k at once. */
-static void unit_by_rows(gemm *g, const unit_range *r, int64_t *scratch) {
+/* Element [0][column] of the sums. */
+static LLVMValueRef sums_at(gemm *g, const unit_range *r, LLVMValueRef column) {
+  return offset(g, MVS_F32, r->sums, column);
+}
+
+/* The bias of a column, or none. */
+static LLVMValueRef bias_at(gemm *g, const unit_range *r, LLVMValueRef column) {
+  if (!g->bias) return LLVMConstNull(g->e->ptr);
+  return offset(g, g->shape->c, g->bias, mvs_emit_add(g->e, r->column, column));
+}
+
+/* `pointer`, or null where the condition does not hold. */
+static LLVMValueRef only_if(gemm *g, LLVMValueRef condition, LLVMValueRef pointer) {
+  return mvs_emit_select(g->e, condition, pointer, LLVMConstNull(g->e->ptr));
+}
+
+/* The panel's product to C where it is complete, else to the sums. */
+static void panel_of_vectors(gemm *g, const unit_range *r, LLVMValueRef column,
+                             LLVMValueRef width) {
   mvs_emit *e = g->e;
-  mvs_tile_call tile = {.k = g->k, .c_stride = mvs_emit_i64(e, g->shape->n)};
-  LLVMValueRef rows = offset(g, g->shape->a, g->a, mvs_emit_mul(e, r->row, g->k));
-  tile.a = rows;
-  tile.a_stride = g->k;
-  if (!reads_a(g)) {
-    int64_t stride = round_up(g->shape->k.size, MVS_LANES);
-    tile.a = g->entry.scratch;
-    tile.a_stride = mvs_emit_i64(e, stride);
-    mvs_pack_call copy = {MVS_BF16, rows, g->k, r->rows, g->k, tile.a, tile.a_stride, NULL};
-    mvs_pack_copy(e, &copy);
-    *scratch = g->division.row_chunk * stride * 4;
+  mvs_tile_layout layout = is_tn(g) ? MVS_TILE_BY_COLUMNS : MVS_TILE_BY_ROWS;
+  mvs_tile_call tile = {.a = r->a,
+                        .a_stride = r->a_stride,
+                        .k = r->steps,
+                        .rows = r->rows,
+                        .width = width,
+                        .pairs = g->way == PAIRS};
+  tile.b = b_at(g, mvs_emit_add(e, r->column, column), r->step, &tile.b_stride);
+  LLVMValueRef sums = sums_at(g, r, column), stride = mvs_emit_i64(e, g->shape->n);
+  if (in_stretches(g)) {
+    tile.start = only_if(g, LLVMBuildNot(e->builder, r->first, ""), sums);
+    tile.start_stride = r->sums_stride;
+    mvs_branch more = mvs_emit_if(e, LLVMBuildNot(e->builder, r->last, ""));
+    tile.c = sums;
+    tile.c_stride = r->sums_stride;
+    mvs_tile(e, layout, MVS_F32, &tile);
+    mvs_emit_if_end(e, &more);
   }
-  each_panel(g, r, MVS_TILE_BY_ROWS, g->shape->c, c_of(g, r), mvs_emit_i64(e, 0), tile);
+  mvs_branch done = mvs_emit_if(e, r->last);
+  tile.c = c_at(g, r, column);
+  tile.c_stride = stride;
+  tile.bias = bias_at(g, r, column);
+  mvs_tile(e, layout, g->shape->c, &tile);
+  mvs_emit_if_end(e, &done);
 }
 
-/* All of k at once, from A where it lies. */
-static void unit_in_place(gemm *g, const unit_range *r) {
-  mvs_emit *e = g->e;
-  mvs_tile_call tile = {.a = offset(g, MVS_F32, g->a, r->row),
-                        .a_stride = g->m,
-                        .k = g->k,
-                        .c_stride = mvs_emit_i64(e, g->shape->n)};
-  each_panel(g, r, MVS_TILE_BY_COLUMNS, MVS_F32, c_of(g, r), mvs_emit_i64(e, 0), tile);
+/* Of all of C, at the batch that is expected. */
+static int64_t c_bytes(const gemm *g) {
+  const mvs_matmul_shape *s = g->shape;
+  return s->m.size * (s->m.per_batch ? EXPECTED_BATCH : 1) * s->n * mvs_dtype_size(s->c);
 }
 
-/* A block of TN in stretches of k, each copied first; the sums go on from where they were. A C
- * of bf16 gathers them in scratch, for they must stay f32 until the end. */
-static void unit_by_columns(gemm *g, const unit_range *r, int64_t *scratch) {
+/* The same by tiles, which go through the sums always. */
+static void panel_of_tiles(gemm *g, const unit_range *r, LLVMValueRef column,
+                           LLVMValueRef width) {
   mvs_emit *e = g->e;
-  int64_t width = round_up(g->division.row_chunk, MVS_LANES);
-  int64_t stride = round_up(g->division.inner_chunk, MVS_LANES);
-  bool rounds = g->shape->c == MVS_BF16;
-  LLVMValueRef sums = rounds ? mvs_emit_scratch(e, &g->entry, K_CHUNK * width * 4) : c_of(g, r);
-  LLVMValueRef sums_stride = mvs_emit_i64(e, rounds ? stride : g->shape->n);
-  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), g->k, K_CHUNK);
-  LLVMValueRef steps = chunk_at(g, loop.index, g->k, K_CHUNK);
-  LLVMValueRef from = mvs_emit_add(e, mvs_emit_mul(e, loop.index, g->m), r->row);
-  mvs_pack_call copy = {g->shape->a,
-                        offset(g, g->shape->a, g->a, from),
-                        g->m,
-                        steps,
-                        r->rows,
-                        g->entry.scratch,
-                        mvs_emit_i64(e, width),
-                        NULL};
-  mvs_pack_copy(e, &copy);
-  mvs_tile_call tile = {.a = g->entry.scratch,
-                        .a_stride = copy.target_stride,
-                        .k = steps,
-                        .c_stride = sums_stride,
-                        .start = sums,
-                        .start_stride = sums_stride};
-  each_panel(g, r, MVS_TILE_BY_COLUMNS, MVS_F32, sums, loop.index, tile);
+  LLVMValueRef stride, steps = mvs_emit_ceil_div(e, r->steps, MVS_LANES);
+  LLVMValueRef up = mvs_emit_ceil_div(e, r->rows, TWO_TILES);
+  mvs_amx_call call = {.a = r->a,
+                       .a_stride = r->a_stride,
+                       .b = b_at(g, mvs_emit_add(e, r->column, column), r->step, &stride),
+                       .places = mvs_emit_times(e, steps, MVS_LANES),
+                       .rows = r->rows,
+                       .room = reads_a(g) ? r->rows : mvs_emit_times(e, up, TWO_TILES),
+                       .sums = in_stretches(g) ? sums_at(g, r, column) : r->sums,
+                       .sums_stride = r->sums_stride,
+                       .in_stretches = in_stretches(g),
+                       .first = r->first,
+                       .last = r->last,
+                       .c = c_at(g, r, column),
+                       .c_stride = mvs_emit_i64(e, g->shape->n),
+                       .width = width,
+                       .bias = bias_at(g, r, column),
+                       .far = c_bytes(g) > FAR_BYTES};
+  mvs_amx_tile(e, g->shape->c, &call);
+}
+
+/* One stretch of k for all panels of the unit's columns. */
+static void each_panel(gemm *g, const unit_range *r) {
+  mvs_emit *e = g->e;
+  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), r->columns, MVS_PANEL);
+  LLVMValueRef width = chunk_at(g, loop.index, r->columns, MVS_PANEL);
+  (g->way == TILES ? panel_of_tiles : panel_of_vectors)(g, r, loop.index, width);
   mvs_emit_loop_end(e, &loop);
-  if (rounds) {
-    mvs_pack_call round = {MVS_BF16,
-                           sums,
-                           sums_stride,
-                           r->rows,
-                           r->columns,
-                           c_of(g, r),
-                           mvs_emit_i64(e, g->shape->n),
-                           NULL};
-    mvs_pack_round(e, &round);
-  }
-  *scratch = K_CHUNK * width * 4 + (rounds ? g->division.row_chunk * stride * 4 : 0);
 }
 
-/* Every form ends in tiles; they differ in where A comes from. */
-static void block_unit(gemm *g, LLVMValueRef unit, int64_t *scratch) {
+/* A of the stretch where it lies. */
+static void point_at_a(gemm *g, unit_range *r) {
+  mvs_emit *e = g->e;
+  LLVMValueRef first = mvs_emit_times(e, r->step, per_step(g));
+  LLVMValueRef at = is_tn(g) ? mvs_emit_add(e, mvs_emit_mul(e, first, g->m), r->row)
+                             : mvs_emit_add(e, mvs_emit_mul(e, r->row, g->k), first);
+  r->a = offset(g, g->shape->a, g->a, at);
+  r->a_stride = is_tn(g) ? g->m : mvs_emit_ceil_div(e, g->k, per_step(g));
+}
+
+/* Copies A of the stretch to scratch: rows of steps for rows and for tiles, else steps of rows.
+ * Rows lie a vector further apart than they are long, lest they fall on the same sets. */
+static void copy_a(gemm *g, unit_range *r, LLVMValueRef to, int64_t stride) {
+  mvs_emit *e = g->e;
+  bool floats = g->way == FLOATS;
+  point_at_a(g, r);
+  LLVMValueRef first = mvs_emit_times(e, r->step, per_step(g));
+  LLVMValueRef elements = chunk_at(g, first, g->k, stretch_steps(g) * per_step(g));
+  mvs_pack_call call = {.type = g->shape->a,
+                        .source = r->a,
+                        .source_stride = is_tn(g) ? g->m : g->k,
+                        .rows = is_tn(g) ? elements : r->rows,
+                        .columns = is_tn(g) ? r->rows : elements,
+                        .target = to,
+                        .target_stride = mvs_emit_i64(e, stride)};
+  pack_form *copy = floats            ? mvs_pack_copy
+                    : !is_tn(g)       ? mvs_pairs_copy
+                    : g->way == TILES ? mvs_pairs_turn
+                                      : mvs_pairs_interleave;
+  copy(e, &call);
+  r->a = to;
+  r->a_stride = call.target_stride;
+}
+
+/* Makes A of the stretch ready, then adds it to all panels. */
+static void stretch(gemm *g, unit_range *r, LLVMValueRef copy, int64_t stride) {
+  if (copy) {
+    copy_a(g, r, copy, stride);
+  } else {
+    point_at_a(g, r);
+  }
+  each_panel(g, r);
+}
+
+/* All of k at once, or in stretches, one behind the other: the sums go on from where they were.
+ */
+static void each_stretch(gemm *g, unit_range *r) {
+  mvs_emit *e = g->e;
+  bool by_steps = is_tn(g) && g->way != TILES;
+  int64_t rows = round_up(g->division.row_chunk, TWO_TILES);
+  int64_t most = in_stretches(g) ? stretch_steps(g) : round_up(panel_steps(g).size, MVS_LANES);
+  int64_t stride = (by_steps ? rows : most) + MVS_LANES;
+  LLVMValueRef copy = reads_a(g) ? NULL : room(g, (by_steps ? most : rows) * stride * 4);
+  r->step = mvs_emit_i64(e, 0);
+  r->steps = g->steps;
+  r->first = r->last = mvs_emit_int(e->i1, 1);
+  if (!in_stretches(g)) {
+    stretch(g, r, copy, stride);
+    return;
+  }
+  mvs_loop loop = mvs_emit_loop(e, r->step, g->steps, most);
+  r->step = loop.index;
+  r->steps = chunk_at(g, loop.index, g->steps, most);
+  r->first = LLVMBuildICmp(e->builder, LLVMIntEQ, loop.index, mvs_emit_i64(e, 0), "");
+  LLVMValueRef end = mvs_emit_add(e, loop.index, mvs_emit_i64(e, most));
+  r->last = LLVMBuildNot(e->builder, mvs_emit_less(e, end, g->steps), "");
+  stretch(g, r, copy, stride);
+  mvs_emit_loop_end(e, &loop);
+}
+
+/* Where the block's sums lie between stretches: in C itself where it is f32, else in scratch.
+ * Tiles of AMX always go through scratch, at least those of one panel. */
+static void place_sums(gemm *g, unit_range *r) {
+  mvs_emit *e = g->e;
+  bool whole = in_stretches(g), tiles = g->way == TILES;
+  int64_t width = whole ? round_up(g->division.inner_chunk, MVS_PANEL) : MVS_PANEL;
+  r->sums = g->c;
+  r->sums_stride = mvs_emit_i64(e, g->shape->n);
+  if (!tiles && (g->shape->c == MVS_F32 || !whole)) {
+    r->sums = c_at(g, r, mvs_emit_i64(e, 0));
+  } else {
+    int64_t stride = width + MVS_LANES;
+    int64_t rows = whole ? round_up(g->division.row_chunk, TWO_TILES) : TWO_TILES;
+    r->sums = room(g, rows * stride * 4);
+    r->sums_stride = mvs_emit_i64(e, stride);
+  }
+}
+
+static void block_unit(gemm *g, LLVMValueRef unit) {
   mvs_emit *e = g->e;
   LLVMValueRef n = mvs_emit_i64(e, g->shape->n);
   unit_range r;
   split_unit(g, unit, n, &r.row, &r.column);
   r.rows = chunk_at(g, r.row, g->m, g->division.row_chunk);
   r.columns = chunk_at(g, r.column, n, g->division.inner_chunk);
-  if (!is_tn(g)) {
-    unit_by_rows(g, &r, scratch);
-  } else if (reads_a(g)) {
-    unit_in_place(g, &r);
-  } else {
-    unit_by_columns(g, &r, scratch);
-  }
+  place_sums(g, &r);
+  if (g->way == TILES) mvs_amx_open(e, reads_a(g) ? r.rows : mvs_emit_i64(e, TWO_TILES));
+  each_stretch(g, &r);
+  if (g->way == TILES) mvs_amx_close(e);
 }
 
 /* --- division and stages --- */
-
-/* Chunks that cover `a`, the last one perhaps short. */
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* Largest blocks that still give LEAST_BLOCKS: first narrower, then lower. */
 static void choose_chunks(gemm *g) {
   int64_t rows = g->shape->m.size * (g->shape->m.per_batch ? EXPECTED_BATCH : 1);
   /* Rows of TN lie side by side in A: whole cache lines. */
-  int64_t least_rows = is_tn(g) ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
-  g->row_chunk = ROW_CHUNK;
-  g->column_chunk = COLUMN_CHUNK;
+  int64_t least_rows = is_tn(g) || g->way == TILES ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
+  g->row_chunk = g->way == TILES ? TILES_ROW_CHUNK : ROW_CHUNK;
+  g->column_chunk = g->way == TILES ? TILES_COLUMN_CHUNK : COLUMN_CHUNK;
   while (ceil_div(rows, g->row_chunk) * ceil_div(g->shape->n, g->column_chunk) < LEAST_BLOCKS) {
     if (g->column_chunk > 4 * MVS_PANEL) {
       g->column_chunk /= 2;
@@ -301,7 +449,8 @@ static void choose_chunks(gemm *g) {
 
 /* Stage 1 as a function of its own: the next stage starts only when all panels are packed. */
 static void print_pack(gemm *g, const char *symbol) {
-  g->division = (mvs_division){{g->shape->n, false}, g->shape->k, MVS_PANEL, K_CHUNK};
+  g->division =
+      (mvs_division){{g->shape->n, false}, g->shape->k, MVS_PANEL, K_CHUNK * per_step(g)};
   open_kernel(g, symbol);
   mvs_loop units = mvs_emit_loop(g->e, g->entry.begin, g->entry.end, 1);
   pack_unit(g, units.index);
@@ -309,35 +458,42 @@ static void print_pack(gemm *g, const char *symbol) {
   LLVMBuildRetVoid(g->e->builder);
 }
 
-/* Stage 2; *scratch is set to what a thread needs for its copy of A. */
-static void print_blocks(gemm *g, const char *symbol, int64_t *scratch) {
+/* Stage 2. */
+static void print_blocks(gemm *g, const char *symbol) {
   g->division =
       (mvs_division){g->shape->m, {g->shape->n, false}, g->row_chunk, g->column_chunk};
   open_kernel(g, symbol);
   mvs_loop units = mvs_emit_loop(g->e, g->entry.begin, g->entry.end, 1);
-  block_unit(g, units.index, scratch);
+  block_unit(g, units.index);
   mvs_emit_loop_end(g->e, &units);
   LLVMBuildRetVoid(g->e->builder);
 }
 
 /* The workspace is sized for whole panels, so that tiles may read full vectors at the edge. */
+static void size_workspace(const gemm *g, mvs_printed *out) {
+  mvs_dim steps = panel_steps(g);
+  int64_t step_bytes = round_up(g->shape->n, MVS_PANEL) * 4;
+  out->workspace_fixed = step_bytes * MVS_LANES;
+  *(steps.per_batch ? &out->workspace_per_batch : &out->workspace_fixed) +=
+      step_bytes * steps.size;
+}
+
 mvs_status mvs_host_print_matmul(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out) {
-  gemm g = {.e = e, .shape = &kernel->matmul};
+  gemm g = {.e = e, .shape = &kernel->matmul, .way = way_of(e, &kernel->matmul)};
   if (is_tn(&g) && g.shape->bias) {
     e->error = "a matmul that contracts the leading axes takes no bias";
     return MVS_ERR_INTERNAL;
   }
   choose_chunks(&g);
   if (!reads_b(&g)) {
-    mvs_dim steps = panel_steps(g.shape);
-    int64_t bytes = ceil_div(g.shape->n, MVS_PANEL) * MVS_PANEL * steps.size * 4;
-    *(steps.per_batch ? &out->workspace_per_batch : &out->workspace_fixed) = bytes;
+    size_workspace(&g, out);
     const char *pack = mvs_arena_format(e->arena, "%s_pack", kernel->name);
     print_pack(&g, pack);
     mvs_printed_add(e->arena, out, pack, g.division);
   }
   const char *blocks = mvs_arena_format(e->arena, "%s_blocks", kernel->name);
-  print_blocks(&g, blocks, &out->scratch);
+  print_blocks(&g, blocks);
+  out->scratch = g.scratch;
   mvs_printed_add(e->arena, out, blocks, g.division);
   return e->error ? MVS_ERR_INTERNAL : MVS_OK;
 }

@@ -1,12 +1,13 @@
-/* host.c: all kernels of a program as native code. Kernels are divided between two parts
- * that compile on a thread each; the parts' objects become one block, or go to the JIT.
+/* host.c: all kernels of a program as native code, each for every level at which its code
+ * differs. The work is divided between two parts that compile on a thread each; the parts'
+ * objects become one block, or go to the JIT.
  *
  * Two parts halve the time of a compilation, most of which is LLVM's. Each has its own
  * context, module and arena, since none of those may be shared between threads; kernels meet
  * again as symbols. Which part a kernel is in changes its address and nothing else, so
  * programs are the same from run to run. After delivery the program's tables hold, for each
- * kernel, its stages, its nests' addresses and divisions, and what scratch and workspace a
- * launch needs. */
+ * kernel and form, its stages, its nests' addresses and divisions, and what scratch and
+ * workspace a launch needs. */
 #include "codegen/host/host.h"
 
 #include <pthread.h>
@@ -22,14 +23,28 @@ typedef struct job {
   mvs_part part;
   mvs_arena *arena; /* the thread's own: arenas are not shared between threads */
   const mvs_build *build;
-  const uint8_t *owner; /* per kernel: its part */
+  const uint8_t *owner; /* per kernel and level: its part */
   uint8_t number;       /* of this part */
-  mvs_printed *printed; /* per kernel of the program */
+  mvs_printed *printed; /* per kernel of the program and level */
   mvs_status status;
   const char *reason;
 } job;
 
+#define NO_PART 255
+
+/* Where the arrays above hold a kernel's form. */
+static size_t form_at(size_t kernel, mvs_cpu_level level) {
+  return kernel * MVS_CPU_LEVELS + (size_t)level;
+}
+
 /* --- printing --- */
+
+/* Levels beyond AVX-512 have new instructions for products of bf16 alone. */
+mvs_cpu_level mvs_host_form(const mvs_kernel *kernel, mvs_cpu_level level) {
+  bool pairs =
+      kernel->kernel_class == MVS_KERNEL_MATMUL && mvs_matmul_in_pairs(&kernel->matmul);
+  return level > MVS_CPU_V4 && !pairs ? MVS_CPU_V4 : level;
+}
 
 void mvs_printed_add(mvs_arena *arena, mvs_printed *out, const char *symbol,
                      mvs_division division) {
@@ -66,15 +81,35 @@ static mvs_status print_kernel(mvs_emit *e, const mvs_kernel *kernel, mvs_printe
   }
 }
 
-/* Prints the kernels that belong to this part. */
+/* Symbols as LLVM has them: a kernel's functions for different levels differ in name. */
+static void name_symbols(const mvs_emit *e, mvs_printed *printed) {
+  for (size_t s = 0; s < printed->stages.count; ++s) {
+    mvs_printed_stage *stage = &printed->stages.items[s];
+    for (size_t n = 0; n < stage->count; ++n)
+      stage->items[n].symbol = mvs_emit_name(e, stage->items[n].symbol);
+  }
+}
+
+static mvs_status print_form(job *j, const mvs_kernel *kernel, mvs_cpu_level level,
+                             mvs_printed *out) {
+  mvs_emit *e = &j->part.emit;
+  mvs_emit_level(e, level);
+  mvs_status status = print_kernel(e, kernel, out);
+  if (status == MVS_OK) {
+    name_symbols(e, out);
+  } else {
+    j->reason = mvs_arena_format(j->arena, "kernel %s: %s", kernel->name, e->error);
+  }
+  return status;
+}
+
+/* Prints the forms that belong to this part. */
 static mvs_status print_part(job *j) {
   for (size_t i = 0; i < j->build->kernels.count; ++i) {
-    if (j->owner[i] != j->number) continue;
-    const mvs_kernel *kernel = j->build->kernels.items[i];
-    mvs_status status = print_kernel(&j->part.emit, kernel, &j->printed[i]);
-    if (status != MVS_OK) {
-      j->reason = mvs_arena_format(j->arena, "kernel %s: %s", kernel->name, j->part.emit.error);
-      return status;
+    for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
+      size_t at = form_at(i, (mvs_cpu_level)level);
+      if (j->owner[at] != j->number) continue;
+      MVS_TRY(print_form(j, j->build->kernels.items[i], (mvs_cpu_level)level, &j->printed[at]));
     }
   }
   return MVS_OK;
@@ -106,20 +141,38 @@ static size_t weight(const mvs_kernel *kernel) {
   return instrs;
 }
 
-/* Matmuls and attention share their micro-kernels, so they stay together in part 0, which
- * starts with what those cost; the nests go wherever less has been put so far. */
-static void divide(const mvs_build *build, uint8_t *owner) {
+/* Matmuls and attention of one level share their micro-kernels, so they stay together: the even
+ * levels in part 0, the odd ones in part 1, which start with what those cost. The nests go
+ * wherever less has been put so far. */
+static void divide(const mvs_build *build, const bool *wanted, uint8_t *owner) {
   size_t load[PARTS] = {0};
-  for (size_t i = 0; i < build->kernels.count; ++i) {
-    if (build->kernels.items[i]->nests.count == 0) load[0] += 60;
+  for (size_t at = 0; at < build->kernels.count * MVS_CPU_LEVELS; ++at) {
+    const mvs_kernel *kernel = build->kernels.items[at / MVS_CPU_LEVELS];
+    int part = at % MVS_CPU_LEVELS % PARTS;
+    owner[at] = NO_PART;
+    if (kernel->nests.count || !wanted[at]) continue;
+    owner[at] = (uint8_t)part;
+    load[part] += load[part] ? 60 : 360;
   }
-  if (load[0]) load[0] += 300;
-  for (size_t i = 0; i < build->kernels.count; ++i) {
-    const mvs_kernel *kernel = build->kernels.items[i];
-    if (kernel->nests.count == 0) continue;
-    owner[i] = load[1] < load[0];
-    load[owner[i]] += weight(kernel);
+  for (size_t at = 0; at < build->kernels.count * MVS_CPU_LEVELS; ++at) {
+    const mvs_kernel *kernel = build->kernels.items[at / MVS_CPU_LEVELS];
+    if (kernel->nests.count == 0 || !wanted[at]) continue;
+    owner[at] = load[1] < load[0];
+    load[owner[at]] += weight(kernel);
   }
+}
+
+/* Which forms of which kernels: those that some level from `least` to `most` takes. */
+static bool *choose_forms(mvs_arena *arena, const mvs_build *build, mvs_cpu_level least,
+                          mvs_cpu_level most) {
+  bool *wanted = MVS_ARRAY(arena, build->kernels.count * MVS_CPU_LEVELS, bool);
+  for (size_t i = 0; i < build->kernels.count; ++i) {
+    for (int level = (int)least; level <= (int)most; ++level) {
+      mvs_cpu_level form = mvs_host_form(build->kernels.items[i], (mvs_cpu_level)level);
+      wanted[form_at(i, form)] = true;
+    }
+  }
+  return wanted;
 }
 
 /* --- jobs --- */
@@ -129,7 +182,7 @@ static mvs_status open_job(job *j, mvs_diag *diag, const mvs_build *build,
                            const mvs_host_options *options) {
   j->arena = mvs_arena_new();
   j->build = build;
-  if (mvs_part_open(&j->part, j->arena, options->cpu_level, options->quick, &j->reason)) {
+  if (mvs_part_open(&j->part, j->arena, options->quick, &j->reason)) {
     j->part.wants_text = options->llvm != NULL;
     return MVS_OK;
   }
@@ -195,15 +248,11 @@ static Mvs__Nest *fill_nest(mvs_arena *arena, const mvs_printed_nest *from) {
   return nest;
 }
 
-/* Writes stages, addresses and memory needs into the kernel's row of the program. */
-static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
-                              const mvs_symbols *symbols, Mvs__Kernel *kernel) {
-  kernel->scratch = printed->scratch;
-  kernel->workspace_fixed = printed->workspace_fixed;
-  kernel->workspace_per_batch = printed->workspace_per_batch;
-  kernel->n_stages = printed->stages.count;
-  kernel->stages = MVS_ARRAY(arena, kernel->n_stages, Mvs__Stage *);
-  for (size_t s = 0; s < kernel->n_stages; ++s) {
+/* The stages of a form, with the addresses of their functions. */
+static mvs_status fill_stages(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
+                              const mvs_symbols *symbols, Mvs__Stage ***out) {
+  Mvs__Stage **stages = MVS_ARRAY(arena, printed->stages.count, Mvs__Stage *);
+  for (size_t s = 0; s < printed->stages.count; ++s) {
     const mvs_printed_stage *from = &printed->stages.items[s];
     Mvs__Stage *stage = MVS_NEW(arena, Mvs__Stage);
     mvs__stage__init(stage);
@@ -213,7 +262,42 @@ static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printe
       stage->nests[n] = fill_nest(arena, &from->items[n]);
       MVS_TRY(find_symbol(diag, symbols, stage->nests[n]));
     }
-    kernel->stages[s] = stage;
+    stages[s] = stage;
+  }
+  *out = stages;
+  return MVS_OK;
+}
+
+/* A form beyond the kernel's own. */
+static mvs_status fill_form(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
+                            const mvs_symbols *symbols, Mvs__HostForm *form) {
+  mvs__host_form__init(form);
+  form->scratch = printed->scratch;
+  form->workspace_fixed = printed->workspace_fixed;
+  form->workspace_per_batch = printed->workspace_per_batch;
+  form->n_stages = printed->stages.count;
+  return fill_stages(arena, diag, printed, symbols, &form->stages);
+}
+
+/* Writes stages, addresses and memory needs into the kernel's row of the program: the first
+ * form is the row's own, others follow as `forms`. */
+static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
+                              const mvs_symbols *symbols, Mvs__Kernel *kernel) {
+  kernel->forms = MVS_ARRAY(arena, MVS_CPU_LEVELS, Mvs__HostForm *);
+  kernel->n_forms = 0;
+  bool first = true;
+  for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
+    const mvs_printed *from = &printed[level];
+    if (from->stages.count == 0) continue;
+    Mvs__HostForm *form = MVS_NEW(arena, Mvs__HostForm);
+    MVS_TRY(fill_form(arena, diag, from, symbols, form));
+    form->level = mvs_arena_string(arena, mvs_cpu_name((mvs_cpu_level)level));
+    if (first) {
+      mvs_kernel_take_form(kernel, form);
+    } else {
+      kernel->forms[kernel->n_forms++] = form;
+    }
+    first = false;
   }
   return MVS_OK;
 }
@@ -222,7 +306,8 @@ static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printe
 static mvs_status fill_program(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                                const mvs_printed *printed, const mvs_symbols *symbols) {
   for (size_t i = 0; i < build->kernels.count; ++i) {
-    MVS_TRY(fill_kernel(arena, diag, &printed[i], symbols, build->program->kernels[i]));
+    MVS_TRY(fill_kernel(arena, diag, &printed[form_at(i, MVS_CPU_V3)], symbols,
+                        build->program->kernels[i]));
   }
   return MVS_OK;
 }
@@ -260,43 +345,66 @@ static mvs_status deliver_loaded(mvs_arena *arena, mvs_diag *diag, mvs_build *bu
 typedef mvs_status deliver(mvs_arena *arena, mvs_diag *diag, mvs_build *build, job *jobs,
                            const mvs_printed *printed);
 
-/* The shared way of both deliveries. Jobs are closed on every path out. */
-static mvs_status compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
-                          const mvs_host_options *given, deliver *deliver_to) {
-  mvs_host_options options = given ? *given : (mvs_host_options){.cpu_level = NULL};
-  if (!options.cpu_level) options.cpu_level = mvs_best_cpu_level();
-  if (!options.cpu_level) {
-    mvs_diag_error(diag, (mvs_span){NULL, 0, 0}, "this processor has no AVX2 and FMA");
-    return MVS_ERR_DEVICE;
-  }
-  job jobs[PARTS];
-  memset(jobs, 0, sizeof jobs);
-  uint8_t *owner = MVS_ARRAY(arena, build->kernels.count, uint8_t);
-  mvs_printed *printed = MVS_ARRAY(arena, build->kernels.count, mvs_printed);
-  divide(build, owner);
-  mvs_status status = MVS_OK;
-  for (uint8_t i = 0; i < PARTS && status == MVS_OK; ++i) {
-    status = open_job(&jobs[i], diag, build, &options);
+/* Opens the jobs, runs them, and hands their objects over. */
+static mvs_status run_and_deliver(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
+                                  const mvs_host_options *options, job *jobs,
+                                  const bool *wanted, deliver *deliver_to) {
+  size_t forms = build->kernels.count * MVS_CPU_LEVELS;
+  uint8_t *owner = MVS_ARRAY(arena, forms, uint8_t);
+  mvs_printed *printed = MVS_ARRAY(arena, forms, mvs_printed);
+  divide(build, wanted, owner);
+  for (uint8_t i = 0; i < PARTS; ++i) {
+    MVS_TRY(open_job(&jobs[i], diag, build, options));
     jobs[i].owner = owner;
     jobs[i].number = i;
     jobs[i].printed = printed;
   }
-  if (status == MVS_OK) status = run_jobs(jobs, diag);
-  if (status == MVS_OK) status = deliver_to(arena, diag, build, jobs, printed);
+  MVS_TRY(run_jobs(jobs, diag));
+  return deliver_to(arena, diag, build, jobs, printed);
+}
+
+/* The shared way of both deliveries. Jobs are closed on every path out. */
+static mvs_status compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
+                          const mvs_host_options *options, mvs_cpu_level least,
+                          mvs_cpu_level most, deliver *deliver_to) {
+  job jobs[PARTS];
+  memset(jobs, 0, sizeof jobs);
+  const bool *wanted = choose_forms(arena, build, least, most);
+  mvs_status status = run_and_deliver(arena, diag, build, options, jobs, wanted, deliver_to);
   for (int i = 0; i < PARTS; ++i) {
-    if (options.llvm && jobs[i].part.text) mvs_text_add(options.llvm, jobs[i].part.text);
+    if (options->llvm && jobs[i].part.text) mvs_text_add(options->llvm, jobs[i].part.text);
     close_job(&jobs[i]);
   }
-  build->program->cpu_level = mvs_arena_string(arena, options.cpu_level);
+  build->program->cpu_level = mvs_arena_string(arena, mvs_cpu_name(least));
   return status;
 }
 
+/* The level that is named, else the best of this machine. */
+static mvs_status one_level(mvs_diag *diag, const mvs_host_options *options,
+                            mvs_cpu_level *out) {
+  *out = options->cpu_level ? mvs_cpu_of_name(options->cpu_level) : mvs_cpu_best();
+  if (*out < MVS_CPU_LEVELS) return MVS_OK;
+  mvs_diag_error(
+      diag, (mvs_span){NULL, 0, 0}, "%s",
+      options->cpu_level ? "there is no such level of processors" : mvs_cpu_lacks(MVS_CPU_V3));
+  return MVS_ERR_DEVICE;
+}
+
 mvs_status mvs_host_compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
-                            const mvs_host_options *options) {
-  return compile(arena, diag, build, options, deliver_block);
+                            const mvs_host_options *given) {
+  mvs_host_options options = given ? *given : (mvs_host_options){.cpu_level = NULL};
+  mvs_cpu_level least = MVS_CPU_V3, most = MVS_CPU_LEVELS - 1;
+  if (options.cpu_level || options.llvm) {
+    MVS_TRY(one_level(diag, &options, &least));
+    most = least;
+  }
+  return compile(arena, diag, build, &options, least, most, deliver_block);
 }
 
 mvs_status mvs_host_load(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
-                         const mvs_host_options *options) {
-  return compile(arena, diag, build, options, deliver_loaded);
+                         const mvs_host_options *given) {
+  mvs_host_options options = given ? *given : (mvs_host_options){.cpu_level = NULL};
+  mvs_cpu_level level;
+  MVS_TRY(one_level(diag, &options, &level));
+  return compile(arena, diag, build, &options, level, level, deliver_loaded);
 }

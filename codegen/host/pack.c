@@ -115,8 +115,8 @@ static LLVMValueRef exchange(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, int di
   return LLVMBuildShuffleVector(e->builder, a, b, LLVMConstVector(order, MVS_LANES), "");
 }
 
-/* Transposes 16 vectors of 16 in place: halves change sides at distances 8, 4, 2, 1. */
-static void transpose_vectors(mvs_emit *e, LLVMValueRef *v) {
+/* Halves change sides at distances 8, 4, 2, 1. */
+void mvs_transpose_vectors(mvs_emit *e, LLVMValueRef *v) {
   for (int distance = MVS_LANES / 2; distance > 0; distance /= 2) {
     for (int i = 0; i < MVS_LANES; ++i) {
       if (i & distance) continue;
@@ -192,7 +192,7 @@ static void transpose_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool
   LLVMValueRef v[MVS_LANES], scale = mvs_emit_splat(e, p->parameters[SCALE]);
   load_block(p, row, column, whole, v);
   for (int i = 0; i < MVS_LANES; ++i) v[i] = LLVMBuildFMul(e->builder, v[i], scale, "");
-  transpose_vectors(e, v);
+  mvs_transpose_vectors(e, v);
   store_block(p, row, column, true, v); /* the target has room for whole blocks */
 }
 
@@ -200,7 +200,7 @@ static void transpose_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool
 static void restore_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole) {
   LLVMValueRef v[MVS_LANES];
   load_block(p, row, column, whole, v);
-  transpose_vectors(p->e, v);
+  mvs_transpose_vectors(p->e, v);
   store_block(p, row, column, whole, v);
 }
 

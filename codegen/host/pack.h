@@ -25,4 +25,20 @@ void mvs_pack_restore(mvs_emit *e, const mvs_pack_call *call);
  * whole vectors of 16 source columns. */
 void mvs_pack_round(mvs_emit *e, const mvs_pack_call *call);
 
+/* Transposes 16 vectors of 16 elements in place. */
+void mvs_transpose_vectors(mvs_emit *e, LLVMValueRef *v);
+
+/* --- pairs: a place of 32 bits holds two bf16, low half first (tile.h) ---
+ * The source is bf16, its stride, rows and columns count elements; the target's stride counts
+ * places. What lies outside the source becomes zeros. */
+
+/* Place [i][p] = source[i][2p], source[i][2p+1]; places are filled to a multiple of 16. */
+void mvs_pairs_copy(mvs_emit *e, const mvs_pack_call *call);
+/* Place [p][i] = source[i][2p], source[i][2p+1]; both axes are filled to multiples of 16. */
+void mvs_pairs_transpose(mvs_emit *e, const mvs_pack_call *call);
+/* Place [p][j] = source[2p][j], source[2p+1][j]; both axes are filled to multiples of 16. */
+void mvs_pairs_interleave(mvs_emit *e, const mvs_pack_call *call);
+/* Place [i][p] = source[2p][i], source[2p+1][i]; both axes are filled to multiples of 16. */
+void mvs_pairs_turn(mvs_emit *e, const mvs_pack_call *call);
+
 #endif

@@ -18,6 +18,12 @@ typedef struct mvs_printed {
   int64_t workspace_fixed, workspace_per_batch; /* bytes */
 } mvs_printed;
 
+/* The level whose code a kernel has at `level`: many kernels have nothing from some level on
+ * that would make their code another. */
+mvs_cpu_level mvs_host_form(const mvs_kernel *kernel, mvs_cpu_level level);
+/* Both operands are bf16, so that processors with products of pairs of bf16 can use them. */
+bool mvs_matmul_in_pairs(const mvs_matmul_shape *shape);
+
 /* Prints a kernel of ROWS and COLUMNS nests: one stage, its nests side by side.
  * errors : MVS_ERR_INTERNAL, the reason in e->error */
 mvs_status mvs_host_print_nests(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out);

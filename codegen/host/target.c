@@ -1,8 +1,9 @@
 /* target.c: LLVM's target, context and pass pipeline for one part of a program.
  *
- * Instruction sets are levels of the x86-64 psABI rather than a list of flags, so that
+ * Instruction sets are levels (compiler/base/processor.h) rather than lists of flags, so that
  * "compiled for x86-64-v3" means the same here, in the program's table and in the check when
- * it starts. Vectors are 16 lanes in the IR at every level; at v3 LLVM splits them in two,
+ * it starts. Each function has its own level as attributes, so one module holds code for
+ * several. Vectors are 16 lanes in the IR at every level; at v3 LLVM splits them in two,
  * which changes no bits. Contraction and fast-math stay off: an fma stands where the kernel
  * form has one. */
 #include "codegen/host/target.h"
@@ -31,20 +32,6 @@ static void start_llvm(void) {
   LLVMInitializeX86AsmPrinter();
 }
 
-/* The best level that this very processor runs; NULL below v3, for which there is no
- * printer. */
-const char *mvs_best_cpu_level(void) {
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-      !__builtin_cpu_supports("bmi2")) {
-    return NULL;
-  }
-  bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512vl");
-  return v4 ? "x86-64-v4" : "x86-64-v3";
-}
-
 /* Looks up the types that everything uses. */
 static void name_types(mvs_emit *e) {
   e->i1 = LLVMInt1TypeInContext(e->context);
@@ -56,11 +43,10 @@ static void name_types(mvs_emit *e) {
   e->ptr = LLVMPointerTypeInContext(e->context, 0);
 }
 
-bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, bool quick,
-                   const char **reason) {
+bool mvs_part_open(mvs_part *part, mvs_arena *arena, bool quick, const char **reason) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, start_llvm);
-  *part = (mvs_part){.emit = {.arena = arena, .cpu = cpu}, .quick = quick};
+  *part = (mvs_part){.emit = {.arena = arena}, .quick = quick};
   char *message = NULL;
   LLVMTargetRef target;
   if (LLVMGetTargetFromTriple(TRIPLE, &target, &message)) {
@@ -70,9 +56,9 @@ bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, bool quick
   }
   mvs_emit *e = &part->emit;
   part->machine = LLVMCreateTargetMachine(
-      target, TRIPLE, cpu, "", quick ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault,
-      LLVMRelocPIC, LLVMCodeModelDefault);
-  e->avx512 = strcmp(cpu, "x86-64-v4") == 0;
+      target, TRIPLE, mvs_cpu_name(MVS_CPU_V3), "",
+      quick ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault, LLVMRelocPIC,
+      LLVMCodeModelDefault);
   e->context = LLVMContextCreate();
   e->module = LLVMModuleCreateWithNameInContext("mvs", e->context);
   e->builder = LLVMCreateBuilderInContext(e->context);

@@ -16,16 +16,13 @@ typedef struct mvs_part {
   const char *text;           /* in the arena of emit */
 } mvs_part;
 
-/* Starts an empty module for `cpu` ("x86-64-v3" or "x86-64-v4"). False when LLVM knows no such
- * target; *reason says why. What emit allocates comes from `arena`. */
-bool mvs_part_open(mvs_part *part, mvs_arena *arena, const char *cpu, bool quick,
-                   const char **reason);
+/* Starts an empty module. False when LLVM knows no such target; *reason says why. What emit
+ * allocates comes from `arena`. */
+bool mvs_part_open(mvs_part *part, mvs_arena *arena, bool quick, const char **reason);
 /* Verifies, optimises and generates the object. False with LLVM's words in *reason (in arena).
  */
 bool mvs_part_compile(mvs_part *part, const char **reason);
 /* Frees all but what lies in the arena. */
 void mvs_part_close(mvs_part *part);
-/* The best level this machine runs, or NULL when it has not even AVX2. */
-const char *mvs_best_cpu_level(void);
 
 #endif

@@ -32,6 +32,7 @@ typedef struct tile {
   mvs_emit *e;
   int rows, vectors;
   mvs_tile_layout layout;
+  bool pairs;
   mvs_dtype c_type;
   LLVMValueRef parameters[PARAMETERS];
   LLVMValueRef sums[MVS_TILE_ROWS][MAX_VECTORS]; /* variables */
@@ -154,19 +155,30 @@ static LLVMValueRef a_address(tile *t, int row) {
   return row % 3 ? f32_at(e, base, mvs_emit_times(e, t->parameters[A_STRIDE], row % 3)) : base;
 }
 
+/* sum + a b, lane by lane: one fma, or those of both elements of a pair. */
+static LLVMValueRef add_product(tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
+  mvs_emit *e = t->e;
+  if (!t->pairs) return mvs_emit_fma(e, a, b, sum);
+  LLVMTypeRef halves = LLVMVectorType(LLVMBFloatTypeInContext(e->context), 2 * MVS_LANES);
+  LLVMValueRef arguments[3] = {sum, LLVMBuildBitCast(e->builder, a, halves, ""),
+                               LLVMBuildBitCast(e->builder, b, halves, "")};
+  return mvs_emit_plain(e, "llvm.x86.avx512bf16.dpbf16ps.512", arguments, 3);
+}
+
 /* One step of k: each vector of B is loaded once and meets every row's broadcast element. */
 static void multiply(tile *t) {
   mvs_emit *e = t->e;
+  mvs_dtype place = t->pairs ? MVS_I32 : MVS_F32;
   LLVMValueRef b[MAX_VECTORS];
   for (int v = 0; v < t->vectors; ++v) {
     LLVMValueRef at = f32_at(e, mvs_emit_get(e, t->b), mvs_emit_i64(e, v * MVS_LANES));
-    b[v] = mvs_emit_load_vector(e, MVS_F32, at, NULL);
+    b[v] = mvs_emit_load_vector(e, place, at, NULL);
   }
   for (int i = 0; i < t->rows; ++i) {
-    LLVMValueRef a = mvs_emit_splat(e, mvs_emit_load(e, MVS_F32, a_address(t, i)));
+    LLVMValueRef a = mvs_emit_splat(e, mvs_emit_load(e, place, a_address(t, i)));
     for (int v = 0; v < t->vectors; ++v) {
       LLVMValueRef sum = mvs_emit_get(e, t->sums[i][v]);
-      mvs_emit_set(e, t->sums[i][v], mvs_emit_fma(e, a, b[v], sum));
+      mvs_emit_set(e, t->sums[i][v], add_product(t, a, b[v], sum));
     }
   }
 }
@@ -182,12 +194,29 @@ static void loop_over_k(tile *t) {
   mvs_emit_loop_end(e, &loop);
 }
 
-/* The tile of that height and width, written when first asked for. */
-static LLVMValueRef micro_kernel(mvs_emit *e, int rows, int vectors, mvs_tile_layout layout,
-                                 mvs_dtype c_type) {
-  tile t = {.e = e, .rows = rows, .vectors = vectors, .layout = layout, .c_type = c_type};
-  const char *name = mvs_arena_format(e->arena, "tile_%dx%d_%s_%s", rows, vectors * MVS_LANES,
-                                      by_rows(&t) ? "rows" : "columns", mvs_dtype_name(c_type));
+/* Any number of rows. */
+typedef struct block {
+  mvs_emit *e;
+  mvs_tile_layout layout;
+  bool pairs;
+  mvs_dtype c_type;
+  int vectors;
+  LLVMValueRef parameters[PARAMETERS];
+  LLVMValueRef row; /* variable: rows done */
+} block;
+
+/* The tile of that height and the block's width, written when first asked for. */
+static LLVMValueRef micro_kernel(const block *b, int rows) {
+  mvs_emit *e = b->e;
+  tile t = {.e = e,
+            .rows = rows,
+            .vectors = b->vectors,
+            .layout = b->layout,
+            .pairs = b->pairs,
+            .c_type = b->c_type};
+  const char *name = mvs_arena_format(e->arena, "tile_%dx%d_%s_%s%s", rows,
+                                      b->vectors * MVS_LANES, by_rows(&t) ? "rows" : "columns",
+                                      mvs_dtype_name(b->c_type), b->pairs ? "_pairs" : "");
   mvs_place_kept place;
   LLVMValueRef function;
   if (!mvs_emit_shared(e, name, signature(e), &function, &place)) return function;
@@ -202,15 +231,6 @@ static LLVMValueRef micro_kernel(mvs_emit *e, int rows, int vectors, mvs_tile_la
 }
 
 /* --- any number of rows --- */
-
-typedef struct block {
-  mvs_emit *e;
-  mvs_tile_layout layout;
-  mvs_dtype c_type;
-  int vectors;
-  LLVMValueRef parameters[PARAMETERS];
-  LLVMValueRef row; /* variable: rows done */
-} block;
 
 /* A pointer that may be null, moved only when it is not. */
 static LLVMValueRef moved(mvs_emit *e, LLVMTypeRef element, LLVMValueRef pointer,
@@ -232,8 +252,7 @@ static void call_tile(block *b, int height) {
                              mvs_emit_mul(e, row, arguments[C_STRIDE]));
   arguments[START] =
       moved(e, e->f32, arguments[START], mvs_emit_mul(e, row, arguments[START_STRIDE]));
-  mvs_emit_call(e, micro_kernel(e, height, b->vectors, b->layout, b->c_type), arguments,
-                PARAMETERS);
+  mvs_emit_call(e, micro_kernel(b, height), arguments, PARAMETERS);
   mvs_emit_set(e, b->row, mvs_emit_add(e, row, mvs_emit_i64(e, height)));
 }
 
@@ -261,8 +280,7 @@ static void halves(block *b) {
   b->parameters[B] = f32_at(e, given[B], loop.index);
   b->parameters[C] = mvs_emit_at(e, mvs_emit_storage(e, b->c_type), given[C], loop.index);
   b->parameters[START] = moved(e, e->f32, given[START], loop.index);
-  b->parameters[BIAS] =
-      moved(e, mvs_emit_storage(e, b->c_type), given[BIAS], loop.index);
+  b->parameters[BIAS] = moved(e, mvs_emit_storage(e, b->c_type), given[BIAS], loop.index);
   b->parameters[WIDTH] = LLVMBuildNSWSub(e->builder, given[WIDTH], loop.index, "");
   all_rows(b);
   mvs_emit_loop_end(e, &loop);
@@ -284,11 +302,12 @@ static void by_width(block *b) {
 }
 
 /* The function around the tiles: any number of rows, up to 32 columns. */
-static LLVMValueRef block_function(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type) {
-  block b = {.e = e, .layout = layout, .c_type = c_type};
-  const char *name =
-      mvs_arena_format(e->arena, "block_%s_%s", layout == MVS_TILE_BY_ROWS ? "rows" : "columns",
-                       mvs_dtype_name(c_type));
+static LLVMValueRef block_function(mvs_emit *e, mvs_tile_layout layout, bool pairs,
+                                   mvs_dtype c_type) {
+  block b = {.e = e, .layout = layout, .pairs = pairs, .c_type = c_type};
+  const char *name = mvs_arena_format(e->arena, "block_%s_%s%s",
+                                      layout == MVS_TILE_BY_ROWS ? "rows" : "columns",
+                                      mvs_dtype_name(c_type), pairs ? "_pairs" : "");
   mvs_place_kept place;
   LLVMValueRef function;
   if (!mvs_emit_shared(e, name, signature(e), &function, &place)) return function;
@@ -319,5 +338,5 @@ void mvs_tile(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type,
       [START] = call->start ? call->start : none,
       [START_STRIDE] = call->start_stride ? call->start_stride : zero,
       [BIAS] = call->bias ? call->bias : none};
-  mvs_emit_call(e, block_function(e, layout, c_type), arguments, PARAMETERS);
+  mvs_emit_call(e, block_function(e, layout, call->pairs, c_type), arguments, PARAMETERS);
 }

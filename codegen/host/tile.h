@@ -8,6 +8,11 @@
 
 #include "codegen/host/emit.h"
 
+/* Pairs: where the processor multiplies them (MVS_CPU_BF16), a place of 32 bits of A and of B
+ * holds the elements 2k and 2k+1 of a row or column, low half first, and k counts such places.
+ * The product of a place is added as two terms, each rounded, 2k+1 first; subnormals count as
+ * zeros. */
+
 /* Columns of a packed panel of B; element [k][j] lies at k * MVS_PANEL + j. */
 #define MVS_PANEL 32
 /* Rows of the largest tile with AVX-512: 28 sums, 2 of B and 2 of A fill the 32 registers. */
@@ -23,6 +28,7 @@ typedef struct mvs_tile_call {
   LLVMValueRef rows, width;
   LLVMValueRef start, start_stride; /* f32, NULL: zeros; may be C itself */
   LLVMValueRef bias;                /* of dtype c_type [width], NULL: none */
+  bool pairs;                       /* A, B: an f32's place holds two bf16 of k, see below */
 } mvs_tile_call;
 
 /* Calls the shared function for that layout and dtype of C (f32 or bf16). */

@@ -10,6 +10,7 @@
 
 #include <ctype.h>
 
+#include "compiler/base/processor.h"
 #include "compiler/passes/pass.h"
 #include "runtime/options.h"
 
@@ -101,8 +102,8 @@ static mvs_status read_until(reader *r, const char *value) {
 
 /* Only levels that the host printer has variants for. */
 static mvs_status read_cpu(reader *r, const char *value) {
-  if (strcmp(value, "x86-64-v3") != 0 && strcmp(value, "x86-64-v4") != 0) {
-    return usage(r, "--cpu knows x86-64-v3 and x86-64-v4, not '%s'", value);
+  if (mvs_cpu_of_name(value) == MVS_CPU_LEVELS) {
+    return usage(r, "--cpu knows %s, not '%s'", MVS_CPU_NAMES, value);
   }
   r->options->cpu_level = value;
   return MVS_OK;
@@ -151,8 +152,8 @@ static mvs_status read_count(const reader *r, const char *name, const char *valu
                              int64_t least, int64_t most, int64_t *out) {
   MVS_TRY(only_compare(r, name));
   if (mvs_parse_integer(value, out) && *out >= least && *out <= most) return MVS_OK;
-  return usage(r, "%s needs a whole number from %lld to %lld, not '%s'", name,
-               (long long)least, (long long)most, value);
+  return usage(r, "%s needs a whole number from %lld to %lld, not '%s'", name, (long long)least,
+               (long long)most, value);
 }
 
 static mvs_status read_seeds(reader *r, const char *value) {
@@ -201,7 +202,8 @@ static const struct option {
     {"--until", "PASS", read_until, "stop after a pass and print what it made"},
     {"--explain", NULL, read_explain,
      "say what was fused, by which rules, and the bytes moved"},
-    {"--cpu", "LEVEL", read_cpu, "x86-64-v3 or x86-64-v4 (default: the best of this machine)"},
+    {"--cpu", "LEVEL", read_cpu,
+     "compile for x86-64-v3, -v4, -v4-bf16 or -v4-amx alone (default: for all)"},
     {"--gpu", "ARCHS", read_gpu, "add CUDA kernels for architectures: sm_90a,sm_80"},
     {"--means", "HOW", read_means,
      "token means of a branch: exact (default), or through its writer in f32"},

@@ -22,7 +22,7 @@ typedef struct mvs_command_line {
   const char *until; /* pass after which to stop, "lower", or NULL */
   bool explain;
   bool means_of_writer; /* --means writer */
-  const char *cpu_level;                /* --cpu, or NULL for the best of this machine */
+  const char *cpu_level;                /* --cpu, or NULL for all */
   MVS_LIST(const char *) architectures; /* --gpu, split at commas */
   MVS_LIST(mvs_override) overrides;
   bool help, version;

@@ -56,6 +56,7 @@ mvs_status mvs_driver_write(mvs_driver *driver) {
 /* argv[0] is what the user would type, since the trainer's messages start with it. */
 mvs_status mvs_driver_run(mvs_driver *driver, int *code) {
   mvs_host_options options = {.cpu_level = driver->options->cpu_level};
+  if (!options.cpu_level) options.cpu_level = getenv("MVCC_CPU");
   MVS_TRY(mvs_host_load(driver->graphs, driver->diag, driver->build, &options));
   int count = driver->options->rest_count;
   char **arguments = MVS_ARRAY(driver->session, (size_t)count + 2, char *);

@@ -175,8 +175,8 @@ static double line(const row_kernel *row, int level) {
   double kernel, copy;
   measure(&h, row, &kernel, &copy);
   printf("%-8s %5d %-4s %-9s %8.2f ns a row, copying %7.2f, ratio %5.2f\n", row->name,
-         (int)row->size, mvs_dtype_name(row->dtype), levels[level], kernel, copy,
-         kernel / copy);
+         (int)row->size, mvs_dtype_name(row->dtype), mvs_cpu_name((mvs_cpu_level)level), kernel,
+         copy, kernel / copy);
   harness_close(&h);
   return kernel / copy;
 }

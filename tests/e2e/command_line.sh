@@ -40,7 +40,7 @@ says "unknown pass" "mvcc: error: there is no pass 'fusee'
 says "kernels too early" \
   "mvcc: error: kernels exist only after the last pass: leave --until away" \
   m.mvs --emit kernels --until fuse
-says "unknown cpu" "mvcc: error: --cpu knows x86-64-v3 and x86-64-v4, not 'z80'" \
+says "unknown cpu" "mvcc: error: --cpu knows x86-64-v3, x86-64-v4, x86-64-v4-bf16 and x86-64-v4-amx, not 'z80'" \
   m.mvs --cpu z80 -o out
 says "bad --set" "mvcc: error: --set needs NAME=EXPR, got '3=4'" m.mvs --set 3=4 -o out
 says "unknown let" "mvcc: error: --set dpeth: the model has no \`let\` of that name

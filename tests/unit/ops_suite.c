@@ -106,8 +106,7 @@ void ops_compile(ops_suite *s) {
 bool ops_level_runs(const char *level) {
   __builtin_cpu_init();
   if (!level) return true;
-  if (strcmp(level, "x86-64-v4") == 0) return __builtin_cpu_supports("x86-64-v4");
-  return __builtin_cpu_supports("x86-64-v3");
+  return !mvs_cpu_lacks(mvs_cpu_of_name(level));
 }
 
 /* --- types --- */

@@ -1,4 +1,4 @@
-/* Matmuls of every form and dtype against float64 loops, at odd sizes, on both levels. */
+/* Matmuls of every form and dtype against float64 loops, at odd sizes, on every level. */
 #include "tests/unit/host_harness.h"
 
 typedef struct shape {
@@ -92,7 +92,7 @@ static void bf16(void **state) {
   (void)state;
   for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
     for (int level = 0; level < LEVELS; ++level) {
-      for (int mix = level ? 1 : 7; mix < 8; mix += 3) {
+      for (int mix = level ? 1 : 4; mix < 8; mix += 3) {
         shape s = {form,
                    29,
                    43,
@@ -103,6 +103,34 @@ static void bf16(void **state) {
                    mix & 2 ? MVS_BF16 : MVS_F32,
                    mix & 4 ? MVS_BF16 : MVS_F32};
         run_shape(&s, level, false);
+      }
+    }
+  }
+}
+
+/* Both operands bf16: each level has instructions of its own. Sizes leave rests of tiles, of
+ * pairs and of stretches of k; the last two are read in place by tiles, with and without an
+ * overlap. */
+static void pairs(void **state) {
+  (void)state;
+  static const int64_t sizes[][3] = {
+      {1, 1, 1},     {1, 70, 33},   {7, 15, 2},      {31, 33, 31},  {16, 17, 65},
+      {45, 50, 129}, {29, 43, 270}, {130, 40, 1283}, {40, 300, 96}, {96, 33, 1088}};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+    for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
+      for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
+        bool big = sizes[i][2] > 1000;
+        if (big && level < MVS_CPU_BF16) continue;
+        shape s = {form,
+                   sizes[i][0],
+                   sizes[i][1],
+                   sizes[i][2],
+                   i % 2 == 1 && !big,
+                   (i + (size_t)level) % 2 == 0 && form != MVS_MATMUL_TN,
+                   MVS_BF16,
+                   MVS_BF16,
+                   (i / 2 + (size_t)level) % 2 ? MVS_F32 : MVS_BF16};
+        run_shape(&s, level, i == 3);
       }
     }
   }
@@ -132,6 +160,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(odd_sizes),
       cmocka_unit_test(bf16),
+      cmocka_unit_test(pairs),
       cmocka_unit_test(same_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,6 +196,45 @@ static void packing_keeps_all(void **state) {
   mvs_arena_free(arena);
 }
 
+/* A kernel takes the last of its forms that a level runs, and the others stay its own. */
+static void forms_follow_the_level(void **state) {
+  (void)state;
+  static const struct {
+    mvs_cpu_level level;
+    int64_t scratch;
+  } wanted[] = {{MVS_CPU_V3, 3}, {MVS_CPU_V4, 4}, {MVS_CPU_BF16, 4}, {MVS_CPU_AMX, 6}};
+  mvs_arena *arena = mvs_arena_new();
+  sample s;
+  fill(&s);
+  Mvs__HostForm forms[2], *list[2] = {&forms[0], &forms[1]};
+  for (int i = 0; i < 2; i++) {
+    mvs__host_form__init(&forms[i]);
+    forms[i].level = (char *)(i ? "x86-64-v4-amx" : "x86-64-v4");
+    forms[i].scratch = i ? 6 : 4;
+  }
+  s.kernel.scratch = 3;
+  s.kernel.forms = list, s.kernel.n_forms = 2;
+  mvs_text packed = pack(arena, &s);
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    mvs_program *program;
+    const char *reason;
+    assert_int_equal(mvs_program_unpack(packed.data, packed.length, &program, &reason), MVS_OK);
+    mvs_program_take_forms(program, wanted[i].level);
+    assert_int_equal(program->kernels[0]->scratch, wanted[i].scratch);
+    assert_int_equal(program->kernels[0]->n_stages, i ? 0 : 1);
+    mvs_program_free(program);
+  }
+  forms[1].level = (char *)"x86-64-v9";
+  packed = pack(arena, &s);
+  assert_int_equal(unpack(packed.data, packed.length), MVS_ERR_FORMAT);
+  forms[1].level = (char *)"x86-64-v4-amx";
+  forms[0].stages = s.stages, forms[0].n_stages = 1;
+  s.nest.address = sizeof s.code;
+  packed = pack(arena, &s);
+  assert_int_equal(unpack(packed.data, packed.length), MVS_ERR_FORMAT);
+  mvs_arena_free(arena);
+}
+
 static void units_follow_chunks(void **state) {
   (void)state;
   sample s;
@@ -425,6 +464,7 @@ static void failure_leaves_the_output(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(packing_keeps_all),
+      cmocka_unit_test(forms_follow_the_level),
       cmocka_unit_test(units_follow_chunks),
       cmocka_unit_test(damage_is_refused),
       cmocka_unit_test(forged_bytes_are_safe),

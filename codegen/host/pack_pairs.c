@@ -1,0 +1,161 @@
+/* pack_pairs.c: bf16 matrices into the forms that products of pairs read (AVX-512 with bf16,
+ * AMX).
+ *
+ * Two elements that follow one another in k become one place of 32 bits. Where k lies along a
+ * row they are neighbours already and whole places are moved; where it lies across rows, two
+ * rows are interleaved. Blocks of 16 x 16 places go through registers, so that memory is
+ * touched in whole rows on both sides. All loads are masked: these processors do that at no
+ * cost, and a mask of zeros touches no memory. */
+#include "codegen/host/pack.h"
+
+enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, PARAMETERS };
+
+typedef struct pairs {
+  mvs_emit *e;
+  LLVMValueRef parameters[PARAMETERS];
+} pairs;
+
+typedef void body(pairs *p);
+
+/* Calls the shared function of that name, written when first asked for. */
+static void call(mvs_emit *e, const char *name, body *write, const mvs_pack_call *c) {
+  pairs p = {.e = e};
+  LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64};
+  LLVMValueRef function;
+  mvs_place_kept place;
+  if (mvs_emit_shared(e, name, mvs_emit_signature(e, types, PARAMETERS), &function, &place)) {
+    LLVMGetParams(function, p.parameters);
+    write(&p);
+    mvs_emit_shared_end(e, &place);
+  }
+  LLVMValueRef arguments[PARAMETERS] = {c->source,  c->source_stride, c->rows,
+                                        c->columns, c->target,        c->target_stride};
+  mvs_emit_call(e, function, arguments, PARAMETERS);
+}
+
+/* index + a constant. */
+static LLVMValueRef plus(pairs *p, LLVMValueRef index, int64_t more) {
+  return mvs_emit_add(p->e, index, mvs_emit_i64(p->e, more));
+}
+
+/* The address of source[row][column]. */
+static LLVMValueRef source_at(pairs *p, LLVMValueRef row, LLVMValueRef column) {
+  LLVMValueRef at = mvs_emit_mul(p->e, row, p->parameters[SOURCE_STRIDE]);
+  return mvs_emit_at(p->e, p->e->i16, p->parameters[SOURCE], mvs_emit_add(p->e, at, column));
+}
+
+/* Writes 16 places from target[row][column] on. */
+static void put(pairs *p, LLVMValueRef row, LLVMValueRef column, LLVMValueRef places) {
+  LLVMValueRef at = mvs_emit_mul(p->e, row, p->parameters[TARGET_STRIDE]);
+  LLVMValueRef to =
+      mvs_emit_at(p->e, p->e->i32, p->parameters[TARGET], mvs_emit_add(p->e, at, column));
+  mvs_emit_store(p->e, MVS_I32, to, places, NULL, false);
+}
+
+/* The columns that a row has: none behind the last row. */
+static LLVMValueRef columns_of(pairs *p, LLVMValueRef row) {
+  LLVMValueRef there = mvs_emit_less(p->e, row, p->parameters[ROWS]);
+  return mvs_emit_select(p->e, there, p->parameters[COLUMNS], mvs_emit_i64(p->e, 0));
+}
+
+/* `count` elements of a row from `column` on, zeros where there are none. */
+static LLVMValueRef load(pairs *p, LLVMValueRef row, LLVMValueRef column, unsigned count) {
+  mvs_emit *e = p->e;
+  LLVMValueRef lanes[2 * MVS_LANES];
+  for (unsigned i = 0; i < count; ++i) lanes[i] = mvs_emit_i64(e, i);
+  LLVMTypeRef type = LLVMVectorType(e->i16, count), wide = LLVMVectorType(e->i64, count);
+  LLVMValueRef left = LLVMBuildNSWSub(e->builder, columns_of(p, row), column, "");
+  LLVMValueRef first = LLVMBuildInsertElement(e->builder, LLVMGetPoison(wide), left,
+                                              mvs_emit_int(e->i32, 0), "");
+  LLVMValueRef zeros = LLVMConstNull(LLVMVectorType(e->i32, count));
+  LLVMValueRef all = LLVMBuildShuffleVector(e->builder, first, LLVMGetPoison(wide), zeros, "");
+  LLVMValueRef mask =
+      LLVMBuildICmp(e->builder, LLVMIntSLT, LLVMConstVector(lanes, count), all, "");
+  LLVMValueRef arguments[4] = {source_at(p, row, column), mvs_emit_int(e->i32, 2), mask,
+                               LLVMConstNull(type)};
+  return mvs_emit_intrinsic2(e, "llvm.masked.load", type, e->ptr, arguments, 4);
+}
+
+/* 16 places along a row, from place `place` on. */
+static LLVMValueRef along(pairs *p, LLVMValueRef row, LLVMValueRef place) {
+  LLVMValueRef halves = load(p, row, mvs_emit_times(p->e, place, 2), 2 * MVS_LANES);
+  return LLVMBuildBitCast(p->e->builder, halves, mvs_emit_vector(p->e->i32), "");
+}
+
+/* 16 places across rows 2 `place` and the next, from `column` on. */
+static LLVMValueRef across(pairs *p, LLVMValueRef place, LLVMValueRef column) {
+  mvs_emit *e = p->e;
+  LLVMTypeRef type = mvs_emit_vector(e->i32);
+  LLVMValueRef row = mvs_emit_times(e, place, 2);
+  LLVMValueRef low = load(p, row, column, MVS_LANES);
+  LLVMValueRef high = load(p, plus(p, row, 1), column, MVS_LANES);
+  high = LLVMBuildShl(e->builder, LLVMBuildZExt(e->builder, high, type, ""),
+                      mvs_emit_int(type, 16), "");
+  return LLVMBuildOr(e->builder, LLVMBuildZExt(e->builder, low, type, ""), high, "");
+}
+
+/* Places that hold so many elements. */
+static LLVMValueRef places(pairs *p, LLVMValueRef elements) {
+  return mvs_emit_ceil_div(p->e, elements, 2);
+}
+
+/* Rows stay rows. */
+static void write_copy(pairs *p) {
+  mvs_emit *e = p->e;
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[ROWS], 1);
+  mvs_loop loop =
+      mvs_emit_loop(e, mvs_emit_i64(e, 0), places(p, p->parameters[COLUMNS]), MVS_LANES);
+  put(p, rows.index, loop.index, along(p, rows.index, loop.index));
+  mvs_emit_loop_end(e, &loop);
+  mvs_emit_loop_end(e, &rows);
+}
+
+/* Blocks of 16 rows become 16 columns. */
+static void write_transpose(pairs *p) {
+  mvs_emit *e = p->e;
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[ROWS], MVS_LANES);
+  mvs_loop loop =
+      mvs_emit_loop(e, mvs_emit_i64(e, 0), places(p, p->parameters[COLUMNS]), MVS_LANES);
+  LLVMValueRef v[MVS_LANES];
+  for (int i = 0; i < MVS_LANES; ++i) v[i] = along(p, plus(p, rows.index, i), loop.index);
+  mvs_transpose_vectors(e, v);
+  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, loop.index, i), rows.index, v[i]);
+  mvs_emit_loop_end(e, &loop);
+  mvs_emit_loop_end(e, &rows);
+}
+
+/* Blocks of 32 rows become 16 rows of places, or, turned, 16 columns of them. */
+static void write_across(pairs *p, bool turned) {
+  mvs_emit *e = p->e;
+  mvs_loop loop =
+      mvs_emit_loop(e, mvs_emit_i64(e, 0), places(p, p->parameters[ROWS]), MVS_LANES);
+  mvs_loop columns = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[COLUMNS], MVS_LANES);
+  LLVMValueRef v[MVS_LANES];
+  for (int i = 0; i < MVS_LANES; ++i) v[i] = across(p, plus(p, loop.index, i), columns.index);
+  if (turned) mvs_transpose_vectors(e, v);
+  LLVMValueRef row = turned ? columns.index : loop.index;
+  LLVMValueRef column = turned ? loop.index : columns.index;
+  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, row, i), column, v[i]);
+  mvs_emit_loop_end(e, &columns);
+  mvs_emit_loop_end(e, &loop);
+}
+
+static void write_interleave(pairs *p) { write_across(p, false); }
+
+static void write_turn(pairs *p) { write_across(p, true); }
+
+void mvs_pairs_copy(mvs_emit *e, const mvs_pack_call *c) {
+  call(e, "pairs_copy", write_copy, c);
+}
+
+void mvs_pairs_transpose(mvs_emit *e, const mvs_pack_call *c) {
+  call(e, "pairs_transpose", write_transpose, c);
+}
+
+void mvs_pairs_interleave(mvs_emit *e, const mvs_pack_call *c) {
+  call(e, "pairs_interleave", write_interleave, c);
+}
+
+void mvs_pairs_turn(mvs_emit *e, const mvs_pack_call *c) {
+  call(e, "pairs_turn", write_turn, c);
+}

@@ -1,0 +1,253 @@
+/* tile_amx.c: four tiles of sums, two of A and two of B: each load serves two products.
+ *
+ * A block of 32 x 32 sums takes two rows of tiles. Where rows are no multiple of 16 the last
+ * tile lies further up and overlaps its neighbour: its sums are computed twice, to the same
+ * bits, and nothing outside is read or written. Fewer than 16 rows make lower tiles. The order
+ * of a sum's terms is the processor's own and documented: pairs upwards, within a step of 16
+ * places. */
+#include "codegen/host/tile_amx.h"
+
+/* Tile registers. */
+enum { SUMS = 0, LEFT = 4, RIGHT = 6, TILES = 8 };
+
+#define TILE_ROWS 16
+/* Bytes of a row of a tile. */
+#define TILE_BYTES   64
+#define CONFIG_BYTES 64
+/* Where a configuration holds the tiles' bytes a row (16 bits each) and rows (8 bits each). */
+#define CONFIG_COLUMNS 16
+#define CONFIG_ROWS    48
+
+enum {
+  A,
+  A_STRIDE,
+  B,
+  PLACES,
+  ROWS,
+  ROOM,
+  AT,
+  AT_STRIDE,
+  FIRST,
+  LAST,
+  C,
+  C_STRIDE,
+  WIDTH,
+  BIAS,
+  PARAMETERS
+};
+
+typedef struct amx {
+  mvs_emit *e;
+  mvs_dtype c_type;
+  bool in_stretches, far;
+  LLVMValueRef p[PARAMETERS];
+  LLVMValueRef bias[2], mask[2]; /* of the two vectors of a row */
+  LLVMValueRef row[2];           /* first rows of the two rows of tiles */
+} amx;
+
+/* The number of a tile register. */
+static LLVMValueRef tile(mvs_emit *e, int number) {
+  return mvs_emit_int(LLVMInt8TypeInContext(e->context), number);
+}
+
+/* --- configuration --- */
+
+/* Stores a value `at` bytes into the configuration. */
+static void configure(mvs_emit *e, LLVMValueRef config, int at, LLVMValueRef value) {
+  LLVMValueRef place =
+      mvs_emit_at(e, LLVMInt8TypeInContext(e->context), config, mvs_emit_i64(e, at));
+  LLVMSetAlignment(LLVMBuildStore(e->builder, value, place), 1);
+}
+
+/* Tiles of sums and of A have `rows` rows, at most 16; those of B always have 16. */
+void mvs_amx_open(mvs_emit *e, LLVMValueRef rows) {
+  LLVMTypeRef byte = LLVMInt8TypeInContext(e->context);
+  LLVMValueRef config = mvs_emit_variable(e, LLVMArrayType2(byte, CONFIG_BYTES));
+  for (int at = 0; at < CONFIG_BYTES; at += 8) configure(e, config, at, mvs_emit_i64(e, 0));
+  configure(e, config, 0, mvs_emit_int(byte, 1)); /* the palette */
+  for (int i = 0; i < TILES; ++i)
+    configure(e, config, CONFIG_COLUMNS + 2 * i, mvs_emit_int(e->i16, TILE_BYTES));
+  LLVMValueRef least = mvs_emit_smaller(e, rows, mvs_emit_i64(e, TILE_ROWS));
+  LLVMValueRef height = LLVMBuildTrunc(e->builder, least, byte, "");
+  for (int i = 0; i < TILES; ++i)
+    configure(e, config, CONFIG_ROWS + i, i < RIGHT ? height : mvs_emit_int(byte, TILE_ROWS));
+  mvs_emit_plain(e, "llvm.x86.ldtilecfg", &config, 1);
+}
+
+void mvs_amx_close(mvs_emit *e) { mvs_emit_plain(e, "llvm.x86.tilerelease", NULL, 0); }
+
+/* --- the product --- */
+
+/* Elements of 4 bytes as a stride in bytes. */
+static LLVMValueRef bytes(mvs_emit *e, LLVMValueRef stride) {
+  return mvs_emit_times(e, stride, 4);
+}
+
+/* Where tile `number` of the sums lies in memory. */
+static LLVMValueRef sums_at(amx *x, int number) {
+  mvs_emit *e = x->e;
+  LLVMValueRef row =
+      x->in_stretches ? x->row[number / 2] : mvs_emit_i64(e, number / 2 * TILE_ROWS);
+  LLVMValueRef at = mvs_emit_mul(e, row, x->p[AT_STRIDE]);
+  at = mvs_emit_add(e, at, mvs_emit_i64(e, number % 2 * MVS_LANES));
+  return mvs_emit_at(e, e->f32, x->p[AT], at);
+}
+
+/* Zeros, or what an earlier stretch of k left. */
+static void begin(amx *x) {
+  mvs_emit *e = x->e;
+  for (int i = 0; i < 4; ++i) {
+    LLVMValueRef number = tile(e, SUMS + i);
+    mvs_emit_plain(e, "llvm.x86.tilezero", &number, 1);
+  }
+  if (!x->in_stretches) return;
+  mvs_branch more = mvs_emit_if(e, LLVMBuildNot(e->builder, x->p[FIRST], ""));
+  for (int i = 0; i < 4; ++i) {
+    LLVMValueRef arguments[3] = {tile(e, SUMS + i), sums_at(x, i), bytes(e, x->p[AT_STRIDE])};
+    mvs_emit_plain(e, "llvm.x86.tileloadd64", arguments, 3);
+  }
+  mvs_emit_if_end(e, &more);
+}
+
+/* 16 places of k: two tiles of A by two of B. */
+static void multiply(amx *x, LLVMValueRef place) {
+  mvs_emit *e = x->e;
+  for (int i = 0; i < 2; ++i) {
+    LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, x->row[i], x->p[A_STRIDE]), place);
+    LLVMValueRef left[3] = {tile(e, LEFT + i), mvs_emit_at(e, e->i32, x->p[A], at),
+                            bytes(e, x->p[A_STRIDE])};
+    mvs_emit_plain(e, "llvm.x86.tileloadd64", left, 3);
+    at = mvs_emit_add(e, mvs_emit_times(e, place, MVS_PANEL), mvs_emit_i64(e, i * MVS_LANES));
+    LLVMValueRef right[3] = {tile(e, RIGHT + i), mvs_emit_at(e, e->i32, x->p[B], at),
+                             mvs_emit_i64(e, MVS_PANEL * 4)};
+    mvs_emit_plain(e, "llvm.x86.tileloadd64", right, 3);
+  }
+  for (int i = 0; i < 4; ++i) {
+    LLVMValueRef arguments[3] = {tile(e, SUMS + i), tile(e, LEFT + i / 2),
+                                 tile(e, RIGHT + i % 2)};
+    mvs_emit_plain(e, "llvm.x86.tdpbf16ps", arguments, 3);
+  }
+}
+
+/* All steps for the rows of two tiles. */
+static void sum_up(amx *x) {
+  mvs_emit *e = x->e;
+  begin(x);
+  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), x->p[PLACES], TILE_ROWS);
+  multiply(x, loop.index);
+  mvs_emit_loop_end(e, &loop);
+  for (int i = 0; i < 4; ++i) {
+    LLVMValueRef arguments[3] = {tile(e, SUMS + i), sums_at(x, i), bytes(e, x->p[AT_STRIDE])};
+    mvs_emit_plain(e, "llvm.x86.tilestored64", arguments, 3);
+  }
+}
+
+/* --- from sums to C --- */
+
+/* A vector of the bias: zeros where there is none. */
+static LLVMValueRef bias_vector(amx *x, int64_t from, LLVMValueRef mask) {
+  mvs_emit *e = x->e;
+  LLVMTypeRef type = mvs_emit_vector(e->f32);
+  LLVMValueRef variable = mvs_emit_variable(e, type);
+  mvs_emit_set(e, variable, LLVMConstNull(type));
+  mvs_branch given = mvs_emit_if(e, LLVMBuildIsNotNull(e->builder, x->p[BIAS], ""));
+  LLVMValueRef at =
+      mvs_emit_at(e, mvs_emit_storage(e, x->c_type), x->p[BIAS], mvs_emit_i64(e, from));
+  mvs_emit_set(e, variable, mvs_emit_load_vector(e, x->c_type, at, mask));
+  mvs_emit_if_end(e, &given);
+  return mvs_emit_get(e, variable);
+}
+
+/* Row by row, two vectors: zeros are added where there is no bias, which changes -0 alone. */
+static void finish(amx *x, int which) {
+  mvs_emit *e = x->e;
+  LLVMTypeRef element = mvs_emit_storage(e, x->c_type);
+  LLVMValueRef sums = sums_at(x, 2 * which);
+  LLVMValueRef left = LLVMBuildNSWSub(e->builder, x->p[ROWS], x->row[which], "");
+  left = mvs_emit_smaller(e, left, mvs_emit_i64(e, TILE_ROWS));
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), left, 1);
+  LLVMValueRef from =
+      mvs_emit_at(e, e->f32, sums, mvs_emit_mul(e, rows.index, x->p[AT_STRIDE]));
+  LLVMValueRef row = mvs_emit_add(e, x->row[which], rows.index);
+  LLVMValueRef to = mvs_emit_at(e, element, x->p[C], mvs_emit_mul(e, row, x->p[C_STRIDE]));
+  for (int v = 0; v < 2; ++v) {
+    LLVMValueRef at = mvs_emit_i64(e, v * MVS_LANES);
+    LLVMValueRef sum = mvs_emit_load_vector(e, MVS_F32, mvs_emit_at(e, e->f32, from, at), NULL);
+    sum = LLVMBuildFAdd(e->builder, sum, x->bias[v], "");
+    LLVMValueRef place = mvs_emit_at(e, element, to, at);
+    mvs_emit_store(e, x->c_type, place, sum, x->mask[v], false);
+  }
+  mvs_emit_loop_end(e, &rows);
+}
+
+/* Asks for the lines of C that the block will write, which arrive while it computes. */
+static void expect_c(amx *x, int which) {
+  mvs_emit *e = x->e;
+  LLVMTypeRef element = mvs_emit_storage(e, x->c_type);
+  for (int i = 0; i < TILE_ROWS; ++i) {
+    LLVMValueRef row = mvs_emit_add(e, x->row[which], mvs_emit_i64(e, i));
+    LLVMValueRef to = mvs_emit_at(e, element, x->p[C], mvs_emit_mul(e, row, x->p[C_STRIDE]));
+    LLVMValueRef arguments[4] = {to, mvs_emit_int(e->i32, 1), mvs_emit_int(e->i32, 3),
+                                 mvs_emit_int(e->i32, 1)};
+    mvs_emit_intrinsic(e, "llvm.prefetch", e->ptr, arguments, 4);
+  }
+}
+
+/* The rows of two tiles. */
+static void block(amx *x) {
+  if (x->far) {
+    expect_c(x, 0);
+    expect_c(x, 1);
+  }
+  sum_up(x);
+  mvs_branch last = mvs_emit_if(x->e, x->p[LAST]);
+  finish(x, 0);
+  finish(x, 1);
+  mvs_emit_if_end(x->e, &last);
+}
+
+/* Rows by 32; a tile that would reach over the last row begins that much earlier. */
+static void all_rows(amx *x) {
+  mvs_emit *e = x->e;
+  LLVMValueRef zero = mvs_emit_i64(e, 0), rows = x->p[ROOM];
+  LLVMValueRef last = LLVMBuildNSWSub(e->builder, rows, mvs_emit_i64(e, TILE_ROWS), "");
+  last = mvs_emit_select(e, mvs_emit_less(e, last, zero), zero, last);
+  mvs_loop loop = mvs_emit_loop(e, zero, rows, 2 * TILE_ROWS);
+  x->row[0] = mvs_emit_smaller(e, loop.index, last);
+  x->row[1] =
+      mvs_emit_smaller(e, mvs_emit_add(e, loop.index, mvs_emit_i64(e, TILE_ROWS)), last);
+  block(x);
+  mvs_emit_loop_end(e, &loop);
+}
+
+/* The bias and the edge of C are the same for all rows. */
+static void write_function(amx *x) {
+  mvs_emit *e = x->e;
+  for (int v = 0; v < 2; ++v) {
+    x->mask[v] = mvs_emit_mask(e, mvs_emit_i64(e, v * MVS_LANES), x->p[WIDTH]);
+    x->bias[v] = bias_vector(x, v * MVS_LANES, x->mask[v]);
+  }
+  all_rows(x);
+}
+
+void mvs_amx_tile(mvs_emit *e, mvs_dtype c_type, const mvs_amx_call *c) {
+  amx x = {.e = e, .c_type = c_type, .in_stretches = c->in_stretches, .far = c->far};
+  LLVMTypeRef types[PARAMETERS];
+  for (int i = 0; i < PARAMETERS; ++i) types[i] = e->i64;
+  types[A] = types[B] = types[AT] = types[C] = types[BIAS] = e->ptr;
+  types[FIRST] = types[LAST] = e->i1;
+  const char *name =
+      mvs_arena_format(e->arena, "amx_%s_%s%s", c->in_stretches ? "stretch" : "whole",
+                       mvs_dtype_name(c_type), c->far ? "_far" : "");
+  LLVMValueRef function;
+  mvs_place_kept place;
+  if (mvs_emit_shared(e, name, mvs_emit_signature(e, types, PARAMETERS), &function, &place)) {
+    LLVMGetParams(function, x.p);
+    write_function(&x);
+    mvs_emit_shared_end(e, &place);
+  }
+  LLVMValueRef arguments[PARAMETERS] = {
+      c->a,           c->a_stride, c->b,    c->places, c->rows,     c->room,  c->sums,
+      c->sums_stride, c->first,    c->last, c->c,      c->c_stride, c->width, c->bias};
+  mvs_emit_call(e, function, arguments, PARAMETERS);
+}

@@ -1,0 +1,72 @@
+#!/bin/sh
+# One executable holds code for several levels of processors; MVCC_CPU holds a run to one. Each level gives the same
+# bits with one thread and with two; AVX2 and AVX-512 give each other's; products of pairs and of tiles of bf16 have
+# an order of their own and stay near. What cannot run is an error.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+cd "$work"
+report() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; fi; }
+for precision in f32 bf16; do
+  printf 'use "%s/models/digits.mvs" with depth = 2, width = 96, heads = 3, ffn = 160\ntrain { precision %s }\n' \
+    "$root" $precision >$precision.mvs
+  "$MVCC" $precision.mvs -o $precision
+done
+levels="x86-64-v3 x86-64-v4 x86-64-v4-bf16 x86-64-v4-amx"
+runs=""; lacking=""
+for level in $levels; do
+  if MVCC_CPU=$level ./f32 grad --help >/dev/null && MVCC_CPU=$level ./f32 train --data digits --steps 1 --batch 2 --out try-$level 2>log; then
+    runs="$runs $level"
+  elif grep -q "error: MVCC_CPU is $level: .* has no \|the kernel does not grant" log; then
+    lacking="$lacking $level"
+  else
+    echo "not ok $level runs or says why not"; cat log
+  fi
+done
+# f32 has no use for the last two.
+for level in $runs; do
+  for threads in 1 2; do
+    MVCC_CPU=$level ./bf16 train --data digits --steps 3 --batch 5 --threads $threads --out bf16-$level-$threads 2>log || cat log
+  done
+  code=0; cmp bf16-$level-1/step-3.safetensors bf16-$level-2/step-3.safetensors || code=1
+  report $code "$level: one thread and two, the same bits"
+  code=0; MVCC_CPU=$level ./bf16 info | grep -q "^processor   $level (" || code=1
+  report $code "$level is what info says"
+done
+case $runs in *x86-64-v4*)
+  for level in x86-64-v3 x86-64-v4; do MVCC_CPU=$level ./f32 train --data digits --steps 3 --batch 5 --out f32-$level 2>log || cat log; done
+  code=0; cmp f32-x86-64-v3/step-3.safetensors f32-x86-64-v4/step-3.safetensors || code=1
+  report $code "f32: AVX2 and AVX-512, the same bits"
+  code=0; cmp bf16-x86-64-v3-1/step-3.safetensors bf16-x86-64-v4-1/step-3.safetensors || code=1
+  report $code "bf16: AVX2 and AVX-512, the same bits" ;;
+esac
+last=""
+for level in $runs; do
+  case $level in x86-64-v4-*)
+    code=0; if cmp -s bf16-$level-1/step-3.safetensors bf16-$last-1/step-3.safetensors; then code=1; fi
+    report $code "$level has products of its own" ;;
+  esac
+  last=$level
+done
+# Every product is rounded to bf16, 2^-9, whatever the order of its sum; a loss is a mean over 320 of such errors and more.
+/usr/bin/python3 - $runs <<'EOF'
+import json, sys
+first = None
+for level in sys.argv[1:]:
+    loss = [json.loads(line)["loss"] for line in open(f"bf16-{level}-1/metrics.jsonl")]
+    first = first or loss
+    far = max(abs(a - b) / abs(b) for a, b in zip(loss, first))
+    print(f"{'ok' if far <= 2e-3 else 'not ok'} {level}: losses within {far:.1e} of the first level's")
+EOF
+says() { # title, wanted words, value of MVCC_CPU, program
+  code=0; MVCC_CPU=$3 "$4" train --data digits --steps 1 --out never >log 2>&1 && code=1
+  grep -q "$2" log || { code=1; cat log; }
+  report $code "$1"
+}
+says "a level that is none" "error: MVCC_CPU knows x86-64-v3, x86-64-v4, .* not 'avx2'" avx2 ./f32
+"$MVCC" f32.mvs --cpu x86-64-v4 -o v4
+case $runs in *x86-64-v4*)
+  says "a level below the program's" "error: MVCC_CPU is x86-64-v3: this program has code for x86-64-v4 and better" x86-64-v3 ./v4 ;;
+esac
+set -- $lacking
+[ $# = 0 ] || echo "skipped $((4 * $#)) this processor runs no$lacking"
