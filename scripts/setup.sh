@@ -16,7 +16,7 @@ nvrtc_is_there() {
   return 1
 }
 nvrtc_is_there || packages="$packages python3-pip"
-[ "${1:-}" != tests ] || packages="$packages python3-pip clang-tidy-19 clang-19 libclang-rt-19-dev"
+[ "${1:-}" != tests ] || packages="$packages libdnnl-dev python3-pip clang-tidy-19 clang-19 libclang-rt-19-dev"
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
