@@ -179,15 +179,12 @@ static LLVMValueRef panel_at(gemm *g, LLVMValueRef column, LLVMValueRef step) {
 
 typedef void pack_form(mvs_emit *e, const mvs_pack_call *call);
 
-/* One panel, K_CHUNK steps of k. */
-static void pack_unit(gemm *g, LLVMValueRef unit) {
+/* Packs `elements` of k from `first` on, of the panel that starts at `column`. */
+static void pack_panel(gemm *g, LLVMValueRef column, LLVMValueRef first, LLVMValueRef elements,
+                       LLVMValueRef target) {
   mvs_emit *e = g->e;
   bool nt = g->shape->form == MVS_MATMUL_NT, floats = g->way == FLOATS;
-  LLVMValueRef column, first, n = mvs_emit_i64(e, g->shape->n);
-  split_unit(g, unit, g->k, &column, &first);
-  LLVMValueRef width = chunk_at(g, column, n, MVS_PANEL);
-  LLVMValueRef step = mvs_emit_ceil_div(e, first, per_step(g));
-  LLVMValueRef elements = chunk_at(g, first, g->k, K_CHUNK * per_step(g));
+  LLVMValueRef n = mvs_emit_i64(e, g->shape->n), width = chunk_at(g, column, n, MVS_PANEL);
   LLVMValueRef at = nt ? mvs_emit_add(e, mvs_emit_mul(e, column, g->k), first)
                        : mvs_emit_add(e, mvs_emit_mul(e, first, n), column);
   mvs_pack_call call = {.type = g->shape->b,
@@ -195,7 +192,7 @@ static void pack_unit(gemm *g, LLVMValueRef unit) {
                         .source_stride = nt ? g->k : n,
                         .rows = nt ? width : elements,
                         .columns = nt ? elements : width,
-                        .target = panel_at(g, column, step),
+                        .target = target,
                         .target_stride = mvs_emit_i64(e, MVS_PANEL)};
   pack_form *pack = nt       ? floats ? mvs_pack_transpose : mvs_pairs_transpose
                     : floats ? mvs_pack_copy
@@ -203,17 +200,30 @@ static void pack_unit(gemm *g, LLVMValueRef unit) {
   pack(e, &call);
 }
 
-/* --- stage 2: blocks of C --- */
-
-/* Where B holds those columns, `step` steps of k in; *stride is set. */
-static LLVMValueRef b_at(gemm *g, LLVMValueRef column, LLVMValueRef step,
-                         LLVMValueRef *stride) {
+/* A unit: one panel, K_CHUNK steps of k. */
+static void pack_unit(gemm *g, LLVMValueRef unit) {
   mvs_emit *e = g->e;
-  *stride = mvs_emit_i64(e, reads_b(g) ? g->shape->n : MVS_PANEL);
-  if (!reads_b(g)) return panel_at(g, column, step);
-  LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, step, *stride), column);
-  return offset(g, MVS_F32, g->b, at);
+  LLVMValueRef column, first;
+  split_unit(g, unit, g->k, &column, &first);
+  LLVMValueRef step = mvs_emit_ceil_div(e, first, per_step(g));
+  LLVMValueRef elements = chunk_at(g, first, g->k, K_CHUNK * per_step(g));
+  pack_panel(g, column, first, elements, panel_at(g, column, step));
 }
+
+/* Whether there may be so few rows that one block has them all: its unit then packs each panel
+ * just before it uses it, and stage 1 has nothing to do, which spares writing B and reading it
+ * again. */
+static bool may_be_low(const gemm *g) {
+  const mvs_matmul_shape *s = g->shape;
+  return !reads_b(g) && !is_tn(g) && (s->m.per_batch || s->m.size <= g->row_chunk);
+}
+
+/* i1: there are so few. */
+static LLVMValueRef is_low(gemm *g) {
+  return mvs_emit_less(g->e, g->m, mvs_emit_i64(g->e, g->row_chunk + 1));
+}
+
+/* --- stage 2: blocks of C --- */
 
 /* A unit's block of C, and the stretch of k being added to it. */
 typedef struct unit_range {
@@ -222,6 +232,7 @@ typedef struct unit_range {
   LLVMValueRef first, last;       /* i1: it is the first, the last */
   LLVMValueRef a, a_stride;       /* its A, in 4-byte elements */
   LLVMValueRef sums, sums_stride; /* f32: of the block between stretches, or of one panel */
+  LLVMValueRef packed;            /* room for a panel of the stretch, NULL: none needed */
 } unit_range;
 
 /* Takes 64-byte aligned scratch. */
@@ -241,6 +252,27 @@ static LLVMValueRef c_at(gemm *g, const unit_range *r, LLVMValueRef column) {
 /* Element [0][column] of the sums. */
 static LLVMValueRef sums_at(gemm *g, const unit_range *r, LLVMValueRef column) {
   return offset(g, MVS_F32, r->sums, column);
+}
+
+/* Where B holds the stretch of the unit's column; *stride is set. */
+static LLVMValueRef b_at(gemm *g, const unit_range *r, LLVMValueRef column,
+                         LLVMValueRef *stride) {
+  mvs_emit *e = g->e;
+  column = mvs_emit_add(e, r->column, column);
+  *stride = mvs_emit_i64(e, reads_b(g) ? g->shape->n : MVS_PANEL);
+  if (reads_b(g)) {
+    LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, r->step, *stride), column);
+    return offset(g, MVS_F32, g->b, at);
+  }
+  LLVMValueRef panel = panel_at(g, column, r->step);
+  if (!r->packed) return panel;
+  mvs_branch low = mvs_emit_if(e, is_low(g));
+  LLVMValueRef first = mvs_emit_times(e, r->step, per_step(g));
+  LLVMValueRef left = sub(g, g->k, first);
+  LLVMValueRef most = mvs_emit_times(e, r->steps, per_step(g));
+  pack_panel(g, column, first, mvs_emit_smaller(e, left, most), r->packed);
+  mvs_emit_if_end(e, &low);
+  return mvs_emit_select(e, is_low(g), r->packed, panel);
 }
 
 /* The bias of a column, or none. */
@@ -265,7 +297,7 @@ static void panel_of_vectors(gemm *g, const unit_range *r, LLVMValueRef column,
                         .rows = r->rows,
                         .width = width,
                         .pairs = g->way == PAIRS};
-  tile.b = b_at(g, mvs_emit_add(e, r->column, column), r->step, &tile.b_stride);
+  tile.b = b_at(g, r, column, &tile.b_stride);
   LLVMValueRef sums = sums_at(g, r, column), stride = mvs_emit_i64(e, g->shape->n);
   if (in_stretches(g)) {
     tile.start = only_if(g, LLVMBuildNot(e->builder, r->first, ""), sums);
@@ -298,7 +330,7 @@ static void panel_of_tiles(gemm *g, const unit_range *r, LLVMValueRef column,
   LLVMValueRef up = mvs_emit_ceil_div(e, r->rows, TWO_TILES);
   mvs_amx_call call = {.a = r->a,
                        .a_stride = r->a_stride,
-                       .b = b_at(g, mvs_emit_add(e, r->column, column), r->step, &stride),
+                       .b = b_at(g, r, column, &stride),
                        .places = mvs_emit_times(e, steps, MVS_LANES),
                        .rows = r->rows,
                        .room = reads_a(g) ? r->rows : mvs_emit_times(e, up, TWO_TILES),
@@ -377,6 +409,8 @@ static void each_stretch(gemm *g, unit_range *r) {
   int64_t most = in_stretches(g) ? stretch_steps(g) : round_up(panel_steps(g).size, MVS_LANES);
   int64_t stride = (by_steps ? rows : most) + MVS_LANES;
   LLVMValueRef copy = reads_a(g) ? NULL : room(g, (by_steps ? most : rows) * stride * 4);
+  int64_t panel = (most + MVS_LANES) * MVS_PANEL * 4;
+  r->packed = may_be_low(g) ? room(g, panel) : NULL;
   r->step = mvs_emit_i64(e, 0);
   r->steps = g->steps;
   r->first = r->last = mvs_emit_int(e->i1, 1);
@@ -452,7 +486,9 @@ static void print_pack(gemm *g, const char *symbol) {
   g->division =
       (mvs_division){{g->shape->n, false}, g->shape->k, MVS_PANEL, K_CHUNK * per_step(g)};
   open_kernel(g, symbol);
-  mvs_loop units = mvs_emit_loop(g->e, g->entry.begin, g->entry.end, 1);
+  LLVMValueRef end = g->entry.end;
+  if (may_be_low(g)) end = mvs_emit_select(g->e, is_low(g), g->entry.begin, end);
+  mvs_loop units = mvs_emit_loop(g->e, g->entry.begin, end, 1);
   pack_unit(g, units.index);
   mvs_emit_loop_end(g->e, &units);
   LLVMBuildRetVoid(g->e->builder);
