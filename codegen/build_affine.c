@@ -140,7 +140,8 @@ static mvs_affine flat_index(const run *r, const mvs_index *at) {
   return flat;
 }
 
-/* The reverse: digits of a flat index, fastest axis first. */
+/* The reverse: digits of a flat index, fastest axis first. Of [4, 16] and 1 * s, s up to 63:
+ * the wish is to split s by 16; tried again with 16 h + d, the digits are h and d. */
 static bool unflatten(const run *r, mvs_affine flat, const mvs_axes *axes, mvs_index *out,
                       mvs_wish *wish) {
   for (int i = r->end - 1; i > r->first; i--) {

@@ -29,7 +29,8 @@ static mvs_dim sequential_extent(const mvs_nest *nest) {
   return (mvs_dim){size, nest->sequential_batch};
 }
 
-/* Different elements that an access touches. */
+/* Different elements that an access touches: the product of the extents of the axes that it
+ * moves along. A gain [C] read by all B T rows counts C. */
 static mvs_dim touched(const mvs_nest *nest, const mvs_access *access) {
   mvs_dim count = {1, false};
   bool columns = nest->nest_class == MVS_KERNEL_COLUMNS;
@@ -47,7 +48,8 @@ static bool larger(mvs_dim a, mvs_dim b) {
   return a.per_batch != b.per_batch ? a.per_batch : a.size > b.size;
 }
 
-/* The largest access of each operand stands for all that touch it. */
+/* The largest access of each operand stands for all that touch it: q in three phases, or by two
+ * nests, is one tensor to memory. */
 static void find_traffic(const mvs_kernel *kernel, mvs_cost *cost) {
   mvs_dim read[MVS_MAX_OPERANDS] = {{0, false}}, written[MVS_MAX_OPERANDS] = {{0, false}};
   for (size_t i = 0; i < kernel->nests.count; i++) {

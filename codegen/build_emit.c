@@ -88,7 +88,8 @@ static void merge_axes(const emitter *e) {
   }
 }
 
-/* True when some address would need a stride that grows with the batch. */
+/* True when some address would need a stride that grows with the batch: an axis before it that
+ * did not merge with it. */
 static bool strides_grow(const emitter *e) {
   for (size_t i = 0; i < e->draft->instrs.count; i++) {
     for (int k = 0; k < e->draft->axes.count; k++) {
@@ -116,7 +117,9 @@ static int contiguous_accesses(const emitter *e, int slot) {
   return score;
 }
 
-/* The parallel slot that would serve best as inner axis, or -1. */
+/* The parallel slot that would serve best as inner axis, or -1; the last of equals, since
+ * addresses grow slowest along it. Not the batch (its extent is no constant) and not the tokens
+ * of segments (a row has one segment number). */
 static int better_inner(const emitter *e) {
   int best = -1, best_score = -1;
   for (int i = 0; i < e->draft->axes.count; i++) {
@@ -133,7 +136,9 @@ static int better_inner(const emitter *e) {
   return best;
 }
 
-/* Lets another axis run innermost where the last one is too short and no row is reduced. */
+/* Lets another axis run innermost where the last one is too short and no row is reduced: of
+ *   y[b, t, c, h] = x[b, t, h, c], 16 c and 4 h      loops over h write 4 neighbours a row
+ * the axis c runs innermost instead, with stride 1 in x and 4 in y. */
 static void choose_inner(const emitter *e) {
   mvs_axes *axes = &e->draft->axes;
   bool fixed = e->reduces && e->draft->nest_class == MVS_KERNEL_ROWS;
@@ -148,7 +153,8 @@ static void choose_inner(const emitter *e) {
   axes->inner = chosen;
 }
 
-/* A lone batch axis runs innermost, as flat nests do. */
+/* A lone batch axis runs innermost, as flat nests do: all else has merged into it, and a nest
+ * of rows of one element would leave a thread with one element each. */
 static void flatten_batch(const emitter *e) {
   mvs_axes *axes = &e->draft->axes;
   if (e->reduces || slot_at(e, axes->inner)->dim.size > 1 ||

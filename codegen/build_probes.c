@@ -30,7 +30,8 @@ static bool stores(const mvs_schedule *body, const mvs_group *group, mvs_id id) 
   return false;
 }
 
-/* The last step that stores the value or a part of it; -1: it is there from the start. */
+/* The last step that stores the value or a part of it; -1: it is there from the start. Copies
+ * store other places of a value and may come later, which only makes the probe wait. */
 static int stored_by(const mvs_schedule *body, mvs_id id) {
   int last = -1;
   for (size_t i = 0; i < body->groups.count; i++) {
@@ -54,7 +55,9 @@ static bool is_placed(const placing *p, mvs_id id) {
 }
 
 /* Finds the step; false when there is none. A buffer of the body itself is free again behind
- * its last step; all others outlive the body. */
+ * its last step; all others outlive the body.
+ *   x stored by step 0, last read by 3;  f stored by step 5:  at 5 x is gone, no probe
+ *   with x carried: it has a slot of its own in another buffer, so the probe stands behind 5 */
 static bool find_step(const placing *p, uint32_t *out) {
   int step = 0;
   for (int i = 0; i < p->probe->count; i++) {

@@ -168,7 +168,9 @@ static int segment_of(const mvs_segments *table, int64_t token, int64_t *start) 
   return -1;
 }
 
-/* The table as a nest sees it whose first token is `begin` and which has `length` tokens. */
+/* The table as a nest sees it whose first token is `begin` and which has `length` tokens: of
+ * {image:16, text:4} a nest over tokens 12..19 sees {image:4, text:4}, the first of which is
+ * number 0 of the whole. */
 static const mvs_segments *trim_table(walker *w, const mvs_segments *table, int64_t begin,
                                       int64_t length, int *first) {
   mvs_segments *part = MVS_NEW(w->walk->arena, mvs_segments);
@@ -271,7 +273,8 @@ static mvs_dtype dtype_of(const walker *w, uint16_t value) {
 }
 
 /* The sum (or mean) of a segment's tokens: the nest's parallel token axis counts segments, its
- * sequential one runs through the tokens. */
+ * sequential one runs through the tokens. The mean is the sum times 1 / length, rounded once
+ * more, as docs/numerics.md has it. */
 static uint16_t segment_reduce(walker *w, mvs_id id, const mvs_node *node,
                                const mvs_index *at) {
   const mvs_segments *table = input_type(w, node)->segments;

@@ -312,7 +312,8 @@ static uint16_t slice(walker *w, const mvs_node *node, const mvs_index *at) {
 
 /* Zeros, or an element of the part: which one must be known for all indices of a nest, because
  * loads outside of the part would read other values. Where it is not, the axes are cut at the
- * border. */
+ * border: pad start=2 length=3 total=7 asked at t = 0..6 wishes a cut at 2, then one at 5,
+ * which leaves nests over 0..1, 2..4 and 5..6. */
 static uint16_t pad(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   const mvs_axes *axes = &w->walk->draft.axes;
   mvs_index inner = *at;
@@ -451,7 +452,7 @@ uint16_t mvs_walk_value(walker *w, mvs_id id, const mvs_index *at) {
 static bool moves(mvs_dim dim) { return dim.size > 1 || dim.per_batch; }
 
 /* The axis of the space that the inner axis runs along, when it is the last one as a whole:
- * rows. */
+ * rows. Then an output may be a part of the row, or several times as long as one piece. */
 static bool has_rows(const walker *w) {
   const mvs_slot *inner = &w->walk->draft.axes.slots[w->walk->draft.axes.inner];
   return w->walk->draft.nest_class == MVS_KERNEL_ROWS && inner->factor == 1 &&
@@ -473,7 +474,8 @@ static bool has_axes_of(const walker *w, const mvs_type *type) {
 }
 
 /* The index of an output over the nest's axes, for one piece of its row. False when its shape
- * is not the space's. */
+ * is not the space's, nor one that follows from it by a reshape: an output of [B, T, 4, 16] in
+ * the space [B, T, 64] is stored through the same index taken apart. */
 static bool output_index(walker *w, mvs_id id, int64_t piece, mvs_index *out) {
   const mvs_type *type = mvs_graph_type(w->graph, id), *space = &w->walk->plan->space;
   const mvs_axes *axes = &w->walk->draft.axes;

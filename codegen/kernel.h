@@ -31,7 +31,12 @@
  * outer axis `segment_axis` is a segment number s; the sequential index runs over that
  * segment's tokens, from its first to its last, counted from the start of the whole token axis
  * (so `sequential` strides and INDEX of MVS_SEQUENTIAL see token numbers); `access.segment` is
- * 0.
+ * 0. Sums of x [B, 29, 64] by segment, as dumps have them (kernel_dump.c explains the rest):
+ *
+ *   nest columns outer [B, 2] inner 64 segments on 1 {image:24(4x6), text:5} lanes 16 phases 2
+ *     %0 = load #0[1856, 0; 1; sequential 64]    of segment 1: tokens 24 to 28
+ *     %1 = reduce sum %0
+ *     store #1[128, 64; 1] %1                    once, in phase 1
  *
  * COLUMNS: a ROW instruction depends on neither the inner nor the sequential index. With
  * sequential_batch and sequential > 0 the reduced axis is the collapsed pair (batch,

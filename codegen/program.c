@@ -95,7 +95,8 @@ static bool dtype_known(const char *name) {
          !strcmp(name, "i32");
 }
 
-/* Sizes that later sums and products may use without overflow, for any sane batch. */
+/* Sizes that later sums and products may use without overflow, for any sane batch: 2^50 bytes
+ * is beyond any machine, and leaves 2^13 for counts. */
 static bool size_sane(int64_t size) { return size >= 0 && size <= INT64_C(1) << 50; }
 
 static bool extent_ok(const Mvs__Extent *extent) { return extent && size_sane(extent->size); }
