@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -118,9 +119,11 @@ static int out_of_memory(void) {
 }
 
 /* In LLVM's code; other threads may be in it too, so nothing is tidied up: no output is begun
- * before code is there. */
+ * before code is there. The first to come speaks and ends the process, for all. */
 static void out_of_memory_in_llvm(void) {
   static const char words[] = "mvcc: error: out of memory in LLVM\n";
+  static atomic_flag told = ATOMIC_FLAG_INIT;
+  while (atomic_flag_test_and_set(&told)) pause();
   ssize_t written = write(STDERR_FILENO, words, sizeof words - 1);
   (void)written; /* there is nobody left to tell */
   _exit(EXIT_FAILURE);

@@ -99,7 +99,7 @@ def anew():
 
 
 def try_training(at, environment):
-    """NULL, or what is wrong with a resumed run whose allocation `at` failed."""
+    """None, or what is wrong with a resumed run whose allocation `at` failed."""
     anew()
     done = train("--resume", FAULT_AT=str(at), **environment)
     if done.returncode < 0 or not is_clean(done.returncode, done.stderr):
@@ -125,13 +125,37 @@ def sweep_training(skipped):
         say(wrong, f"train --resume, {how}: {tried} of {count} allocations, {time.monotonic() - began:.0f} s")
 
 
+def programs_of(folder):
+    """Programs of a comparison that are still there."""
+    places = (f"/proc/{number}/exe" for number in os.listdir("/proc") if number.isdigit())
+    return [p for p in places if os.path.exists(p) and os.readlink(p).startswith(os.path.abspath(folder) + "/")]
+
+
+def sweep_comparison():
+    """Behind the compiling, which the others have seen: a comparison's own allocations are its last few thousand."""
+    command = [mvcc, "compare", model, *SMALL, "--residual", "plain", "--samples", "4", "-o", path("rules")]
+    options = ["--", "train", "--steps", "20", "--batch", "4"]
+    os.environ["FAULT_PROGRAM"] = "mvcc"
+    count, wrong, began, tries = count_of(command + options), None, time.monotonic(), max(2, most // 60)
+    for at in sorted(rng.sample(range(count - 4000, count), tries)):
+        shutil.rmtree(path("rules"))
+        done = call(command + options, FAULT_AT=str(at), FAULT_ON="1")
+        end = time.monotonic() + 10
+        while programs_of(path("rules")) and time.monotonic() < end:
+            time.sleep(0.05)
+        after = subprocess.run([*command, "--resume", *options], capture_output=True, text=True)
+        if not is_clean(done.returncode, done.stderr):
+            wrong = f"allocation {at}: it ended with {done.returncode}: {done.stderr}"
+        elif programs_of(path("rules")) or after.returncode != 0 or temporaries(path("rules")):
+            wrong = f"allocation {at}: it cannot be gone on with: {after.stderr}"
+    say(wrong, f"mvcc compare, from there on: {tries} of {count} allocations, {time.monotonic() - began:.0f} s")
+
+
 print(f"# seed {seed}")
 for folder, steps in (("half", "3"), ("run", "6")):
     subprocess.run([trainer, "train", *OPTIONS, "--steps", steps, "--out", path(folder)], check=True, capture_output=True)
 whole = state()
 weights = ["--weights", path("half", "latest"), "--threads", "1"]
-inputs = path("inputs.safetensors")
-subprocess.run([trainer, "sample", *weights, "--count", "2", "--steps", "1", "--out", path("s.safetensors")], check=True, capture_output=True)
 for name in ("made", "pictures"):
     os.mkdir(path(name))
 sweep_training(count_of([trainer, "info"]))
@@ -145,3 +169,4 @@ sweep("report", [trainer, "report", path("half"), "--out", path("made", "page.ht
 subprocess.run([mvcc, model, *SMALL, "-o", path("made", "y")], check=True, capture_output=True)
 sweep("mvcc -o", [mvcc, model, *SMALL, "-o", path("made", "y")], path("made", "y"))
 sweep("mvcc --emit plan", [mvcc, model, *SMALL, "--emit", "plan"])
+sweep_comparison()
