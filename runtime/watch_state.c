@@ -157,6 +157,9 @@ int64_t mvs_watch_good_step(const mvs_watch *watch) {
 
 /* --- there and back --- */
 
+/* No run counts so far: what does is no state that was saved, and could not be counted on. */
+#define MOST_COUNT (INT64_C(1) << 53)
+
 /* The counts as a row. */
 #define COUNTS (sizeof(mvs_watch_counts) / sizeof(int64_t))
 typedef union counts_row {
@@ -180,10 +183,11 @@ void mvs_watch_save(const mvs_watch *watch, mvs_text *out) {
   for (size_t i = 0; i < watch->signals.count; i++) save_signal(&watch->signals.items[i], out);
 }
 
+/* What is saved are counts, steps and names of kinds. */
 static bool load_number(const char **text, int64_t *out) {
   char *end;
   *out = strtoll(*text, &end, 10);
-  bool good = end != *text;
+  bool good = end != *text && *out >= 0 && *out <= MOST_COUNT;
   *text = end;
   return good;
 }
@@ -194,7 +198,7 @@ static bool load_signal(mvs_watch *watch, const char **text) {
   bool good = load_number(text, &kind) && load_number(text, &signal.stood) &&
               mvs_series_load(&signal.values, text) && mvs_series_load(&signal.medians, text);
   const char *middle = strchr(*text, '\t'), *end = strchr(*text, '\n');
-  if (!good || kind < 0 || kind > MVS_SIGNAL_COSINE || **text != ' ' || !middle || !end ||
+  if (!good || kind > MVS_SIGNAL_COSINE || **text != ' ' || !middle || !end ||
       middle > end)
     return false;
   signal.kind = (mvs_signal_kind)kind;
@@ -215,7 +219,7 @@ static bool load_state(mvs_watch *watch, const char *text) {
   for (size_t i = 0; good && i < COUNTS; i++) good = load_number(&text, &counts.row[i]);
   for (int64_t i = 0; good && i < signals; i++) good = load_signal(watch, &text);
   if (good) watch->counts = counts.counts;
-  return good && counts.counts.count >= 0 && strspn(text, " \n") == strlen(text);
+  return good && strspn(text, " \n") == strlen(text);
 }
 
 bool mvs_watch_load(mvs_watch *watch, const char *text) {

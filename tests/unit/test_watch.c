@@ -386,6 +386,14 @@ static void refuses_a_cut_state(void **state) {
     assert_false(mvs_watch_load(here->watch, cut));
   }
   assert_false(mvs_watch_load(here->watch, "watch 1 99999999999999\n1 2 3"));
+  /* The first count, too large to go on from, below nothing, beyond 64 bits. */
+  const char *first = strchr(mvs_text_string(&text), '\n') + 1, *rest = strchr(first, ' ');
+  const char *const counts[] = {"3", "9223372036854775807", "-1", "99999999999999999999"};
+  for (size_t at = 0; at < sizeof counts / sizeof *counts; at++) {
+    const char *state_text = mvs_arena_format(
+        here->arena, "%.*s%s%s", (int)(first - text.data), text.data, counts[at], rest);
+    assert_int_equal(mvs_watch_load(here->watch, state_text), at == 0);
+  }
 }
 
 /* Against sorting, at every length. */
