@@ -19,7 +19,7 @@ sleep 1; kill -INT $watching; wait $watching || code=$?
 [ "$code" -eq 0 ] && [ "$(grep -c '^step [0-9]* of 1000000 .* left: loss' watched)" -ge 3 ] && [ "$(tail -n 1 watched)" = unfinished ] || code=1
 say $code "watch prints lines as it goes on and ends with Ctrl-C"
 kill -INT $job; wait $job
-code=0; data run/report.html | grep -q '"live":false.*"state":"stopped".*"device":"x86-64-v[0-9]".*"memory_bytes":[0-9]' || code=1
+code=0; data run/report.html | grep -q '"live":false.*"state":"stopped".*"device":"x86-64-v[0-9][a-z0-9-]*".*"memory_bytes":[0-9]' || code=1
 say $code "one that was stopped says so, and its device and memory"
 
 # Steps 9 to 12 are taken twice: the checkpoint is of step 8.
