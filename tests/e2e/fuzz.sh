@@ -1,6 +1,7 @@
 #!/bin/sh
-# Every reader of files against libFuzzer for a few seconds, from its kept corpus (tests/fuzz) and files of the tree. The seed
-# is fixed, the work is not: a slow machine does less of it. Needs clang 19 (`scripts/setup.sh tests` brings it).
+# Every reader of files against libFuzzer, from its kept corpus (tests/fuzz) and files of the tree: the same seed and as many
+# inputs on any machine, some seconds of them; FUZZ_SECONDS=N looks for so long instead. Needs clang 19 (`scripts/setup.sh tests`
+# brings it).
 set -u
 here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd); cd "$root" || exit 1
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -13,11 +14,16 @@ seeds() {
     graph) echo tests/golden/plan tests/golden/simplify ;;
   esac
 }
+# How far a target goes. Those that compile take milliseconds an input.
+effort() {
+  if [ -n "${FUZZ_SECONDS:-}" ]; then echo "-max_total_time=$FUZZ_SECONDS"; return; fi
+  case $1 in language | compile) echo -runs=800 ;; *) echo -runs=80000 ;; esac
+}
 # Memory is bounded for what a few KB may ask for at once; 10 s an input is a hang.
 one() {
   mkdir -p "$work/$1"
   # shellcheck disable=SC2046
-  if "build-fuzz/fuzz/fuzz_$1" -seed=1 -max_total_time="${FUZZ_SECONDS:-8}" -timeout=10 -rss_limit_mb=2000 -malloc_limit_mb=256 \
+  if "build-fuzz/fuzz/fuzz_$1" -seed=1 $(effort "$1") -timeout=10 -rss_limit_mb=2000 -malloc_limit_mb=256 \
     -artifact_prefix="$root/build-fuzz/$1-" "$work/$1" $([ -d "tests/fuzz/corpus/$1" ] && echo "tests/fuzz/corpus/$1") $(seeds "$1") \
     >"$work/$1.log" 2>&1; then
     echo "ok $1: $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$work/$1.log") inputs"
