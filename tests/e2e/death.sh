@@ -12,20 +12,8 @@ mkdir "$work/plain" "$work/back" "$work/files" "$work/rules"
 # A checkpoint every third step: most of the time goes into making them durable.
 /usr/bin/python3 "$here/death.py" "$work/x" "$work/plain" $((30 * times)) "$seed" --data digits --batch 8 --steps 60 --save-every 3 \
   --ema 0.9 --diagnose 7
-# A run that goes back to a checkpoint and on another way (watch.sh): the turn is a moment of its own.
-cat >"$work/falls.mvs" <<'END'
-let width = 16
-residual bare { x + f }
-model falls {
-  input zt : f32[1, 8, 8]
-  x = patch_embed(zt, 2, width) as patch_embed
-  residual bare as norm
-  stack 4 as blocks { x <- swiglu(x, 32) as ffn }
-  output velocity : unpatchify(linear(x, 4, bias = true) as final_proj, 2)
-}
-train { objective rectified_flow optimizer adamw(lr = 0.3) schedule warmup(200) batch 16 precision f32 data "digits" }
-END
-"$MVCC" "$work/falls.mvs" -o "$work/f"
+# A run that goes back to a checkpoint and on another way : the turn is a moment of its own.
+"$MVCC" "$here/falls.mvs" -o "$work/f"
 /usr/bin/python3 "$here/death.py" "$work/f" "$work/back" $((30 * times)) "$seed" --save-every 10 --steps 150 --watch rollback \
   --rollback-lr 0.1 --rollbacks 2
 outputs() { /usr/bin/python3 "$here/death_outputs.py" "$@"; }

@@ -4,19 +4,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 cd "$work"
-# Falls at step 94 of a rate that climbs, and goes back some ten steps or more (watch.sh).
-cat >falls.mvs <<'END'
-residual bare { x + f }
-model falls {
-  input zt : f32[1, 8, 8]
-  x = patch_embed(zt, 2, 16) as patch_embed
-  residual bare as norm
-  stack 4 as blocks { x <- swiglu(x, 32) as ffn }
-  output velocity : unpatchify(linear(x, 4, bias = true) as final_proj, 2)
-}
-train { objective rectified_flow optimizer adamw(lr = 0.3) schedule warmup(200) batch 16 precision f32 data "digits" }
-END
-"$MVCC" falls.mvs -o x
+# Falls at step 94, and goes back some ten steps or more.
+"$MVCC" "$here/falls.mvs" -o x
 /usr/bin/python3 "$here/report_runs.py" made 200 1
 PYTHONPATH="$here" /usr/bin/python3 - <<'EOF2'
 import re

@@ -6,20 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 say() { if "$@" >/dev/null 2>&1; then echo "ok $title"; else echo "not ok $title"; fi; }
 run() { code=0; "$work/x" train "$@" >"$work/said" 2>"$work/log" || code=$?; }
-# No norm anywhere and a rate that climbs for 200 steps to a thousand times what is good.
-cat >"$work/x.mvs" <<'END'
-let width = 16
-residual bare { x + f }
-model falls {
-  input zt : f32[1, 8, 8]
-  x = patch_embed(zt, 2, width) as patch_embed
-  residual bare as norm
-  stack 4 as blocks { x <- swiglu(x, 32) as ffn }
-  output velocity : unpatchify(linear(x, 4, bias = true) as final_proj, 2)
-}
-train { objective rectified_flow optimizer adamw(lr = 0.3) schedule warmup(200) batch 16 precision f32 data "digits" }
-END
-"$MVCC" "$work/x.mvs" -o "$work/x"
+"$MVCC" "$here/falls.mvs" -o "$work/x"
 common="--save-every 10 --keep 2"
 steps_of() { sed 's/{"step": \([0-9]*\),.*/\1/' "$1"; }
 

@@ -103,6 +103,21 @@ typedef struct user_rule {
   const char *name, *text, *model, *precision;
 } user_rule;
 
+/* Read by number and as a whole, in the update, behind it and where the stack is left. */
+static const char all_blocks[] =
+    "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
+    "  exit { x + 0.5 * at_block(entered, 2) + 0.1 * x0 }\n"
+    "  after {\n"
+    "    param w : f32[depth] = 0.2\n"
+    "    h = history(x)\n"
+    "    r = rsqrt(mean_features(h * h) + 0.1)\n"
+    "    e = where(layer < reshape(index(depth), [depth, 1, 1]), 0, exp(max_features(h) * r))\n"
+    "    x0 + sum_over(reshape(w, [depth, 1, 1]) * h, 0) + sum_over(e * h, 0) / sum_over(e, 0)\n"
+    "  }\n"
+    "  y = f(rmsnorm(x, eps = 0.1))\n"
+    "  x + y + a * at_block(entered, 2) + b * at_block(y, 1) * first(y)\n"
+    "}\n";
+
 static const user_rule rules[] = {
     {"weighted by features, with a mean",
      "residual rule(a: gain = 0.3, b: scalar = 0.5, eps = 0.01) {\n"
@@ -190,34 +205,12 @@ static const user_rule rules[] = {
      "}\n",
      deep_model, "f32"},
     {"values of blocks by their numbers, and of all of them",
-     "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
-     "  exit { x + 0.5 * at_block(entered, 2) + 0.1 * x0 }\n"
-     "  after {\n"
-     "    param w : f32[depth] = 0.2\n"
-     "    h = history(x)\n"
-     "    r = rsqrt(mean_features(h * h) + 0.1)\n"
-     "    e = where(layer < reshape(index(depth), [depth, 1, 1]), 0, exp(max_features(h) * r))\n"
-     "    x0 + sum_over(reshape(w, [depth, 1, 1]) * h, 0) + sum_over(e * h, 0) / sum_over(e, 0)\n"
-     "  }\n"
-     "  y = f(rmsnorm(x, eps = 0.1))\n"
-     "  x + y + a * at_block(entered, 2) + b * at_block(y, 1) * first(y)\n"
-     "}\n",
+     all_blocks,
      deep_model, "f32"},
     {"a carried name that is read before it is set",
      "residual rule(a: gain = 0.7) { rmsnorm(x + a * f, eps = 0.01) }\n", kept_stream, "f32"},
     {"values of blocks by their numbers, and of all of them, in bf16",
-     "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
-     "  exit { x + 0.5 * at_block(entered, 2) + 0.1 * x0 }\n"
-     "  after {\n"
-     "    param w : f32[depth] = 0.2\n"
-     "    h = history(x)\n"
-     "    r = rsqrt(mean_features(h * h) + 0.1)\n"
-     "    e = where(layer < reshape(index(depth), [depth, 1, 1]), 0, exp(max_features(h) * r))\n"
-     "    x0 + sum_over(reshape(w, [depth, 1, 1]) * h, 0) + sum_over(e * h, 0) / sum_over(e, 0)\n"
-     "  }\n"
-     "  y = f(rmsnorm(x, eps = 0.1))\n"
-     "  x + y + a * at_block(entered, 2) + b * at_block(y, 1) * first(y)\n"
-     "}\n",
+     all_blocks,
      deep_model, "bf16"},
     {"weighted by features, in bf16",
      "residual rule(a: gain = 0.3, b: scalar = 0.5) {\n"
