@@ -13,6 +13,9 @@
 #define NEWEST_PROTOCOL 5
 #define LONGEST_NAME    200 /* of a global: what a message shows */
 #define DEEPEST_STACK   (1 << 16)
+/* An instruction is one byte at least and makes up to 100 bytes. A tensor takes about 30, so
+ * these are some 140,000 tensors. */
+#define MOST_INSTRUCTIONS (1 << 22)
 
 typedef MVS_LIST(mvs_pickle_value) value_list;
 
@@ -119,9 +122,19 @@ static mvs_status push_empty(machine *m, mvs_pickle_kind kind) {
               (mvs_pickle_value){.kind = kind, .items = MVS_NEW(m->arena, mvs_pickle_items)});
 }
 
+/* The first room is exact: there may be millions of tuples, and hardly any list grows. */
 static void add_items(machine *m, mvs_pickle_items *into, const mvs_pickle_value *items,
                       size_t count) {
-  for (size_t at = 0; at < count; at++) MVS_PUSH(m->arena, into, items[at]);
+  size_t wanted = into->count + count;
+  if (count == 0) return;
+  if (wanted > into->capacity) {
+    size_t room = wanted > 2 * into->capacity ? wanted : 2 * into->capacity;
+    mvs_pickle_value *place = MVS_ARRAY(m->arena, room, mvs_pickle_value);
+    if (into->count) memcpy(place, into->items, into->count * sizeof *place);
+    into->items = place, into->capacity = room;
+  }
+  memcpy(into->items + into->count, items, count * sizeof *items);
+  into->count = wanted;
 }
 
 static mvs_status push_tuple(machine *m, const mvs_pickle_value *items, size_t count) {
@@ -141,9 +154,7 @@ static mvs_status marked_tuple(machine *m) {
   const mvs_pickle_value *items;
   size_t count;
   MVS_TRY(pop_marked(m, &items, &count));
-  mvs_pickle_items *tuple = MVS_NEW(m->arena, mvs_pickle_items);
-  add_items(m, tuple, items, count);
-  return push(m, (mvs_pickle_value){.kind = MVS_PICKLE_TUPLE, .items = tuple});
+  return push_tuple(m, items, count);
 }
 
 /* BININT is signed, its shorter forms are not. */
@@ -400,8 +411,10 @@ mvs_status mvs_pickle_read(mvs_arena *arena, mvs_diag *diag, const char *name,
                            const mvs_pickle_rules *rules, mvs_pickle_value *out) {
   machine m = {
       .arena = arena, .diag = diag, .name = name, .bytes = bytes, .size = size, .rules = rules};
-  for (;;) {
+  for (int done = 0;; done++) {
     m.begin = m.at;
+    if (done == MOST_INSTRUCTIONS)
+      return WRONG(&m, "goes on behind %d instructions", MOST_INSTRUCTIONS);
     const unsigned char *code = take(&m, 1);
     if (!code) return cut(&m);
     if (*code == '.') break;

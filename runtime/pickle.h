@@ -1,8 +1,8 @@
 /* pickle.h: values out of Python's pickle format, protocols 2 to 5, without running anything. A
  * pickle is a program for a machine with a stack; this machine knows the instructions that
  * build plain values, and what a pickle asks to import or to call is answered by the caller's
- * table or refused. Memory is bounded by the length of the text: an instruction makes one
- * value. Owner: the arena given; strings point into the text. */
+ * table or refused. Memory is bounded by the length of the text, since an instruction makes one
+ * value, and their number by a limit. Owner: the arena given; strings point into the text. */
 #ifndef MVS_RUNTIME_PICKLE_H
 #define MVS_RUNTIME_PICKLE_H
 

@@ -8,6 +8,7 @@
 #include "runtime/torch_file.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@
 
 #define MOST_PICKLE  ((size_t)16 << 20) /* some 100,000 tensors */
 #define MOST_LETTERS ((size_t)64 << 20) /* of all names */
-#define MOST_VISITS  ((size_t)4 << 20)
+#define MOST_VISITS  ((size_t)1 << 20)  /* of places in dicts and lists */
 #define LONGEST_KEY  1000
 
 /* What may be asked for. Storages say the dtype, and are never called. */
@@ -94,9 +95,12 @@ static bool load(void *self, const mvs_pickle_value *id, mvs_pickle_value *out,
       part[2].kind != MVS_PICKLE_TEXT || part[2].length > LONGEST_KEY ||
       part[4].kind != MVS_PICKLE_INTEGER || part[4].integer < 0)
     return say(why, "names no storage of a tensor");
-  const char *entry =
-      mvs_arena_format(in->arena, "%sdata/%.*s", in->root, (int)part[2].length, part[2].text);
-  const mvs_zip_entry *found = mvs_zip_find(&in->entries, entry);
+  /* Not in the arena: a pickle may ask for one storage a million times. */
+  char entry[LONGEST_KEY + MVS_ZIP_LONGEST_NAME];
+  int length =
+      snprintf(entry, sizeof entry, "%sdata/%.*s", in->root, (int)part[2].length, part[2].text);
+  bool fits = length > 0 && (size_t)length < sizeof entry;
+  const mvs_zip_entry *found = fits ? mvs_zip_find(&in->entries, entry) : NULL;
   if (!found) return say(why, "names a storage that is not in the archive");
   storage *made = MVS_NEW(in->arena, storage);
   *made = (storage){globals[part[1].integer].dtype, part[4].integer, found->bytes};

@@ -8,8 +8,7 @@
 
 #include "runtime/fail.h"
 
-#define LONGEST_NAME 1024
-#define ENCRYPTED    1 /* bit of the flags */
+#define ENCRYPTED 1 /* bit of the flags */
 
 typedef struct lister {
   mvs_arena *arena;
@@ -38,11 +37,12 @@ static mvs_status add_open(const lister *in, const char *name, const unz_file_in
 }
 
 static mvs_status add_current(const lister *in) {
-  char name[LONGEST_NAME + 1] = "";
+  char name[MVS_ZIP_LONGEST_NAME + 1] = "";
   unz_file_info64 facts;
-  if (unzGetCurrentFileInfo64(in->zip, &facts, name, LONGEST_NAME, NULL, 0, NULL, 0) != UNZ_OK)
+  if (unzGetCurrentFileInfo64(in->zip, &facts, name, MVS_ZIP_LONGEST_NAME, NULL, 0, NULL, 0) !=
+      UNZ_OK)
     return damaged(in, "its directory cannot be read");
-  if (facts.size_filename > LONGEST_NAME || strlen(name) != facts.size_filename)
+  if (facts.size_filename > MVS_ZIP_LONGEST_NAME || strlen(name) != facts.size_filename)
     return damaged(in, "an entry has no sound name");
   if (facts.flag & ENCRYPTED)
     return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s': entry '%s' is encrypted", in->path, name);

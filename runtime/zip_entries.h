@@ -5,6 +5,8 @@
 
 #include "runtime/file_map.h"
 
+#define MVS_ZIP_LONGEST_NAME 1024
+
 typedef struct mvs_zip_entry {
   const char *name;
   const unsigned char *bytes; /* in the map */

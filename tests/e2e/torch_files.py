@@ -85,3 +85,8 @@ doubled = b"\x80\x02(}" + text("w") + tensor() + b"sq\x00"
 for level in range(40):
     doubled += b"}" + text("a") + b"h" + bytes([level]) + b"s" + text("b") + b"h" + bytes([level]) + b"sq" + bytes([level + 1])
 archive("doubled", doubled + b"t.")
+# What one byte, or three, may cost: tuples of tuples, and one storage of a long name asked for again and again.
+archive("tuples", b"\x80\x02N" + b"\x85" * 6_000_000 + b".")
+name = "k" * 500
+archive("recalled", b"\x80\x02(" + storage(name, 0)[:-1] + b"q\x00" + (b"(" + b"h\x00Q" * 10_000 + b"t") * 199 + b"t.",
+        more=[("data/" + name, b"")], root="r" * 500)
