@@ -72,7 +72,9 @@ static void read_suite(suite *s, const char *path) {
   char *bytes = read_whole(path, &length), *at = bytes, *end;
   while (size == 0 && (end = strchr(at, '\n'))) {
     row each;
-    s->rows = realloc(s->rows, (s->row_count + 1) * sizeof *s->rows);
+    row *rows = realloc(s->rows, (s->row_count + 1) * sizeof *s->rows);
+    if (!rows) stop(NULL, "out of memory");
+    s->rows = rows;
     if (sscanf(at, "case %127s %la %la %la %la\n", each.name, &each.low, &each.high, &each.each,
                &each.whole) == 5)
       s->rows[s->row_count++] = each;
