@@ -6,6 +6,7 @@
 #define MVS_RUNTIME_BENCH_H
 
 #include "runtime/bench_limits.h"
+#include "runtime/recording.h"
 
 typedef struct mvs_bench mvs_bench;
 
@@ -16,10 +17,9 @@ typedef struct mvs_bench_work {
   const char *core_words; /* for people: "forward + backward" */
   /* Settles batch and micro_batch, before the device is opened. */
   mvs_status (*settle)(mvs_bench *bench);
-  /* Chooses the memory plan and makes all that runs. */
+  /* Chooses the memory plan, makes all that runs, and `recording` of the core. */
   mvs_status (*prepare)(mvs_bench *bench);
-  /* Runs the core, or whole steps, so many times, and tells the seconds of all. */
-  mvs_status (*run_core)(mvs_bench *bench, int64_t times, double *seconds);
+  /* Runs whole steps so many times, and tells the seconds of all. */
   mvs_status (*run_steps)(mvs_bench *bench, int64_t times, double *seconds);
   /* Runs steps while the executor profiles. */
   mvs_status (*run_profiled)(mvs_bench *bench, int64_t times);
@@ -44,6 +44,7 @@ struct mvs_bench {
   int64_t batch, micro_batch, blocks;
   const char *kept; /* what became of blocks: mvs_recompute_text */
   mvs_bench_limits *limits;
+  mvs_recording *recording; /* of the core */
   /* measured */
   double core_seconds, step_seconds, first_seconds;
   double matmul_seconds, attention_seconds; /* of one core, at their limit */

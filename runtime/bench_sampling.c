@@ -4,7 +4,6 @@
 #include "runtime/memory.h"
 #include "runtime/progress.h"
 #include "runtime/random.h"
-#include "runtime/recording.h"
 #include "runtime/sampler.h"
 
 #define DEFAULT_BATCH 8
@@ -17,7 +16,6 @@ static const char *const functions[] = {"forward", "sampler_step", NULL};
 typedef struct sampling_state {
   mvs_sampling sampling;
   mvs_call *forward, *step;
-  mvs_recording *core;
   bool guided;
 } sampling_state;
 
@@ -111,7 +109,7 @@ static mvs_status prepare(mvs_bench *bench) {
   MVS_TRY(mvs_call_new(session->executor, "forward", bench->batch, &state->forward));
   MVS_TRY(mvs_call_new(session->executor, "sampler_step", bench->batch, &state->step));
   MVS_TRY(bind_all(bench, state->forward));
-  state->core = mvs_recording_new(session, run_forward, state);
+  bench->recording = mvs_recording_new(session, run_forward, state);
   return bind_all(bench, state->step);
 }
 
@@ -134,16 +132,6 @@ static mvs_status run_steps(mvs_bench *bench, int64_t times, double *seconds) {
   return MVS_OK;
 }
 
-static mvs_status run_core(mvs_bench *bench, int64_t times, double *seconds) {
-  mvs_session *session = bench->session;
-  const sampling_state *state = bench->state;
-  double begin = mvs_seconds();
-  for (int64_t at = 0; at < times; at++) MVS_TRY(mvs_recording_run(state->core));
-  MVS_TRY(session->device->synchronize(session->device, session->diag));
-  *seconds = mvs_seconds() - begin;
-  return MVS_OK;
-}
-
 /* The sampler's own calls in its order, over the same memory every time. */
 static mvs_status run_profiled(mvs_bench *bench, int64_t times) {
   const sampling_state *state = bench->state;
@@ -155,6 +143,5 @@ static mvs_status run_profiled(mvs_bench *bench, int64_t times) {
   return MVS_OK;
 }
 
-const mvs_bench_work mvs_bench_sampling = {"sampler step", "forward",   "one evaluation",
-                                           settle,         prepare,     run_core,
-                                           run_steps,      run_profiled};
+const mvs_bench_work mvs_bench_sampling = {"sampler step", "forward", "one evaluation", settle,
+                                           prepare,        run_steps, run_profiled};

@@ -49,18 +49,18 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
 
 typedef enum piece { CORE, STEP, MATMULS, ATTENTION, COPY, TURNS, PIECES } piece;
 
-/* Seconds of `times` runs. */
+/* Seconds of `times` runs. Nothing is waited for in between. */
 static mvs_status run_piece(mvs_bench *bench, piece which, int64_t times, double *seconds) {
   static const mvs_bench_part parts[PIECES] = {[MATMULS] = MVS_BENCH_MATMULS,
                                                [ATTENTION] = MVS_BENCH_ATTENTION,
                                                [COPY] = MVS_BENCH_COPY};
   mvs_session *session = bench->session;
-  if (which == CORE) return bench->work->run_core(bench, times, seconds);
   if (which == STEP) return bench->work->run_steps(bench, times, seconds);
   double begin = mvs_seconds();
   for (int64_t at = 0; at < times; at++)
-    MVS_TRY(which == TURNS ? mvs_bench_limits_run_all(bench->limits, bench->core_least)
-                           : mvs_bench_limits_run(bench->limits, parts[which]));
+    MVS_TRY(which == CORE    ? mvs_recording_run(bench->recording)
+            : which == TURNS ? mvs_bench_limits_run_all(bench->limits, bench->core_least)
+                             : mvs_bench_limits_run(bench->limits, parts[which]));
   MVS_TRY(session->device->synchronize(session->device, session->diag));
   *seconds = mvs_seconds() - begin;
   return MVS_OK;
