@@ -108,19 +108,20 @@ static void matmul_cost(const mvs_matmul_shape *shape, mvs_cost *cost) {
     cost->operands[3].read.fixed += (double)(mvs_dtype_size(shape->c) * shape->n);
 }
 
-/* Operands: q, k, v, o, lse and, in the gradient, do, dq, dk, dv. Two products forward; five in
- * the gradient, which computes the scores again. */
+/* Each operand once. Two products forward; five in the gradient, which computes the scores
+ * again. */
 static void attention_cost(const mvs_attention_shape *shape, bool gradient, mvs_cost *cost) {
   double tokens = (double)shape->tokens, width = (double)(shape->heads * shape->head_dim);
   double kv_width = (double)(shape->kv_heads * shape->head_dim);
-  double size = mvs_dtype_size(shape->dtype), lse = 4.0 * tokens * (double)shape->heads;
-  double q = tokens * width * size, kv = tokens * kv_width * size;
-  double bytes[] = {q, kv, kv, q, lse, q, q, kv, kv};
+  double size = mvs_dtype_size(shape->dtype);
+  const double bytes[] = {[MVS_HEADS_QUERIES] = tokens * width * size,
+                          [MVS_HEADS_KEYS] = tokens * kv_width * size,
+                          [MVS_HEADS_NONE] = 4.0 * tokens * (double)shape->heads};
   cost->flops.per_batch += (gradient ? 10.0 : 4.0) * tokens * tokens * width;
-  for (int i = 0; i < (gradient ? 9 : 5); i++) {
-    bool written = gradient ? i >= 6 : i == 3 || i == 4;
+  for (int i = 0; i < mvs_attention_operands(gradient); i++) {
+    const mvs_attention_row *row = &mvs_attention_rows[i];
     mvs_traffic *traffic = &cost->operands[i];
-    (written ? &traffic->write : &traffic->read)->per_batch += bytes[i];
+    (row->written[gradient] ? &traffic->write : &traffic->read)->per_batch += bytes[row->heads];
   }
 }
 

@@ -71,7 +71,7 @@ static Mvs__Attention *attention_record(const tables *t, const mvs_attention_sha
   out->scale = shape->scale;
   out->dtype = text(t, mvs_dtype_name(shape->dtype));
   out->gradient = gradient;
-  out->n_strides = gradient ? 9 : 5;
+  out->n_strides = (size_t)mvs_attention_operands(gradient);
   out->strides = MVS_ARRAY(t->arena, out->n_strides, int64_t);
   memcpy(out->strides, shape->strides, out->n_strides * sizeof *out->strides);
   return out;

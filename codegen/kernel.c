@@ -10,6 +10,10 @@
 #define FEW_LANES   16
 #define MANY_LANES  1024
 
+#define X(name, heads, forward, gradient) {#name, MVS_HEADS_##heads, {forward, gradient}},
+const mvs_attention_row mvs_attention_rows[MVS_ATTENTION_OPERANDS] = {MVS_ATTENTION_TABLE(X)};
+#undef X
+
 bool mvs_instr_uses_memory(const mvs_instr *instr) {
   return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
 }

@@ -56,6 +56,7 @@
 #ifndef MVS_CODEGEN_KERNEL_H
 #define MVS_CODEGEN_KERNEL_H
 
+#include "codegen/attention_operands.h"
 #include "compiler/passes/plan.h"
 
 #define MVS_MAX_AXES 7
@@ -142,9 +143,19 @@ typedef struct mvs_matmul_shape {
   bool bias; /* operands: a, b, c, [bias of dtype c], workspace last on the host */
 } mvs_matmul_shape;
 
-/* attention over q [B,T,H,D], k, v [B,T,G,D]. Operands forward: q, k, v, o, lse; gradient: q,
- * k, v, o, lse, do, dq, dk, dv. */
-#define MVS_ATTENTION_OPERANDS 9
+/* Whose heads an operand of attention has: H, G, or none. */
+typedef enum mvs_heads_of { MVS_HEADS_QUERIES, MVS_HEADS_KEYS, MVS_HEADS_NONE } mvs_heads_of;
+
+typedef struct mvs_attention_row {
+  const char *name; /* "DQ" */
+  mvs_heads_of heads;
+  bool written[2]; /* by the forward pass, by the gradient */
+} mvs_attention_row;
+
+/* The table of attention_operands.h. */
+extern const mvs_attention_row mvs_attention_rows[MVS_ATTENTION_OPERANDS];
+
+/* attention over q [B,T,H,D], k, v [B,T,G,D] */
 typedef struct mvs_attention_shape {
   int64_t tokens, heads, kv_heads, head_dim;
   double scale;

@@ -162,14 +162,16 @@ static mvs_status check_nest(const mvs_kernel *kernel, const mvs_nest *nest, mvs
   return MVS_OK;
 }
 
-/* Tokens of one operand do not overlap; operand 4 holds logarithms, which have no heads. */
+/* Tokens of one operand do not overlap, and logarithms, which have no heads, have no stride. */
 static bool strides_hold_heads(const mvs_kernel *kernel) {
   const mvs_attention_shape *shape = &kernel->attention;
   bool gradient = kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD;
-  for (int i = 0; i < (gradient ? 9 : 5); i++) {
-    bool keys = i == 1 || i == 2 || i >= 7;
-    int64_t least = (keys ? shape->kv_heads : shape->heads) * shape->head_dim;
-    if (i == 4 ? shape->strides[i] != 0 : shape->strides[i] < least) return false;
+  for (int i = 0; i < mvs_attention_operands(gradient); i++) {
+    mvs_heads_of whose = mvs_attention_rows[i].heads;
+    int64_t heads = whose == MVS_HEADS_KEYS ? shape->kv_heads : shape->heads;
+    bool good = whose == MVS_HEADS_NONE ? shape->strides[i] == 0
+                                          : shape->strides[i] >= heads * shape->head_dim;
+    if (!good) return false;
   }
   return true;
 }

@@ -255,7 +255,7 @@ static bool function_ok(const Mvs__Function *function, const mvs_program *progra
 }
 
 static bool attention_ok(const Mvs__Attention *attention) {
-  if (attention->n_strides != (attention->gradient ? 9 : 5)) return false;
+  if (attention->n_strides != (size_t)mvs_attention_operands(attention->gradient)) return false;
   for (size_t i = 0; i < attention->n_strides; i++) {
     if (!size_sane(attention->strides[i])) return false;
   }

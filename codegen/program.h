@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codegen/attention_operands.h"
 #include "codegen/program.pb-c.h"
 #include "compiler/base/diag.h"
 #include "compiler/base/processor.h"

@@ -14,8 +14,11 @@
 #define HEAD_DIM_STEP 8
 #define ALIGNMENT     16 /* bytes */
 
-/* Numbers of the tensors: operands first, in the kernel's order. */
-enum { Q = 1, K, V, O, STATS, DO, DQ, DK, DV, SCALE, DELTA, ONE };
+/* Numbers of the tensors: operands first, in the kernel's order; INSIDE is what has no memory
+ * of ours. */
+#define X(name, heads, forward, gradient) name,
+enum { INSIDE, MVS_ATTENTION_TABLE(X) SCALE, DELTA, ONE };
+#undef X
 
 typedef struct plan {
   struct plan *next;
@@ -75,9 +78,9 @@ typedef struct builder {
 } builder;
 
 /* [B, T, H, D] in memory, as the operand of that number lies; what is inside the graph only
- * (number 0) lies without gaps. */
+ * (INSIDE) lies without gaps. */
 static int64_t token_stride(const builder *b, int64_t number) {
-  return number ? b->strides[number - 1] : b->heads * b->features;
+  return number != INSIDE ? b->strides[number - Q] : b->heads * b->features;
 }
 
 static void *heads_tensor(const builder *b, int64_t number, mvs_dnn_type type) {
@@ -132,7 +135,7 @@ static void *score_tensor(const builder *b, bool turned) {
 static void build_forward(const builder *b) {
   mvs_dnn_attention(b->graph, heads_tensor(b, Q, MVS_DNN_BF16),
                     heads_tensor(b, K, MVS_DNN_BF16), heads_tensor(b, V, MVS_DNN_BF16),
-                    heads_tensor(b, O, MVS_DNN_BF16), row_tensor(b, STATS),
+                    heads_tensor(b, O, MVS_DNN_BF16), row_tensor(b, LSE),
                     value_tensor(b, SCALE));
 }
 
@@ -144,7 +147,7 @@ static void *build_delta(const builder *b, void *gradient) {
                              .size = {b->batch, b->heads, t, d},
                              .stride = {b->heads * t * d, t * d, b->heads * d, 1}};
   void *product = mvs_dnn_tensor_new(b->graph, &products);
-  void *sum = row_tensor(b, 0), *delta = row_tensor(b, DELTA);
+  void *sum = row_tensor(b, INSIDE), *delta = row_tensor(b, DELTA);
   mvs_dnn_pointwise(b->graph, MVS_DNN_MUL, gradient, heads_tensor(b, O, MVS_DNN_BF16), product);
   mvs_dnn_sum(b->graph, product, sum);
   mvs_dnn_pointwise(b->graph, MVS_DNN_MUL, sum, value_tensor(b, ONE), delta);
@@ -161,7 +164,7 @@ static void build_backward(const builder *b) {
   void *p_turned = score_tensor(b, true);
   mvs_dnn_matmul(graph, q, keys, scores);
   mvs_dnn_pointwise(graph, MVS_DNN_MUL, scores, scale, scaled);
-  mvs_dnn_pointwise(graph, MVS_DNN_SUB, scaled, row_tensor(b, STATS), shifted);
+  mvs_dnn_pointwise(graph, MVS_DNN_SUB, scaled, row_tensor(b, LSE), shifted);
   mvs_dnn_pointwise(graph, MVS_DNN_EXP, shifted, NULL, p);
   mvs_dnn_reshape(graph, p, p_turned);
   mvs_dnn_matmul(graph, p_turned, gradient, heads_tensor(b, DV, MVS_DNN_BF16));
@@ -174,7 +177,7 @@ static void build_backward(const builder *b) {
   mvs_dnn_pointwise(graph, MVS_DNN_MUL, times_p, scale, ds);
   mvs_dnn_reshape(graph, ds, ds_turned);
   mvs_dnn_matmul(graph, ds_turned, q, heads_tensor(b, DK, MVS_DNN_BF16));
-  void *keys_again = heads_tensor(b, 0, MVS_DNN_BF16);
+  void *keys_again = heads_tensor(b, INSIDE, MVS_DNN_BF16);
   mvs_dnn_reshape(graph, keys, keys_again);
   mvs_dnn_matmul(graph, ds, keys_again, heads_tensor(b, DQ, MVS_DNN_BF16));
 }
@@ -296,9 +299,8 @@ static plan *find_plan(mvs_cuda_attention *attention, uint32_t kernel, int64_t b
 
 mvs_cuda_taken mvs_cuda_attention_launch(mvs_cuda_attention *attention,
                                          const mvs_launch *launch, char *words) {
-  static const int64_t forward[] = {Q, K, V, O, STATS, SCALE};
-  static const int64_t backward[] = {Q, K, V, O, STATS, DO, DQ, DK, DV, SCALE, DELTA, ONE};
-  void *addresses[12];
+  int64_t numbers[ONE];
+  void *addresses[ONE];
   plan *use = find_plan(attention, launch->kernel, launch->batch);
   if (!use || !use->usable) return MVS_CUDA_NOT_TAKEN;
   char *memory = find_room(attention);
@@ -311,13 +313,12 @@ mvs_cuda_taken mvs_cuda_attention_launch(mvs_cuda_attention *attention,
     return MVS_CUDA_FAILED;
   }
   bool gradient = attention->place.program->kernels[launch->kernel]->attention->gradient;
-  int count = gradient ? 9 : 5;
-  for (int at = 0; at < count; at++) addresses[at] = launch->operands[at];
-  addresses[count++] = &use->scale;
-  if (gradient) addresses[count++] = memory;
-  if (gradient) addresses[count++] = &use->one;
-  int status = mvs_dnn_run(&use->graph, count, gradient ? backward : forward, addresses,
-                           memory + use->delta);
+  int count = mvs_attention_operands(gradient);
+  for (int at = 0; at < count; at++) numbers[at] = Q + at, addresses[at] = launch->operands[at];
+  numbers[count] = SCALE, addresses[count++] = &use->scale;
+  if (gradient) numbers[count] = DELTA, addresses[count++] = memory;
+  if (gradient) numbers[count] = ONE, addresses[count++] = &use->one;
+  int status = mvs_dnn_run(&use->graph, count, numbers, addresses, memory + use->delta);
   if (!status) return MVS_CUDA_TAKEN;
   snprintf(words, MVS_CUDA_WORDS, "cudnnBackendExecute: error %d ", status);
   attention->dnn.last_error(words + strlen(words), MVS_CUDA_WORDS - strlen(words));

@@ -341,7 +341,8 @@ static mvs_status check_kernel(const Mvs__Kernel *kernel, mvs_diag *diag) {
     sound = sound && kernel->matmul->m && kernel->matmul->k &&
             kernel->n_arguments == (kernel->matmul->bias ? 4 : 3);
   if (kernel->attention)
-    sound = sound && kernel->n_arguments == (kernel->attention->gradient ? 9 : 5);
+    sound = sound &&
+            kernel->n_arguments == (size_t)mvs_attention_operands(kernel->attention->gradient);
   if (sound) return MVS_OK;
   return MVS_FAIL(diag, MVS_ERR_INTERNAL,
                   "internal: kernel '%s' of the program has no usable CUDA launch",

@@ -20,11 +20,10 @@ static void print_sizes(const mvs_kernel *kernel, mvs_text *out) {
                 "#define PER_LANE ((D + 31) / 32)\n#define SCALE ((float)%.9g)\n",
                 (long long)shape->tokens, (long long)shape->heads, (long long)shape->kv_heads,
                 (long long)shape->head_dim, shape->scale);
-  static const char *const names[MVS_ATTENTION_OPERANDS] = {"Q",  "K",  "V",  "O", "LSE",
-                                                            "DO", "DQ", "DK", "DV"};
   for (int i = 0; i < MVS_ATTENTION_OPERANDS; i++) {
     if (!shape->strides[i]) continue;
-    mvs_text_addf(out, "#define %s_TOKEN %lldll\n", names[i], (long long)shape->strides[i]);
+    mvs_text_addf(out, "#define %s_TOKEN %lldll\n", mvs_attention_rows[i].name,
+                  (long long)shape->strides[i]);
   }
   mvs_text_addf(out, "typedef %s elem;\n", mvs_cuda_storage(shape->dtype));
 }

@@ -10,9 +10,6 @@
 
 #include "codegen/host/math.h"
 
-/* Operands. */
-enum { Q, K, V, O, LSE };
-
 /* Up to this many tokens a unit takes all queries of a head; beyond, this many each. */
 #define QUERY_CHUNK 512
 
@@ -148,7 +145,7 @@ LLVMValueRef mvs_heads_lse(mvs_heads *h, LLVMValueRef sample, LLVMValueRef head,
   LLVMValueRef number = mvs_emit_add(e, mvs_emit_times(e, sample, h->shape->heads), head);
   LLVMValueRef at =
       mvs_emit_add(e, mvs_emit_mul(e, number, h->tokens), mvs_emit_add(e, h->first, lane));
-  return mvs_emit_at(e, e->f32, mvs_emit_operand(e, &h->entry, LSE), at);
+  return mvs_emit_at(e, e->f32, mvs_emit_operand(e, &h->entry, MVS_ATTENTION_LSE), at);
 }
 
 /* --- forward --- */
@@ -245,10 +242,10 @@ static void unit(forward *f, const mvs_division *division, LLVMValueRef number) 
   f->head = LLVMBuildURem(e->builder, row, heads, "");
   LLVMValueRef group = mvs_emit_i64(e, s->heads / s->kv_heads);
   LLVMValueRef kv_head = LLVMBuildUDiv(e->builder, f->head, group, "");
-  f->q = mvs_heads_matrix(h, Q, f->sample, f->head);
-  f->o = mvs_heads_matrix(h, O, f->sample, f->head);
-  mvs_heads_keys(h, mvs_heads_matrix(h, K, f->sample, kv_head), f->keys);
-  mvs_heads_keys(h, mvs_heads_matrix(h, V, f->sample, kv_head), f->values);
+  f->q = mvs_heads_matrix(h, MVS_ATTENTION_Q, f->sample, f->head);
+  f->o = mvs_heads_matrix(h, MVS_ATTENTION_O, f->sample, f->head);
+  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, f->sample, kv_head), f->keys);
+  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, f->sample, kv_head), f->values);
   LLVMValueRef end = mvs_emit_add(e, from, mvs_emit_i64(e, division->inner_chunk));
   LLVMValueRef totals = mvs_heads_room(h, 1, MVS_PANEL);
   mvs_loop blocks = mvs_emit_loop(e, from, mvs_emit_smaller(e, end, h->tokens), MVS_PANEL);

@@ -12,9 +12,6 @@
 #include "codegen/host/attention.h"
 #include "codegen/host/math.h"
 
-/* Operands. */
-enum { Q, K, V, O, LSE, DO, DQ, DK, DV };
-
 typedef struct backward {
   mvs_heads heads;
   int64_t panels; /* of 32 columns that head_dim needs */
@@ -166,10 +163,10 @@ static void block(backward *g) {
 /* All queries of one head, in order. */
 static void head(backward *g) {
   mvs_heads *h = &g->heads;
-  g->q = mvs_heads_matrix(h, Q, g->sample, g->head);
-  g->o = mvs_heads_matrix(h, O, g->sample, g->head);
-  g->d_o = mvs_heads_matrix(h, DO, g->sample, g->head);
-  g->dq = mvs_heads_matrix(h, DQ, g->sample, g->head);
+  g->q = mvs_heads_matrix(h, MVS_ATTENTION_Q, g->sample, g->head);
+  g->o = mvs_heads_matrix(h, MVS_ATTENTION_O, g->sample, g->head);
+  g->d_o = mvs_heads_matrix(h, MVS_ATTENTION_DO, g->sample, g->head);
+  g->dq = mvs_heads_matrix(h, MVS_ATTENTION_DQ, g->sample, g->head);
   mvs_loop blocks = mvs_emit_loop(h->e, zero(g), h->tokens, MVS_PANEL);
   mvs_heads_block(h, blocks.index);
   block(g);
@@ -198,8 +195,8 @@ static void unit(backward *g, LLVMValueRef number) {
   LLVMValueRef kv_heads = mvs_emit_i64(e, s->kv_heads);
   g->sample = LLVMBuildUDiv(e->builder, number, kv_heads, "");
   g->kv_head = LLVMBuildURem(e->builder, number, kv_heads, "");
-  mvs_heads_keys(h, mvs_heads_matrix(h, K, g->sample, g->kv_head), g->keys);
-  mvs_heads_keys(h, mvs_heads_matrix(h, V, g->sample, g->kv_head), g->values);
+  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, g->sample, g->kv_head), g->keys);
+  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, g->sample, g->kv_head), g->values);
   clear(g, g->dk);
   clear(g, g->dv);
   int64_t group = s->heads / s->kv_heads;
@@ -209,8 +206,8 @@ static void unit(backward *g, LLVMValueRef number) {
   g->head = heads.index;
   head(g);
   mvs_emit_loop_end(e, &heads);
-  write_sums(g, DK, g->dk);
-  write_sums(g, DV, g->dv);
+  write_sums(g, MVS_ATTENTION_DK, g->dk);
+  write_sums(g, MVS_ATTENTION_DV, g->dv);
 }
 
 /* As many units as samples times key-value heads. */
