@@ -363,8 +363,13 @@ static const mvs_node *outer_sum(const mvs_match *match, int index) {
   return node->attr.axes.mask & ~last ? node : NULL;
 }
 
-/* The gradients of a weight that a rule uses many times would each be stored for their sum. */
+/* The gradients of a weight that a rule uses many times would each be stored for their sum. Each
+ * sum has the shape of both added: of [6] and [6, 1] all pairs are, which is no sum of so few. */
 bool mvs_guard_sum_of_sums(mvs_match *match) {
+  const mvs_type *added = &match->node->type;
+  for (int i = 0; i < 2; i++) {
+    if (!mvs_type_same_shape(added, &mvs_match_input(match, i)->type)) return false;
+  }
   const mvs_node *a = outer_sum(match, 0), *b = outer_sum(match, 1);
   if (!a || !b || a == b || a->attr.axes.mask != b->attr.axes.mask) return false;
   match->a = a->inputs[0];
