@@ -2,8 +2,8 @@
  * meets a tensor becomes a constant of the graph. Folding refuses what is not finite: such a
  * number would surface far from its place, as an extent or in a kernel. Comparisons of tensors
  * give 1 and 0 in f32, so that they can be multiplied; the opposite of one is 1 minus it, as
- * there are ops for `less` and `equal` only (and NaN compares as in the op). `and`, `or` and
- * `not` are for truth values, which tensors are not. */
+ * there are ops for `less` and `equal` only. NaN compares as in IEEE 754: all but != are false.
+ * `and`, `or` and `not` are for truth values, which tensors are not. */
 #include <math.h>
 
 #include "compiler/ir/lowering.h"
@@ -138,11 +138,20 @@ static mvs_status modulo(mvs_lowering *lo, const mvs_expr *expr, mvs_value a, mv
   return mvs_lower_node2(lo, MVS_OP_sub, a, quotient, expr->span, out);
 }
 
-/* 1 where the comparison does not hold. */
-static mvs_status inverse(mvs_lowering *lo, mvs_op op, mvs_value a, mvs_value b, mvs_span span,
-                          mvs_value *out) {
-  MVS_TRY(mvs_lower_node2(lo, op, a, b, span, out));
+/* a != b: 1 where they are not equal, of which NaN is none. */
+static mvs_status differ(mvs_lowering *lo, mvs_value a, mvs_value b, mvs_span span,
+                         mvs_value *out) {
+  MVS_TRY(mvs_lower_node2(lo, MVS_OP_equal, a, b, span, out));
   return mvs_lower_node2(lo, MVS_OP_sub, mvs_value_number(1), *out, span, out);
+}
+
+/* a <= b: 1 where they are less or equal, never both. 1 - (b < a) would be true of NaN. */
+static mvs_status at_most(mvs_lowering *lo, mvs_value a, mvs_value b, mvs_span span,
+                          mvs_value *out) {
+  mvs_value less;
+  MVS_TRY(mvs_lower_node2(lo, MVS_OP_less, a, b, span, &less));
+  MVS_TRY(mvs_lower_node2(lo, MVS_OP_equal, a, b, span, out));
+  return mvs_lower_node2(lo, MVS_OP_add, less, *out, span, out);
 }
 
 /* An operator with a tensor among its operands. */
@@ -167,13 +176,13 @@ static mvs_status tensor_binary(mvs_lowering *lo, const mvs_expr *expr, mvs_valu
     case MVS_GT:
       return mvs_lower_node2(lo, MVS_OP_less, b, a, span, out);
     case MVS_LE:
-      return inverse(lo, MVS_OP_less, b, a, span, out);
+      return at_most(lo, a, b, span, out);
     case MVS_GE:
-      return inverse(lo, MVS_OP_less, a, b, span, out);
+      return at_most(lo, b, a, span, out);
     case MVS_EQ:
       return mvs_lower_node2(lo, MVS_OP_equal, a, b, span, out);
     case MVS_NE:
-      return inverse(lo, MVS_OP_equal, a, b, span, out);
+      return differ(lo, a, b, span, out);
     default:
       return MVS_ERR_INTERNAL;
   }

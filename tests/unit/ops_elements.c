@@ -153,6 +153,29 @@ static void any_element(ops_suite *s, mvs_op op) {
   mixed(s, op, &row);
 }
 
+/* Either operand is NaN in places, or both are: a where it is below nothing. */
+static void undefined(ops_suite *s, mvs_op op) {
+  for (int dtype = 0; dtype < MVS_DTYPE_COUNT; dtype++) {
+    if (dtype == MVS_I32) continue;
+    ops_function(s, "%s_undefined_%s", mvs_ops[op].name, mvs_dtype_name((mvs_dtype)dtype));
+    mvs_id a = ops_input(s, "a", ops_shared(s, (mvs_dtype)dtype, 7));
+    mvs_id b = ops_input(s, "b", ops_shared(s, (mvs_dtype)dtype, 7));
+    mvs_id zero = ops_constant(s, MVS_F32, 0);
+    mvs_id none = ops_binary(s, MVS_OP_div, zero, ops_binary(s, MVS_OP_max, a, zero));
+    a = ops_binary(s, MVS_OP_add, a, none);
+    ops_result(s, "left", ops_binary(s, op, a, b));
+    ops_result(s, "right", ops_binary(s, op, b, a));
+    ops_result(s, "both", ops_binary(s, op, a, a));
+  }
+}
+
+/* Ops of every dtype that compare. */
+static void comparison(ops_suite *s, mvs_op op) {
+  any_element(s, op);
+  s->tolerance = exact;
+  undefined(s, op);
+}
+
 const ops_row ops_row_neg = {any_element, -9, 9, EXACT, false};
 const ops_row ops_row_abs = {any_element, -9, 9, EXACT, false};
 const ops_row ops_row_floor = {any_element, -9, 9, EXACT, false};
@@ -166,9 +189,9 @@ const ops_row ops_row_sigmoid = {real_element, -9, 9, TWO_ULP, false};
 const ops_row ops_row_add = {any_element, -9, 9, ONE_ROUND, false};
 const ops_row ops_row_sub = {any_element, -9, 9, ONE_ROUND, false};
 const ops_row ops_row_mul = {any_element, -9, 9, ONE_ROUND, false};
-const ops_row ops_row_max = {any_element, -9, 9, EXACT, false};
-const ops_row ops_row_min = {any_element, -9, 9, EXACT, false};
-const ops_row ops_row_less = {any_element, -9, 9, EXACT, false};
+const ops_row ops_row_max = {comparison, -9, 9, EXACT, false};
+const ops_row ops_row_min = {comparison, -9, 9, EXACT, false};
+const ops_row ops_row_less = {comparison, -9, 9, EXACT, false};
 
 /* 1 / sqrt in two steps, in f64 too, where the reference takes the same two. */
 const ops_row ops_row_rsqrt = {double_element, 0.01, 9, TWO_ROUNDS, false};
@@ -190,7 +213,7 @@ const ops_row ops_row_fma = {any_element, -9, 9, ONE_ROUND, false};
 
 /* Values that are often equal. */
 static void equal(ops_suite *s, mvs_op op) {
-  any_element(s, op);
+  comparison(s, op);
   ops_function(s, "equal_often");
   mvs_type type = ops_shared(s, MVS_F32, 7);
   mvs_id a = ops_unary(s, MVS_OP_floor, ops_input(s, "a", type));

@@ -1,5 +1,5 @@
-/* The functions around the model, in float64 on the reference evaluator: what `draw` draws and
- * drops, and the formulas of steps.h. */
+/* Functions in float64 on the reference evaluator: what `draw` draws and drops, the formulas of
+ * steps.h, and comparisons as they are lowered. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -326,6 +326,33 @@ static void losses_of_micro_batches_add_up(void **state) {
   mvs_arena_free(arena);
 }
 
+/* Each comparison sets a digit. Of equal numbers, one less, one more, and of NaN on either side:
+ * IEEE 754 has all but != false of NaN. */
+static const char comparisons_text[] =
+    "model m {\n"
+    "  input a : f32[4, 1]\n"
+    "  input b : f32[4, 1]\n"
+    "  output y : (a < b) + 10 * (a <= b) + 100 * (a > b) + 1000 * (a >= b) + 10000 * (a == b) +\n"
+    "    100000 * (a != b)\n"
+    "}\n";
+
+static void comparisons_are_ieee(void **state) {
+  (void)state;
+  static const double wanted[] = {11010, 100011, 101100, 100000};
+  mvs_arena *arena = mvs_arena_new();
+  call at = start(arena, lowered_from(arena, comparisons_text), "forward", 2);
+  double *a = give(&at, "a", 1, 0), *b = give(&at, "b", 1, 0);
+  for (int sample = 0; sample < 2; sample++) {
+    double *x = a + 4 * sample, *y = b + 4 * sample;
+    x[1] = 0, x[2] = INFINITY;
+    if (sample) x[3] = NAN, y[2] = -INFINITY;
+    if (!sample) y[3] = NAN;
+  }
+  run(&at);
+  for (int i = 0; i < 8; i++) assert_true(result(&at, "y")[i] == wanted[i % 4]);
+  mvs_arena_free(arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(conditions_are_dropped_together),
@@ -337,6 +364,7 @@ int main(void) {
       cmocka_unit_test(rows_add_and_average),
       cmocka_unit_test(sampler_and_blend_are_the_formulas),
       cmocka_unit_test(losses_of_micro_batches_add_up),
+      cmocka_unit_test(comparisons_are_ieee),
   };
   return cmocka_run_group_tests_name("flow", tests, NULL, NULL);
 }
