@@ -115,18 +115,15 @@ static mvs_status read_group(mvs_lowering *lo, mvs_scope *scope, mvs_family_line
 /* Reads the lines of one kind. */
 static mvs_status read_lines(mvs_lowering *lo, mvs_scope *scope, const mvs_block *body,
                              mvs_stmt_kind kind, const char *who, mvs_family_lines *list) {
-  bool model = list == &lo->lines;
   mvs_stmts found = {0};
   MVS_TRY(mvs_lower_find(lo, scope, body, kind, &found));
   for (size_t i = 0; i < found.count; i++) {
-    mvs_family_line line = {.stmt = found.items[i]};
+    mvs_family_line line = {.stmt = found.items[i], .of_rule = list != &lo->lines};
     MVS_TRY(kind == MVS_STMT_INIT ? read_init(lo, scope, &line) : read_group(lo, scope, &line));
     line.origin =
         mvs_arena_format(lo->arena, "%s, %s", who, mvs_lower_place(lo, found.items[i]->span));
     MVS_PUSH(lo->arena, list, line);
-    if (model && lo->run == MVS_RUN_FORWARD) {
-      MVS_PUSH(lo->arena, &lo->model_lines, found.items[i]);
-    }
+    if (lo->run == MVS_RUN_FORWARD) MVS_PUSH(lo->arena, &lo->first_lines, line);
   }
   return MVS_OK;
 }
@@ -165,8 +162,9 @@ static void forget_defaults(mvs_param *param) {
   if (mvs_param_decay(param) == mvs_param_decay(&plain)) param->group.has_decay = false;
 }
 
-/* A selector that found nothing is most likely misspelt: a word, or the label of a layer. */
-static mvs_status nothing_selected(mvs_lowering *lo, const char *selector, mvs_span span) {
+/* A selector that found nothing is most likely misspelt: the word or label of a layer that it is
+ * near to, or NULL. */
+static const char *near_selector(mvs_lowering *lo, const char *selector) {
   MVS_LIST(const char *) words = {0};
   for (int i = 0; i < FAMILIES; i++) MVS_PUSH(lo->arena, &words, families[i]);
   const char *inner = "inner";
@@ -179,8 +177,12 @@ static mvs_status nothing_selected(mvs_lowering *lo, const char *selector, mvs_s
       MVS_PUSH(lo->arena, &words, label);
     }
   }
+  return mvs_suggest(selector, words.items, words.count);
+}
+
+static mvs_status nothing_selected(mvs_lowering *lo, const char *selector, mvs_span span) {
   mvs_lower_error(lo, MVS_ERR_NAME, span, "'%s' selects no parameter", selector);
-  const char *near = mvs_suggest(selector, words.items, words.count);
+  const char *near = near_selector(lo, selector);
   if (near)
     mvs_diag_hint(lo->diag, "did you mean '%s'?", near);
   else
@@ -190,17 +192,50 @@ static mvs_status nothing_selected(mvs_lowering *lo, const char *selector, mvs_s
   return MVS_ERR_NAME;
 }
 
-/* Families may be empty, and labels in the lines of a rule: it serves models of many layers, and
- * need not know which of them this one has. */
+/* Families may be empty. Of a rule's line that two stacks read, either may find one. */
+static bool is_idle(const mvs_lowering *lo, const char *selector) {
+  if (is_word(selector)) return false;
+  for (size_t i = 0; i < lo->selected.count; i++) {
+    if (lo->selected.items[i] == selector) return false;
+  }
+  return true;
+}
+
+/* A label of a rule may be that of a layer which this model lacks, so it is no error; but it may
+ * be misspelt, too. */
+static void note_idle(mvs_lowering *lo, const mvs_family_line *line) {
+  mvs_idle_line idle = {.origin = line->origin};
+  mvs_text labels = mvs_text_new(lo->arena);
+  size_t count = 0;
+  for (size_t i = 0; i < line->stmt->name_count; i++) {
+    const char *label = line->stmt->names[i];
+    if (!is_idle(lo, label)) continue;
+    mvs_text_addf(&labels, "%s%s", count++ ? ", " : "", label);
+    if (count == 1) idle.near = near_selector(lo, label);
+  }
+  if (!count) return;
+  idle.labels = mvs_text_string(&labels);
+  idle.whole = count == line->stmt->name_count;
+  MVS_PUSH(lo->arena, &lo->module->idle_lines, idle);
+}
+
+/* Whether an earlier stack read the same line. */
+static bool is_known(const mvs_lowering *lo, size_t index) {
+  for (size_t i = 0; i < index; i++) {
+    if (lo->first_lines.items[i].stmt == lo->first_lines.items[index].stmt) return true;
+  }
+  return false;
+}
+
 static mvs_status check_selectors(mvs_lowering *lo) {
-  for (size_t i = 0; i < lo->model_lines.count; i++) {
-    const mvs_stmt *stmt = lo->model_lines.items[i];
-    for (size_t n = 0; n < stmt->name_count; n++) {
-      bool used = is_word(stmt->names[n]);
-      for (size_t k = 0; !used && k < lo->selected.count; k++) {
-        used = lo->selected.items[k] == stmt->names[n];
+  for (size_t i = 0; i < lo->first_lines.count; i++) {
+    const mvs_family_line *line = &lo->first_lines.items[i];
+    if (line->of_rule && !is_known(lo, i)) note_idle(lo, line);
+    for (size_t n = 0; n < line->stmt->name_count && !line->of_rule; n++) {
+      const char *selector = line->stmt->names[n];
+      if (is_idle(lo, selector)) {
+        return nothing_selected(lo, selector, line->stmt->name_spans[n]);
       }
-      if (!used) return nothing_selected(lo, stmt->names[n], stmt->name_spans[n]);
     }
   }
   return MVS_OK;

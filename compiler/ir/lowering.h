@@ -146,7 +146,8 @@ typedef struct mvs_family_line {
   const mvs_stmt *stmt; /* its names are the selectors */
   mvs_init_value init;
   mvs_update_group group;
-  const char *origin; /* "model dit.mvs:12" */
+  const char *origin; /* "model, dit.mvs:12" */
+  bool of_rule;       /* its labels may select nothing */
 } mvs_family_line;
 typedef MVS_LIST(mvs_family_line) mvs_family_lines;
 
@@ -229,7 +230,7 @@ struct mvs_lowering {
   MVS_LIST(mvs_pending_param) pending;
   mvs_family_lines lines; /* of the model */
   const mvs_family_lines *last_rule_lines;
-  MVS_LIST(const mvs_stmt *) model_lines; /* the same as statements, in the first run */
+  mvs_family_lines first_lines;         /* of the model and its rules, in the first run */
   MVS_LIST(const char *) selected;      /* selectors in them that found a parameter */
   mvs_value state;                      /* LOSS: what stands for the state input */
   mvs_value output;                     /* of this run; ABSENT before */

@@ -87,6 +87,15 @@ typedef struct mvs_probe {
   mvs_id values[MVS_PROBE_VALUES];
 } mvs_probe;
 
+/* Labels in an `init` or `group` line of a rule that no parameter has: the model may lack the
+ * layer, or the label is misspelt. */
+typedef struct mvs_idle_line {
+  const char *labels; /* "w13, w1" */
+  const char *origin; /* "rule deepnorm, std/residuals.mvs:39" */
+  bool whole;         /* nothing else in the line selects any */
+  const char *near;   /* what the first label may be meant for, or NULL */
+} mvs_idle_line;
+
 /* One graph that can be called. Results are named in the graph's result list. */
 typedef struct mvs_function {
   const char *name; /* "forward", "grad", "draw", "adamw", "average", "sampler_step", ... */
@@ -117,6 +126,7 @@ typedef struct mvs_module {
   const char *output_name; /* "velocity" */
   const char *residual;    /* the rule in force, as text, and where it was chosen */
   const char *residual_origin;
+  MVS_LIST(mvs_idle_line) idle_lines;      /* of its rules */
   MVS_LIST(mvs_segments *) segment_tables; /* interned */
   MVS_LIST(mvs_site) sites;                /* that marks of graphs name */
   MVS_LIST(mvs_probe) probes;              /* made by the pass "diagnose" */

@@ -99,6 +99,9 @@ static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rul
                     .options = &options};
   MVS_TRY(mvs_driver_load(&one));
   MVS_TRY(mvs_driver_passes(&one));
+  mvs_text notes = mvs_text_new(driver->session);
+  mvs_driver_notes(&one, &notes);
+  fputs(mvs_text_string(&notes), stderr);
   MVS_TRY(mvs_driver_build(&one));
   MVS_TRY(mvs_driver_gpu(&one));
   MVS_TRY(mvs_make_folders(driver->session, driver->diag, rule->folder));

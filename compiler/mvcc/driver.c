@@ -127,6 +127,29 @@ static void explain_params(const mvs_module *module, mvs_text *out) {
   }
 }
 
+/* Most are of layers that the model lacks; mvs_driver_notes tells of those that look misspelt.
+ */
+static void explain_idle(const mvs_module *module, mvs_text *out) {
+  for (size_t i = 0; i < module->idle_lines.count; i++) {
+    const mvs_idle_line *line = &module->idle_lines.items[i];
+    mvs_text_addf(out, "no parameter has the label %s, in a line of %s\n", line->labels,
+                  line->origin);
+  }
+}
+
+void mvs_driver_notes(const mvs_driver *driver, mvs_text *out) {
+  if (driver->specialisation_count == 0) return;
+  const mvs_module *module = driver->specialisations[0].compilation.module;
+  for (size_t i = 0; i < module->idle_lines.count; i++) {
+    const mvs_idle_line *line = &module->idle_lines.items[i];
+    if (!line->whole) continue;
+    mvs_text_addf(out, "mvcc: note: no parameter has the label %s: a line of %s does nothing",
+                  line->labels, line->origin);
+    if (line->near) mvs_text_addf(out, "; did you mean '%s'?", line->near);
+    mvs_text_add(out, "\n");
+  }
+}
+
 /* Whoever chose the residual is named: the command line, the model or the library. */
 static void explain_each(const mvs_specialisation *each, mvs_text *out) {
   const mvs_module *module = each->compilation.module;
@@ -135,6 +158,7 @@ static void explain_each(const mvs_specialisation *each, mvs_text *out) {
     mvs_text_addf(out, "residual %s, from %s\n", module->residual, origin);
   }
   explain_params(module, out);
+  explain_idle(module, out);
   mvs_text_add(out, mvs_text_string(&each->explain));
   if (each->compilation.plan) mvs_plan_explain(each->compilation.plan, out);
 }

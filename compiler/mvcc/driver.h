@@ -43,6 +43,9 @@ bool mvs_driver_planned(const mvs_driver *driver);
 mvs_status mvs_driver_build(mvs_driver *driver);
 /* Adds CUDA texts and images to the program where --gpu asks for them. */
 mvs_status mvs_driver_gpu(mvs_driver *driver);
+/* What is no error and may be a mistake, a line each: lines of rules that select no parameter.
+ */
+void mvs_driver_notes(const mvs_driver *driver, mvs_text *out);
 /* What --explain prints: the residual rule and who chose it, initial values, kernels. */
 void mvs_driver_explain(const mvs_driver *driver, mvs_text *out);
 /* After mvs_driver_build: diagnostics that found no place; with --gpu which kernels go to

@@ -73,12 +73,21 @@ static mvs_status check_output(const mvs_driver *driver) {
   return MVS_ERR_NAME;
 }
 
+/* To graphs, or to the tree alone where that is all that was asked for. */
+static mvs_status read_model(mvs_driver *driver) {
+  MVS_TRY(mvs_driver_load(driver));
+  if (driver->options->emit == MVS_EMIT_AST) return MVS_OK;
+  MVS_TRY(mvs_driver_passes(driver));
+  mvs_text notes = mvs_text_new(driver->session);
+  mvs_driver_notes(driver, &notes);
+  return print(stderr, &notes) ? MVS_OK : io_error(driver, "standard error");
+}
+
 /* From the file to whatever was asked for; *code is set by `mvcc run` alone. */
 static mvs_status compile(mvs_driver *driver, int *code) {
   const mvs_command_line *options = driver->options;
   MVS_TRY(check_output(driver));
-  MVS_TRY(mvs_driver_load(driver));
-  if (options->emit != MVS_EMIT_AST) MVS_TRY(mvs_driver_passes(driver));
+  MVS_TRY(read_model(driver));
   mvs_emit_stage stage = stage_of(driver);
   if (stage != MVS_EMIT_NONE) {
     mvs_text text = mvs_text_new(driver->graphs);

@@ -68,6 +68,21 @@ holds "cuda" "__global__" m.mvs --emit cuda
 holds "explain" "residual mvsplit" m.mvs --explain
 holds "residual" "residual rezero" m.mvs --explain --residual rezero
 holds "run" "parameters" run m.mvs --set depth=2 info
+# A label that no parameter has: one of several is explained, one alone in its line is told in any case.
+cat m.mvs - >labels.mvs <<'END'
+residual labels {
+  init writers, w1 = zero
+  init v_prj = fan_in(0.5)
+  rmsnorm(x + f)
+}
+END
+holds "idle label" "no parameter has the label w1, in a line of rule deepnorm, std/residuals.mvs:" m.mvs --explain \
+  --residual deepnorm
+[ ! -s stderr ] && echo "ok idle label is no note" || { echo "not ok idle label is no note"; cat stderr; }
+holds "idle line" "function grad" labels.mvs --emit plan --residual labels
+line=$(grep -n v_prj labels.mvs | cut -d: -f1)
+printf '%s\n' "mvcc: note: no parameter has the label v_prj: a line of rule labels, labels.mvs:$line does nothing; did you mean 'v_proj'?" |
+  cmp -s - stderr && echo "ok idle line is a note" || { echo "not ok idle line is a note"; cat stderr; }
 
 holds "groups" "^group  *lr x 0 (frozen), decay x 0: 512 parameters, .*norm1.alpha and 3 more" run m.mvs \
   --set depth=2 --residual 'mvsplit(rate = 0)' info
