@@ -47,8 +47,9 @@ for part; do
       [ -z "$have_peers" ] || peers peers --only inductor-graph,xla $batches ;;
     released)
       [ -z "$have_peers" ] || [ -z "${RELEASED:-}" ] ||
+        # shellcheck disable=SC2086
         peers released --released "$RELEASED" --only released-checkpointed,released-checkpointed-graph,released-graph \
-          --sample 0 16 128 ;;
+          --sample 0 $batches ;;
     whole) "$python" "$here/whole.py" "$results/dit400.json" start "$programs/dit400" 16 ;;
     *) echo "figures.sh: there is no part '$part'" >&2; exit 2 ;;
   esac
