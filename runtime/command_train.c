@@ -43,7 +43,7 @@
 #define HUGE_COUNT         1e15
 /* Random numbers count steps and samples of a step in 32 bits. */
 #define MOST_COUNTED INT32_MAX
-#define MOST_OPTIONS 24
+#define MOST_OPTIONS 32
 /* Steps of this process that --profile takes: memory is touched, plans are made and calls are
  * recorded in those before. */
 #define PROFILE_FIRST 3
@@ -112,6 +112,7 @@ typedef struct run_state {
   mvs_profile *profile;     /* while it is taken */
   int64_t first;            /* step at the start of this process */
   int lock;                 /* of the folder */
+  bool device_recorded;     /* --device is the recorded one */
 } run_state;
 
 /* The options of this command alone; those of every command follow. */
@@ -186,7 +187,15 @@ static const char *data_name(mvs_session *session) {
   return mvs_option_text(session->options, "data", fallback);
 }
 
-/* The options that decide a run's bits, with the values in force. */
+/* The device in force; before it is open, what was asked for. */
+static const char *device_name(const mvs_session *session) {
+  if (session->device) return session->device->name;
+  return mvs_option_text(session->options, "device", NULL);
+}
+
+/* What a run is: the options that decide its bits, and behind `true` those that decide what is
+ * seen and kept of it, which a resumed run may be given anew. What concerns the machine at hand
+ * and no bit (threads, memory, recompute) is not of the run, nor is a profile. */
 static size_t recorded_options(run_state *run, mvs_run_option *out) {
   mvs_session *session = run->session;
   const mvs_optimizer_settings *optimizer = &run->settings.optimizer;
@@ -210,6 +219,11 @@ static size_t recorded_options(run_state *run, mvs_run_option *out) {
       {"seed", integer_text(session, run->settings.seed), false},
       {"steps", integer_text(session, run->steps), true},
       {"save-every", integer_text(session, run->save_every), true},
+      {"keep", integer_text(session, run->keep), true},
+      {"log-every", integer_text(session, run->log_every), true},
+      {"diagnose", integer_text(session, run->settings.diagnostics.every), true},
+      {"anchors", mvs_option_text(session->options, "anchors", NULL), true},
+      {"device", device_name(session), true},
       {"watch", mvs_train_watch_action_name(&run->watch), true},
       {"rollback-order", run->watch.reorders ? "new" : "same", true},
       {"rollback-lr", number_text(session, run->watch.rate), true},
@@ -225,10 +239,23 @@ static mvs_status settle_settings(run_state *run) {
   mvs_session *session = run->session;
   mvs_run_option options[MOST_OPTIONS];
   bool resume = mvs_option_given(session->options, "resume");
+  bool chosen = mvs_option_given(session->options, "device");
   MVS_TRY(read_settings(run));
   size_t count = recorded_options(run, options);
   MVS_TRY(mvs_run_check(session, run->folder, resume, options, count, &run->turns));
+  run->device_recorded = !chosen && mvs_option_given(session->options, "device");
   return resume ? read_settings(run) : MVS_OK;
+}
+
+/* Another device gives other bits, so a run that is resumed goes to another one only by name. */
+static mvs_status open_device(run_state *run) {
+  mvs_session *session = run->session;
+  mvs_status status = mvs_session_open(session);
+  if (status != MVS_OK && run->device_recorded)
+    mvs_diag_hint(session->diag,
+                  "the run in '%s' was on device %s; another --device goes on with other bits",
+                  run->folder, mvs_option_text(session->options, "device", ""));
+  return status;
 }
 
 /* --- preparing --- */
@@ -664,7 +691,7 @@ static mvs_status run_command(mvs_session *session) {
   MVS_TRY(mvs_session_require(session, "out", &run.folder));
   MVS_TRY(mvs_run_lock(session, run.folder, &run.lock));
   mvs_status status = settle_settings(&run);
-  if (status == MVS_OK) status = mvs_session_open(session);
+  if (status == MVS_OK) status = open_device(&run);
   if (status == MVS_OK) status = prepare(&run);
   if (status == MVS_OK) status = loop(&run);
   tell_where_it_stands(&run, status);

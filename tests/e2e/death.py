@@ -85,7 +85,9 @@ def board_steps(folder):
 
 
 def command(folder, resume, keep=3):
-    return [trainer, "train", *options, "--keep", str(keep), "--out", folder] + (["--resume"] if resume else [])
+    """A resumed run is told nothing: it takes up what it was started with."""
+    given = ["--resume"] if resume else [*options, "--keep", str(keep)]
+    return [trainer, "train", "--out", folder, *given]
 
 
 wrong = []

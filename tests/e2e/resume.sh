@@ -17,6 +17,32 @@ train="train --data digits --batch 8 --save-every 5"
 title="resumed run samples the same bits"; say cmp "$work/a.safetensors" "$work/b.safetensors"
 cut -d, -f1-3 "$work/whole/metrics.jsonl" >"$work/a"; cut -d, -f1-3 "$work/part/metrics.jsonl" >"$work/b"
 title="resumed run logs the same bits"; say cmp "$work/a" "$work/b"
+# What is looked at and kept is the run's too; a value given anew counts from there on.
+# shellcheck disable=SC2086
+{
+  seen="--diagnose 3 --anchors 1 --log-every 2 --keep 2 --ema 0.9"
+  "$work/x" $train $seen --steps 16 --out "$work/seen" 2>/dev/null
+  "$work/x" $train $seen --steps 7 --out "$work/seen2" 2>/dev/null
+  "$work/x" train --steps 16 --resume --out "$work/seen2" 2>/dev/null
+}
+title="a resumed run has the diagnostics of a whole one"; say cmp "$work/seen/diagnostics.jsonl" "$work/seen2/diagnostics.jsonl"
+title="they are of steps 1, 3, 6, ... and of the layer asked for"
+say test "$(sed -n 's/.*"step":\([0-9]*\).*"rho":{"layers":\[1\].*/\1/p' "$work/seen2/diagnostics.jsonl" | tr '\n' ' ')" = "1 3 6 9 12 15 "
+cut -d, -f1-3 "$work/seen/metrics.jsonl" >"$work/a"; cut -d, -f1-3 "$work/seen2/metrics.jsonl" | grep -v '"step": 7,' >"$work/b"
+title="it has its lines, but for the one at which it ended"; say cmp "$work/a" "$work/b"
+title="it keeps as many checkpoints"; say test "$(cd "$work/seen2" && ls step-*)" = "$(cd "$work/seen" && ls step-*)"
+title="and the same bits in them"; say cmp "$work/seen/step-16.safetensors" "$work/seen2/step-16.safetensors"
+title="the device is recorded"; say grep -q '"device": "cpu",' "$work/seen2/run.json"
+"$work/x" train --steps 20 --diagnose 2 --anchors 0 --resume --out "$work/seen2" 2>/dev/null
+title="anchors and distance may be given anew"
+say test "$(sed -n 's/.*"step":\([0-9]*\).*"rho":{"layers":\[0\].*/\1/p' "$work/seen2/diagnostics.jsonl" | tr '\n' ' ')" = "18 20 "
+title="and are recorded"; say grep -q '"anchors": "0"' "$work/seen2/run.json"
+# What device a run is on decides its bits.
+sed 's/"device": "cpu",/"device": "cuda",/' "$work/seen2/run.json" >"$work/run.json" && cp "$work/run.json" "$work/seen2/run.json"
+code=0; "$work/x" train --resume --out "$work/seen2" 2>"$work/log" || code=$?
+title="a run of another device is not gone on with silently"
+say test $code -eq 1 -a -n "$(grep "the run in .* was on device cuda; another --device goes on with other bits" "$work/log")"
+title="but by name"; say "$work/x" train --resume --device cpu --out "$work/seen2"
 # Muon's momentum stands where AdamW's does; gains that are frozen beside it.
 cat >"$work/muon.mvs" <<EOF
 use "$root/models/digits.mvs" with depth = 2, width = 32, heads = 2, ffn = 48, residual mvsplit(rate = 0)
