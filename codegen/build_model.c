@@ -128,6 +128,17 @@ static void add_sites(mvs_arena *arena, const mvs_module *module, mvs_program *p
 
 /* --- settings --- */
 
+/* What the files' lets came to. */
+static void add_lets(mvs_arena *arena, const mvs_module *module, mvs_program *program) {
+  program->lets = MVS_ARRAY(arena, module->lets.count + 1, Mvs__Let *);
+  for (size_t i = 0; i < module->lets.count; i++) {
+    Mvs__Let *let = program->lets[program->n_lets++] = MVS_NEW(arena, Mvs__Let);
+    mvs__let__init(let);
+    let->name = text(arena, module->lets.items[i].name);
+    let->value = text(arena, module->lets.items[i].value);
+  }
+}
+
 static Mvs__Settings *model_settings(mvs_arena *arena, const mvs_settings *settings) {
   Mvs__Settings *out = MVS_NEW(arena, Mvs__Settings);
   mvs__settings__init(out);
@@ -194,5 +205,6 @@ mvs_status mvs_tables_model(mvs_arena *arena, mvs_diag *diag, const mvs_module *
   program->settings = model_settings(arena, &module->settings);
   program->n_inputs = model_inputs(arena, module, &program->inputs);
   add_sites(arena, module, program);
+  add_lets(arena, module, program);
   return add_params(arena, diag, module, program);
 }

@@ -5,7 +5,6 @@
  * definitions; what the model cannot reach by name is left out, or every dump would hold all of
  * it. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "compiler/base/table.h"
 #include "dsl/library.h"
@@ -48,16 +47,6 @@ static void add_operand(mvs_text *out, const mvs_expr *expr, int least) {
   if (wrap) mvs_text_add(out, "(");
   add_expr(out, expr);
   if (wrap) mvs_text_add(out, ")");
-}
-
-/* The shortest decimal that reads back as the same number. */
-static void add_number(mvs_text *out, double value) {
-  char digits[32];
-  for (int precision = 15; precision <= 17; precision++) {
-    snprintf(digits, sizeof digits, "%.*g", precision, value);
-    if (strtod(digits, NULL) == value) break;
-  }
-  mvs_text_add(out, digits);
 }
 
 /* Quoted, with the two escapes that the language knows. */
@@ -113,7 +102,7 @@ static void add_expr(mvs_text *out, const mvs_expr *expr) {
   if (wrap) mvs_text_add(out, "(");
   switch (expr->kind) {
     case MVS_EXPR_NUMBER:
-      add_number(out, expr->number);
+      mvs_text_add_number(out, expr->number);
       break;
     case MVS_EXPR_BOOL:
       mvs_text_add(out, expr->truth ? "true" : "false");

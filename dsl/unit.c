@@ -366,8 +366,9 @@ static void check_overrides(loader *load) {
   for (size_t at = 0; at < load->override_count; at++) {
     const char *name = load->overrides[at].name;
     if (!name || load->override_used[at]) continue;
-    mvs_diag_error(load->diag, (mvs_span){0}, "--set %s: the model has no `let` of that name",
-                   name);
+    /* "--set width" or "--vary width": how the command line called it. */
+    mvs_diag_error(load->diag, (mvs_span){0}, "%s: the model has no `let` of that name",
+                   load->overrides[at].value->span.source->name);
     const char *near = suggest_let(load, name, 0);
     if (near) mvs_diag_hint(load->diag, "did you mean '%s'?", near);
     fail(load, MVS_ERR_NAME);

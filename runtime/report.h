@@ -18,6 +18,7 @@ typedef struct mvs_report_run {
 typedef struct mvs_report {
   const char *title;
   const char *remark; /* how the figures were taken, or NULL */
+  const char *noun;   /* what `rule` of a run names; NULL: a rule */
   bool live;          /* the page will be written again: it then loads itself anew */
   const mvs_report_run *runs;
   size_t n_runs;

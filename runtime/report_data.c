@@ -297,6 +297,14 @@ static void put_figures(mvs_text *out, const mvs_run_record *record) {
   close_with(out, '}');
 }
 
+static void put_texts(mvs_text *out, const char *name, const mvs_run_settings *list) {
+  put_name(out, name);
+  mvs_text_add(out, "{");
+  for (size_t at = 0; at < list->count; at++)
+    put_string(out, list->items[at].name, list->items[at].value);
+  close_with(out, '}');
+}
+
 /* What a run has left behind, in the order in which the page needs it. */
 static void put_record(mvs_text *out, const mvs_run_record *record, size_t cells) {
   put_string(out, "folder", record->folder);
@@ -308,10 +316,8 @@ static void put_record(mvs_text *out, const mvs_run_record *record, size_t cells
   put_count(out, "memory_bytes", record->memory_bytes);
   put_count(out, "steps", record->steps);
   put_count(out, "first_bad", record->first_bad);
-  mvs_text_add(out, "\"options\":{");
-  for (size_t at = 0; at < record->options.count; at++)
-    put_string(out, record->options.items[at].name, record->options.items[at].value);
-  close_with(out, '}');
+  put_texts(out, "options", &record->options);
+  put_texts(out, "settings", &record->settings);
   put_figures(out, record);
   put_curves(out, &record->metrics);
   put_tables(out, record, cells);
@@ -325,6 +331,7 @@ void mvs_report_data(mvs_text *out, const mvs_report *report) {
   mvs_text_add(out, "{");
   put_string(out, "title", report->title);
   put_string(out, "remark", report->remark);
+  put_string(out, "noun", report->noun ? report->noun : "rule");
   put_string(out, "compiler", "mvcc " MVCC_VERSION);
   mvs_text_addf(out, "\"live\":%s,\"runs\":[", report->live ? "true" : "false");
   for (size_t at = 0; at < report->n_runs; at++) {

@@ -21,9 +21,11 @@
 #include "compiler/base/output_file.h"
 #include "runtime/json_text.h"
 #include "runtime/params.h"
+#include "runtime/program_settings.h"
 
-#define RUN_FILE  "run.json"
-#define TURNS_KEY "rollbacks"
+#define RUN_FILE     "run.json"
+#define TURNS_KEY    "rollbacks"
+#define SETTINGS_KEY "settings"
 /* Of 10 ms each, for a lock. */
 #define LOCK_ATTEMPTS 300
 
@@ -126,10 +128,37 @@ static mvs_status check_model(mvs_session *session, const char *folder, const js
       program->residual);
 }
 
+/* A width would show in the size, the number of heads would not. Records of older versions hold
+ * no settings. */
+static mvs_status check_settings(mvs_session *session, const char *folder,
+                                 const json_t *record) {
+  const json_t *recorded = json_object_get(record, SETTINGS_KEY);
+  mvs_program_settings now = mvs_program_settings_of(session);
+  for (size_t at = 0; at < now.count; at++) {
+    const mvs_program_setting *setting = &now.items[at];
+    const char *was = json_string_value(json_object_get(recorded, setting->name));
+    if (!setting->trains || !was || strcmp(was, setting->value) == 0) continue;
+    return MVS_FAIL(session->diag, MVS_ERR_NAME,
+                    "'%s' holds a run with %s = %s, and this program was compiled with %s; "
+                    "compile it as it was to resume, or choose another --out",
+                    folder, setting->name, was, setting->value);
+  }
+  return MVS_OK;
+}
+
+static json_t *settings_object(const mvs_session *session) {
+  mvs_program_settings now = mvs_program_settings_of(session);
+  json_t *out = json_object();
+  for (size_t at = 0; at < now.count; at++)
+    json_object_set_new(out, now.items[at].name, json_string(now.items[at].value));
+  return out;
+}
+
 /* The first option that disagrees is told; the others would only follow from it. */
 static mvs_status check_resumed(mvs_session *session, const char *folder, json_t *record,
                                 const mvs_run_option *options, size_t count) {
   MVS_TRY(check_model(session, folder, record));
+  MVS_TRY(check_settings(session, folder, record));
   const json_t *recorded = json_object_get(record, "options");
   for (size_t at = 0; at < count; at++)
     MVS_TRY(take_option(session, folder, &options[at],
@@ -252,12 +281,12 @@ mvs_status mvs_run_begin(mvs_session *session, const char *folder,
     if (options[at].value)
       json_object_set_new(recorded, options[at].name, json_string(options[at].value));
   const mvs_program *program = session->program;
-  json_t *record =
-      json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:o}", "model", program->model, "residual",
-                program->residual, "version", program->version, "flat_elements",
-                (json_int_t)program->flat_elements, "parameters",
-                (json_int_t)mvs_params_trained(program), "device", session->device->what,
-                "memory_bytes", (json_int_t)memory_bytes, "options", recorded);
+  json_t *record = json_pack(
+      "{s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "model", program->model, "residual",
+      program->residual, "version", program->version, "flat_elements",
+      (json_int_t)program->flat_elements, "parameters", (json_int_t)mvs_params_trained(program),
+      "device", session->device->what, "memory_bytes", (json_int_t)memory_bytes, SETTINGS_KEY,
+      settings_object(session), "options", recorded);
   if (turns->count > 0) json_object_set_new(record, TURNS_KEY, turns_list(turns));
   char *text = record ? json_dumps(record, JSON_INDENT(2)) : NULL;
   mvs_status status =

@@ -48,10 +48,25 @@ static int64_t count_of(const json_t *object, const char *name) {
   return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
-/* Options are text, as run_folder.c writes them. */
-static mvs_status read_run(mvs_run_record *record, const char *path, json_t *run) {
-  json_t *options = json_object_get(run, "options"), *value;
+/* Texts by name, as run_folder.c writes them; a list that is not there is empty. */
+static mvs_status read_texts(mvs_run_record *record, const char *path, json_t *object,
+                             mvs_run_settings *out) {
   const char *name;
+  json_t *value;
+  json_object_foreach(object, name, value) {
+    if (!json_is_string(value))
+      return MVS_FAIL(record->diag, MVS_ERR_FORMAT, "'%s' is damaged: '%s' is no string", path,
+                      name);
+    mvs_run_setting setting = {mvs_arena_string(record->home, name),
+                               mvs_arena_string(record->home, json_string_value(value))};
+    MVS_PUSH(record->home, out, setting);
+  }
+  return MVS_OK;
+}
+
+/* Some of it is missing from the records of older runs. */
+static mvs_status read_run(mvs_run_record *record, const char *path, json_t *run) {
+  json_t *options = json_object_get(run, "options");
   if (!json_is_object(options))
     return MVS_FAIL(record->diag, MVS_ERR_FORMAT, "'%s' is damaged: it describes no run", path);
   record->model = string_of(record, run, "model");
@@ -60,15 +75,8 @@ static mvs_status read_run(mvs_run_record *record, const char *path, json_t *run
   record->device = string_of(record, run, "device");
   record->parameters = count_of(run, "parameters");
   record->memory_bytes = count_of(run, "memory_bytes");
-  json_object_foreach(options, name, value) {
-    if (!json_is_string(value))
-      return MVS_FAIL(record->diag, MVS_ERR_FORMAT, "'%s' is damaged: --%s is no string", path,
-                      name);
-    mvs_run_setting setting = {mvs_arena_string(record->home, name),
-                               mvs_arena_string(record->home, json_string_value(value))};
-    MVS_PUSH(record->home, &record->options, setting);
-  }
-  return MVS_OK;
+  MVS_TRY(read_texts(record, path, json_object_get(run, "settings"), &record->settings));
+  return read_texts(record, path, options, &record->options);
 }
 
 /* run.json is written before the first step and not again, so it is read once. */

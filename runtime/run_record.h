@@ -39,6 +39,8 @@ typedef struct mvs_run_setting {
   const char *name, *value;
 } mvs_run_setting;
 
+typedef MVS_LIST(mvs_run_setting) mvs_run_settings;
+
 /* samples*.png of the folder, as it stands on the disk. */
 typedef struct mvs_run_picture {
   const char *name; /* without ".png" */
@@ -61,7 +63,7 @@ typedef struct mvs_run_record {
   /* of run.json; NULL and -1 where it does not say */
   const char *model, *residual, *version, *device;
   int64_t parameters, memory_bytes;
-  MVS_LIST(mvs_run_setting) options;
+  mvs_run_settings options, settings; /* settings: of the program */
   mvs_followed metrics_file, diagnostics_file, alarms_file;
   mvs_digest metrics;
   int64_t steps;               /* of the newest line of metrics, 0: none */

@@ -4,6 +4,7 @@
 #include "compiler/base/text.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 mvs_text mvs_text_new(mvs_arena *home) { return (mvs_text){.home = home}; }
 
@@ -34,6 +35,16 @@ void mvs_text_addf(mvs_text *text, const char *format, ...) {
   }
   va_end(again);
   va_end(list);
+}
+
+/* 17 digits always read back. */
+void mvs_text_add_number(mvs_text *text, double value) {
+  char digits[40];
+  for (int precision = 15; precision <= 17; precision++) {
+    snprintf(digits, sizeof digits, "%.*g", precision, value);
+    if (strtod(digits, NULL) == value) break;
+  }
+  mvs_text_add(text, digits);
 }
 
 const char *mvs_text_string(const mvs_text *text) { return text->data ? text->data : ""; }

@@ -19,6 +19,9 @@ void mvs_text_add_bytes(mvs_text *text, const char *bytes, size_t length);
 /* Appends like printf. */
 void mvs_text_addf(mvs_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Appends the shortest of the decimals of 15 to 17 digits that reads back as the same number.
+ */
+void mvs_text_add_number(mvs_text *text, double value);
 /* The text so far, never NULL. */
 const char *mvs_text_string(const mvs_text *text);
 

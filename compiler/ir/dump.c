@@ -8,22 +8,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-/* The shortest of the digit counts that give the number back: 17 always does. */
-static void number_text(double value, mvs_text *out) {
-  char digits[40];
-  for (int precision = 15; precision <= 17; precision++) {
-    snprintf(digits, sizeof digits, "%.*g", precision, value);
-    if (strtod(digits, NULL) == value) break;
-  }
-  mvs_text_add(out, digits);
-}
 
 /* " label=value" */
 static void labelled_number(const char *label, double value, mvs_text *out) {
   mvs_text_addf(out, " %s=", label);
-  number_text(value, out);
+  mvs_text_add_number(out, value);
 }
 
 /* Two blanks a level, as in model files. */
@@ -78,7 +67,7 @@ static void source_text(mvs_attr_kind kind, const mvs_attr *attr, mvs_text *out)
     mvs_text_addf(out, " %s %" PRIu32, arguments[attr->argument.kind], attr->argument.index);
   } else if (kind == MVS_ATTR_constant) {
     mvs_text_add(out, " ");
-    number_text(attr->constant.value, out);
+    mvs_text_add_number(out, attr->constant.value);
   } else if (kind == MVS_ATTR_iota) {
     mvs_text_addf(out, " axis=%d", attr->iota.axis);
   } else if (kind == MVS_ATTR_random) {
@@ -306,7 +295,7 @@ static void param_text(size_t index, const mvs_param *param, mvs_text *out) {
   if (param->group.has_rate) labelled_number("rate", param->group.rate, out);
   if (param->group.has_decay) labelled_number("decay", param->group.decay, out);
   mvs_text_addf(out, " init=%s(", kinds[param->init.kind]);
-  number_text(param->init.value, out);
+  mvs_text_add_number(out, param->init.value);
   mvs_text_add(out, ")");
   if (param->init.origin) {
     mvs_text_add(out, " by ");

@@ -99,6 +99,33 @@ static mvs_status evaluate_lets(mvs_lowering *lo) {
   return mvs_lower_block(lo, lo->globals, &lo->unit->lets, &outcome);
 }
 
+/* Numbers and words as they came out, whatever expression made them; what a word cannot say (a
+ * layer, a tensor) as it was written. */
+static const char *let_text(mvs_lowering *lo, const mvs_value *value, const mvs_expr *written) {
+  mvs_text text = mvs_text_new(lo->arena);
+  mvs_span span = written->span;
+  if (value->kind == MVS_VALUE_NUMBER) {
+    mvs_text_add_number(&text, value->number);
+  } else if (value->kind == MVS_VALUE_BOOL) {
+    mvs_text_add(&text, value->truth ? "true" : "false");
+  } else if (value->kind == MVS_VALUE_STRING) {
+    mvs_text_add(&text, value->text);
+  } else {
+    mvs_text_add_bytes(&text, span.source->text + span.begin, span.end - span.begin);
+  }
+  return mvs_text_string(&text);
+}
+
+/* Behind evaluate_lets, which set each of them. */
+static void note_lets(mvs_lowering *lo) {
+  for (size_t i = 0; i < lo->unit->lets.count; i++) {
+    const mvs_stmt *stmt = lo->unit->lets.items[i];
+    const mvs_value *value = mvs_scope_find(lo->globals, stmt->names[0]);
+    mvs_let let = {stmt->names[0], let_text(lo, value, stmt->value)};
+    MVS_PUSH(lo->arena, &lo->module->lets, let);
+  }
+}
+
 /* Everything that a run may change is set here; what outlives it is in the module. */
 mvs_status mvs_lower_model(mvs_lowering *lo) {
   mvs_outcome outcome = {0};
@@ -147,6 +174,7 @@ mvs_status mvs_lower(mvs_arena *arena, mvs_diag *diag, const mvs_unit *unit, mvs
    * dropped. */
   lo->top = mvs_graph_new(arena, lo->module, NULL);
   MVS_TRY(evaluate_lets(lo));
+  note_lets(lo);
   MVS_TRY(mvs_lower_settings(lo));
   MVS_TRY(make_forward(lo));
   MVS_TRY(mvs_lower_flow(lo));

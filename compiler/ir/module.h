@@ -114,6 +114,11 @@ typedef struct mvs_settings {
   const char *data; /* default data source ("digits") or NULL */
 } mvs_settings;
 
+/* A `let` of the files and what it came to, as text: for reports. */
+typedef struct mvs_let {
+  const char *name, *value;
+} mvs_let;
+
 /* A module: what lowering makes, every pass takes and gives, and the reader of dumps rebuilds.
  */
 typedef struct mvs_module {
@@ -130,6 +135,7 @@ typedef struct mvs_module {
   MVS_LIST(mvs_segments *) segment_tables; /* interned */
   MVS_LIST(mvs_site) sites;                /* that marks of graphs name */
   MVS_LIST(mvs_probe) probes;              /* made by the pass "diagnose" */
+  MVS_LIST(mvs_let) lets;                  /* in their order; dumps leave them out */
   uint32_t next_stream;                    /* of random draws */
 } mvs_module;
 

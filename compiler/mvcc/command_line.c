@@ -156,6 +156,56 @@ static mvs_status read_count(const reader *r, const char *name, const char *valu
                (long long)most, value);
 }
 
+/* Where the next ';' outside of strings stands, or the end. */
+static const char *end_of_part(const char *text) {
+  bool quoted = false;
+  for (; *text && (quoted || *text != ';'); text++) {
+    if (*text == '\\' && quoted && text[1])
+      text++;
+    else if (*text == '"')
+      quoted = !quoted;
+  }
+  return text;
+}
+
+/* `NAME = A, B` of --vary. */
+static mvs_status read_varied(const reader *r, const char *part, mvs_variation *out) {
+  part += strspn(part, " ");
+  const char *equals = strchr(part, '=');
+  size_t length = equals ? (size_t)(equals - part) : 0;
+  while (length > 0 && part[length - 1] == ' ') length--;
+  if (!is_name(part, length)) return usage(r, "--vary needs NAME=A,B,..., got '%s'", part);
+  const char *name = mvs_arena_copy(r->session, part, length);
+  const char *shown = mvs_arena_format(r->session, "--vary %s", name);
+  mvs_expr *values;
+  MVS_TRY(mvs_parse_expr(r->session, r->diag, shown, equals + 1, &values));
+  if (values->kind != MVS_EXPR_TUPLE || values->argument_count < 2)
+    return usage(r, "--vary %s has one value; --set sets one", name);
+  size_t count = values->argument_count;
+  if (out->count > 0 && out->items[0].values->argument_count != count)
+    return usage(r, "--vary changes '%s' and '%s' together, but they have %zu and %zu values",
+                 out->items[0].name ? out->items[0].name : "residual", name,
+                 out->items[0].values->argument_count, count);
+  mvs_varied varied = {strcmp(name, "residual") == 0 ? NULL : name, values};
+  MVS_PUSH(r->session, out, varied);
+  return MVS_OK;
+}
+
+/* What changes together stands in one --vary, divided by ';'. */
+static mvs_status read_vary(reader *r, const char *value) {
+  mvs_variation variation = {0};
+  MVS_TRY(only_compare(r, "--vary"));
+  for (const char *at = value;;) {
+    const char *end = end_of_part(at);
+    const char *part = mvs_arena_copy(r->session, at, (size_t)(end - at));
+    MVS_TRY(read_varied(r, part, &variation));
+    if (!*end) break;
+    at = end + 1;
+  }
+  MVS_PUSH(r->session, &r->options->variations, variation);
+  return MVS_OK;
+}
+
 static mvs_status read_seeds(reader *r, const char *value) {
   return read_count(r, "--seeds", value, 1, MOST_SEEDS, &r->options->seeds);
 }
@@ -207,6 +257,8 @@ static const struct option {
     {"--gpu", "ARCHS", read_gpu, "add CUDA kernels for architectures: sm_90a,sm_80"},
     {"--means", "HOW", read_means,
      "token means of a branch: exact (default), or through its writer in f32"},
+    {"--vary", "NAME=A,B", read_vary,
+     "compare: a `let` by value, each with each rule; 'width=32,64; depth=8,4': together"},
     {"--seeds", "N", read_seeds, "compare: train every rule with N seeds (default 1)"},
     {"--jobs", "N", read_jobs, "compare: runs side by side (default: one per 8 cores)"},
     {"--samples", "N", read_samples, "compare: sample N pictures of every run (default 40)"},
@@ -347,12 +399,12 @@ void mvs_command_line_help(mvs_text *out) {
   mvs_text_add(out,
                "usage: mvcc FILE.mvs -o OUT [OPTION...]\n"
                "       mvcc run FILE.mvs [OPTION...] COMMAND [ARGUMENT...]\n"
-               "       mvcc compare FILE.mvs --residual A --residual B ... [-o DIR] -- train "
-               "[ARGUMENT...]\n\n"
+               "       mvcc compare FILE.mvs --residual A --residual B ... [--vary NAME=A,B] "
+               "[-o DIR]\n                    -- train [ARGUMENT...]\n\n"
                "Compiles a model to one executable that trains, samples and diagnoses it, "
                "runs a\ncommand of it at once, or trains one model under several residual "
-               "rules and writes\na table and a page over all. Commands: `mvcc run FILE.mvs "
-               "--help`.\n\n");
+               "rules or settings\nand writes a table and a page over all. Commands: `mvcc run "
+               "FILE.mvs --help`.\n\n");
   for (size_t i = 0; i < OPTION_COUNT; i++) {
     const char *name = table[i].value
                            ? mvs_arena_format(out->home, "%s %s", table[i].name, table[i].value)

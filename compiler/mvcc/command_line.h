@@ -15,19 +15,29 @@ typedef enum mvs_emit_stage {
   MVS_EMIT_CUDA
 } mvs_emit_stage;
 
+/* A `let`, or the residual line, and the values that it takes in turn. */
+typedef struct mvs_varied {
+  const char *name;       /* NULL: the residual line */
+  const mvs_expr *values; /* a tuple of two or more */
+} mvs_varied;
+
+/* One --vary: what it names changes together, value by value. */
+typedef MVS_LIST(mvs_varied) mvs_variation;
+
 typedef struct mvs_command_line {
   const char *input;  /* the model file */
   const char *output; /* -o, or NULL */
   mvs_emit_stage emit;
   const char *until; /* pass after which to stop, "lower", or NULL */
   bool explain;
-  bool means_of_writer; /* --means writer */
+  bool means_of_writer;                 /* --means writer */
   const char *cpu_level;                /* --cpu, or NULL for all */
   MVS_LIST(const char *) architectures; /* --gpu, split at commas */
   MVS_LIST(mvs_override) overrides;
+  MVS_LIST(mvs_variation) variations; /* compare: --vary, in their order */
   bool help, version;
-  bool run;       /* mvcc run FILE ... */
-  bool compare;   /* mvcc compare FILE ... -- train ...; `rest` is what stands behind "--" */
+  bool run;     /* mvcc run FILE ... */
+  bool compare; /* mvcc compare FILE ... -- train ...; `rest` is what stands behind "--" */
   int64_t seeds, jobs, samples; /* compare: below 0 when not given */
   bool resume;
   int rest_count; /* run: the trainer's command and its arguments */

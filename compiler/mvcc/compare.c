@@ -7,7 +7,6 @@
  * initial values are functions of the seed (docs/numerics.md). */
 #include "compiler/mvcc/compare.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -18,81 +17,17 @@
 #include "runtime/options.h"
 #include "runtime/pool.h"
 
-/* Longer names are cut: file systems end at 255. */
-#define MOST_FOLDER_NAME 80
 /* Small models do not use more cores than this well; larger ones are given them by --jobs 1. */
 #define CORES_A_JOB 8
 /* Grids are ten wide: four of each of ten classes. */
 #define DEFAULT_SAMPLES 40
 
-/* --- rules --- */
-
-/* Letters, digits, '_' and '.' stay, all between them becomes one dash. */
-static const char *folder_name(mvs_arena *arena, const char *rule) {
-  char *out = mvs_arena_string(arena, rule);
-  size_t length = 0;
-  for (const char *at = rule; *at && length < MOST_FOLDER_NAME; at++) {
-    bool plain = isalnum((unsigned char)*at) || *at == '_' || (*at == '.' && length > 0);
-    if (!plain && (length == 0 || out[length - 1] == '-')) continue;
-    out[length++] = plain ? *at : '-';
-  }
-  while (length > 0 && out[length - 1] == '-') length--;
-  out[length] = '\0';
-  return length ? out : "rule";
-}
-
-/* Two rules may differ in what a folder cannot be called. */
-static const char *own_folder(const mvs_comparison *all, size_t count, const char *rule) {
-  mvs_arena *arena = all->driver->session;
-  const char *base = folder_name(arena, rule), *name = base;
-  for (int again = 2;; again++) {
-    const char *folder = mvs_arena_format(arena, "%s/%s", all->folder, name);
-    size_t at = 0;
-    while (at < count && strcmp(all->rules[at].folder, folder) != 0) at++;
-    if (at == count) return folder;
-    name = mvs_arena_format(arena, "%s-%d", base, again);
-  }
-}
-
-/* A rule that is given twice can only be a slip. */
-static mvs_status add_rule(mvs_comparison *all, const char *name, mvs_override *change) {
-  for (size_t at = 0; at < all->n_rules; at++) {
-    if (strcmp(all->rules[at].name, name) != 0) continue;
-    mvs_diag_error(all->driver->diag, (mvs_span){0}, "--residual '%s' is given twice", name);
-    return MVS_ERR_NAME;
-  }
-  mvs_compared_rule *rule = &all->rules[all->n_rules];
-  *rule = (mvs_compared_rule){.name = name, .change = change};
-  rule->folder = own_folder(all, all->n_rules, name);
-  rule->trainer = mvs_arena_format(all->driver->session, "%s/trainer", rule->folder);
-  all->n_rules++;
-  return MVS_OK;
-}
-
-/* Every --residual is a rule; with none the model's own is trained with its seeds. */
-static mvs_status read_rules(mvs_comparison *all) {
-  const mvs_command_line *options = all->driver->options;
-  all->rules = MVS_ARRAY(all->driver->session, options->overrides.count + 1, mvs_compared_rule);
-  for (size_t at = 0; at < options->overrides.count; at++) {
-    mvs_override *change = &options->overrides.items[at];
-    if (!change->name) MVS_TRY(add_rule(all, change->value->span.source->text, change));
-  }
-  return all->n_rules ? MVS_OK : add_rule(all, "the model's own", NULL);
-}
-
 /* --- compiling --- */
 
-/* One rule as if it alone had been asked for. */
+/* All its stages. */
 static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rule *rule) {
   mvs_driver *driver = all->driver;
-  mvs_command_line options = *driver->options;
-  options.output = rule->trainer;
-  memset(&options.overrides, 0, sizeof options.overrides);
-  for (size_t at = 0; at < driver->options->overrides.count; at++) {
-    mvs_override *change = &driver->options->overrides.items[at];
-    if (change->name || change == rule->change)
-      MVS_PUSH(driver->session, &options.overrides, *change);
-  }
+  mvs_command_line options = mvs_compare_options(all, rule);
   mvs_driver one = {.session = driver->session,
                     .graphs = driver->graphs,
                     .diag = driver->diag,
@@ -226,7 +161,7 @@ mvs_status mvs_driver_compare(mvs_driver *driver, int *code) {
                                       : default_folder(driver->session, options->input),
                         .n_seeds = options->seeds > 0 ? options->seeds : 1,
                         .samples = options->samples >= 0 ? options->samples : DEFAULT_SAMPLES};
-  MVS_TRY(read_rules(&all));
+  MVS_TRY(mvs_compare_rules(&all));
   MVS_TRY(plan_runs(&all));
   MVS_TRY(check_folder(&all));
   MVS_TRY(compile_all(&all));

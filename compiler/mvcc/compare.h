@@ -1,4 +1,4 @@
-/* compare.h: one model under several residual rules: the parts of `mvcc compare`.
+/* compare.h: one model under several residual rules or settings: the parts of `mvcc compare`.
  * Owner: everything is in the driver's session arena; processes are waited for by whoever
  * started them (compare_run.c). */
 #ifndef MVS_MVCC_COMPARE_H
@@ -9,11 +9,13 @@
 #include "compiler/mvcc/driver.h"
 #include "runtime/report.h"
 
+/* What is compared: a rule, under one of the settings that are varied. */
 typedef struct mvs_compared_rule {
-  const char *name;     /* as it was given, "the model's own" without --residual */
-  const char *folder;   /* DIR/mvsplit-alpha-0, one of a kind */
-  const char *trainer;  /* the executable */
-  mvs_override *change; /* NULL: none */
+  const char *name;      /* "mvsplit, width = 32"; "the model's own" where nothing is varied */
+  const char *folder;    /* DIR/mvsplit-width-32, one of a kind */
+  const char *trainer;   /* the executable */
+  const char **values;   /* [n_varied], as they were given */
+  mvs_override *changes; /* [n_varied] */
 } mvs_compared_rule;
 
 typedef enum mvs_compared_stage {
@@ -38,6 +40,8 @@ typedef struct mvs_compared_run {
 typedef struct mvs_comparison {
   mvs_driver *driver;
   const char *folder;
+  const char **varied; /* what tells the rules apart, the residual line (NULL) before lets */
+  size_t n_varied;
   mvs_compared_rule *rules;
   size_t n_rules;
   mvs_compared_run *runs; /* [n_rules * n_seeds], seed by seed, so that rules are seen early */
@@ -45,6 +49,11 @@ typedef struct mvs_comparison {
   int64_t n_seeds, jobs, samples, threads; /* threads 0: as the options say */
 } mvs_comparison;
 
+/* What is to be compared, from --residual and --vary: each rule with each value, or the model's
+ * own. errors : MVS_ERR_NAME, MVS_ERR_LIMIT */
+mvs_status mvs_compare_rules(mvs_comparison *all);
+/* The options under which a rule is compiled: as if it alone had been asked for. */
+mvs_command_line mvs_compare_options(const mvs_comparison *all, const mvs_compared_rule *rule);
 /* The value of an option among the trainer's words ("--seed"), or NULL. */
 const char *mvs_compare_option(const mvs_comparison *all, const char *name);
 /* Trains all runs, `jobs` at a time, and samples from those that ended; the page is written

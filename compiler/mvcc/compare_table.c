@@ -89,10 +89,11 @@ static rule_figures figures_of(const mvs_comparison *all, const mvs_compared_rul
 
 /* --- the table --- */
 
-enum { RULE, OUTCOME, LOSS, RANGE, GRADIENT, LARGEST, TIME, MEMORY, PARAMETERS, COLUMNS };
-static const char *const titles[COLUMNS] = {"rule",        "outcome",       "loss",
-                                            "over seeds",  "gradient norm", "largest",
-                                            "time a step", "memory",        "parameters"};
+/* Behind what tells rules apart. */
+enum { OUTCOME, LOSS, RANGE, GRADIENT, LARGEST, TIME, MEMORY, PARAMETERS, COLUMNS };
+static const char *const titles[COLUMNS] = {"outcome",       "loss",      "over seeds",
+                                            "gradient norm", "largest",   "time a step",
+                                            "memory",        "parameters"};
 
 /* What is not known is a dash. */
 static const char *number_text(mvs_arena *arena, double value) {
@@ -125,12 +126,27 @@ static const char *outcome_text(const mvs_comparison *all, const rule_figures *f
   return mvs_text_string(&out);
 }
 
+/* Columns that name a rule: the residual line and each let, where they are varied. */
+static size_t name_columns(const mvs_comparison *all) {
+  return all->n_varied ? all->n_varied : 1;
+}
+
+/* The line above all others. */
+static void fill_titles(const mvs_comparison *all, const char **row) {
+  size_t names = name_columns(all);
+  for (size_t at = 0; at < names; at++)
+    row[at] = all->n_varied && all->varied[at] ? all->varied[at] : "rule";
+  memcpy(row + names, titles, sizeof titles);
+}
+
 /* One rule as words. */
 static void fill_row(const mvs_comparison *all, const mvs_compared_rule *rule,
                      const char **row) {
   mvs_arena *arena = all->driver->session;
   rule_figures figures = figures_of(all, rule);
-  row[RULE] = rule->name;
+  row[0] = rule->name;
+  for (size_t at = 0; at < all->n_varied; at++) row[at] = rule->values[at];
+  row += name_columns(all);
   row[OUTCOME] = outcome_text(all, &figures);
   row[LOSS] = number_text(arena, figures.of[LAST_LOSS].median);
   row[RANGE] =
@@ -143,12 +159,14 @@ static void fill_row(const mvs_comparison *all, const mvs_compared_rule *rule,
   row[PARAMETERS] = figures.parameters < 0 ? "-" : mvs_count_text(arena, figures.parameters);
 }
 
-/* The first two columns are words and stand to the left, numbers to the right. */
-static void put_row(mvs_text *out, const char *const *row, const size_t *widths, bool ranges) {
-  for (int column = 0; column < COLUMNS; column++) {
-    if (column == RANGE && !ranges) continue;
+/* What names a rule and its outcome are words and stand to the left, numbers to the right. */
+static void put_row(const mvs_comparison *all, mvs_text *out, const char *const *row,
+                    const size_t *widths) {
+  size_t names = name_columns(all);
+  for (size_t column = 0; column < names + COLUMNS; column++) {
+    if (column == names + RANGE && all->n_seeds < 2) continue;
     size_t pad = widths[column] - strlen(row[column]);
-    bool left = column <= OUTCOME;
+    bool left = column <= names + OUTCOME;
     if (column) mvs_text_add(out, "  ");
     for (size_t at = 0; !left && at < pad; at++) mvs_text_add(out, " ");
     mvs_text_add(out, row[column]);
@@ -159,17 +177,21 @@ static void put_row(mvs_text *out, const char *const *row, const size_t *widths,
 
 /* As wide as its words, since it may be pasted anywhere. */
 void mvs_compare_table(const mvs_comparison *all, mvs_text *out) {
-  size_t widths[COLUMNS];
-  const char *(*rows)[COLUMNS] =
-      mvs_arena_array(all->driver->session, all->n_rules, sizeof *rows);
-  for (int column = 0; column < COLUMNS; column++) widths[column] = strlen(titles[column]);
-  for (size_t at = 0; at < all->n_rules; at++) {
-    fill_row(all, &all->rules[at], rows[at]);
-    for (int column = 0; column < COLUMNS; column++)
+  mvs_arena *arena = all->driver->session;
+  size_t columns = name_columns(all) + COLUMNS;
+  size_t *widths = MVS_ARRAY(arena, columns, size_t);
+  const char ***rows = MVS_ARRAY(arena, all->n_rules + 1, const char **);
+  for (size_t at = 0; at <= all->n_rules; at++) {
+    rows[at] = MVS_ARRAY(arena, columns, const char *);
+    if (at == 0) {
+      fill_titles(all, rows[at]);
+    } else {
+      fill_row(all, &all->rules[at - 1], rows[at]);
+    }
+    for (size_t column = 0; column < columns; column++)
       if (strlen(rows[at][column]) > widths[column]) widths[column] = strlen(rows[at][column]);
   }
-  put_row(out, titles, widths, all->n_seeds > 1);
-  for (size_t at = 0; at < all->n_rules; at++) put_row(out, rows[at], widths, all->n_seeds > 1);
+  for (size_t at = 0; at <= all->n_rules; at++) put_row(all, out, rows[at], widths);
   mvs_text_add(out, "loss and gradient norm: means over the last tenth of the steps");
   mvs_text_add(out, all->n_seeds > 1 ? ", medians over seeds\n" : "\n");
 }
@@ -201,17 +223,26 @@ static json_t *run_json(const mvs_compared_run *run) {
   return out;
 }
 
+/* What was varied, by name. */
+static json_t *varied_json(const mvs_comparison *all, const mvs_compared_rule *rule) {
+  json_t *out = json_object();
+  for (size_t at = 0; at < all->n_varied; at++)
+    json_object_set_new(out, all->varied[at] ? all->varied[at] : "residual",
+                        json_string(rule->values[at]));
+  return out;
+}
+
 /* A rule with all its seeds. */
 static json_t *rule_json(const mvs_comparison *all, const mvs_compared_rule *rule) {
   rule_figures figures = figures_of(all, rule);
   json_t *runs = json_array();
   for (size_t at = 0; at < all->n_runs; at++)
     if (all->runs[at].rule == rule) json_array_append_new(runs, run_json(&all->runs[at]));
-  return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rule", rule->name,
-                   "folder", rule->folder, "parameters", count(figures.parameters),
-                   "memory_bytes", count(figures.memory_bytes), "last_loss",
-                   real(figures.of[LAST_LOSS].median), "last_loss_least",
-                   real(figures.of[LAST_LOSS].least), "last_loss_most",
+  return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rule",
+                   rule->name, "varied", varied_json(all, rule), "folder", rule->folder,
+                   "parameters", count(figures.parameters), "memory_bytes",
+                   count(figures.memory_bytes), "last_loss", real(figures.of[LAST_LOSS].median),
+                   "last_loss_least", real(figures.of[LAST_LOSS].least), "last_loss_most",
                    real(figures.of[LAST_LOSS].most), "grad_norm", real(figures.of[NORM].median),
                    "seconds_per_step", real(figures.of[SECONDS].median), "runs", runs);
 }
@@ -267,6 +298,7 @@ mvs_status mvs_compare_page(const mvs_comparison *all, bool live) {
                                        "are longer than alone.",
                                        all->jobs)
                     : "Runs were taken in turn.",
+      .noun = all->n_varied > 1 || (all->n_varied && all->varied[0]) ? "configuration" : NULL,
       .live = live,
       .runs = runs,
       .n_runs = all->n_runs};

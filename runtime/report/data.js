@@ -1,9 +1,9 @@
 // data.js: what the page is given, put in the order in which it is shown.
 //
 // The block of JSON (runtime/report_data.c):
-//   {title, remark, compiler, live, runs: [{name, rule, seed, state, note, folder, model, residual,
+//   {title, remark, noun, compiler, live, runs: [{name, rule, seed, state, note, folder, model, residual,
 //   device,
-//    parameters, memory_bytes, steps, first_bad, options: {NAME: VALUE},
+//    parameters, memory_bytes, steps, first_bad, options: {NAME: VALUE}, settings: {NAME: VALUE},
 //    figures: {first_loss, last_loss, norm, most_norm, seconds},
 //    curves: {step: [], loss: {mean: [], least: [], most: []}, grad_norm, lr, seconds},
 //    tables: [{name, step: [], layers: [], rows_a_cell, layers_a_cell, sites: [{name, values:

@@ -43,7 +43,7 @@ function head() {
   const devices = [...new Set(runs.map((run) => run.device).filter(Boolean))];
   const words = [];
   if (rules.length > 1)
-    words.push(`${rules.length} rules`);
+    words.push(`${rules.length} ${data.noun}s`);
   else if (rules.length)
     words.push(`residual ${rules[0].name}`);
   if (manySeeds) words.push(`${seeds.length} seeds`);
@@ -192,7 +192,7 @@ function overview() {
   const scale = finite(losses).length ? scaleOf(low, high, low > 0 && high / low > 8, 3) : null;
   const base = rules.length ? median(figure(rules[0], "seconds")) : null;
   const titles = [
-    "rule", "outcome", "loss", "gradient norm", "largest norm", "time a step", "memory",
+    data.noun, "outcome", "loss", "gradient norm", "largest norm", "time a step", "memory",
     "parameters", "alarms"
   ];
   const table = make(
@@ -203,7 +203,7 @@ function overview() {
   const words = "Loss and gradient norm are means over the last tenth of the steps" +
       (manySeeds ? ", given as the median over seeds and their range" : "") +
       "; time is the median step" +
-      (rules.length > 1 ? " and its ratio to that of the first rule" : "") +
+      (rules.length > 1 ? ` and its ratio to that of the first ${data.noun}` : "") +
       "; memory is what the plan takes on the device.";
   const notes =
       runs.filter((run) => run.note)
@@ -211,7 +211,7 @@ function overview() {
               (run) =>
                   make("p", {class: "remark"}, make("strong", {}, `${seedText(run)}: `), run.note));
   section(
-      "overview", rules.length > 1 ? "Which rule trains" : "The run",
+      "overview", rules.length > 1 ? `Which ${data.noun} trains` : "The run",
       make("div", {class: "scroll"}, table), ...notes, make("p", {class: "quiet"}, words));
 }
 
@@ -461,13 +461,12 @@ function settingRows() {
     ["parameters", (run) => count(run.parameters)], ["memory", (run) => bytes(run.memory_bytes)],
     ["device", (run) => run.device], ["compiled by", (run) => run.version && `mvcc ${run.version}`]
   ];
-  const names = [...new Set(runs.flatMap((run) => Object.keys(run.options || {})))];
-  return [
-    ...facts,
-    ...names.map(
-        (name) =>
-            [`--${name}`, (run) => run.options && run.options[name] && plain(run.options[name])])
-  ]
+  // What the programs were compiled with, then what the trainer was told.
+  const texts = (list, mark) =>
+      [...new Set(runs.flatMap((run) => Object.keys(run[list] || {})))].map(
+          (name) => [mark + name,
+                     (run) => run[list] && run[list][name] && plain(run[list][name])]);
+  return [...facts, ...texts("settings", ""), ...texts("options", "--")]
       .map(([name, of]) => ({
              name,
              values: rules.map(

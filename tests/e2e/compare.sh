@@ -29,6 +29,47 @@ say $code "seeds count on, pictures and the page are there"
 cmp -s alone/step-12.safetensors both/layerscale-gamma-0.01/seed-6/step-12.safetensors && code=0 || code=1
 say $code "a run is bit for bit the one taken alone"
 
+# Settings in turn, of a model that compiles in no time: each width (and its depth) under each rule; hidden follows.
+cat >small.mvs <<'END'
+let width = 8, depth = 1, hidden = 2 * width
+model small {
+  input zt : f32[1, 8, 8]
+  x = patch_embed(zt, 2, width) as patch_embed
+  residual plain as norm
+  stack depth as blocks { x <- swiglu(x, hidden) as ffn }
+  output velocity : unpatchify(linear(x, 4, bias = true) as final_proj, 2)
+}
+train { objective rectified_flow optimizer adamw(lr = 1e-3) batch 8 precision f32 data "digits" }
+END
+vary() { # what, options
+  code=0; what=$1; shift
+  "$MVCC" compare small.mvs --cpu x86-64-v3 --residual plain --residual mvsplit --vary "$what" --jobs 2 --samples 4 -o vary "$@" -- train --steps 4 >out 2>log || code=$?
+}
+vary 'width = 16, 32; depth=2,3' --seeds 2
+say $code "two rules by two widths, two seeds"
+wide=width-32-depth-3
+check vary plain-width-16-depth-2:done,done plain-$wide:done,done mvsplit-width-16-depth-2:done,done mvsplit-$wide:done,done
+[ "$(awk 'NR <= 5 {print $1 "," $2 "," $3}' out | tr '\n' ' ')" = "rule,width,depth plain,16,2 plain,32,3 mvsplit,16,2 mvsplit,32,3 " ] && code=0 || code=1
+say $code "the table has a column for what is varied"
+/usr/bin/python3 - <<'EOF2' >log 2>&1 && code=0 || code=1
+import json
+rule = json.load(open("vary/compare.json"))["rules"][3]
+settings = json.load(open(rule["folder"] + "/seed-1/run.json"))["settings"]
+assert rule["varied"] == {"residual": "mvsplit", "width": "32", "depth": "3"}, rule["varied"]
+assert [settings[name] for name in ("let width", "let depth", "let hidden", "precision")] == ["32", "3", "64", "f32"], settings
+EOF2
+say $code "compare.json and the runs hold it"
+"$MVCC" small.mvs --cpu x86-64-v3 --set width=32 --set depth=3 --residual mvsplit -o x
+./x train --steps 4 --seed 1 --out alone3 >out 2>log
+cmp -s alone3/step-4.safetensors vary/mvsplit-$wide/seed-1/step-4.safetensors && code=0 || code=1
+say $code "a run under a setting is bit for bit the one taken alone"
+before=$(stat -c %y vary/plain-$wide/seed-0/step-4.safetensors)
+vary 'width=16,32,24;depth=2,3,1' --resume
+check vary plain-width-16-depth-2:done plain-$wide:done plain-width-24-depth-1:done \
+  mvsplit-width-16-depth-2:done mvsplit-$wide:done mvsplit-width-24-depth-1:done
+[ "$code" -eq 0 ] && [ "$before" = "$(stat -c %y vary/plain-$wide/seed-0/step-4.safetensors)" ] || code=1
+say $code "--resume takes a value more and leaves what is done"
+
 compare --residual explode --residual plain --samples 0 -o blown -- train --steps 6 --batch 16
 say $code "a rule that diverges ends no other and is a result"
 check blown explode:diverged plain:done
@@ -97,23 +138,42 @@ refused "a rule that does not compile, before anything is trained" 'nothing was 
 [ ! -d none/plain/seed-0 ] && code=0 || code=1; say $code "nothing was trained"
 compare --residual plain -o both -- train; refused "a folder with something in it" "'both' is not empty"
 compare --residual plain --residual plain -o none -- train; refused "a rule given twice" 'given twice'
+varied() { compare "$@" -o never -- train; }
+varied --vary width=32; refused "one value" '.--vary width has one value; --set sets one'
+varied --vary width; refused "no value" ".--vary needs NAME=A,B,..., got 'width'"
+varied --vary 'width=32,64; ffn=1,2,3'; refused "lists of two lengths" "'width' and 'ffn' together, but they have 2 and 3 values"
+varied --vary width=32,32; refused "a value given twice" "'width = 32' is given twice"
+varied --vary width=32,64 --vary width=1,2; refused "a let varied twice" "'width' is varied twice"
+varied --residual plain --vary residual=plain,mvsplit; refused "two lists of rules" "'residual' is varied twice"
+varied --vary depth=1,2; refused "a let that is set and varied" "'depth' is set by --set and varied by --vary"
+varied --vary wdth=1,2; refused "a let that is not there" '.--vary wdth: the model has no .let. of that name'
+varied --vary 'width=32,(6'; refused "what is no expression" '^--vary width:1:6: error'
+[ ! -d never ] && code=0 || code=1; say $code "nothing was written"
+many=$(seq -s, 1 40)
+varied --vary width="$many" --vary ffn="$many"; refused "too many" 'more than 1000 configurations'
 compare --residual plain -o none -- sample; refused "another command" 'what to do is missing'
 compare --residual plain -o none -- train --out x; refused "a folder for one run" 'gives every run its --out'
+code=0; "$MVCC" model.mvs -o none --vary width=1,2 >out 2>log || code=$?; refused "--vary without compare" 'belongs to .mvcc compare'
 code=0; "$MVCC" model.mvs -o none --seeds 3 >out 2>log || code=$?; refused "--seeds without compare" 'belongs to .mvcc compare'
 compare --residual plain --samples 0 -o lost -- train --data nowhere; refused "data that are not there" "plain, seed 0: failed: .*nowhere"
 
 if [ -z "$(/usr/bin/python3 -c "import sys; sys.path.insert(0, '$here'); import browser; print(browser.find() or '')")" ]; then
-  echo "skipped 4 no Chromium here"; exit 0
+  echo "skipped 6 no Chromium here"; exit 0
 fi
 PYTHONPATH="$here" /usr/bin/python3 - <<'EOF2'
 import browser
 
 page = browser.Browser()
 try:
-    for name, words in (("both", "tcs"), ("both", "done 2 of 2"), ("blown", "diverged at 1"), ("lost", "failed")):
+    for name, words in (("both", "tcs"), ("both", "done 2 of 2"), ("vary", "6 configurations"), ("blown", "diverged at 1"), ("lost", "failed")):
         page.open(name + "/report.html", 1400, False)
         said, text = page.complaints(), page.run("document.body.innerText")
         print(f"{'not ok' if said or words not in text else 'ok'} the page of '{name}' in a browser {said}")
+    page.open("vary/report.html", 1400, True)
+    differ = page.run("[...document.querySelectorAll('table.settings tbody tr')].map((row) => row.innerText.replace(/\\s+/g, ' ').trim())")
+    wanted = {"let width 16 32 24 16 32 24", "let depth 2 3 1 2 3 1", "let hidden 32 64 48 32 64 48"}
+    good = wanted <= set(differ) and not any("precision" in row for row in differ)
+    print(f"{'ok' if good else 'not ok'} its settings say how configurations differ {differ if not good else ''}")
 finally:
     page.close()
 EOF2

@@ -43,6 +43,11 @@ code=0; "$work/x" train --resume --out "$work/seen2" 2>"$work/log" || code=$?
 title="a run of another device is not gone on with silently"
 say test $code -eq 1 -a -n "$(grep "the run in .* was on device cuda; another --device goes on with other bits" "$work/log")"
 title="but by name"; say "$work/x" train --resume --device cpu --out "$work/seen2"
+# Another number of heads has the same weights in the same places, and is another model.
+"$MVCC" "$root/models/digits.mvs" --set depth=2 --set width=32 --set heads=4 --set ffn=48 -o "$work/y"
+code=0; "$work/y" train --resume --out "$work/seen2" 2>"$work/log" || code=$?
+title="a program with other settings does not go on with a run"
+say test $code -eq 1 -a -n "$(grep "holds a run with let heads = 2, and this program was compiled with 4;" "$work/log")"
 # Muon's momentum stands where AdamW's does; gains that are frozen beside it.
 cat >"$work/muon.mvs" <<EOF
 use "$root/models/digits.mvs" with depth = 2, width = 32, heads = 2, ffn = 48, residual mvsplit(rate = 0)
