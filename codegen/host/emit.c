@@ -8,6 +8,8 @@
  * kernel runs. */
 #include "codegen/host/emit.h"
 
+#include <assert.h>
+
 #include "codegen/program.h"
 
 /* --- types and constants --- */
@@ -110,21 +112,21 @@ LLVMTypeRef mvs_emit_signature(const mvs_emit *e, LLVMTypeRef *parameters, int c
 }
 
 /* The builder is moved into the new function, so the caller's place must be kept and
- * restored. */
-bool mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type, LLVMValueRef *out,
-                     mvs_place_kept *place) {
-  *out = LLVMGetNamedFunction(e->module, mvs_emit_name(e, name));
-  if (*out) return false;
-  place->function = e->function;
-  place->block = LLVMGetInsertBlock(e->builder);
-  *out = mvs_emit_function(e, name, type, false);
-  return true;
-}
-
-void mvs_emit_shared_end(mvs_emit *e, const mvs_place_kept *place) {
+ * restored; a body may ask for shared functions of its own. */
+LLVMValueRef mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type,
+                             mvs_emit_body *write, void *self) {
+  LLVMValueRef there = LLVMGetNamedFunction(e->module, mvs_emit_name(e, name));
+  if (there) return there;
+  LLVMValueRef before = e->function, parameters[MVS_SHARED_PARAMETERS];
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(e->builder);
+  LLVMValueRef function = mvs_emit_function(e, name, type, false);
+  assert(LLVMCountParams(function) <= MVS_SHARED_PARAMETERS);
+  LLVMGetParams(function, parameters);
+  write(self, parameters);
   LLVMBuildRetVoid(e->builder);
-  e->function = place->function;
-  if (place->block) LLVMPositionBuilderAtEnd(e->builder, place->block);
+  e->function = before;
+  if (block) LLVMPositionBuilderAtEnd(e->builder, block);
+  return function;
 }
 
 /* Functions of this module have no result: they write through their pointers. */

@@ -51,18 +51,13 @@ void mvs_emit_level(mvs_emit *e, mvs_cpu_level level);
 const char *mvs_emit_name(const mvs_emit *e, const char *name);
 /* Starts a function with the attributes of this target and an entry block. */
 LLVMValueRef mvs_emit_function(mvs_emit *e, const char *name, LLVMTypeRef type, bool exported);
-/* What was being written before a shared function was opened. */
-typedef struct mvs_place_kept {
-  LLVMValueRef function;
-  LLVMBasicBlockRef block;
-} mvs_place_kept;
-/* Functions that several kernels share are written when first asked for. Opens one with that
- * name and returns true, or returns false when it is already there; *out is the function either
- * way. */
-bool mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type, LLVMValueRef *out,
-                     mvs_place_kept *place);
-/* Ends it and goes on with what was being written. */
-void mvs_emit_shared_end(mvs_emit *e, const mvs_place_kept *place);
+/* Writes the body of a function that has the caller's `self` and these parameters. */
+typedef void mvs_emit_body(void *self, LLVMValueRef *parameters);
+/* The function of that name, which several kernels share: written when first asked for. What is
+ * being written goes on behind it. Parameters are at most MVS_SHARED_PARAMETERS. */
+#define MVS_SHARED_PARAMETERS 16
+LLVMValueRef mvs_emit_shared(mvs_emit *e, const char *name, LLVMTypeRef type,
+                             mvs_emit_body *write, void *self);
 /* A function type without result. */
 LLVMTypeRef mvs_emit_signature(const mvs_emit *e, LLVMTypeRef *parameters, int count);
 /* Calls a function of this module that has no result. */

@@ -147,22 +147,22 @@ LLVMValueRef mvs_emit_load(mvs_emit *e, mvs_dtype dtype, LLVMValueRef address) {
   return plain_load(e, dtype, mvs_emit_storage(e, dtype), address);
 }
 
+/* Elements 0 .. count-1 of 16 bits, one by one. */
+static void write_copy_prefix(void *self, LLVMValueRef *parameters) {
+  mvs_emit *e = self;
+  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), parameters[2], 1);
+  LLVMValueRef source = mvs_emit_at(e, e->i16, parameters[0], loop.index);
+  LLVMValueRef target = mvs_emit_at(e, e->i16, parameters[1], loop.index);
+  LLVMBuildStore(e->builder, LLVMBuildLoad2(e->builder, e->i16, source, ""), target);
+  mvs_emit_loop_end(e, &loop);
+}
+
 /* AVX2 has no masked access of 16 bits, and LLVM would write 16 branches in its place. All our
  * masks are prefixes, so one shared loop copies as many elements as are set. */
 static void copy_prefix(mvs_emit *e, LLVMValueRef from, LLVMValueRef to, LLVMValueRef mask) {
   LLVMTypeRef types[3] = {e->ptr, e->ptr, e->i64};
-  LLVMValueRef function;
-  mvs_place_kept place;
-  LLVMTypeRef type = mvs_emit_signature(e, types, 3);
-  if (mvs_emit_shared(e, "copy_prefix", type, &function, &place)) {
-    LLVMValueRef zero = mvs_emit_i64(e, 0);
-    mvs_loop loop = mvs_emit_loop(e, zero, LLVMGetParam(function, 2), 1);
-    LLVMValueRef source = mvs_emit_at(e, e->i16, LLVMGetParam(function, 0), loop.index);
-    LLVMValueRef target = mvs_emit_at(e, e->i16, LLVMGetParam(function, 1), loop.index);
-    LLVMBuildStore(e->builder, LLVMBuildLoad2(e->builder, e->i16, source, ""), target);
-    mvs_emit_loop_end(e, &loop);
-    mvs_emit_shared_end(e, &place);
-  }
+  LLVMValueRef function =
+      mvs_emit_shared(e, "copy_prefix", mvs_emit_signature(e, types, 3), write_copy_prefix, e);
   LLVMValueRef bits = LLVMBuildBitCast(e->builder, mask, e->i16, "");
   LLVMValueRef count =
       LLVMBuildZExt(e->builder, mvs_emit_unary(e, "llvm.ctpop", bits), e->i64, "");

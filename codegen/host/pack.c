@@ -9,15 +9,32 @@
 
 enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, SCALE, PARAMETERS };
 
-typedef struct pack {
+typedef struct pack pack;
+typedef void pack_body(pack *p);
+
+struct pack {
   mvs_emit *e;
   mvs_dtype from, to;
   bool exact; /* writes no padding */
+  pack_body *write;
   LLVMValueRef parameters[PARAMETERS];
-} pack;
+};
 
-/* The shared functions take every field as a number; an absent scale is 1. */
-static void call(mvs_emit *e, LLVMValueRef function, const mvs_pack_call *c) {
+static void write_pack(void *self, LLVMValueRef *parameters) {
+  pack *p = self;
+  memcpy(p->parameters, parameters, sizeof p->parameters);
+  p->write(p);
+}
+
+/* Calls the shared function of that name and pair of dtypes. It takes every field as a number;
+ * an absent scale is 1. */
+static void call(pack *p, const char *what, const mvs_pack_call *c) {
+  mvs_emit *e = p->e;
+  LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64, e->f32};
+  LLVMTypeRef type = mvs_emit_signature(e, types, PARAMETERS);
+  const char *name = mvs_arena_format(e->arena, "%s_%s_%s", what, mvs_dtype_name(p->from),
+                                      mvs_dtype_name(p->to));
+  LLVMValueRef function = mvs_emit_shared(e, name, type, write_pack, p);
   LLVMValueRef arguments[PARAMETERS] = {c->source,
                                         c->source_stride,
                                         c->rows,
@@ -26,20 +43,6 @@ static void call(mvs_emit *e, LLVMValueRef function, const mvs_pack_call *c) {
                                         c->target_stride,
                                         c->scale ? c->scale : mvs_emit_real(e->f32, 1)};
   mvs_emit_call(e, function, arguments, PARAMETERS);
-}
-
-/* Opens the shared function of that name and dtype pair; false when the module has it
- * already. */
-static bool open(pack *p, const char *what, LLVMValueRef *function, mvs_place_kept *place) {
-  mvs_emit *e = p->e;
-  LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64, e->f32};
-  const char *name = mvs_arena_format(e->arena, "%s_%s_%s", what, mvs_dtype_name(p->from),
-                                      mvs_dtype_name(p->to));
-  if (!mvs_emit_shared(e, name, mvs_emit_signature(e, types, PARAMETERS), function, place)) {
-    return false;
-  }
-  LLVMGetParams(*function, p->parameters);
-  return true;
 }
 
 /* The address of element [row][column] of a matrix. */
@@ -80,25 +83,14 @@ static void copy_rows(pack *p) {
   mvs_emit_loop_end(e, &rows);
 }
 
-/* Writes the function where it is missing, then calls it. */
-static void copy(pack *p, const char *name, const mvs_pack_call *c) {
-  LLVMValueRef function;
-  mvs_place_kept place;
-  if (open(p, name, &function, &place)) {
-    copy_rows(p);
-    mvs_emit_shared_end(p->e, &place);
-  }
-  call(p->e, function, c);
-}
-
 void mvs_pack_copy(mvs_emit *e, const mvs_pack_call *c) {
-  pack p = {.e = e, .from = c->type, .to = MVS_F32};
-  copy(&p, "copy", c);
+  pack p = {.e = e, .from = c->type, .to = MVS_F32, .write = copy_rows};
+  call(&p, "copy", c);
 }
 
 void mvs_pack_round(mvs_emit *e, const mvs_pack_call *c) {
-  pack p = {.e = e, .from = MVS_F32, .to = c->type, .exact = true};
-  copy(&p, "round", c);
+  pack p = {.e = e, .from = MVS_F32, .to = c->type, .exact = true, .write = copy_rows};
+  call(&p, "round", c);
 }
 
 /* --- transpose --- */
@@ -204,24 +196,16 @@ static void restore_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool w
   store_block(p, row, column, whole, v);
 }
 
+static void transpose(pack *p) { each_block(p, transpose_block); }
+
 void mvs_pack_transpose(mvs_emit *e, const mvs_pack_call *c) {
-  pack p = {.e = e, .from = c->type, .to = MVS_F32};
-  LLVMValueRef function;
-  mvs_place_kept place;
-  if (open(&p, "transpose", &function, &place)) {
-    each_block(&p, transpose_block);
-    mvs_emit_shared_end(e, &place);
-  }
-  call(e, function, c);
+  pack p = {.e = e, .from = c->type, .to = MVS_F32, .write = transpose};
+  call(&p, "transpose", c);
 }
 
+static void restore(pack *p) { each_block(p, restore_block); }
+
 void mvs_pack_restore(mvs_emit *e, const mvs_pack_call *c) {
-  pack p = {.e = e, .from = MVS_F32, .to = c->type};
-  LLVMValueRef function;
-  mvs_place_kept place;
-  if (open(&p, "restore", &function, &place)) {
-    each_block(&p, restore_block);
-    mvs_emit_shared_end(e, &place);
-  }
-  call(e, function, c);
+  pack p = {.e = e, .from = MVS_F32, .to = c->type, .write = restore};
+  call(&p, "restore", c);
 }

@@ -10,24 +10,27 @@
 
 enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, PARAMETERS };
 
-typedef struct pairs {
-  mvs_emit *e;
-  LLVMValueRef parameters[PARAMETERS];
-} pairs;
-
+typedef struct pairs pairs;
 typedef void body(pairs *p);
 
-/* Calls the shared function of that name, written when first asked for. */
+struct pairs {
+  mvs_emit *e;
+  body *write;
+  LLVMValueRef parameters[PARAMETERS];
+};
+
+static void write_pairs(void *self, LLVMValueRef *parameters) {
+  pairs *p = self;
+  memcpy(p->parameters, parameters, sizeof p->parameters);
+  p->write(p);
+}
+
+/* Calls the shared function of that name. */
 static void call(mvs_emit *e, const char *name, body *write, const mvs_pack_call *c) {
-  pairs p = {.e = e};
+  pairs p = {.e = e, .write = write};
   LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64};
-  LLVMValueRef function;
-  mvs_place_kept place;
-  if (mvs_emit_shared(e, name, mvs_emit_signature(e, types, PARAMETERS), &function, &place)) {
-    LLVMGetParams(function, p.parameters);
-    write(&p);
-    mvs_emit_shared_end(e, &place);
-  }
+  LLVMTypeRef type = mvs_emit_signature(e, types, PARAMETERS);
+  LLVMValueRef function = mvs_emit_shared(e, name, type, write_pairs, &p);
   LLVMValueRef arguments[PARAMETERS] = {c->source,  c->source_stride, c->rows,
                                         c->columns, c->target,        c->target_stride};
   mvs_emit_call(e, function, arguments, PARAMETERS);

@@ -205,6 +205,17 @@ typedef struct block {
   LLVMValueRef row; /* variable: rows done */
 } block;
 
+/* Sums in registers from begin to end. */
+static void write_tile(void *self, LLVMValueRef *parameters) {
+  tile *t = self;
+  memcpy(t->parameters, parameters, sizeof t->parameters);
+  begin_pointers(t);
+  begin_sums(t);
+  loop_over_k(t);
+  add_bias(t);
+  store_sums(t);
+}
+
 /* The tile of that height and the block's width, written when first asked for. */
 static LLVMValueRef micro_kernel(const block *b, int rows) {
   mvs_emit *e = b->e;
@@ -217,17 +228,7 @@ static LLVMValueRef micro_kernel(const block *b, int rows) {
   const char *name = mvs_arena_format(e->arena, "tile_%dx%d_%s_%s%s", rows,
                                       b->vectors * MVS_LANES, by_rows(&t) ? "rows" : "columns",
                                       mvs_dtype_name(b->c_type), b->pairs ? "_pairs" : "");
-  mvs_place_kept place;
-  LLVMValueRef function;
-  if (!mvs_emit_shared(e, name, signature(e), &function, &place)) return function;
-  LLVMGetParams(function, t.parameters);
-  begin_pointers(&t);
-  begin_sums(&t);
-  loop_over_k(&t);
-  add_bias(&t);
-  store_sums(&t);
-  mvs_emit_shared_end(e, &place);
-  return function;
+  return mvs_emit_shared(e, name, signature(e), write_tile, &t);
 }
 
 /* --- any number of rows --- */
@@ -301,6 +302,17 @@ static void by_width(block *b) {
   mvs_emit_if_end(e, &one);
 }
 
+static void write_block(void *self, LLVMValueRef *parameters) {
+  block *b = self;
+  memcpy(b->parameters, parameters, sizeof b->parameters);
+  b->row = mvs_emit_variable(b->e, b->e->i64);
+  if (b->e->avx512) {
+    by_width(b);
+  } else {
+    halves(b);
+  }
+}
+
 /* The function around the tiles: any number of rows, up to 32 columns. */
 static LLVMValueRef block_function(mvs_emit *e, mvs_tile_layout layout, bool pairs,
                                    mvs_dtype c_type) {
@@ -308,18 +320,7 @@ static LLVMValueRef block_function(mvs_emit *e, mvs_tile_layout layout, bool pai
   const char *name = mvs_arena_format(e->arena, "block_%s_%s%s",
                                       layout == MVS_TILE_BY_ROWS ? "rows" : "columns",
                                       mvs_dtype_name(c_type), pairs ? "_pairs" : "");
-  mvs_place_kept place;
-  LLVMValueRef function;
-  if (!mvs_emit_shared(e, name, signature(e), &function, &place)) return function;
-  LLVMGetParams(function, b.parameters);
-  b.row = mvs_emit_variable(e, e->i64);
-  if (e->avx512) {
-    by_width(&b);
-  } else {
-    halves(&b);
-  }
-  mvs_emit_shared_end(e, &place);
-  return function;
+  return mvs_emit_shared(e, name, signature(e), write_block, &b);
 }
 
 void mvs_tile(mvs_emit *e, mvs_tile_layout layout, mvs_dtype c_type,

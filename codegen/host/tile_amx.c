@@ -221,8 +221,10 @@ static void all_rows(amx *x) {
 }
 
 /* The bias and the edge of C are the same for all rows. */
-static void write_function(amx *x) {
+static void write_amx(void *self, LLVMValueRef *parameters) {
+  amx *x = self;
   mvs_emit *e = x->e;
+  memcpy(x->p, parameters, sizeof x->p);
   for (int v = 0; v < 2; ++v) {
     x->mask[v] = mvs_emit_mask(e, mvs_emit_i64(e, v * MVS_LANES), x->p[WIDTH]);
     x->bias[v] = bias_vector(x, v * MVS_LANES, x->mask[v]);
@@ -239,13 +241,8 @@ void mvs_amx_tile(mvs_emit *e, mvs_dtype c_type, const mvs_amx_call *c) {
   const char *name =
       mvs_arena_format(e->arena, "amx_%s_%s%s", c->in_stretches ? "stretch" : "whole",
                        mvs_dtype_name(c_type), c->far ? "_far" : "");
-  LLVMValueRef function;
-  mvs_place_kept place;
-  if (mvs_emit_shared(e, name, mvs_emit_signature(e, types, PARAMETERS), &function, &place)) {
-    LLVMGetParams(function, x.p);
-    write_function(&x);
-    mvs_emit_shared_end(e, &place);
-  }
+  LLVMTypeRef type = mvs_emit_signature(e, types, PARAMETERS);
+  LLVMValueRef function = mvs_emit_shared(e, name, type, write_amx, &x);
   LLVMValueRef arguments[PARAMETERS] = {
       c->a,           c->a_stride, c->b,    c->places, c->rows,     c->room,  c->sums,
       c->sums_stride, c->first,    c->last, c->c,      c->c_stride, c->width, c->bias};
