@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "runtime/fail.h"
+#include "runtime/options.h"
 #include "runtime/safetensors.h"
 
 #define PREFIX "step-"
@@ -62,15 +63,19 @@ const char *mvs_checkpoint_path(mvs_arena *arena, const char *folder, int64_t st
   return mvs_arena_format(arena, "%s/" PREFIX "%" PRId64 SUFFIX, folder, step);
 }
 
-/* A file is complete when it reads as a tensor file: its tensors cover it to the last byte. One
- * that a run which goes on has just removed is not. */
-static mvs_status look_at(mvs_arena *arena, mvs_diag *diag, const char *path, bool *complete) {
+/* A file is complete when it reads as a tensor file, whose tensors cover it to the last byte,
+ * and says that it is of the step that it is called by: a copy under another name would count
+ * as that step from then on. One that a run which goes on has just removed is not. */
+static mvs_status look_at(mvs_arena *arena, mvs_diag *diag, const char *path, int64_t step,
+                          bool *complete) {
   mvs_safetensors *file;
   mvs_diag *own = mvs_diag_new(arena);
   mvs_status status = mvs_safetensors_open(arena, own, path, &file);
   *complete = false;
   if (status == MVS_OK) {
-    *complete = mvs_safetensors_metadata(file, MVS_CHECKPOINT_STEP) != NULL;
+    const char *number = mvs_safetensors_metadata(file, MVS_CHECKPOINT_STEP);
+    int64_t of;
+    *complete = number && mvs_parse_integer(number, &of) && of == step;
     mvs_safetensors_close(file);
     return MVS_OK;
   }
@@ -97,7 +102,7 @@ mvs_status mvs_checkpoint_before(mvs_arena *arena, mvs_diag *diag, const char *f
     bool complete;
     if (steps.items[at] > most || steps.items[at] % every != 0) continue;
     const char *candidate = mvs_checkpoint_path(arena, folder, steps.items[at]);
-    MVS_TRY(look_at(arena, diag, candidate, &complete));
+    MVS_TRY(look_at(arena, diag, candidate, steps.items[at], &complete));
     if (complete) *path = candidate, *step = steps.items[at];
   }
   return MVS_OK;

@@ -199,6 +199,10 @@ static void newest_complete_one(void **state) {
   save(here, 10, 9); /* by number, not by name */
   found = newest(here, &step);
   assert_string_equal(found, path_of(here, 10));
+  assert_int_equal(link(path_of(here, 10), path_of(here, 11)),
+                   0); /* it says that it is of 10 */
+  assert_string_equal(newest(here, &step), path_of(here, 10));
+  assert_int_equal(unlink(path_of(here, 11)), 0);
   assert_int_equal(truncate(path_of(here, 10), 500), 0);
   found = newest(here, &step);
   assert_string_equal(found, path_of(here, 9));
