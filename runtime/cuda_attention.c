@@ -132,6 +132,8 @@ static void *score_tensor(const builder *b, bool turned) {
 
 /* --- graphs --- */
 
+/* The library has one operation for it, whose statistics are the logarithms of sums that our
+ * own gradient wants too: kernels of both kinds can follow one another. */
 static void build_forward(const builder *b) {
   mvs_dnn_attention(b->graph, heads_tensor(b, Q, MVS_DNN_BF16),
                     heads_tensor(b, K, MVS_DNN_BF16), heads_tensor(b, V, MVS_DNN_BF16),
@@ -154,6 +156,12 @@ static void *build_delta(const builder *b, void *gradient) {
   return delta;
 }
 
+/* Operation by operation, which an engine of the library takes as one kernel: it must be given
+ * in just this pattern. P and dS are turned, and with that rounded to bf16, for the products
+ * over queries.
+ *
+ *   p = exp(scale q k' - lse)         dv = p' do
+ *   ds = scale p (do v' - delta)      dk = ds' q         dq = ds k */
 static void build_backward(const builder *b) {
   mvs_dnn_graph *graph = b->graph;
   void *q = heads_tensor(b, Q, MVS_DNN_BF16), *keys = turned_tensor(b, K);
@@ -228,6 +236,7 @@ static bool read_plan(mvs_cuda_attention *attention, mvs_arena *arena, const cha
   return false;
 }
 
+/* A library that gives no text has its plan made again by the next process. */
 static void write_plan(mvs_arena *arena, const char *folder, mvs_cache_key key,
                        const plan *of) {
   mvs_cache_entry saved = {0};
@@ -235,6 +244,7 @@ static void write_plan(mvs_arena *arena, const char *folder, mvs_cache_key key,
   if (saved.data) mvs_cache_put(folder, key, &saved);
 }
 
+/* Its words go when the graph does, so they are copied first. */
 static bool build_plan(mvs_cuda_attention *attention, const Mvs__Attention *shape, plan *out) {
   builder b = {&out->graph,   out->batch,      shape->heads,
                shape->tokens, shape->head_dim, shape->strides};
@@ -266,6 +276,8 @@ static bool get_plan(mvs_cuda_attention *attention, const Mvs__Attention *shape,
   return good;
 }
 
+/* The sums of dO * O stand in front of the library's workspace, both on 256 bytes. The room is
+ * only noted here: it is taken at the first launch, when all plans of a step are known. */
 static void make_plan(mvs_cuda_attention *attention, const Mvs__Kernel *kernel, plan *out) {
   const Mvs__Attention *shape = kernel->attention;
   char reason[MVS_CUDA_WORDS];
@@ -283,6 +295,7 @@ static void make_plan(mvs_cuda_attention *attention, const Mvs__Kernel *kernel, 
   if (bytes > attention->bytes) attention->bytes = bytes;
 }
 
+/* Also of one that the library refused: it is asked once. */
 static plan *find_plan(mvs_cuda_attention *attention, uint32_t kernel, int64_t batch) {
   for (plan *at = attention->plans[kernel]; at; at = at->next)
     if (at->batch == batch) return at;

@@ -48,6 +48,7 @@ static int64_t extent(const Mvs__Extent *size, int64_t batch) {
   return size->size * (size->per_batch ? batch : 1);
 }
 
+/* "nn" and "nt" have A's rows in memory as they are multiplied; "tn" takes A turned. */
 static sizes sizes_of(const Mvs__Matmul *matmul, int64_t batch) {
   sizes out = {
       extent(matmul->m, batch), matmul->n, extent(matmul->k, batch), 0, 0, false, false};
@@ -73,6 +74,13 @@ static uint32_t alignment_of(const Mvs__Kernel *kernel, size_t operand, int64_t 
   return (uint32_t)(promised > 0 && promised < row ? promised : row);
 }
 
+/* Row-major memory is the transpose to a column-major library. So A and B change places, and
+ * layouts have rows and columns exchanged; what is transposed here is transposed there.
+ *
+ *   ours        C[m, n] = A[m, k] B[k, n]       rows behind one another
+ *   theirs      C'[n, m] = B'[n, k] A'[k, m]    columns behind one another: the same memory
+ *
+ * The bias lies along n, the library's rows, which is what its epilogue adds to. */
 static int describe(mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const sizes *size,
                     plan *out) {
   int first = size->b_transposed ? TRANSPOSED : PLAIN;
@@ -110,6 +118,7 @@ typedef struct search {
   int count;
 } search;
 
+/* C stands twice in the library's formula, as what is added (times 0) and as the result. */
 static search search_of(mvs_cuda_blas *blas, const Mvs__Kernel *kernel, const sizes *size,
                         const plan *use) {
   const Mvs__Matmul *matmul = kernel->matmul;
@@ -167,6 +176,8 @@ static int list_candidates(search *s) {
   return s->count > 0 ? 0 : -1;
 }
 
+/* The bias's address is part of the description, so it is set before each launch; a launch that
+ * is recorded keeps the one that it was given. */
 static int run(const mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const plan *use,
                const mvs_cuda_algorithm *algorithm, void *const *operands) {
   static const float one = 1, zero = 0;
@@ -179,11 +190,13 @@ static int run(const mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const plan 
                       (void *)(uintptr_t)blas->workspace, WORKSPACE_BYTES, blas->place.stream);
 }
 
+/* For mvs_cuda_fastest: the same launch by another algorithm. */
 static int run_candidate(void *user, int way, void *const *operands) {
   const search *s = user;
   return run(s->blas, s->matmul, s->use, &s->found[way].algorithm, operands);
 }
 
+/* Bytes tell the measurement how many copies of the operands are larger than caches. */
 static int fastest(search *s) {
   const Mvs__Matmul *matmul = s->matmul;
   const sizes *size = s->size;
@@ -219,6 +232,8 @@ static bool is_known(search *s, const char *product, plan *out) {
   return true;
 }
 
+/* What a run began with or measured before comes first, since the bits of a product depend on
+ * its algorithm. Without memory to measure in, the library's first choice is a good one. */
 static int choose(search *s, plan *out) {
   mvs_cuda_blas *blas = s->blas;
   char product[LONGEST_PRODUCT];
@@ -240,6 +255,7 @@ static int choose(search *s, plan *out) {
   return 0;
 }
 
+/* A plan without `desc` is one that the library does not take. */
 static void free_parts(mvs_cuda_blas *blas, plan *old) {
   if (old->desc) blas->desc_free(old->desc);
   if (old->a) blas->layout_free(old->a);
@@ -299,6 +315,7 @@ void mvs_cuda_blas_how(mvs_cuda_blas *blas, uint32_t kernel, int64_t batch, char
 
 mvs_cuda_algorithms *mvs_cuda_blas_algorithms(mvs_cuda_blas *blas) { return blas->table; }
 
+/* The library stays loaded until the process ends: its kernels may be in a recording. */
 static bool load(mvs_cuda_blas *blas, char *why) {
   static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", NULL};
   const char *missing = NULL;
@@ -327,6 +344,7 @@ static bool load(mvs_cuda_blas *blas, char *why) {
   return true;
 }
 
+/* Whatever was had before a failure is given back by the close. */
 mvs_cuda_blas *mvs_cuda_blas_open(const mvs_cuda_place *place, char *why) {
   mvs_cuda_blas *blas = calloc(1, sizeof *blas);
   snprintf(why, MVS_CUDA_WORDS, "out of memory");

@@ -1,3 +1,10 @@
+/* cuda_dnn.c: cuDNN's backend API. It has one kind of object, the descriptor: created by kind,
+ * set by (name, type, count, values), finished, and from then on immutable. A graph of
+ * operations is a descriptor that holds others; the library's heuristics answer it with
+ * engines, and an engine with a handle is a plan. Its headers are not needed: the enumerations
+ * below are part of its binary interface.
+ *
+ * source : NVIDIA, cuDNN backend API, its descriptors and enumerations */
 #include "runtime/cuda_dnn.h"
 
 #include <dlfcn.h>
@@ -91,6 +98,8 @@ enum { HEURISTIC_A = 3, SUM = 0 };
 
 /* --- loading --- */
 
+/* *missing names the last call that the library lacks; NULL when all are there. Addresses are
+ * copied as bytes, since C has no cast from an object to a function. */
 static void find_calls(void *library, mvs_dnn *out, int (**create)(void **),
                        int (**stream)(void *, void *), size_t (**version)(void),
                        const char **missing) {
@@ -149,6 +158,8 @@ bool mvs_dnn_load(const mvs_cuda_place *place, mvs_dnn *out, char *why) {
 
 /* --- building --- */
 
+/* The first failure is the cause; those behind it come of using what was not made. The library
+ * appends a trace of its own calls, of which one line is for people. */
 static void note(mvs_dnn_graph *graph, const char *what, int status) {
   if (!status || graph->failed) return;
   char words[1024] = "";
@@ -162,11 +173,13 @@ void mvs_dnn_begin(mvs_dnn_graph *graph, const mvs_dnn *dnn) {
   *graph = (mvs_dnn_graph){.dnn = dnn, .next_virtual = FIRST_VIRTUAL};
 }
 
+/* The last made goes first: a descriptor may point into those that it was made of. */
 void mvs_dnn_end(mvs_dnn_graph *graph) {
   while (graph->part_count > 0) graph->dnn->destroy(graph->parts[--graph->part_count]);
   graph->plan = NULL;
 }
 
+/* The graph owns it from here on, also where a later setting fails. */
 static void *new_part(mvs_dnn_graph *graph, int kind, const char *what) {
   void *part = NULL;
   if (graph->part_count == MVS_DNN_MOST_PARTS) note(graph, "too many descriptors", -1);
@@ -176,12 +189,14 @@ static void *new_part(mvs_dnn_graph *graph, int kind, const char *what) {
   return part;
 }
 
+/* Calls behind a failure do nothing, so that builders need no test after each of a hundred. */
 static void set(mvs_dnn_graph *graph, void *part, int name, int type, int64_t count,
                 const void *values) {
   if (!graph->failed)
     note(graph, "a setting", graph->dnn->set(part, name, type, count, values));
 }
 
+/* Descriptors are passed by the address of the pointer, as an array of one. */
 static void set_part(mvs_dnn_graph *graph, void *part, int name, void *value) {
   set(graph, part, name, IS_DESCRIPTOR, 1, &value);
 }
@@ -194,12 +209,15 @@ static void finish(mvs_dnn_graph *graph, void *part, const char *what) {
   if (!graph->failed) note(graph, what, graph->dnn->finish(part));
 }
 
+/* Engines match patterns of operations, so the order in which they are added counts. */
 static void add_step(mvs_dnn_graph *graph, void *step, const char *what) {
   finish(graph, step, what);
   if (graph->step_count == MVS_DNN_MOST_STEPS) note(graph, "too many operations", -1);
   if (!graph->failed) graph->steps[graph->step_count++] = step;
 }
 
+/* What lives inside the graph needs a number as well, one that no launch gives an address. The
+ * alignment is promised for all: cuda_attention.c has looked at it. */
 void *mvs_dnn_tensor_new(mvs_dnn_graph *graph, const mvs_dnn_tensor *tensor) {
   bool inside = tensor->number == 0;
   int64_t number = inside ? ++graph->next_virtual : tensor->number, alignment = ALIGNMENT;
@@ -215,6 +233,7 @@ void *mvs_dnn_tensor_new(mvs_dnn_graph *graph, const mvs_dnn_tensor *tensor) {
   return part;
 }
 
+/* An operation is two descriptors: what is done, and to which tensors. */
 void mvs_dnn_matmul(mvs_dnn_graph *graph, void *a, void *b, void *c) {
   void *matmul = new_part(graph, MATMUL, "a matmul");
   void *step = new_part(graph, MATMUL_STEP, "a matmul");
@@ -272,6 +291,7 @@ void mvs_dnn_attention(mvs_dnn_graph *graph, void *q, void *k, void *v, void *o,
 }
 
 /* The plan's settings are there; what is left is the same for both origins. */
+/* A plan may need memory, which the launch gives: 0 bytes to some megabytes. */
 static bool finish_plan(mvs_dnn_graph *graph, void *plan) {
   int64_t count = 0;
   finish(graph, plan, "the plan");
@@ -282,6 +302,8 @@ static bool finish_plan(mvs_dnn_graph *graph, void *plan) {
   return !graph->failed;
 }
 
+/* One configuration is asked for: the heuristics' first. The engine's descriptor is made
+ * before, since the library fills in what it is given. */
 bool mvs_dnn_plan(mvs_dnn_graph *graph) {
   const mvs_dnn *dnn = graph->dnn;
   int64_t count = 0;
@@ -306,6 +328,7 @@ bool mvs_dnn_plan(mvs_dnn_graph *graph) {
 
 /* --- plans as text --- */
 
+/* Asked for twice: the first call, with room for none, says how long it is. */
 const char *mvs_dnn_plan_text(const mvs_dnn_graph *graph, mvs_arena *arena, size_t *size) {
   const mvs_dnn *dnn = graph->dnn;
   int64_t bytes = 0, written = 0;
@@ -317,6 +340,7 @@ const char *mvs_dnn_plan_text(const mvs_dnn_graph *graph, mvs_arena *arena, size
   return text;
 }
 
+/* The library checks that the text fits its own version and this GPU, and refuses it else. */
 bool mvs_dnn_plan_from_text(mvs_dnn_graph *graph, const char *text, size_t size) {
   void *plan = new_part(graph, PLAN, "a saved plan");
   set(graph, plan, PLAN_HANDLE, IS_HANDLE, 1, &graph->dnn->handle);
@@ -324,6 +348,8 @@ bool mvs_dnn_plan_from_text(mvs_dnn_graph *graph, const char *text, size_t size)
   return finish_plan(graph, plan);
 }
 
+/* Addresses are a descriptor too, which lives for one launch: the plan reads them while it
+ * enqueues, and a captured launch keeps what it read. */
 int mvs_dnn_run(const mvs_dnn_graph *graph, int count, const int64_t *numbers,
                 void *const *addresses, void *workspace) {
   const mvs_dnn *dnn = graph->dnn;

@@ -1,3 +1,7 @@
+/* cuda_modules.c: a program's kernels as the driver's modules, one each: a command
+ * uses some of them, and loading is paid for those alone. There are three ways to code for a
+ * GPU, from the one that costs nothing to the one that always works (docs/gpu.md); the first
+ * that this driver takes is used for all kernels. */
 #include "runtime/cuda_modules.h"
 
 #include <stdlib.h>
@@ -31,6 +35,8 @@ bool mvs_cuda_modules_wait(const mvs_cuda_modules *modules) {
   return mvs_cuda_waits(modules->what);
 }
 
+/* Loaded when first launched; a recording is made of launches, so none is missing when it runs.
+ */
 int mvs_cuda_modules_function(mvs_cuda_modules *modules, uint32_t kernel, void **function,
                               const char **call) {
   const mvs_cuda_driver *driver = modules->gpu->driver;
@@ -46,6 +52,7 @@ int mvs_cuda_modules_function(mvs_cuda_modules *modules, uint32_t kernel, void *
   return result;
 }
 
+/* A walk over all kernels: asked for the few nodes of a recording that may be clears. */
 int mvs_cuda_modules_number(const mvs_cuda_modules *modules, const void *function) {
   for (size_t at = 0; function && at < modules->program->n_kernels; at++)
     if (modules->kernels[at].function == function) return (int)at;
@@ -73,6 +80,7 @@ static mvs_status probe(mvs_cuda_modules *modules, mvs_diag *diag) {
 
 /* --- the three ways: each MVS_OK, MVS_ERR_FORMAT when another may do, or an error --- */
 
+/* Cubins, or PTX, which the driver reads as a string: without its end it would read on. */
 static mvs_status use_images(mvs_cuda_modules *modules, bool ptx, mvs_diag *diag) {
   const mvs_cuda_gpu *gpu = modules->gpu;
   const mvs_program *program = modules->program;
@@ -100,6 +108,9 @@ static mvs_status check_known(mvs_cuda_modules *modules, int number, mvs_diag *d
       mvs_nvrtc_version(), modules->gpu->name, number, mvs_nvrtc_architectures(modules->arena));
 }
 
+/* The GPU's own architecture, with all that it has where that needs a name of its own. NVRTC
+ * may be of a newer toolkit than the driver, whose cubins that one then refuses: one of the
+ * driver's major version is asked for. */
 static mvs_status use_text(mvs_cuda_modules *modules, mvs_diag *diag) {
   const mvs_cuda_gpu *gpu = modules->gpu;
   const mvs_program *program = modules->program;

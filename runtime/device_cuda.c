@@ -55,6 +55,9 @@ typedef struct cuda_device {
 
 /* --- failures --- */
 
+/* Launches are asynchronous and errors of the GPU stick: every call behind the first failing
+ * one fails with the same code. So the first is kept, with the kernel that was being launched,
+ * which is the culprit or one behind it. */
 static void remember(cuda_device *device, const char *call, const char *kernel, int result) {
   const char *name = NULL, *text = NULL;
   if (result == 0 || device->failed) return;
@@ -92,6 +95,8 @@ static mvs_status cuda_synchronize(mvs_device *table, mvs_diag *diag) {
 
 static mvs_cuda_address address_of(const void *memory) { return (uintptr_t)memory; }
 
+/* A failing allocation leaves the context in order, so it is told at once and not remembered.
+ */
 static mvs_status cuda_alloc(mvs_device *table, int64_t bytes, mvs_diag *diag, void **out) {
   cuda_device *device = (cuda_device *)table;
   mvs_cuda_address memory = 0;
@@ -116,6 +121,7 @@ static void cuda_release(mvs_device *table, void *memory) {
   if (memory) CALL(device, NULL, release, address_of(memory));
 }
 
+/* In order with the kernels, as all work of the first lane is. */
 static void cuda_clear(mvs_device *table, void *memory, int64_t bytes) {
   cuda_device *device = (cuda_device *)table;
   if (bytes > 0)
@@ -164,18 +170,22 @@ static void cuda_release_staging(mvs_device *table, void *memory) {
   CALL(device, NULL, host_release, memory);
 }
 
+/* In the other lane, so that the next step's samples travel while this step computes; who reads
+ * them awaits an event. */
 static void cuda_send(mvs_device *table, void *to, const void *staging, int64_t bytes) {
   cuda_device *device = (cuda_device *)table;
   if (bytes > 0)
     CALL(device, NULL, to_device, address_of(to), staging, (size_t)bytes, device->sends);
 }
 
+/* The host reads the staging memory once an event behind it is reached. */
 static void cuda_fetch(mvs_device *table, void *staging, const void *from, int64_t bytes) {
   cuda_device *device = (cuda_device *)table;
   if (bytes > 0)
     CALL(device, NULL, to_host, staging, address_of(from), (size_t)bytes, device->stream);
 }
 
+/* What the libraries hold already is not asked for again when the plan is made. */
 static int64_t cuda_available(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   size_t left = 0, all = 0;
@@ -197,6 +207,7 @@ static void *stream_of(const cuda_device *device, mvs_lane lane) {
   return lane == MVS_LANE_SENDS ? device->sends : device->stream;
 }
 
+/* Without times: such events cost the GPU less. */
 static mvs_status cuda_event_new(mvs_device *table, mvs_diag *diag, void **out) {
   cuda_device *device = (cuda_device *)table;
   *out = NULL;
@@ -218,6 +229,7 @@ static void cuda_await(mvs_device *table, void *event, mvs_lane lane) {
   CALL(device, NULL, stream_await, stream_of(device, lane), event, 0);
 }
 
+/* A step's result is read behind this, so it must not be of a step that failed. */
 static mvs_status cuda_reach(mvs_device *table, void *event, mvs_diag *diag) {
   cuda_device *device = (cuda_device *)table;
   CALL(device, NULL, event_wait, event);
@@ -226,6 +238,8 @@ static mvs_status cuda_reach(mvs_device *table, void *event, mvs_diag *diag) {
 
 /* --- kernels --- */
 
+/* Nests of one kernel stand side by side in the grid: each has blocks of its own, and a block
+ * finds its nest by its number (codegen/cuda/print.c). */
 static int64_t blocks_of(const Mvs__Kernel *kernel, int64_t batch) {
   int64_t blocks = 0;
   for (size_t at = 0; at < kernel->n_grids; at++) {
@@ -247,6 +261,8 @@ static void turn(cuda_device *device, const Mvs__Kernel *kernel) {
 static const mvs_cuda_launch_attribute early = {.id = MVS_CUDA_LAUNCH_EARLY,
                                                 .value = {.flag = 1}};
 
+/* Arguments: operands, then what all kernels know, then what nests alone have. A function that
+ * takes fewer reads no more than its own. */
 static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
   const void *arguments[MOST_ARGUMENTS + MVS_CUDA_NEST_ARGUMENTS];
@@ -274,6 +290,8 @@ static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   CALL(device, kernel->name, launch, &how, function, (void **)arguments, NULL);
 }
 
+/* A library that does not take a kernel leaves it to the generated one: that is a choice made
+ * once for a shape, not at each launch. One that took it and fails is an error. */
 static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
   cuda_device *device = (cuda_device *)table;
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
@@ -351,6 +369,8 @@ static mvs_status check_kernel(const Mvs__Kernel *kernel, mvs_diag *diag) {
 
 /* --- recording --- */
 
+/* What this thread sends to the stream from now on is noted and not done. Calls that wait are
+ * refused by the driver meanwhile; "thread" leaves those of other threads alone. */
 static bool cuda_record(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   device->recording = !device->failed && device->driver->capture_begin(
@@ -358,6 +378,7 @@ static bool cuda_record(mvs_device *table) {
   return device->recording;
 }
 
+/* NULL: the work is done call by call instead. */
 static void *cuda_recorded(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   const mvs_cuda_driver *driver = device->driver;
@@ -408,6 +429,7 @@ static void *cuda_mark(mvs_device *table) {
   return moment;
 }
 
+/* The GPU's own clock, which ticks every half microsecond. */
 static double cuda_between(mvs_device *table, void *from, void *to) {
   cuda_device *device = (cuda_device *)table;
   const cuda_moment *first = from, *last = to;
@@ -472,6 +494,9 @@ static void open_libraries(cuda_device *device) {
 
 /* --- opening --- */
 
+/* In the order of dependence: modules and libraries before the streams that they used, the
+ * context last. It is the primary one, shared with whatever else in this process uses the GPU,
+ * so it is released and not destroyed. */
 static void cuda_close(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   const mvs_cuda_driver *driver = device->driver;
@@ -490,6 +515,7 @@ static void cuda_close(mvs_device *table) {
   free(device);
 }
 
+/* The first that the driver shows: CUDA_VISIBLE_DEVICES chooses among several. */
 static mvs_status find_gpu(cuda_device *device, mvs_diag *diag) {
   const mvs_cuda_driver *driver = device->driver;
   MVS_TRY(MVS_CUDA(driver, diag, device_get, &device->ordinal, 0));
