@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs all tests of a build directory: tests/run.sh BUILD [NAME...]. Unit tests are cmocka programs;
 # tests/e2e/*.sh print "ok NAME" or "not ok NAME" lines, and "skipped N WHY" for what this machine cannot run.
-# Ends with "N passed, N failed"; before it stands how many were skipped.
+# Ends with "N passed, N failed"; before it stands how many were skipped. PATIENCE=N gives each test N times its time.
 set -u
 cd "$(dirname "$0")/.."
 build=$(cd "$1" && pwd); shift
@@ -16,7 +16,7 @@ for unit in "$build"/tests/test_*; do
   name=$(basename "$unit")
   wanted "$name" "$@" || continue
   log="$logs/$name.log"; code=0
-  timeout 600 "$unit" >"$log" 2>&1 || code=$?
+  timeout $((600 * ${PATIENCE:-1})) "$unit" >"$log" 2>&1 || code=$?
   good=$(grep -c '\[       OK \]' "$log"); bad=$(grep -c '\[  FAILED  \].*[a-z]' "$log" | head -1)
   bad=$(grep '\[  FAILED  \] [0-9]* test' "$log" | sed 's/[^0-9]*\([0-9]*\).*/\1/' | head -1); bad=${bad:-0}
   [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
@@ -29,7 +29,7 @@ for script in tests/e2e/*.sh; do
   name=$(basename "$script" .sh)
   wanted "$name" "$@" || continue
   log="$logs/$name.log"; code=0; start=$(date +%s)
-  timeout 1200 sh "$script" >"$log" 2>&1 || code=$?
+  timeout $((1200 * ${PATIENCE:-1})) sh "$script" >"$log" 2>&1 || code=$?
   good=$(grep -c '^ok ' "$log"); bad=$(grep -c '^not ok ' "$log")
   [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
   left=$(sed -n 's/^skipped \([0-9][0-9]*\) .*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
