@@ -6,6 +6,7 @@
 #include "codegen/build_tables.h"
 #include "compiler/ir/steps.h"
 
+/* Strings of the tables are never NULL: protobuf-c packs them as they are. */
 static char *text(mvs_arena *arena, const char *string) {
   return mvs_arena_string(arena, string ? string : "");
 }
@@ -20,6 +21,7 @@ Mvs__Extent *mvs_tables_extent(mvs_arena *arena, mvs_dim dim) {
 
 /* --- inputs --- */
 
+/* A grid where the segment is an image, so that samples can be drawn without the model. */
 static void add_segments(mvs_arena *arena, const mvs_segments *table, Mvs__ModelInput *out) {
   if (!table) return;
   out->segments = MVS_ARRAY(arena, (size_t)table->count, Mvs__Segment *);
@@ -53,6 +55,7 @@ static Mvs__ModelInput *model_input(mvs_arena *arena, const mvs_model_input *inp
 
 /* --- parameters --- */
 
+/* By name: the runtime draws the first values, and knows no enumerations of the compiler. */
 static char *init_name(mvs_arena *arena, mvs_init_kind kind) {
   static const char *const names[] = {"constant", "normal", "uniform"};
   return text(arena, names[kind]);
@@ -139,6 +142,8 @@ static void add_lets(mvs_arena *arena, const mvs_module *module, mvs_program *pr
   }
 }
 
+/* What the file's train and sample say, or their defaults: options of the trainer override
+ * single ones, so each stands alone. */
 static Mvs__Settings *model_settings(mvs_arena *arena, const mvs_settings *settings) {
   Mvs__Settings *out = MVS_NEW(arena, Mvs__Settings);
   mvs__settings__init(out);

@@ -30,12 +30,14 @@ typedef struct tables {
 
 typedef MVS_LIST(Mvs__Step *) step_list;
 
+/* A copy: the tables outlive the passes' arenas. */
 static char *text(const tables *t, const char *string) {
   return mvs_arena_string(t->arena, string ? string : "");
 }
 
 /* --- kernels --- */
 
+/* Part of kernels' names, which profiles and benchmarks show. */
 static const char *kind_name(mvs_kernel_class class) {
   static const char *const names[] = {"rows", "columns", "matmul", "attention",
                                       "attention_grad"};
@@ -171,8 +173,10 @@ static mvs_status launch_step(tables *t, const mvs_schedule *schedule, const mvs
   return MVS_OK;
 }
 
+/* Loops hold steps, and steps loops. */
 static mvs_status fill_steps(tables *t, const mvs_schedule *schedule, step_list *out);
 
+/* The forward loop of a backward one has its number already: it ran before. */
 static int32_t loop_of(const tables *t, const mvs_region *region) {
   for (size_t i = 0; region && i < t->regions.count; i++) {
     if (t->regions.items[i] == region) return (int32_t)i;
@@ -182,12 +186,14 @@ static int32_t loop_of(const tables *t, const mvs_region *region) {
 
 /* --- alternatives --- */
 
+/* The plan's lists grow in its own arena. */
 static uint32_t *numbers(const tables *t, const uint32_t *items, size_t count) {
   uint32_t *out = MVS_ARRAY(t->arena, count + 1, uint32_t);
   if (count) memcpy(out, items, count * sizeof *out);
   return out;
 }
 
+/* For --explain and `info`: the shape and the source line of a value that may be redone. */
 static char *what_of(const tables *t, const mvs_node *node) {
   mvs_text words = mvs_text_new(t->arena);
   mvs_type_text(&node->type, &words);
@@ -275,6 +281,7 @@ static mvs_status fill_steps(tables *t, const mvs_schedule *schedule, step_list 
 
 /* --- buffers and tensors --- */
 
+/* The enumerations are equal in meaning, not by number: the program format is a contract. */
 static Mvs__Buffer__Kind buffer_kind(mvs_buffer_kind kind) {
   switch (kind) {
     case MVS_BUFFER_INPUT:
@@ -318,6 +325,7 @@ static Mvs__Buffer *buffer_record(const tables *t, const mvs_buffer *buffer) {
   return out;
 }
 
+/* Per batch as in the plan: callers know the batch when they bind it. */
 static Mvs__Tensor *tensor_record(const tables *t, const char *name, const mvs_type *type,
                                   size_t buffer) {
   Mvs__Tensor *out = MVS_NEW(t->arena, Mvs__Tensor);
@@ -422,6 +430,8 @@ static mvs_status fill_function(tables *t, const mvs_plan *whole, const mvs_func
 
 /* --- specialisations --- */
 
+/* Functions of one specialisation share kernels with those of others where their dumps agree.
+ */
 static mvs_status fill_part(tables *t, const mvs_build_part *part, int32_t specialisation,
                             mvs_program *program) {
   t->module = part->module;

@@ -11,10 +11,12 @@ typedef struct view {
   size_t index;
 } view;
 
+/* Numbers may be out of range until the first rule has passed: rules stand in that order. */
 static const mvs_instr *argument(const view *at, int index) {
   return &at->nest->instrs.items[at->instr->arguments[index]];
 }
 
+/* SSA in order, so that a printer writes what it reads, top to bottom. A STORE has no value. */
 static bool arguments_before(const view *at) {
   for (int i = 0; i < mvs_instr_argument_count(at->instr); i++) {
     if (at->instr->arguments[i] >= at->index) return false;
@@ -33,12 +35,15 @@ static bool store_marked(const view *at) {
   return at->instr->kind != MVS_INSTR_STORE || at->kernel->written[at->instr->access.operand];
 }
 
+/* bf16 is a form of storage: arithmetic is in f32, so that fusing a value into its user or
+ * storing it in between gives the same bits. */
 static bool load_widens(const view *at) {
   if (at->instr->kind != MVS_INSTR_LOAD) return true;
   mvs_dtype dtype = at->kernel->operands[at->instr->access.operand];
   return at->instr->dtype == (dtype == MVS_BF16 ? MVS_F32 : dtype);
 }
 
+/* Storing rounds to bf16 and nothing else: other conversions are casts, which a dump shows. */
 static bool store_fits(const view *at) {
   if (at->instr->kind != MVS_INSTR_STORE) return true;
   mvs_dtype dtype = at->kernel->operands[at->instr->access.operand];
@@ -88,6 +93,8 @@ static bool reduce_level(const view *at) {
          (at->instr->op == MVS_OP_sum || at->instr->op == MVS_OP_max_over);
 }
 
+/* Lanes that share a column fold when the loop over the sequential axis is done: a store within
+ * it would be one of a lane. */
 static bool columns_store_late(const view *at) {
   if (at->nest->nest_class != MVS_KERNEL_COLUMNS || at->instr->kind != MVS_INSTR_STORE) {
     return true;
@@ -96,6 +103,7 @@ static bool columns_store_late(const view *at) {
          at->instr->access.sequential == 0;
 }
 
+/* What moves elements about is in accesses by now, and a norm in its parts. */
 static bool arithmetic_op(const view *at) {
   if (at->instr->kind != MVS_INSTR_ARITH) return true;
   mvs_op op = at->instr->op;
@@ -103,6 +111,7 @@ static bool arithmetic_op(const view *at) {
          op != MVS_OP_broadcast && op != MVS_OP_normalize;
 }
 
+/* Later rules rely on those before them; a dump names the one that is broken. */
 static const struct rule {
   const char *name;
   bool (*holds)(const view *at);
@@ -170,7 +179,7 @@ static bool strides_hold_heads(const mvs_kernel *kernel) {
     mvs_heads_of whose = mvs_attention_rows[i].heads;
     int64_t heads = whose == MVS_HEADS_KEYS ? shape->kv_heads : shape->heads;
     bool good = whose == MVS_HEADS_NONE ? shape->strides[i] == 0
-                                          : shape->strides[i] >= heads * shape->head_dim;
+                                        : shape->strides[i] >= heads * shape->head_dim;
     if (!good) return false;
   }
   return true;

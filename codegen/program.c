@@ -90,6 +90,7 @@ mvs_status mvs_program_pack(const mvs_program *program, mvs_text *out) {
 /* --- checking: a program read from a file is hostile until its indices are known to be in
  * range. */
 
+/* The runtime tells dtypes by these words, and takes whatever else for four bytes. */
 static bool dtype_known(const char *name) {
   return !strcmp(name, "f32") || !strcmp(name, "bf16") || !strcmp(name, "f64") ||
          !strcmp(name, "i32");
@@ -141,6 +142,7 @@ static bool buffer_ok(const Mvs__Buffer *buffer, const Mvs__Function *function,
          buffer->zero_slots <= buffer->slots_kept;
 }
 
+/* Numbers of steps within one body. */
 static bool steps_listed(const uint32_t *steps, size_t count, const Mvs__Loop *loop) {
   for (size_t i = 0; i < count; i++) {
     if (steps[i] >= loop->n_steps) return false;
@@ -173,6 +175,7 @@ static bool loop_ok(const Mvs__Function *function, size_t index, const mvs_progr
   return steps_ok(loop->steps, loop->n_steps, function, program);
 }
 
+/* Callers work out bytes and random numbers by the dtype. */
 static bool inputs_ok(Mvs__ModelInput *const *inputs, size_t count) {
   for (size_t i = 0; i < count; i++) {
     if (!dtype_known(inputs[i]->dtype)) return false;
@@ -180,6 +183,8 @@ static bool inputs_ok(Mvs__ModelInput *const *inputs, size_t count) {
   return true;
 }
 
+/* Data sources and files are opened once for all specialisations, so inputs agree by place and
+ * name; only their shapes differ. */
 static bool specialisation_ok(const Mvs__Specialisation *each, const mvs_program *program) {
   if (!each->settings || each->n_inputs != program->n_inputs) return false;
   for (size_t i = 0; i < each->n_inputs; i++) {
@@ -199,6 +204,7 @@ static const Mvs__Function *companion(const char *name, const Mvs__Function *fun
   return NULL;
 }
 
+/* Prepared values are laid out once, before a batch is known. -1: they cannot be. */
 static int64_t prepared_bytes(const Mvs__Buffer *buffer) {
   int64_t bytes;
   bool fits = mvs_mul(buffer->fixed, buffer->slots_kept, &bytes);

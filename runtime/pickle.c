@@ -54,6 +54,7 @@ static const unsigned char *take(machine *m, uint64_t count) {
   return place;
 }
 
+/* The instruction began within the text and ends beyond it. */
 static mvs_status cut(const machine *m) { return WRONG(m, "is cut short"); }
 
 /* A number of `count` bytes, little-endian, without sign. */
@@ -113,10 +114,13 @@ static mvs_status top(machine *m, mvs_pickle_kind kind, mvs_pickle_value **out) 
 
 /* --- values --- */
 
+/* Values that are no more than their kind and a number. */
 static mvs_status push_kind(machine *m, mvs_pickle_kind kind, int64_t integer) {
   return push(m, (mvs_pickle_value){.kind = kind, .integer = integer});
 }
 
+/* Its items are shared by all that name the value: a list that is remembered and appended to
+ * later is longer wherever it stands. */
 static mvs_status push_empty(machine *m, mvs_pickle_kind kind) {
   return push(m,
               (mvs_pickle_value){.kind = kind, .items = MVS_NEW(m->arena, mvs_pickle_items)});
@@ -137,6 +141,7 @@ static void add_items(machine *m, mvs_pickle_items *into, const mvs_pickle_value
   into->count = wanted;
 }
 
+/* Nothing can be added to a tuple. */
 static mvs_status push_tuple(machine *m, const mvs_pickle_value *items, size_t count) {
   mvs_pickle_items *tuple = MVS_NEW(m->arena, mvs_pickle_items);
   add_items(m, tuple, items, count);
@@ -150,6 +155,7 @@ static mvs_status short_tuple(machine *m, size_t count) {
   return push_tuple(m, items, count);
 }
 
+/* The marked values are copied before the tuple is pushed over them. */
 static mvs_status marked_tuple(machine *m) {
   const mvs_pickle_value *items;
   size_t count;
@@ -182,6 +188,8 @@ static mvs_status binary_float(machine *m) {
   return take(m, 8) ? push_kind(m, MVS_PICKLE_FLOAT, 0) : cut(m);
 }
 
+/* UTF-8, by the format; not looked at, since keys are compared as bytes and messages of them
+ * are made printable where they are printed. */
 static mvs_status text(machine *m, int length_bytes) {
   uint64_t length;
   MVS_TRY(take_count(m, length_bytes, &length));
@@ -194,6 +202,7 @@ static mvs_status text(machine *m, int length_bytes) {
 
 /* --- lists and dicts --- */
 
+/* APPENDS and SETITEMS: what picklers write, a thousand items at a time. */
 static mvs_status append_marked(machine *m, mvs_pickle_kind kind) {
   const mvs_pickle_value *items;
   mvs_pickle_value *into;
@@ -205,6 +214,7 @@ static mvs_status append_marked(machine *m, mvs_pickle_kind kind) {
   return MVS_OK;
 }
 
+/* APPEND and SETITEM. A list may be put into itself: who walks values bounds the depth. */
 static mvs_status append_last(machine *m, mvs_pickle_kind kind) {
   mvs_pickle_value items[2], *into;
   size_t count = kind == MVS_PICKLE_DICT ? 2 : 1;
@@ -232,12 +242,14 @@ static mvs_status put(machine *m, uint64_t index) {
   return MVS_OK;
 }
 
+/* BINPUT and LONG_BINPUT. */
 static mvs_status binary_put(machine *m, int bytes) {
   uint64_t index;
   MVS_TRY(take_count(m, bytes, &index));
   return put(m, index);
 }
 
+/* BINGET and LONG_BINGET. The value is shared, not copied. */
 static mvs_status binary_get(machine *m, int bytes) {
   uint64_t index;
   MVS_TRY(take_count(m, bytes, &index));
@@ -266,6 +278,7 @@ static mvs_status find_global(machine *m, const char *module, size_t module_leng
   return status;
 }
 
+/* GLOBAL, of protocols before 4: two lines. */
 static mvs_status global(machine *m) {
   const char *module, *name;
   size_t module_length, name_length;
@@ -274,6 +287,7 @@ static mvs_status global(machine *m) {
   return find_global(m, module, module_length, name, name_length);
 }
 
+/* STACK_GLOBAL: two strings that were pushed. */
 static mvs_status stack_global(machine *m) {
   mvs_pickle_value module, name;
   MVS_TRY(pop(m, &name));
@@ -283,6 +297,8 @@ static mvs_status stack_global(machine *m) {
   return find_global(m, module.text, module.length, name.text, name.length);
 }
 
+/* REDUCE is what makes pickles dangerous: it calls whatever was named. Here it can only name
+ * what `find` knows, and `call` makes data. */
 static mvs_status reduce(machine *m) {
   mvs_pickle_value arguments, callee, made = {0};
   const char *why = "";
@@ -295,6 +311,7 @@ static mvs_status reduce(machine *m) {
   return push(m, made);
 }
 
+/* BINPERSID: torch names its storages so. */
 static mvs_status persistent(machine *m) {
   mvs_pickle_value id, made = {0};
   const char *why = "";

@@ -67,10 +67,13 @@ typedef struct reader {
 
 /* --- the pickle's requests --- */
 
+/* Texts of a pickle have no NUL at their end. */
 static bool same(const char *words, const char *text, size_t length) {
   return strlen(words) == length && memcmp(words, text, length) == 0;
 }
 
+/* Exact names alone: a table of a dozen rows needs no more, and nothing that only looks like
+ * one of torch passes. */
 static int find(const char *module, size_t module_length, const char *name,
                 size_t name_length) {
   for (size_t at = 0; at < sizeof globals / sizeof *globals; at++)
@@ -80,6 +83,7 @@ static int find(const char *module, size_t module_length, const char *name,
   return -1;
 }
 
+/* So that a check is one line. */
 static bool say(const char **why, const char *words) {
   *why = words;
   return false;
@@ -205,6 +209,7 @@ static bool call(void *self, int number, const mvs_pickle_value *arguments,
 
 /* --- names --- */
 
+/* Dicts hold values that hold dicts. */
 static mvs_status visit(reader *in, const char *prefix, int depth,
                         const mvs_pickle_value *value);
 
@@ -218,6 +223,8 @@ static const char *join(const reader *in, const char *prefix, const mvs_pickle_v
   return mvs_arena_format(in->arena, "%s%s%.*s", prefix, slash, (int)key->length, key->text);
 }
 
+/* A state_dict holds numbers beside tensors, and a checkpoint options and strings: those need
+ * no key that names, and are passed over. */
 static mvs_status visit_key(reader *in, const char *prefix, int depth,
                             const mvs_pickle_value *key, const mvs_pickle_value *value) {
   bool holds = value->kind == MVS_PICKLE_DICT || value->kind == MVS_PICKLE_LIST ||
@@ -232,6 +239,7 @@ static mvs_status visit_key(reader *in, const char *prefix, int depth,
   return visit(in, name, depth, value);
 }
 
+/* Lists and tuples count their items, as paths of an optimizer's state do. */
 static mvs_status visit_items(reader *in, const char *prefix, int depth,
                               const mvs_pickle_value *of) {
   const mvs_pickle_items *all = of->items;
@@ -245,6 +253,8 @@ static mvs_status visit_items(reader *in, const char *prefix, int depth,
   return MVS_OK;
 }
 
+/* Limits are looked at on the way down, where a value that holds itself comes by each time. A
+ * tensor of two names (tied weights) is there twice, with the same bytes. */
 static mvs_status visit(reader *in, const char *prefix, int depth,
                         const mvs_pickle_value *value) {
   if (depth > MVS_MAX_NESTING || in->visits > MOST_VISITS || in->letters > MOST_LETTERS)
@@ -307,6 +317,7 @@ static mvs_status check_order(const reader *in) {
                   in->file->path);
 }
 
+/* Entries first, since the pickle's storages are looked up in them as they are made. */
 static mvs_status read_archive(reader *in) {
   mvs_safetensors *file = in->file;
   MVS_TRY(mvs_zip_list(in->arena, in->diag, file->path, &file->map, &in->entries));

@@ -19,6 +19,7 @@ typedef struct lister {
   mvs_zip_entries *out;
 } lister;
 
+/* Most often a download that stopped, so that is asked. */
 static mvs_status damaged(const lister *in, const char *what) {
   return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: %s (is it cut short?)",
                   in->path, what);
@@ -36,6 +37,8 @@ static mvs_status add_open(const lister *in, const char *name, const unz_file_in
   return MVS_OK;
 }
 
+/* Opened raw, which reads the local header and no bytes. The name's buffer is what minizip may
+ * write: a longer one would be cut and then name another entry. */
 static mvs_status add_current(const lister *in) {
   char name[MVS_ZIP_LONGEST_NAME + 1] = "";
   unz_file_info64 facts;
@@ -74,6 +77,8 @@ static mvs_status check_names(const lister *in) {
   return MVS_OK;
 }
 
+/* Entries that torch.save does not write are listed too: that none is there twice holds for
+ * all. */
 static mvs_status list_open(const lister *in) {
   int code = unzGoToFirstFile(in->zip);
   for (; code == UNZ_OK; code = unzGoToNextFile(in->zip)) MVS_TRY(add_current(in));
@@ -81,6 +86,8 @@ static mvs_status list_open(const lister *in) {
   return check_names(in);
 }
 
+/* minizip opens the file by its name once more; should it be another one by then, its places
+ * are checked against the map all the same. */
 mvs_status mvs_zip_list(mvs_arena *arena, mvs_diag *diag, const char *path,
                         const mvs_file_map *map, mvs_zip_entries *out) {
   *out = (mvs_zip_entries){0};
