@@ -108,6 +108,12 @@ tiny "$work/one" & first=$!
 tiny "$work/two" & second=$!
 wait $first && wait $second && cmp -s "$work/none" "$work/one" && same "two processes at once" "$work/two"
 [ "$(find "$MVCC_CACHE" -type f | wc -l)" -eq "$count" ] && echo "ok no other files are left" || echo "not ok files are left"
+# What stands there is bounded: an entry of 300 MB (a hole on disk) that nobody used goes when a process writes.
+old="$MVCC_CACHE/00000000000000000000000000000000"
+truncate -s 300M "$old"; touch -d '2 days ago' "$old"
+tiny "$work/read" && [ -e "$old" ] && rm -f "$1" && tiny "$work/bounded" && same "a full cache" "$work/bounded"
+[ ! -e "$old" ] && [ "$(find "$MVCC_CACHE" -type f | wc -l)" -eq "$count" ] && echo "ok the oldest entry goes, the others stay" ||
+  { echo "not ok the oldest entry goes, the others stay"; rm -f "$old"; }
 MVCC_CACHE=/dev/null/folder tiny "$work/nowhere" && same "a cache that cannot be written" "$work/nowhere"
 (unset MVCC_CACHE; XDG_CACHE_HOME="$work/xdg" tiny "$work/x" && [ "$(find "$work/xdg/mvcc" -type f | wc -l)" -eq "$count" ]) &&
   echo "ok XDG_CACHE_HOME" || echo "not ok XDG_CACHE_HOME"
