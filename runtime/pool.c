@@ -1,15 +1,21 @@
-/* pool.c: one job at a time, cut into chunks that threads claim from atomic words.
+/* pool.c: one job at a time, cut into grains that threads claim from atomic words.
  *
- * Every thread has a share of neighbouring chunks and a word `claim` for it, with the job's
- * generation (high half) and the share's next free chunk (low half). A thread takes the chunks
- * of its own share, then those that others have left. So the same thread has the same rows in
- * one kernel after another, and finds in its own cache what it wrote before; a share whose
- * thread is late or was put aside is done by whoever is there.
+ * Every thread has a share of neighbouring grains and a seat with a word `claim`, which holds
+ * the job's generation (high half) and the share's next free grain (low half). A thread takes
+ * the grains of its own share, several at a time, then those that others have left. So the same
+ * thread has the same rows in one kernel after another, and finds in its own cache what it
+ * wrote before; a share whose thread is late or was put aside is done by whoever is there.
+ *
+ * What a thread needs to begin stands in one cache line, its seat's: the claim and the job. A
+ * line takes 0.1 to 0.2 us from core to core, so a handing over costs as much as its lines are
+ * many. For the same reason a thread counts what it has done in a line of its own, which nobody
+ * reads before the end.
  *
  * Claiming is a compare-and-swap with the generation joined, so a thread that wakes late,
- * after the job has ended and another begun, claims nothing by mistake. While the job's fields
- * are being written the generation is odd: a thread that saw new fields cannot claim under the
- * old number. The caller waits for chunks, not for threads. */
+ * after the job has ended and another begun, claims nothing by mistake. A seat holds two jobs,
+ * of the odd and of the even generations: fields are written again two jobs later, when the
+ * claim has long left the generation under which a late thread may be reading them, and its
+ * swap fails. The caller waits for grains, not for threads. */
 #include "runtime/pool.h"
 
 #include <pthread.h>
@@ -24,14 +30,30 @@
 #define SPINS_BEFORE_SLEEP 4000
 /* After this many rounds of waiting the caller offers its core to whoever holds a chunk. */
 #define SPINS_BEFORE_YIELD 2000
-/* Chunks per thread: enough to even out unequal speeds, few enough that claiming costs little.
- */
-#define CHUNKS_PER_THREAD 8
-#define MOST_THREADS      1024
+/* A job has at most this many grains: one has a unit, or several where units are more. */
+#define MOST_GRAINS  (1 << 20)
+#define MOST_THREADS 1024
+/* A claim is a quarter of what is left of the share, between these parts of the whole share:
+ * few enough claims, and a thread that is put aside holds little; towards the end so little
+ * that all threads end together. */
+#define LEAST_OF_SHARE  64
+#define MOST_OF_SHARE   8
+#define OF_WHAT_IS_LEFT 4
 
-/* A thread and its share of the job. Each has a cache line: neighbours claim at once. */
+/* Fields are atomic because a late thread may look at them while the next but one is written.
+ */
+typedef struct job {
+  _Atomic(mvs_pool_task *) task;
+  _Atomic(void *) user;
+  _Atomic int64_t units;
+} job;
+
+/* A thread and its share of the job. The first line is what it waits for. */
 typedef struct seat {
   _Alignas(64) _Atomic uint64_t claim;
+  job jobs[2]; /* by generation % 2 */
+  /* Written by this thread alone: grains it has done since the pool began. */
+  _Alignas(64) _Atomic int64_t done;
   mvs_pool *pool;
   int thread;
   pthread_t worker;
@@ -40,11 +62,6 @@ typedef struct seat {
 struct mvs_pool {
   int threads, started;
   seat *seats;
-  _Atomic int64_t done; /* finished chunks of the job */
-  /* The job. Written between jobs only; atomic because a late thread may look at them. */
-  _Atomic(mvs_pool_task *) task;
-  _Atomic(void *) user;
-  _Atomic int64_t units, chunks;
   atomic_bool stop;
   _Atomic int sleepers;
   pthread_mutex_t lock;
@@ -54,48 +71,73 @@ struct mvs_pool {
 /* Tells the core that this is a spin, which spares its sibling. */
 static inline void pause_core(void) { __builtin_ia32_pause(); }
 
-/* The job's number; odd while the next job is being written. */
+/* The job's number. */
 static uint32_t generation_of(uint64_t claim) { return (uint32_t)(claim >> 32); }
 
-/* The first chunk of a share; that of the next one ends it. */
-static int64_t first_chunk(const mvs_pool *pool, int share, int64_t chunks) {
-  return chunks * share / pool->threads;
+/* Units of a grain, the last one's aside. */
+static int64_t grain_units(int64_t units) { return (units + MOST_GRAINS - 1) / MOST_GRAINS; }
+
+/* Grains of a job. */
+static int64_t grains_of(int64_t units) {
+  return (units + grain_units(units) - 1) / grain_units(units);
 }
 
-/* Claims and does chunks of a share in job `generation` until none is free. */
-static void work_share(mvs_pool *pool, int thread, int share, uint32_t generation) {
-  _Atomic uint64_t *word = &pool->seats[share].claim;
-  uint64_t claim = atomic_load_explicit(word, memory_order_acquire);
+/* The first grain of a share; that of the next one ends it. */
+static int64_t first_grain(const mvs_pool *pool, int share, int64_t units) {
+  return grains_of(units) * share / pool->threads;
+}
+
+/* How much to claim of a share of `whole` grains that has `left`, both above 0. */
+static int64_t claim_size(int64_t left, int64_t whole) {
+  int64_t size = left / OF_WHAT_IS_LEFT;
+  int64_t least = whole / LEAST_OF_SHARE, most = whole / MOST_OF_SHARE;
+  if (size > most) size = most;
+  if (size < least) size = least;
+  if (size > left) size = left;
+  return size > 0 ? size : 1;
+}
+
+/* Does grains from .. to-1 of a job and counts them. */
+static void do_grains(seat *own, mvs_pool_task *task, void *user, int64_t units, int64_t from,
+                      int64_t to) {
+  int64_t each = grain_units(units), end = to * each;
+  task(user, own->thread, from * each, end < units ? end : units);
+  int64_t done = atomic_load_explicit(&own->done, memory_order_relaxed) + to - from;
+  atomic_store_explicit(&own->done, done, memory_order_release);
+}
+
+/* Claims and does grains of the share `of` in job `generation` until none is free. */
+static void work_share(seat *own, int of, uint32_t generation) {
+  seat *from = &own->pool->seats[of];
+  job *given = &from->jobs[generation % 2];
+  uint64_t claim = atomic_load_explicit(&from->claim, memory_order_acquire);
+  if (generation_of(claim) != generation) return;
+  /* Acquired before the swap, which fails where they are already of the next job but one. */
+  mvs_pool_task *task = atomic_load_explicit(&given->task, memory_order_acquire);
+  void *user = atomic_load_explicit(&given->user, memory_order_acquire);
+  int64_t units = atomic_load_explicit(&given->units, memory_order_acquire);
+  int64_t end = first_grain(own->pool, of + 1, units);
+  int64_t whole = end - first_grain(own->pool, of, units);
   while (generation_of(claim) == generation) {
-    mvs_pool_task *task = atomic_load_explicit(&pool->task, memory_order_relaxed);
-    void *user = atomic_load_explicit(&pool->user, memory_order_relaxed);
-    int64_t units = atomic_load_explicit(&pool->units, memory_order_relaxed);
-    int64_t chunks = atomic_load_explicit(&pool->chunks, memory_order_relaxed);
-    int64_t chunk = (int64_t)(claim & UINT32_MAX);
-    if (chunk >= first_chunk(pool, share + 1, chunks)) return;
-    atomic_thread_fence(memory_order_acquire);
-    if (!atomic_compare_exchange_weak_explicit(word, &claim, claim + 1, memory_order_acq_rel,
-                                               memory_order_acquire))
+    int64_t grain = (int64_t)(claim & UINT32_MAX);
+    if (grain >= end) return;
+    int64_t size = claim_size(end - grain, whole);
+    if (!atomic_compare_exchange_weak_explicit(&from->claim, &claim, claim + (uint64_t)size,
+                                               memory_order_acq_rel, memory_order_acquire))
       continue;
-    int64_t part = units / chunks, rest = units % chunks;
-    int64_t begin = chunk * part + (chunk < rest ? chunk : rest);
-    task(user, thread, begin, begin + part + (chunk < rest));
-    atomic_fetch_add_explicit(&pool->done, 1, memory_order_release);
-    claim = atomic_load_explicit(word, memory_order_acquire);
+    do_grains(own, task, user, units, grain, grain + size);
+    claim = atomic_load_explicit(&from->claim, memory_order_acquire);
   }
 }
 
 /* Its own share first, then what is left of the others'. */
-static void work(mvs_pool *pool, int thread, uint32_t generation) {
-  for (int at = 0; at < pool->threads; at++)
-    work_share(pool, thread, (thread + at) % pool->threads, generation);
+static void work(seat *own, uint32_t generation) {
+  int threads = own->pool->threads;
+  for (int at = 0; at < threads; at++)
+    work_share(own, (own->thread + at) % threads, generation);
 }
 
-/* An odd generation is a job still being written. */
-static bool is_new_job(uint64_t claim, uint32_t seen) {
-  uint32_t generation = generation_of(claim);
-  return generation != seen && generation % 2 == 0;
-}
+static bool is_new_job(uint64_t claim, uint32_t seen) { return generation_of(claim) != seen; }
 
 /* Waits for a job other than `seen`; false when the pool ends. */
 static bool wait_for_job(seat *own, uint32_t seen) {
@@ -106,8 +148,8 @@ static bool wait_for_job(seat *own, uint32_t seen) {
     pause_core();
   }
   pthread_mutex_lock(&pool->lock);
-  /* Sequentially consistent with the publisher, which stores the claim and then looks at
-   * sleepers: one of the two sees the other. */
+  /* Sequentially consistent with the publisher, which stores the claim and then, behind a
+   * fence, looks at sleepers: one of the two sees the other. */
   atomic_fetch_add(&pool->sleepers, 1);
   while (!is_new_job(atomic_load(&own->claim), seen) && !atomic_load(&pool->stop))
     pthread_cond_wait(&pool->wake, &pool->lock);
@@ -122,8 +164,7 @@ static void *worker_main(void *argument) {
   uint32_t seen = 0;
   while (wait_for_job(own, seen)) {
     seen = generation_of(atomic_load_explicit(&own->claim, memory_order_acquire));
-    if (seen % 2) continue;
-    work(own->pool, own->thread, seen);
+    work(own, seen);
   }
   return NULL;
 }
@@ -139,10 +180,11 @@ int mvs_pool_cores(void) {
 
 /* A refused thread is no error: the pool is smaller. */
 static void start_workers(mvs_pool *pool) {
-  for (int at = 1; at < pool->threads; at++) {
+  for (int at = 0; at < pool->threads; at++) {
     seat *next = &pool->seats[at];
     next->pool = pool;
     next->thread = at;
+    if (at == 0) continue; /* the caller's */
     if (pthread_create(&next->worker, NULL, worker_main, next) != 0) break;
     pool->started = at;
   }
@@ -185,7 +227,7 @@ void mvs_pool_free(mvs_pool *pool) {
   pthread_mutex_unlock(&pool->lock);
   /* A new generation ends the spinning of those not asleep. */
   for (int at = 1; at <= pool->started; at++)
-    atomic_fetch_add(&pool->seats[at].claim, (uint64_t)2 << 32);
+    atomic_fetch_add(&pool->seats[at].claim, (uint64_t)1 << 32);
   for (int at = 1; at <= pool->started; at++) pthread_join(pool->seats[at].worker, NULL);
   pthread_cond_destroy(&pool->wake);
   pthread_mutex_destroy(&pool->lock);
@@ -196,11 +238,27 @@ void mvs_pool_free(mvs_pool *pool) {
 /* Never below 1: the caller works too. */
 int mvs_pool_threads(const mvs_pool *pool) { return pool->threads; }
 
-/* Gives every share the job's number and its own first chunk. */
-static void open_shares(mvs_pool *pool, uint32_t generation, int64_t chunks) {
-  for (int share = 0; share < pool->threads; share++)
-    atomic_store(&pool->seats[share].claim,
-                 (uint64_t)generation << 32 | (uint64_t)first_chunk(pool, share, chunks));
+/* Gives every share the job, its number and its own first grain; the caller's comes last, since
+ * it begins at once. */
+static void open_shares(mvs_pool *pool, uint32_t generation, int64_t units, mvs_pool_task *task,
+                        void *user) {
+  for (int share = pool->threads - 1; share >= 0; share--) {
+    seat *to = &pool->seats[share];
+    job *next = &to->jobs[generation % 2];
+    atomic_store_explicit(&next->task, task, memory_order_release);
+    atomic_store_explicit(&next->user, user, memory_order_release);
+    atomic_store_explicit(&next->units, units, memory_order_release);
+    uint64_t first = (uint64_t)first_grain(pool, share, units);
+    atomic_store_explicit(&to->claim, (uint64_t)generation << 32 | first, memory_order_release);
+  }
+}
+
+/* Grains that all threads together have done since the pool began. */
+static int64_t all_done(const mvs_pool *pool) {
+  int64_t sum = 0;
+  for (int at = 0; at < pool->threads; at++)
+    sum += atomic_load_explicit(&pool->seats[at].done, memory_order_acquire);
+  return sum;
 }
 
 /* One unit, or one thread, needs no handing over at all. */
@@ -210,20 +268,13 @@ void mvs_pool_run(mvs_pool *pool, int64_t units, mvs_pool_task *task, void *user
     task(user, 0, 0, units);
     return;
   }
-  int64_t chunks = (int64_t)pool->threads * CHUNKS_PER_THREAD;
-  if (chunks > units) chunks = units;
+  int64_t end = all_done(pool) + grains_of(units);
   uint32_t generation = generation_of(atomic_load(&pool->seats[0].claim)) + 1;
-  open_shares(pool, generation++, 0);
-  atomic_thread_fence(memory_order_release);
-  atomic_store_explicit(&pool->task, task, memory_order_relaxed);
-  atomic_store_explicit(&pool->user, user, memory_order_relaxed);
-  atomic_store_explicit(&pool->units, units, memory_order_relaxed);
-  atomic_store_explicit(&pool->chunks, chunks, memory_order_relaxed);
-  atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
-  open_shares(pool, generation, chunks);
+  open_shares(pool, generation, units, task, user);
+  atomic_thread_fence(memory_order_seq_cst);
   wake_sleepers(pool);
-  work(pool, 0, generation);
-  for (int spin = 0; atomic_load_explicit(&pool->done, memory_order_acquire) < chunks; spin++) {
+  work(&pool->seats[0], generation);
+  for (int spin = 0; all_done(pool) < end; spin++) {
     if (spin < SPINS_BEFORE_YIELD) {
       pause_core();
     } else {
