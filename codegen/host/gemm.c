@@ -15,8 +15,10 @@
  * A level of processors has one way for a shape. FLOATS makes each element of C one chain of
  * fma upwards in k, whatever the packing, the blocks and the instruction set: that is what
  * docs/numerics.md promises, and why k is never split between units. The other ways have orders
- * of their own, as fixed. A unit of stage 1 fills part of a panel, a unit of stage 2 makes one
- * block of C, so no two write the same memory. Choices of size here move time, never bits. */
+ * of their own, as fixed. A unit of stage 1 fills part of a panel, a unit of stage 2 makes a
+ * block of C one panel wide, or few, so no two write the same memory. Neighbouring units of one
+ * call are one block, as far as its rows go: threads can divide C finely, and one that gets
+ * many units copies its rows of A once. Choices of size here move time, never bits. */
 #include "codegen/host/pack.h"
 #include "codegen/host/printed.h"
 #include "codegen/host/tile_amx.h"
@@ -34,14 +36,17 @@
 /* Rows a multiple of this many bytes apart fall on so few sets of the first cache that those of
  * a tile drive each other out: copying them, once for many columns, costs less. */
 #define BAD_STRIDE 2048
-/* Largest block of C that one unit computes: its rows of A stay in the second cache while the
- * panels of B pass by; of tiles also its sums between stretches. */
+/* Largest block of C made at once: its rows of A stay in the second cache while the panels of B
+ * pass by; of tiles also its sums between stretches. */
 #define ROW_CHUNK          (8 * MVS_TILE_ROWS)
 #define COLUMN_CHUNK       1024
 #define TILES_ROW_CHUNK    256
 #define TILES_COLUMN_CHUNK 256
-/* Blocks of C to aim for, where sizes allow. */
-#define LEAST_BLOCKS 8
+/* Columns of a unit where each call copies its rows of A first: few calls for that. Elsewhere a
+ * unit has one panel, so that no thread waits long for another's last one. */
+#define COPIED_COLUMNS (4 * MVS_PANEL)
+/* Units to aim for, where sizes allow. */
+#define LEAST_UNITS 8
 /* Batch to expect when dividing: a compiled program runs at any. */
 #define EXPECTED_BATCH 16
 /* Rows of two tiles of AMX. */
@@ -58,9 +63,10 @@ typedef struct gemm {
   way way;
   mvs_entry entry;
   mvs_division division;
-  int64_t row_chunk, column_chunk; /* chosen, before they become the division */
-  LLVMValueRef m, k, steps;        /* extents, i64; steps of k: elements or places */
-  LLVMValueRef panel_stride;       /* 4-byte elements of one panel in the workspace */
+  /* Of a unit, before they become the division, and the most of a block. */
+  int64_t row_chunk, column_chunk, most_columns;
+  LLVMValueRef m, k, steps;  /* extents, i64; steps of k: elements or places */
+  LLVMValueRef panel_stride; /* 4-byte elements of one panel in the workspace */
   LLVMValueRef a, b, c, bias, workspace;
   int64_t scratch; /* bytes given out so far */
 } gemm;
@@ -156,16 +162,6 @@ static LLVMValueRef chunk_at(gemm *g, LLVMValueRef from, LLVMValueRef total, int
   return mvs_emit_smaller(g->e, sub(g, total, from), mvs_emit_i64(g->e, chunk));
 }
 
-/* Unit numbers count along the inner axis first: neighbours share rows of A. */
-static void split_unit(gemm *g, LLVMValueRef unit, LLVMValueRef inner, LLVMValueRef *row,
-                       LLVMValueRef *column) {
-  mvs_emit *e = g->e;
-  LLVMValueRef across = mvs_emit_ceil_div(e, inner, g->division.inner_chunk);
-  *row = mvs_emit_times(e, LLVMBuildUDiv(e->builder, unit, across, ""), g->division.row_chunk);
-  *column =
-      mvs_emit_times(e, LLVMBuildURem(e->builder, unit, across, ""), g->division.inner_chunk);
-}
-
 /* --- stage 1: panels of B --- */
 
 /* Where a panel of the workspace holds `step`. */
@@ -200,11 +196,14 @@ static void pack_panel(gemm *g, LLVMValueRef column, LLVMValueRef first, LLVMVal
   pack(e, &call);
 }
 
-/* A unit: one panel, K_CHUNK steps of k. */
+/* A unit: one panel, K_CHUNK steps of k. Units count along k first. */
 static void pack_unit(gemm *g, LLVMValueRef unit) {
   mvs_emit *e = g->e;
-  LLVMValueRef column, first;
-  split_unit(g, unit, g->k, &column, &first);
+  LLVMValueRef across = mvs_emit_ceil_div(e, g->k, g->division.inner_chunk);
+  LLVMValueRef column =
+      mvs_emit_times(e, LLVMBuildUDiv(e->builder, unit, across, ""), MVS_PANEL);
+  LLVMValueRef first =
+      mvs_emit_times(e, LLVMBuildURem(e->builder, unit, across, ""), g->division.inner_chunk);
   LLVMValueRef step = mvs_emit_ceil_div(e, first, per_step(g));
   LLVMValueRef elements = chunk_at(g, first, g->k, K_CHUNK * per_step(g));
   pack_panel(g, column, first, elements, panel_at(g, column, step));
@@ -405,7 +404,7 @@ static void stretch(gemm *g, unit_range *r, LLVMValueRef copy, int64_t stride) {
 static void each_stretch(gemm *g, unit_range *r) {
   mvs_emit *e = g->e;
   bool by_steps = is_tn(g) && g->way != TILES;
-  int64_t rows = round_up(g->division.row_chunk, TWO_TILES);
+  int64_t rows = round_up(g->row_chunk, TWO_TILES);
   int64_t most = in_stretches(g) ? stretch_steps(g) : round_up(panel_steps(g).size, MVS_LANES);
   int64_t stride = (by_steps ? rows : most) + MVS_LANES;
   LLVMValueRef copy = reads_a(g) ? NULL : room(g, (by_steps ? most : rows) * stride * 4);
@@ -429,49 +428,71 @@ static void each_stretch(gemm *g, unit_range *r) {
 }
 
 /* Where the block's sums lie between stretches: in C itself where it is f32, else in scratch.
- * Tiles of AMX always go through scratch, at least those of one panel. */
+ * Tiles of AMX always go through scratch, at least those of two blocks of 32 rows. */
 static void place_sums(gemm *g, unit_range *r) {
   mvs_emit *e = g->e;
   bool whole = in_stretches(g), tiles = g->way == TILES;
-  int64_t width = whole ? round_up(g->division.inner_chunk, MVS_PANEL) : MVS_PANEL;
+  int64_t width = whole ? g->most_columns : MVS_PANEL;
   r->sums = g->c;
   r->sums_stride = mvs_emit_i64(e, g->shape->n);
   if (!tiles && (g->shape->c == MVS_F32 || !whole)) {
     r->sums = c_at(g, r, mvs_emit_i64(e, 0));
   } else {
     int64_t stride = width + MVS_LANES;
-    int64_t rows = whole ? round_up(g->division.row_chunk, TWO_TILES) : TWO_TILES;
+    int64_t rows = whole ? round_up(g->row_chunk, TWO_TILES) : 2 * TWO_TILES;
     r->sums = room(g, rows * stride * 4);
     r->sums_stride = mvs_emit_i64(e, stride);
   }
 }
 
-static void block_unit(gemm *g, LLVMValueRef unit) {
+/* The block of C from `row` and `column` on, up to column `end`. */
+static void block(gemm *g, LLVMValueRef row, LLVMValueRef column, LLVMValueRef end) {
   mvs_emit *e = g->e;
-  LLVMValueRef n = mvs_emit_i64(e, g->shape->n);
-  unit_range r;
-  split_unit(g, unit, n, &r.row, &r.column);
-  r.rows = chunk_at(g, r.row, g->m, g->division.row_chunk);
-  r.columns = chunk_at(g, r.column, n, g->division.inner_chunk);
+  unit_range r = {.row = row, .column = column};
+  r.rows = chunk_at(g, row, g->m, g->row_chunk);
+  r.columns = chunk_at(g, column, end, g->most_columns);
   place_sums(g, &r);
   if (g->way == TILES) mvs_amx_open(e, reads_a(g) ? r.rows : mvs_emit_i64(e, TWO_TILES));
   each_stretch(g, &r);
   if (g->way == TILES) mvs_amx_close(e);
 }
 
+/* A call's units: they count along the columns first, and those of the same rows are blocks as
+ * wide as can be. */
+static void blocks_of_call(gemm *g) {
+  mvs_emit *e = g->e;
+  int64_t units = ceil_div(g->shape->n, g->column_chunk);
+  LLVMValueRef across = mvs_emit_i64(e, units), n = mvs_emit_i64(e, g->shape->n);
+  LLVMValueRef begin = g->entry.begin, end = g->entry.end;
+  mvs_loop rows = mvs_emit_loop(e, LLVMBuildUDiv(e->builder, begin, across, ""),
+                                mvs_emit_ceil_div(e, end, units), 1);
+  LLVMValueRef done = mvs_emit_mul(e, rows.index, across);
+  LLVMValueRef from = sub(g, begin, done), to = sub(g, end, done), zero = mvs_emit_i64(e, 0);
+  from = mvs_emit_select(e, mvs_emit_less(e, from, zero), zero, from);
+  to = mvs_emit_smaller(e, mvs_emit_times(e, mvs_emit_smaller(e, to, across), g->column_chunk),
+                        n);
+  mvs_loop columns =
+      mvs_emit_loop(e, mvs_emit_times(e, from, g->column_chunk), to, g->most_columns);
+  block(g, mvs_emit_times(e, rows.index, g->row_chunk), columns.index, to);
+  mvs_emit_loop_end(e, &columns);
+  mvs_emit_loop_end(e, &rows);
+}
+
 /* --- division and stages --- */
 
-/* Largest blocks that still give LEAST_BLOCKS: first narrower, then lower. */
+/* The highest and widest units of which there are still LEAST_UNITS: first lower, then
+ * narrower. */
 static void choose_chunks(gemm *g) {
   int64_t rows = g->shape->m.size * (g->shape->m.per_batch ? EXPECTED_BATCH : 1);
   /* Rows of TN lie side by side in A: whole cache lines. */
   int64_t least_rows = is_tn(g) || g->way == TILES ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
   g->row_chunk = g->way == TILES ? TILES_ROW_CHUNK : ROW_CHUNK;
-  g->column_chunk = g->way == TILES ? TILES_COLUMN_CHUNK : COLUMN_CHUNK;
-  while (ceil_div(rows, g->row_chunk) * ceil_div(g->shape->n, g->column_chunk) < LEAST_BLOCKS) {
-    if (g->column_chunk > 4 * MVS_PANEL) {
-      g->column_chunk /= 2;
-    } else if (g->row_chunk > least_rows) {
+  g->column_chunk = reads_a(g) ? MVS_PANEL : COPIED_COLUMNS;
+  int64_t most = g->way == TILES ? TILES_COLUMN_CHUNK : COLUMN_CHUNK;
+  int64_t all = round_up(g->shape->n, MVS_PANEL);
+  g->most_columns = all < most ? all : most;
+  while (ceil_div(rows, g->row_chunk) * ceil_div(g->shape->n, g->column_chunk) < LEAST_UNITS) {
+    if (g->row_chunk > least_rows) {
       g->row_chunk = least_rows;
     } else if (g->column_chunk > MVS_PANEL) {
       g->column_chunk /= 2;
@@ -499,9 +520,7 @@ static void print_blocks(gemm *g, const char *symbol) {
   g->division =
       (mvs_division){g->shape->m, {g->shape->n, false}, g->row_chunk, g->column_chunk};
   open_kernel(g, symbol);
-  mvs_loop units = mvs_emit_loop(g->e, g->entry.begin, g->entry.end, 1);
-  block_unit(g, units.index);
-  mvs_emit_loop_end(g->e, &units);
+  blocks_of_call(g);
   LLVMBuildRetVoid(g->e->builder);
 }
 

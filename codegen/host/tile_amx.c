@@ -4,13 +4,20 @@
  * tile lies further up and overlaps its neighbour: its sums are computed twice, to the same
  * bits, and nothing outside is read or written. Fewer than 16 rows make lower tiles. The order
  * of a sum's terms is the processor's own and documented: pairs upwards, within a step of 16
- * places. */
+ * places.
+ *
+ * Sums leave the tiles through memory. What then becomes of them (bias, rounding, C) is work
+ * for the vector units, half as long as the products of 256 places, while the tiles wait. So
+ * it is done for a block between the products of the next one, a few rows behind each step. */
 #include "codegen/host/tile_amx.h"
 
 /* Tile registers. */
 enum { SUMS = 0, LEFT = 4, RIGHT = 6, TILES = 8 };
 
 #define TILE_ROWS 16
+/* Rows of sums finished behind a step of 16 places: 4 products take the tiles 64 cycles, these
+ * rows the vector units less; and all 32 rows of a block are done within 8 steps. */
+#define ROWS_A_STEP 4
 /* Bytes of a row of a tile. */
 #define TILE_BYTES   64
 #define CONFIG_BYTES 64
@@ -43,6 +50,9 @@ typedef struct amx {
   LLVMValueRef p[PARAMETERS];
   LLVMValueRef bias[2], mask[2]; /* of the two vectors of a row */
   LLVMValueRef row[2];           /* first rows of the two rows of tiles */
+  LLVMValueRef sums;             /* where row[0] of the block's sums lies */
+  /* Variables: rows that wait for being finished, and where row 0 of such sums would lie. */
+  LLVMValueRef next, end, from;
 } amx;
 
 /* The number of a tile register. */
@@ -83,14 +93,17 @@ static LLVMValueRef bytes(mvs_emit *e, LLVMValueRef stride) {
   return mvs_emit_times(e, stride, 4);
 }
 
-/* Where tile `number` of the sums lies in memory. */
+/* Where a row of sums lies, counted from `base`. */
+static LLVMValueRef row_of(amx *x, LLVMValueRef base, LLVMValueRef row) {
+  return mvs_emit_at(x->e, x->e->f32, base, mvs_emit_mul(x->e, row, x->p[AT_STRIDE]));
+}
+
+/* Where tile `number` of the sums lies in memory: tiles that overlap do so there too. */
 static LLVMValueRef sums_at(amx *x, int number) {
   mvs_emit *e = x->e;
-  LLVMValueRef row =
-      x->in_stretches ? x->row[number / 2] : mvs_emit_i64(e, number / 2 * TILE_ROWS);
-  LLVMValueRef at = mvs_emit_mul(e, row, x->p[AT_STRIDE]);
-  at = mvs_emit_add(e, at, mvs_emit_i64(e, number % 2 * MVS_LANES));
-  return mvs_emit_at(e, e->f32, x->p[AT], at);
+  LLVMValueRef down = LLVMBuildNSWSub(e->builder, x->row[number / 2], x->row[0], "");
+  return mvs_emit_at(e, e->f32, row_of(x, x->sums, down),
+                     mvs_emit_i64(e, number % 2 * MVS_LANES));
 }
 
 /* Zeros, or what an earlier stretch of k left. */
@@ -129,19 +142,6 @@ static void multiply(amx *x, LLVMValueRef place) {
   }
 }
 
-/* All steps for the rows of two tiles. */
-static void sum_up(amx *x) {
-  mvs_emit *e = x->e;
-  begin(x);
-  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), x->p[PLACES], TILE_ROWS);
-  multiply(x, loop.index);
-  mvs_emit_loop_end(e, &loop);
-  for (int i = 0; i < 4; ++i) {
-    LLVMValueRef arguments[3] = {tile(e, SUMS + i), sums_at(x, i), bytes(e, x->p[AT_STRIDE])};
-    mvs_emit_plain(e, "llvm.x86.tilestored64", arguments, 3);
-  }
-}
-
 /* --- from sums to C --- */
 
 /* A vector of the bias: zeros where there is none. */
@@ -158,17 +158,11 @@ static LLVMValueRef bias_vector(amx *x, int64_t from, LLVMValueRef mask) {
   return mvs_emit_get(e, variable);
 }
 
-/* Row by row, two vectors: zeros are added where there is no bias, which changes -0 alone. */
-static void finish(amx *x, int which) {
+/* A row of C, two vectors: zeros are added where there is no bias, which changes -0 alone. */
+static void finish_row(amx *x, LLVMValueRef row) {
   mvs_emit *e = x->e;
   LLVMTypeRef element = mvs_emit_storage(e, x->c_type);
-  LLVMValueRef sums = sums_at(x, 2 * which);
-  LLVMValueRef left = LLVMBuildNSWSub(e->builder, x->p[ROWS], x->row[which], "");
-  left = mvs_emit_smaller(e, left, mvs_emit_i64(e, TILE_ROWS));
-  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), left, 1);
-  LLVMValueRef from =
-      mvs_emit_at(e, e->f32, sums, mvs_emit_mul(e, rows.index, x->p[AT_STRIDE]));
-  LLVMValueRef row = mvs_emit_add(e, x->row[which], rows.index);
+  LLVMValueRef from = row_of(x, mvs_emit_get(e, x->from), row);
   LLVMValueRef to = mvs_emit_at(e, element, x->p[C], mvs_emit_mul(e, row, x->p[C_STRIDE]));
   for (int v = 0; v < 2; ++v) {
     LLVMValueRef at = mvs_emit_i64(e, v * MVS_LANES);
@@ -177,7 +171,38 @@ static void finish(amx *x, int which) {
     LLVMValueRef place = mvs_emit_at(e, element, to, at);
     mvs_emit_store(e, x->c_type, place, sum, x->mask[v], false);
   }
+}
+
+/* ROWS_A_STEP of the rows that wait, if so many do. */
+static void finish_some(amx *x) {
+  mvs_emit *e = x->e;
+  LLVMValueRef next = mvs_emit_get(e, x->next);
+  LLVMValueRef after = mvs_emit_add(e, next, mvs_emit_i64(e, ROWS_A_STEP));
+  LLVMValueRef enough = mvs_emit_less(e, mvs_emit_get(e, x->end), after);
+  mvs_branch some = mvs_emit_if(e, LLVMBuildNot(e->builder, enough, ""));
+  for (int i = 0; i < ROWS_A_STEP; ++i)
+    finish_row(x, mvs_emit_add(e, next, mvs_emit_i64(e, i)));
+  mvs_emit_set(e, x->next, after);
+  mvs_emit_if_end(e, &some);
+}
+
+/* All that wait. */
+static void finish_rest(amx *x) {
+  mvs_emit *e = x->e;
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_get(e, x->next), mvs_emit_get(e, x->end), 1);
+  finish_row(x, rows.index);
   mvs_emit_loop_end(e, &rows);
+}
+
+/* The block's rows from `first` on wait, if this stretch of k is the last. */
+static void let_wait(amx *x, LLVMValueRef first) {
+  mvs_emit *e = x->e;
+  LLVMValueRef end = mvs_emit_add(e, first, mvs_emit_i64(e, 2 * TILE_ROWS));
+  end = mvs_emit_smaller(e, end, x->p[ROWS]);
+  mvs_emit_set(e, x->next, first);
+  mvs_emit_set(e, x->end, mvs_emit_select(e, x->p[LAST], end, first));
+  LLVMValueRef up = LLVMBuildNSWSub(e->builder, mvs_emit_i64(e, 0), x->row[0], "");
+  mvs_emit_set(e, x->from, row_of(x, x->sums, up));
 }
 
 /* Asks for the lines of C that the block will write, which arrive while it computes. */
@@ -193,17 +218,41 @@ static void expect_c(amx *x, int which) {
   }
 }
 
+/* --- all rows --- */
+
+/* All steps for the rows of two tiles, and between them the rows of the block before. */
+static void sum_up(amx *x) {
+  mvs_emit *e = x->e;
+  begin(x);
+  mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), x->p[PLACES], TILE_ROWS);
+  multiply(x, loop.index);
+  finish_some(x);
+  mvs_emit_loop_end(e, &loop);
+  for (int i = 0; i < 4; ++i) {
+    LLVMValueRef arguments[3] = {tile(e, SUMS + i), sums_at(x, i), bytes(e, x->p[AT_STRIDE])};
+    mvs_emit_plain(e, "llvm.x86.tilestored64", arguments, 3);
+  }
+  finish_rest(x);
+}
+
+/* Sums of stretches lie where their rows do; else two places serve in turn, for the block
+ * being added up and the one being finished. */
+static LLVMValueRef place_of_sums(amx *x, LLVMValueRef first) {
+  mvs_emit *e = x->e;
+  if (x->in_stretches) return row_of(x, x->p[AT], x->row[0]);
+  LLVMValueRef turn = LLVMBuildAnd(e->builder, first, mvs_emit_i64(e, 2 * TILE_ROWS), "");
+  return row_of(x, x->p[AT], turn);
+}
+
 /* The rows of two tiles. */
-static void block(amx *x) {
+static void block(amx *x, LLVMValueRef first) {
   if (x->far) {
     expect_c(x, 0);
     expect_c(x, 1);
   }
+  x->sums = place_of_sums(x, first);
   sum_up(x);
-  mvs_branch last = mvs_emit_if(x->e, x->p[LAST]);
-  finish(x, 0);
-  finish(x, 1);
-  mvs_emit_if_end(x->e, &last);
+  let_wait(x, first);
 }
 
 /* Rows by 32; a tile that would reach over the last row begins that much earlier. */
@@ -216,15 +265,22 @@ static void all_rows(amx *x) {
   x->row[0] = mvs_emit_smaller(e, loop.index, last);
   x->row[1] =
       mvs_emit_smaller(e, mvs_emit_add(e, loop.index, mvs_emit_i64(e, TILE_ROWS)), last);
-  block(x);
+  block(x, loop.index);
   mvs_emit_loop_end(e, &loop);
+  finish_rest(x);
 }
 
-/* The bias and the edge of C are the same for all rows. */
+/* The bias and the edge of C are the same for all rows; none waits yet. */
 static void write_amx(void *self, LLVMValueRef *parameters) {
   amx *x = self;
   mvs_emit *e = x->e;
   memcpy(x->p, parameters, sizeof x->p);
+  x->next = mvs_emit_variable(e, e->i64);
+  x->end = mvs_emit_variable(e, e->i64);
+  x->from = mvs_emit_variable(e, e->ptr);
+  mvs_emit_set(e, x->next, mvs_emit_i64(e, 0));
+  mvs_emit_set(e, x->end, mvs_emit_i64(e, 0));
+  mvs_emit_set(e, x->from, x->p[AT]);
   for (int v = 0; v < 2; ++v) {
     x->mask[v] = mvs_emit_mask(e, mvs_emit_i64(e, v * MVS_LANES), x->p[WIDTH]);
     x->bias[v] = bias_vector(x, v * MVS_LANES, x->mask[v]);

@@ -13,7 +13,7 @@ typedef struct mvs_amx_call {
   LLVMValueRef rows;        /* of C, at least 1 */
   LLVMValueRef room;        /* rows that A and the sums have room for, at least `rows` */
   /* f32, [room][32] where k comes in stretches and sums go on from where they were; else room
-   * for [32][32]. */
+   * for [64][32]. */
   LLVMValueRef sums, sums_stride;
   bool in_stretches;
   LLVMValueRef first, last; /* i1: the first stretch starts from zeros, the last writes C */
