@@ -10,6 +10,7 @@
 #include "runtime/cuda_measure.h"
 
 #define WORKSPACE_BYTES ((size_t)MVS_CUDA_BLAS_BYTES)
+#define NO_WORKSPACE    "there is no memory for cuBLASLt's workspace"
 #define MOST_ALIGNMENT  256
 #define LONGEST_PRODUCT 128
 
@@ -26,8 +27,8 @@ struct mvs_cuda_blas {
   mvs_cuda_place place;
   void *library, *handle;
   char name[64];
-  mvs_cuda_address workspace;
-  plan **plans; /* per kernel */
+  mvs_cuda_address workspaces[MVS_LANES]; /* 0: not yet */
+  plan **plans;                           /* per kernel */
   bool measures;
   mvs_cuda_algorithms *table;
   const char *(*status_text)(int status);
@@ -90,7 +91,8 @@ static int describe(mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const sizes 
   if (!status) status = blas->desc_set(out->desc, DESC_A, &first, sizeof first);
   if (!status) status = blas->desc_set(out->desc, DESC_B, &second, sizeof second);
   if (matmul->bias) {
-    void *place = (void *)(uintptr_t)blas->workspace; /* stands for what each launch gives */
+    void *place = (void *)(uintptr_t)
+                      blas->workspaces[MVS_LANE_WORK]; /* stands for what each launch gives */
     if (!status) status = blas->desc_set(out->desc, DESC_EPILOGUE, &epilogue, sizeof epilogue);
     if (!status) status = blas->desc_set(out->desc, DESC_BIAS_TYPE, &bias, sizeof bias);
     if (!status) status = blas->desc_set(out->desc, DESC_BIAS, &place, sizeof place);
@@ -176,10 +178,16 @@ static int list_candidates(search *s) {
   return s->count > 0 ? 0 : -1;
 }
 
+/* Where a product is computed. */
+typedef struct spot {
+  mvs_cuda_address workspace;
+  void *stream;
+} spot;
+
 /* The bias's address is part of the description, so it is set before each launch; a launch that
  * is recorded keeps the one that it was given. */
 static int run(const mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const plan *use,
-               const mvs_cuda_algorithm *algorithm, void *const *operands) {
+               const mvs_cuda_algorithm *algorithm, spot at, void *const *operands) {
   static const float one = 1, zero = 0;
   int status = 0;
   if (matmul->bias)
@@ -187,13 +195,14 @@ static int run(const mvs_cuda_blas *blas, const Mvs__Matmul *matmul, const plan 
   if (status) return status;
   return blas->matmul(blas->handle, use->desc, &one, operands[1], use->b, operands[0], use->a,
                       &zero, operands[2], use->c, operands[2], use->c, algorithm,
-                      (void *)(uintptr_t)blas->workspace, WORKSPACE_BYTES, blas->place.stream);
+                      (void *)(uintptr_t)at.workspace, WORKSPACE_BYTES, at.stream);
 }
 
 /* For mvs_cuda_fastest: the same launch by another algorithm. */
 static int run_candidate(void *user, int way, void *const *operands) {
   const search *s = user;
-  return run(s->blas, s->matmul, s->use, &s->found[way].algorithm, operands);
+  const spot at = {s->blas->workspaces[MVS_LANE_WORK], s->blas->place.stream};
+  return run(s->blas, s->matmul, s->use, &s->found[way].algorithm, at, operands);
 }
 
 /* Bytes tell the measurement how many copies of the operands are larger than caches. */
@@ -294,11 +303,17 @@ static plan *find_plan(mvs_cuda_blas *blas, uint32_t number, int64_t batch) {
 /* --- opening and running --- */
 
 mvs_cuda_taken mvs_cuda_blas_launch(mvs_cuda_blas *blas, const mvs_launch *launch,
-                                    char *words) {
+                                    mvs_lane lane, void *stream, char *words) {
   const plan *use = find_plan(blas, launch->kernel, launch->batch);
   const Mvs__Matmul *matmul = blas->place.program->kernels[launch->kernel]->matmul;
+  mvs_cuda_address *workspace = &blas->workspaces[lane];
   if (!use || !use->desc) return MVS_CUDA_NOT_TAKEN;
-  int status = run(blas, matmul, use, &use->algorithm, launch->operands);
+  if (!*workspace && blas->place.driver->alloc(workspace, WORKSPACE_BYTES) != 0) {
+    snprintf(words, MVS_CUDA_WORDS, NO_WORKSPACE);
+    return MVS_CUDA_FAILED;
+  }
+  int status =
+      run(blas, matmul, use, &use->algorithm, (spot){*workspace, stream}, launch->operands);
   if (!status) return MVS_CUDA_TAKEN;
   snprintf(words, MVS_CUDA_WORDS, "cublasLtMatmul: %s", blas->status_text(status));
   return MVS_CUDA_FAILED;
@@ -359,8 +374,8 @@ mvs_cuda_blas *mvs_cuda_blas_open(const mvs_cuda_place *place, char *why) {
     snprintf(why, MVS_CUDA_WORDS, "out of memory");
     good = false;
   }
-  if (good && place->driver->alloc(&blas->workspace, WORKSPACE_BYTES) != 0) {
-    snprintf(why, MVS_CUDA_WORDS, "there is no memory for cuBLASLt's workspace");
+  if (good && place->driver->alloc(&blas->workspaces[MVS_LANE_WORK], WORKSPACE_BYTES) != 0) {
+    snprintf(why, MVS_CUDA_WORDS, NO_WORKSPACE);
     good = false;
   }
   int status = good ? blas->create(&blas->handle) : 0;
@@ -380,7 +395,8 @@ void mvs_cuda_blas_close(mvs_cuda_blas *blas) {
     }
   }
   if (blas->handle) blas->destroy(blas->handle);
-  if (blas->workspace) blas->place.driver->release(blas->workspace);
+  for (int lane = 0; lane < MVS_LANES; lane++)
+    if (blas->workspaces[lane]) blas->place.driver->release(blas->workspaces[lane]);
   mvs_cuda_algorithms_free(blas->table);
   free(blas->plans);
   free(blas);

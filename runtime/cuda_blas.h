@@ -18,9 +18,11 @@ typedef struct mvs_cuda_blas mvs_cuda_blas;
 mvs_cuda_blas *mvs_cuda_blas_open(const mvs_cuda_place *place, char *why);
 /* Gives back plans, workspace and the library; NULL is allowed. */
 void mvs_cuda_blas_close(mvs_cuda_blas *blas);
-/* Runs a matmul kernel if the library has an algorithm for it.
+/* Runs a matmul kernel in a lane's stream if the library has an algorithm for it. Lanes have a
+ * workspace each: that of WORK is there from the start, another one from its first launch on.
  * words [MVS_CUDA_WORDS] : the reason of MVS_CUDA_FAILED */
-mvs_cuda_taken mvs_cuda_blas_launch(mvs_cuda_blas *blas, const mvs_launch *launch, char *words);
+mvs_cuda_taken mvs_cuda_blas_launch(mvs_cuda_blas *blas, const mvs_launch *launch,
+                                    mvs_lane lane, void *stream, char *words);
 /* Makes ready what the first launch of a kernel at a batch needs: it may measure, for which
  * there should be memory. */
 void mvs_cuda_blas_prepare(mvs_cuda_blas *blas, uint32_t kernel, int64_t batch);

@@ -3,6 +3,7 @@
  * Owner: the opener closes it. Memory of a device is its own; `copy` moves bytes in and out.
  * Work given to launch, clear and copy is done in order; synchronize waits for all of it. A
  * copy to the host is done when it returns, one to the device has read its source.
+ * What only reads may be given to a lane beside that order (runtime/aside.h).
  * Staging memory is the host's, and copies between it and the device return at once: `send`
  * brings data in beside the work in hand, in an order of its own, `fetch` stands in the order
  * of work. Events tie the two orders and the host together. */
@@ -28,8 +29,9 @@ typedef struct mvs_launch {
 
 typedef enum mvs_copy { MVS_COPY_TO_DEVICE, MVS_COPY_TO_HOST, MVS_COPY_WITHIN } mvs_copy;
 
-/* The two orders: launches, clears, copies and fetches; sends. */
-typedef enum mvs_lane { MVS_LANE_WORK, MVS_LANE_SENDS } mvs_lane;
+/* The orders: launches, clears, copies and fetches; sends; launches, clears and copies within the
+ * device that are given while the lane is set so. */
+typedef enum mvs_lane { MVS_LANE_WORK, MVS_LANE_SENDS, MVS_LANE_ASIDE, MVS_LANES } mvs_lane;
 
 struct mvs_device {
   const char *name; /* "cpu", "cuda" */
@@ -40,6 +42,7 @@ struct mvs_device {
   /* Memory aligned to at least 64 bytes, with undefined contents.
    * errors : MVS_ERR_MEMORY, told in diag */
   mvs_status (*alloc)(mvs_device *device, int64_t bytes, mvs_diag *diag, void **out);
+  /* Once no work given so far can still touch it. */
   void (*release)(mvs_device *device, void *memory);
   void (*clear)(mvs_device *device, void *memory, int64_t bytes);
   void (*copy)(mvs_device *device, void *to, const void *from, int64_t bytes, mvs_copy kind);
@@ -58,6 +61,10 @@ struct mvs_device {
   void (*await)(mvs_device *device, void *event, mvs_lane lane);
   mvs_status (*reach)(mvs_device *device, void *event, mvs_diag *diag);
   void (*launch)(mvs_device *device, const mvs_launch *launch);
+  /* Launches, clears and copies within the device go to WORK (at first) or ASIDE from now on.
+   * Kernels of both run at once and share no memory of the device's own. NULL where all work is
+   * done in one order. */
+  void (*set_lane)(mvs_device *device, mvs_lane lane);
   /* errors : MVS_ERR_DEVICE when earlier work failed */
   mvs_status (*synchronize)(mvs_device *device, mvs_diag *diag);
   /* Bytes that an allocation may still take, as far as the system tells. */

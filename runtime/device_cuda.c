@@ -1,6 +1,6 @@
-/* device_cuda.c: an NVIDIA GPU as a device. All work goes in order through one stream, what is
- * sent ahead of it through another; a failed call is remembered and told by the next
- * synchronize, or by reaching an event. */
+/* device_cuda.c: an NVIDIA GPU as a device. A lane is a stream: all work goes in order through
+ * one, what is sent ahead of it through another, what only reads through a third; a failed call
+ * is remembered and told by the next synchronize, or by reaching an event. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +37,10 @@ typedef struct cuda_device {
   bool retained;
   char name[128], what[192];
   char model[192], driver_text[64]; /* as in cuda_library.h */
-  void *stream, *sends;             /* one for each lane */
+  void *streams[MVS_LANES];         /* one for each lane */
+  mvs_lane lane;                    /* that work is given to */
+  bool awaits[MVS_LANES]; /* the next kernel of the lane waits for more than the kernel ahead of
+                             it */
   mvs_cuda_modules *modules;
   mvs_cuda_blas *blas; /* NULL: not to be had, for the reason below */
   mvs_cuda_attention *attention;
@@ -83,11 +86,16 @@ static mvs_status tell_failure(cuda_device *device, mvs_diag *diag) {
                   device->failure);
 }
 
-/* What was sent may be waited for by nothing else. */
+/* What was sent, or goes on aside, may be waited for by nothing else. */
+static void wait_for_streams(cuda_device *device) {
+  CALL(device, NULL, stream_wait, device->streams[MVS_LANE_SENDS]);
+  CALL(device, NULL, stream_wait, device->streams[MVS_LANE_ASIDE]);
+  CALL(device, NULL, stream_wait, device->streams[MVS_LANE_WORK]);
+}
+
 static mvs_status cuda_synchronize(mvs_device *table, mvs_diag *diag) {
   cuda_device *device = (cuda_device *)table;
-  CALL(device, NULL, stream_wait, device->sends);
-  CALL(device, NULL, stream_wait, device->stream);
+  wait_for_streams(device);
   return tell_failure(device, diag);
 }
 
@@ -125,7 +133,8 @@ static void cuda_release(mvs_device *table, void *memory) {
 static void cuda_clear(mvs_device *table, void *memory, int64_t bytes) {
   cuda_device *device = (cuda_device *)table;
   if (bytes > 0)
-    CALL(device, NULL, clear, address_of(memory), 0, (size_t)bytes, device->stream);
+    CALL(device, NULL, clear, address_of(memory), 0, (size_t)bytes,
+         device->streams[device->lane]);
 }
 
 /* Host memory is pageable: the driver returns when it has read or written all of it. */
@@ -136,14 +145,15 @@ static void cuda_copy(mvs_device *table, void *to, const void *from, int64_t byt
   if (bytes <= 0 || to == from) return;
   switch (kind) {
     case MVS_COPY_TO_DEVICE:
-      CALL(device, NULL, to_device, address_of(to), from, size, device->stream);
+      CALL(device, NULL, to_device, address_of(to), from, size, device->streams[MVS_LANE_WORK]);
       return;
     case MVS_COPY_WITHIN:
-      CALL(device, NULL, within, address_of(to), address_of(from), size, device->stream);
+      CALL(device, NULL, within, address_of(to), address_of(from), size,
+           device->streams[device->lane]);
       return;
     case MVS_COPY_TO_HOST:
-      CALL(device, NULL, to_host, to, address_of(from), size, device->stream);
-      CALL(device, NULL, stream_wait, device->stream);
+      CALL(device, NULL, to_host, to, address_of(from), size, device->streams[MVS_LANE_WORK]);
+      CALL(device, NULL, stream_wait, device->streams[MVS_LANE_WORK]);
       if (device->failed) memset(to, 0, size); /* the next synchronize tells */
   }
 }
@@ -165,8 +175,7 @@ static mvs_status cuda_alloc_staging(mvs_device *table, int64_t bytes, mvs_diag 
 static void cuda_release_staging(mvs_device *table, void *memory) {
   cuda_device *device = (cuda_device *)table;
   if (!memory) return;
-  CALL(device, NULL, stream_wait, device->sends);
-  CALL(device, NULL, stream_wait, device->stream);
+  wait_for_streams(device);
   CALL(device, NULL, host_release, memory);
 }
 
@@ -175,14 +184,16 @@ static void cuda_release_staging(mvs_device *table, void *memory) {
 static void cuda_send(mvs_device *table, void *to, const void *staging, int64_t bytes) {
   cuda_device *device = (cuda_device *)table;
   if (bytes > 0)
-    CALL(device, NULL, to_device, address_of(to), staging, (size_t)bytes, device->sends);
+    CALL(device, NULL, to_device, address_of(to), staging, (size_t)bytes,
+         device->streams[MVS_LANE_SENDS]);
 }
 
 /* The host reads the staging memory once an event behind it is reached. */
 static void cuda_fetch(mvs_device *table, void *staging, const void *from, int64_t bytes) {
   cuda_device *device = (cuda_device *)table;
   if (bytes > 0)
-    CALL(device, NULL, to_host, staging, address_of(from), (size_t)bytes, device->stream);
+    CALL(device, NULL, to_host, staging, address_of(from), (size_t)bytes,
+         device->streams[MVS_LANE_WORK]);
 }
 
 /* What the libraries hold already is not asked for again when the plan is made. */
@@ -203,10 +214,6 @@ static int64_t cuda_held(mvs_device *table) {
 
 /* --- events --- */
 
-static void *stream_of(const cuda_device *device, mvs_lane lane) {
-  return lane == MVS_LANE_SENDS ? device->sends : device->stream;
-}
-
 /* Without times: such events cost the GPU less. */
 static mvs_status cuda_event_new(mvs_device *table, mvs_diag *diag, void **out) {
   cuda_device *device = (cuda_device *)table;
@@ -221,12 +228,13 @@ static void cuda_event_free(mvs_device *table, void *event) {
 
 static void cuda_signal(mvs_device *table, void *event, mvs_lane lane) {
   cuda_device *device = (cuda_device *)table;
-  CALL(device, NULL, event_record, event, stream_of(device, lane));
+  CALL(device, NULL, event_record, event, device->streams[lane]);
 }
 
 static void cuda_await(mvs_device *table, void *event, mvs_lane lane) {
   cuda_device *device = (cuda_device *)table;
-  CALL(device, NULL, stream_await, stream_of(device, lane), event, 0);
+  CALL(device, NULL, stream_await, device->streams[lane], event, 0);
+  device->awaits[lane] = true;
 }
 
 /* A step's result is read behind this, so it must not be of a step that failed. */
@@ -257,7 +265,8 @@ static void turn(cuda_device *device, const Mvs__Kernel *kernel) {
 }
 
 /* What begins with a wait need not be waited for: its blocks are there when the kernel ahead
- * ends. Libraries' kernels are launched as the libraries do it. */
+ * ends. That wait is for the kernel ahead alone, so behind an event a kernel is launched
+ * plainly. Libraries' kernels are launched as the libraries do it. */
 static const mvs_cuda_launch_attribute early = {.id = MVS_CUDA_LAUNCH_EARLY,
                                                 .value = {.flag = 1}};
 
@@ -282,11 +291,12 @@ static void launch_generated(cuda_device *device, const mvs_launch *launch) {
   arguments[count + 1] = &layer;
   arguments[count + 2] = &device->down; /* nests alone take this and what follows */
   arguments[count + 3] = &nothing;
+  bool comes_early = mvs_cuda_modules_wait(device->modules) && !device->awaits[device->lane];
   const mvs_cuda_launch how = {.grid = {(unsigned)blocks, 1, 1},
                                .block = {(unsigned)kernel->block, 1, 1},
-                               .stream = device->stream,
+                               .stream = device->streams[device->lane],
                                .attributes = &early,
-                               .attribute_count = mvs_cuda_modules_wait(device->modules)};
+                               .attribute_count = comes_early};
   CALL(device, kernel->name, launch, &how, function, (void **)arguments, NULL);
 }
 
@@ -298,14 +308,23 @@ static void cuda_launch(mvs_device *table, const mvs_launch *launch) {
   mvs_cuda_taken taken = MVS_CUDA_NOT_TAKEN;
   char words[MVS_CUDA_WORDS];
   turn(device, kernel);
-  if (kernel->matmul && device->blas) taken = mvs_cuda_blas_launch(device->blas, launch, words);
-  if (kernel->attention && device->attention)
+  if (kernel->matmul && device->blas)
+    taken = mvs_cuda_blas_launch(device->blas, launch, device->lane,
+                                 device->streams[device->lane], words);
+  /* Plans of attention are bound to the stream of work. */
+  if (kernel->attention && device->attention && device->lane == MVS_LANE_WORK)
     taken = mvs_cuda_attention_launch(device->attention, launch, words);
   if (taken == MVS_CUDA_NOT_TAKEN) launch_generated(device, launch);
+  device->awaits[device->lane] = false;
   if (taken != MVS_CUDA_FAILED || device->failed) return;
   device->failed = true;
   device->kernel = kernel->name;
   snprintf(device->failure, sizeof device->failure, "%s", words);
+}
+
+static void cuda_set_lane(mvs_device *table, mvs_lane lane) {
+  cuda_device *device = (cuda_device *)table;
+  device->lane = lane;
 }
 
 static void cuda_prepare(mvs_device *table, uint32_t number, int64_t batch) {
@@ -373,8 +392,9 @@ static mvs_status check_kernel(const Mvs__Kernel *kernel, mvs_diag *diag) {
  * refused by the driver meanwhile; "thread" leaves those of other threads alone. */
 static bool cuda_record(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
-  device->recording = !device->failed && device->driver->capture_begin(
-                                             device->stream, MVS_CUDA_CAPTURE_THREAD) == 0;
+  device->recording =
+      !device->failed && device->driver->capture_begin(device->streams[MVS_LANE_WORK],
+                                                       MVS_CUDA_CAPTURE_THREAD) == 0;
   return device->recording;
 }
 
@@ -383,7 +403,7 @@ static void *cuda_recorded(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   const mvs_cuda_driver *driver = device->driver;
   void *graph = NULL, *ready = NULL;
-  int result = driver->capture_end(device->stream, &graph);
+  int result = driver->capture_end(device->streams[MVS_LANE_WORK], &graph);
   device->recording = false;
   if (result == 0) mvs_cuda_fold_clears(driver, device->modules, device->program, graph);
   if (result == 0 && !device->failed && driver->graph_ready(&ready, graph, 0) != 0)
@@ -395,7 +415,7 @@ static void *cuda_recorded(mvs_device *table) {
 
 static void cuda_replay(mvs_device *table, void *recording) {
   cuda_device *device = (cuda_device *)table;
-  CALL(device, NULL, graph_launch, recording, device->stream);
+  CALL(device, NULL, graph_launch, recording, device->streams[MVS_LANE_WORK]);
 }
 
 static void cuda_forget(mvs_device *table, void *recording) {
@@ -422,9 +442,10 @@ static void *cuda_mark(mvs_device *table) {
   cuda_device *device = (cuda_device *)table;
   cuda_moment *moment = spare_moment(device);
   if (moment && device->recording) {
-    CALL(device, NULL, event_node, moment->event, device->stream, MVS_CUDA_EVENT_NODE);
+    CALL(device, NULL, event_node, moment->event, device->streams[MVS_LANE_WORK],
+         MVS_CUDA_EVENT_NODE);
   } else if (moment) {
-    CALL(device, NULL, event_record, moment->event, device->stream);
+    CALL(device, NULL, event_record, moment->event, device->streams[MVS_LANE_WORK]);
   }
   return moment;
 }
@@ -464,7 +485,7 @@ static void note_missing(cuda_device *device, const char *what, const char *why)
 static void open_libraries(cuda_device *device) {
   const mvs_cuda_place place = {.driver = device->driver,
                                 .program = device->program,
-                                .stream = device->stream,
+                                .stream = device->streams[MVS_LANE_WORK],
                                 .ordinal = device->ordinal,
                                 .model = device->model,
                                 .driver_text = device->driver_text};
@@ -508,8 +529,8 @@ static void cuda_close(mvs_device *table) {
   }
   mvs_cuda_attention_close(device->attention);
   mvs_cuda_blas_close(device->blas);
-  if (device->sends) driver->stream_free(device->sends);
-  if (device->stream) driver->stream_free(device->stream);
+  for (int lane = 0; lane < MVS_LANES; lane++)
+    if (device->streams[lane]) driver->stream_free(device->streams[lane]);
   if (device->retained) driver->context_release(device->ordinal);
   mvs_pool_free(device->table.pool);
   free(device);
@@ -552,8 +573,9 @@ static mvs_status prepare(cuda_device *device, int threads, mvs_diag *diag) {
   MVS_TRY(MVS_CUDA(device->driver, diag, context_retain, &context, device->ordinal));
   device->retained = true;
   MVS_TRY(MVS_CUDA(device->driver, diag, context_set, context));
-  MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->stream, MVS_CUDA_STREAM_OWN));
-  MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->sends, MVS_CUDA_STREAM_OWN));
+  for (int lane = 0; lane < MVS_LANES; lane++)
+    MVS_TRY(MVS_CUDA(device->driver, diag, stream_new, &device->streams[lane],
+                     MVS_CUDA_STREAM_OWN));
   MVS_TRY(mvs_cuda_modules_open(&device->gpu, device->program, diag, &device->modules));
   snprintf(device->what, sizeof device->what, "%s, %s", device->name,
            mvs_cuda_modules_what(device->modules));
@@ -584,6 +606,7 @@ mvs_status mvs_device_open_cuda(const mvs_program *program, int threads, mvs_dia
                                .await = cuda_await,
                                .reach = cuda_reach,
                                .launch = cuda_launch,
+                               .set_lane = cuda_set_lane,
                                .synchronize = cuda_synchronize,
                                .available = cuda_available,
                                .prepare = cuda_prepare,

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#include "runtime/aside.h"
 #include "runtime/fail.h"
 
 /* A profiled call of fewer launches runs as it is. */
@@ -17,14 +18,20 @@
 /* Operands of one launch: the kernel form's limit plus the workspace. */
 #define MOST_OPERANDS 128
 
+/* What all calls of one lane share, since they run one after another. */
+typedef struct common_memory {
+  char *block, *workspace;
+  int64_t block_bytes, workspace_bytes;
+} common_memory;
+
 struct mvs_executor {
   mvs_arena *arena;
   mvs_diag *diag;
   const mvs_program *program;
   mvs_device *device;
   float *params, *grads;
-  char *block, *aside, *workspace;
-  int64_t block_bytes, aside_bytes, workspace_bytes;
+  common_memory common, beside; /* of calls in the order of work, of those set aside */
+  mvs_aside *aside;
   mvs_recompute recompute;
   mvs_profile *profile;
   int64_t layout;   /* counts changes of the addresses above */
@@ -43,7 +50,7 @@ struct mvs_call {
   bool has_run;           /* once: what is recorded must have run before */
   mvs_prepared *prepared; /* where the values lie that it reads, or as "prepare" writes */
   bool reads_rounded, reads_prepared;
-  bool aside;          /* runs while another call does */
+  bool aside;            /* runs while another call does, beside it */
   mvs_step_watch *watch; /* told of the steps of loops, NULL: nobody */
   void *watcher;
 };
@@ -53,8 +60,16 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
                                mvs_device *device) {
   mvs_executor *executor = MVS_NEW(arena, mvs_executor);
   *executor = (mvs_executor){.arena = arena, .diag = diag, .device = device, .version = 1};
+  executor->aside = mvs_aside_new(arena, device);
   mvs_executor_set_program(executor, program);
   return executor;
+}
+
+static void release_common(mvs_executor *executor, common_memory *memory) {
+  mvs_device *device = executor->device;
+  if (memory->block) device->release(device, memory->block);
+  if (memory->workspace) device->release(device, memory->workspace);
+  *memory = (common_memory){0};
 }
 
 /* The device must still be open. */
@@ -66,11 +81,9 @@ void mvs_executor_free(mvs_executor *executor) {
   }
   if (executor->rounded) executor->device->release(executor->device, executor->rounded);
   executor->rounded = NULL;
-  if (executor->block) executor->device->release(executor->device, executor->block);
-  if (executor->workspace) executor->device->release(executor->device, executor->workspace);
-  if (executor->aside) executor->device->release(executor->device, executor->aside);
-  executor->block = executor->aside = executor->workspace = NULL;
-  executor->block_bytes = executor->aside_bytes = executor->workspace_bytes = 0;
+  release_common(executor, &executor->common);
+  release_common(executor, &executor->beside);
+  mvs_aside_free(executor->aside);
 }
 
 /* Prepared values are laid out per view: what calls of another one read stays as it is. */
@@ -267,19 +280,22 @@ static char *flat_address(const mvs_executor *executor, const Mvs__Buffer *buffe
   return flat && of->trained ? flat + of->offset * element : NULL;
 }
 
+static common_memory *memory_of(const mvs_call *call) {
+  return call->aside ? &call->executor->beside : &call->executor->common;
+}
+
 /* Finds where every buffer starts. The shared block may have moved since the last call. */
 static mvs_status resolve_buffers(mvs_call *call) {
   mvs_executor *executor = call->executor;
   const mvs_placement *placement = call->placement;
-  char **block = call->aside ? &executor->aside : &executor->block;
-  MVS_TRY(grow(executor, block, call->aside ? &executor->aside_bytes : &executor->block_bytes,
-               placement->bytes));
-  MVS_TRY(grow(executor, &executor->workspace, &executor->workspace_bytes,
-               placement->workspace_bytes));
+  common_memory *memory = memory_of(call);
+  MVS_TRY(grow(executor, &memory->block, &memory->block_bytes, placement->bytes));
+  MVS_TRY(
+      grow(executor, &memory->workspace, &memory->workspace_bytes, placement->workspace_bytes));
   for (size_t at = 0; at < call->function->n_buffers; at++) {
     const Mvs__Buffer *buffer = call->function->buffers[at];
     if (buffer->kind == MVS__BUFFER__KIND__TEMP) {
-      call->bases[at] = *block + placement->offsets[at];
+      call->bases[at] = memory->block + placement->offsets[at];
     } else if (buffer->kind == MVS__BUFFER__KIND__PREPARED) {
       call->bases[at] = call->prepared->memory + call->prepared->offsets[buffer->param];
     } else if (buffer->kind == MVS__BUFFER__KIND__PARAM ||
@@ -296,19 +312,34 @@ static mvs_status resolve_buffers(mvs_call *call) {
 
 /* base + slot * bytes + offset, with slot = (layer + shift) mod slots; steps outside loops
  * stand at layer 0. */
-static char *operand_address(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
+static char *slot_address(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
   const mvs_placement *placement = call->placement;
   int64_t slots = placement->slots[operand->buffer], slot = 0;
   if (slots > 1) {
     slot = ((operand->per_layer ? layer : 0) + operand->shift) % slots;
     if (slot < 0) slot += slots;
   }
-  return call->bases[operand->buffer] + slot * placement->slot_bytes[operand->buffer] +
-         operand->offset;
+  return call->bases[operand->buffer] + slot * placement->slot_bytes[operand->buffer];
+}
+
+static char *operand_address(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
+  return slot_address(call, operand, layer) + operand->offset;
 }
 
 void *mvs_call_operand(const mvs_call *call, const Mvs__Operand *operand, int64_t layer) {
   return operand_address(call, operand, layer);
+}
+
+/* What a kernel writes lies in the slots of its operands, wherever in them. */
+static void tell_writes(mvs_call *call, const Mvs__Step *step, int64_t layer) {
+  const Mvs__Kernel *kernel = call->executor->program->kernels[step->kernel];
+  for (size_t at = 0; at < step->n_operands; at++) {
+    const Mvs__Operand *operand = step->operands[at];
+    const Mvs__Traffic *traffic = kernel->traffic[at];
+    if (traffic->write_fixed || traffic->write_per_batch)
+      mvs_aside_before_write(call->executor->aside, slot_address(call, operand, layer),
+                             call->placement->slot_bytes[operand->buffer]);
+  }
 }
 
 /* Operands in the kernel's order, its workspace last. */
@@ -323,11 +354,12 @@ static mvs_status run_kernel(mvs_call *call, const Mvs__Step *step, int64_t laye
   for (size_t at = 0; at < count; at++)
     operands[at] = operand_address(call, step->operands[at], layer);
   if (kernel->workspace_fixed || kernel->workspace_per_batch)
-    operands[count++] = executor->workspace;
+    operands[count++] = memory_of(call)->workspace;
   mvs_launch launch = {.kernel = (uint32_t)step->kernel,
                        .operands = operands,
                        .batch = call->placement->batch,
                        .layer = layer};
+  if (!call->aside && mvs_aside_is_open(executor->aside)) tell_writes(call, step, layer);
   executor->device->launch(executor->device, &launch);
   mvs_profile_launched(executor->profile, &launch);
   return MVS_OK;
@@ -345,8 +377,10 @@ static void clear_slots(mvs_call *call, uint32_t loop, int64_t step) {
     int64_t slots = placement->slots[at], count = buffer->zero_slots;
     if (slots < buffer->slots_kept || count > slots) count = slots;
     int64_t first = buffer->zero_at_end ? slots - count : 0;
-    device->clear(device, call->bases[at] + first * placement->slot_bytes[at],
-                  count * placement->slot_bytes[at]);
+    char *from = call->bases[at] + first * placement->slot_bytes[at];
+    int64_t bytes = count * placement->slot_bytes[at];
+    if (!call->aside) mvs_aside_before_write(call->executor->aside, from, bytes);
+    device->clear(device, from, bytes);
   }
 }
 
@@ -485,11 +519,39 @@ mvs_status mvs_call_refresh(mvs_call *call) {
   return call->reads_prepared ? prepare(call->executor, call->prepared) : MVS_OK;
 }
 
+/* Inputs lie without gaps where they are bound. */
+static void tell_reads(mvs_call *call) {
+  const Mvs__Function *function = call->function;
+  for (size_t at = 0; at < function->n_inputs; at++) {
+    const Mvs__Tensor *input = function->inputs[at];
+    mvs_aside_reads(
+        call->executor->aside, call->bases[input->buffer],
+        mvs_tensor_elements(input, call->placement->batch) * mvs_dtype_bytes(input->dtype));
+  }
+}
+
+/* Its results are for whoever comes behind the call that it runs beside. */
+static mvs_status run_aside(mvs_call *call) {
+  mvs_executor *executor = call->executor;
+  MVS_TRY(mvs_aside_begin(executor->aside, executor->diag));
+  tell_reads(call);
+  mvs_status status = run_steps(call);
+  mvs_aside_end(executor->aside);
+  return status;
+}
+
+/* A call in the order of work ends when all that ran beside it has, too. */
+static mvs_status run_in_order(mvs_call *call) {
+  mvs_status status = call->executor->profile ? run_profiled(call) : run_steps(call);
+  mvs_aside_join(call->executor->aside);
+  return status;
+}
+
 mvs_status mvs_call_run(mvs_call *call) {
   if (call->reads_rounded) MVS_TRY(round_weights(call->executor));
   if (call->reads_prepared) MVS_TRY(prepare(call->executor, call->prepared));
   MVS_TRY(resolve_buffers(call));
-  mvs_status status = call->executor->profile ? run_profiled(call) : run_steps(call);
+  mvs_status status = call->aside ? run_aside(call) : run_in_order(call);
   call->has_run = true;
   return status;
 }

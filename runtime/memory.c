@@ -101,7 +101,6 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   MVS_TRY(add_function(session, "prepare", 1, recompute, &all));
   for (const char *const *name = use->asides; name && *name; name++)
     MVS_TRY(add_function(session, *name, use->batch, recompute, &aside));
-  if (aside.workspace > all.workspace) all.workspace = aside.workspace;
   if (session->device && session->device->held)
     out->libraries = session->device->held(session->device);
   for (const char *const *name = use->functions; *name; name++) {
@@ -113,7 +112,8 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
   }
   if (!add_landings(program, use, &out->tensors)) return too_large(session, use->batch);
   bool fits = mvs_add(all.block, all.workspace, &out->temporaries) &&
-              mvs_add(out->temporaries, aside.block, &out->temporaries);
+              mvs_add(out->temporaries, aside.block, &out->temporaries) &&
+              mvs_add(out->temporaries, aside.workspace, &out->temporaries);
   const int64_t parts[] = {out->parameters, out->gradients,   out->optimizer, out->average,
                            out->prepared,   out->temporaries, out->tensors,   out->libraries};
   for (size_t at = 0; at < sizeof parts / sizeof *parts; at++)

@@ -74,7 +74,7 @@ says "weights larger than the GPU" "alone, but only .* are free; " STUB_MEMORY=1
 says "activations larger than the GPU" "use .*--micro-batch" STUB_MEMORY=2000000 ./x $train
 says "memory that goes away" "out of memory: .* were asked for and .* of .* are free; .*--micro-batch" \
   STUB_MEMORY=2000000 ./x $train --memory 1GiB
-# The stub fails early launches of PTX that has no wait, and others of PTX that has one.
+# The stub fails early launches of PTX that has no wait or stands behind an event, and others of PTX that has one.
 runs "kernels that wait are launched early" "^trained 1 of 1" STUB_GPU=90 STUB_REFUSES=cubin ./waits $train-early
 runs "kernels that do not are launched in order" "^trained 1 of 1" STUB_GPU=90 ./x $train-order
 says "a kernel that fails" "the GPU failed in kernel 'k[0-9]*_[a-z]*': cuLaunchKernelEx: stub (CUDA_ERROR_STUB)" \

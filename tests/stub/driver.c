@@ -122,9 +122,27 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
   return 0;
 }
 
+/* A kernel waits for the one ahead of it alone: behind an event it must not come early. */
+static void *awaiting; /* the stream that an event was given to since its last launch */
+
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) {
+  awaiting = stream;
+  return 0;
+}
+
+int cuStreamCreate(void **stream, unsigned flags) {
+  *stream = malloc(1);
+  return 0;
+}
+
+int cuStreamDestroy_v2(void *stream) {
+  free(stream);
+  return 0;
+}
+
 /* An image of PTX shows whether its kernel waits for the one ahead of it: it must be launched
- * early if it does, and must not if it does not. CUlaunchConfig: seven numbers, the stream, the
- * attributes, their count; attribute 6 is the early launch. */
+ * early if it does and there is no event, and must not if it does not. CUlaunchConfig: seven
+ * numbers, the stream, the attributes, their count; attribute 6 is the early launch. */
 struct launch {
   unsigned sizes[7];
   void *stream;
@@ -136,7 +154,9 @@ int cuLaunchKernelEx(const struct launch *how, void *function, void **arguments,
   const char *image = function;
   int early = how->count == 1 && how->attributes[0] == 6 && how->attributes[2] == 1;
   int ptx = memcmp(image, "\177ELF", 4) != 0;
-  if (ptx && early != (strstr(image, "griddepcontrol.wait") != NULL)) return 1;
+  int waits = strstr(image, "griddepcontrol.wait") != NULL && how->stream != awaiting;
+  if (ptx && early != waits) return 1;
+  if (how->stream == awaiting) awaiting = NULL;
   return (int)number("STUB_FAILS", 0);
 }
 
