@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "codegen/host/host.h"
+#include "compiler/base/processor.h"
 #include "compiler/mvcc/driver.h"
 #include "runtime/trainer.h"
 
@@ -53,10 +54,22 @@ mvs_status mvs_driver_write(mvs_driver *driver) {
                                       driver->diag);
 }
 
+/* --cpu, or what MVCC_CPU asks of trainers too (runtime/host_level.c); NULL: the best. */
+static mvs_status level_of_run(mvs_driver *driver, const char **out) {
+  const char *asked = getenv("MVCC_CPU");
+  *out = driver->options->cpu_level;
+  if (*out || !asked || !*asked) return MVS_OK;
+  *out = asked;
+  if (mvs_cpu_of_name(asked) < MVS_CPU_LEVELS) return MVS_OK;
+  mvs_diag_error(driver->diag, (mvs_span){0}, "MVCC_CPU knows %s, not '%s'", MVS_CPU_NAMES,
+                 asked);
+  return MVS_ERR_NAME;
+}
+
 /* argv[0] is what the user would type, since the trainer's messages start with it. */
 mvs_status mvs_driver_run(mvs_driver *driver, int *code) {
-  mvs_host_options options = {.cpu_level = driver->options->cpu_level};
-  if (!options.cpu_level) options.cpu_level = getenv("MVCC_CPU");
+  mvs_host_options options = {0};
+  MVS_TRY(level_of_run(driver, &options.cpu_level));
   MVS_TRY(mvs_host_load(driver->graphs, driver->diag, driver->build, &options));
   int count = driver->options->rest_count;
   char **arguments = MVS_ARRAY(driver->session, (size_t)count + 2, char *);

@@ -64,6 +64,14 @@ says() { # title, wanted words, value of MVCC_CPU, program
   report $code "$1"
 }
 says "a level that is none" "error: MVCC_CPU knows x86-64-v3, x86-64-v4, .* not 'avx2'" avx2 ./f32
+code=0; MVCC_CPU=avx2 ./f32 info >log || code=1
+grep -q "^processor   runs none of it: MVCC_CPU knows x86-64-v3, .* not 'avx2'$" log || code=1
+report $code "info says why no code runs"
+code=0; MVCC_CPU=avx2 "$MVCC" run f32.mvs info >log 2>&1 && code=1
+grep -q "^mvcc: error: MVCC_CPU knows x86-64-v3, .* not 'avx2'$" log || { code=1; cat log; }
+report $code "mvcc run at a level that is none"
+code=0; MVCC_CPU= "$MVCC" run f32.mvs info >log 2>&1 || { code=1; cat log; }
+report $code "an empty MVCC_CPU asks for nothing"
 "$MVCC" f32.mvs --cpu x86-64-v4 -o v4
 case $runs in *x86-64-v4*)
   says "a level below the program's" "error: MVCC_CPU is x86-64-v3: this program has code for x86-64-v4 and better" x86-64-v3 ./v4 ;;
