@@ -144,18 +144,9 @@ static mvs_status since_block(mvs_lowering *lo, const mvs_builtin_call *call, in
   return MVS_OK;
 }
 
-/* x of the first block, in every block. */
-mvs_status mvs_builtin_first(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
-  MVS_TRY(need_own(lo, call));
-  return since_block(lo, call, 0, out);
-}
-
 /* `entered` behind the stack: what its blocks held of it is among the results of the region. */
-static mvs_status after_stack(mvs_lowering *lo, const mvs_builtin_call *call,
+static mvs_status after_stack(mvs_lowering *lo, const mvs_builtin_call *call, int64_t block,
                               mvs_value *out) {
-  int64_t block;
-  MVS_TRY(mvs_lower_whole(lo, &call->values[1], 0, call->values[0].past->count - 1, "the block",
-                          call->spans[1], &block));
   const mvs_past *past = call->values[0].past;
   const mvs_held *held = held_of(&past->held, past->source, block);
   if (held) {
@@ -163,26 +154,39 @@ static mvs_status after_stack(mvs_lowering *lo, const mvs_builtin_call *call,
     *out = mvs_value_tensor(lo->top, mvs_build_get(lo->top, past->region, index, call->span));
     return MVS_OK;
   }
-  mvs_lower_error(lo, MVS_ERR_NAME, call->span,
-                  "the stack holds no value of block %" PRId64 " for its exit", block);
-  mvs_diag_hint(lo->diag, "an update has to read at_block(entered, %" PRId64 ") itself", block);
+  const char *wanted = block == MVS_EVERY_BLOCK
+                           ? "history(entered)"
+                           : mvs_arena_format(lo->arena, "at_block(entered, %" PRId64 ")", block);
+  mvs_lower_error(lo, MVS_ERR_NAME, call->span, "the stack does not hold %s for its exit",
+                  wanted);
+  mvs_diag_hint(lo->diag, "an update has to read %s itself", wanted);
   return MVS_ERR_NAME;
+}
+
+/* x of the first block, in every block. */
+mvs_status mvs_builtin_first(mvs_lowering *lo, const mvs_builtin_call *call, mvs_value *out) {
+  if (call->values[0].kind == MVS_VALUE_PAST) return after_stack(lo, call, 0, out);
+  MVS_TRY(need_own(lo, call));
+  return since_block(lo, call, 0, out);
 }
 
 /* x of block `block`, from that block on; zeros before it. */
 mvs_status mvs_builtin_at_block(mvs_lowering *lo, const mvs_builtin_call *call,
                                 mvs_value *out) {
   int64_t block;
-  if (call->values[0].kind == MVS_VALUE_PAST) return after_stack(lo, call, out);
-  MVS_TRY(need_own(lo, call));
-  MVS_TRY(mvs_lower_whole(lo, &call->values[1], 0, lo->stack->region->count - 1, "the block",
-                          call->spans[1], &block));
-  return since_block(lo, call, block, out);
+  bool past = call->values[0].kind == MVS_VALUE_PAST;
+  if (!past) MVS_TRY(need_own(lo, call));
+  int64_t count = past ? call->values[0].past->count : lo->stack->region->count;
+  MVS_TRY(mvs_lower_whole(lo, &call->values[1], 0, count - 1, "the block", call->spans[1],
+                          &block));
+  return past ? after_stack(lo, call, block, out) : since_block(lo, call, block, out);
 }
 
 /* [count, ...]: row i is x of block i; the rows of blocks to come are zeros. */
 mvs_status mvs_builtin_history(mvs_lowering *lo, const mvs_builtin_call *call,
                                mvs_value *out) {
+  if (call->values[0].kind == MVS_VALUE_PAST)
+    return after_stack(lo, call, MVS_EVERY_BLOCK, out);
   MVS_TRY(need_own(lo, call));
   const mvs_value *x = &call->values[0];
   mvs_type type = *mvs_value_type(x);

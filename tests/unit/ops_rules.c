@@ -207,6 +207,13 @@ static const user_rule rules[] = {
     {"values of blocks by their numbers, and of all of them",
      all_blocks,
      deep_model, "f32"},
+    {"where the stack is left, the first block's stream and those of all",
+     "residual rule(a: gain = 0.3) {\n"
+     "  exit { x + 0.5 * first(entered) + 0.2 * max_over(history(entered), 0) }\n"
+     "  h = first(entered) * sum_over(history(entered), 0) / depth\n"
+     "  x + f(rmsnorm(x + a * h, eps = 0.1))\n"
+     "}\n",
+     deep_model, "f32"},
     {"a carried name that is read before it is set",
      "residual rule(a: gain = 0.7) { rmsnorm(x + a * f, eps = 0.01) }\n", kept_stream, "f32"},
     {"values of blocks by their numbers, and of all of them, in bf16",
