@@ -46,6 +46,7 @@ void mvs_cuda_algorithms_free(mvs_cuda_algorithms *table) {
 
 /* --- entries --- */
 
+/* By the product's line, which holds all that the choice may depend on. */
 static entry *find(mvs_cuda_algorithms *table, const char *product) {
   for (size_t at = 0; at < table->entries.count; at++)
     if (strcmp(table->entries.items[at].product, product) == 0)
@@ -58,6 +59,7 @@ static mvs_cache_key key_of(const mvs_cuda_algorithms *table, const char *produc
   return mvs_cache_key_of(parts, sizeof parts / sizeof *parts);
 }
 
+/* What this run has stands before what the cache has: a resumed run keeps its bits. */
 bool mvs_cuda_algorithms_find(mvs_cuda_algorithms *table, const char *product,
                               mvs_cuda_algorithm *out, mvs_cuda_origin *origin) {
   const entry *known = find(table, product);
@@ -76,6 +78,7 @@ bool mvs_cuda_algorithms_find(mvs_cuda_algorithms *table, const char *product,
   return true;
 }
 
+/* Only what was measured here is worth keeping for others. */
 void mvs_cuda_algorithms_add(mvs_cuda_algorithms *table, const char *product,
                              const mvs_cuda_algorithm *algorithm, mvs_cuda_origin origin) {
   entry *old = find(table, product);
@@ -138,6 +141,7 @@ static const char *checked_end(const char *text) {
   return XXH3_64bits(text, (size_t)(end - text)) == sum ? end : NULL;
 }
 
+/* All entries or none: half a table would give other bits than the run had. */
 bool mvs_cuda_algorithms_adopt(mvs_cuda_algorithms *table, const char *text, char *why) {
   const char *end = checked_end(text), *line = strchr(text, '\n');
   MVS_LIST(entry) taken = {0};

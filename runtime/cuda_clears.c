@@ -1,3 +1,5 @@
+/* cuda_clears.c: the recorded graph is looked at node by node, through the driver alone: what a
+ * library recorded is known by nothing but its type, its place and its arguments. */
 #include "runtime/cuda_clears.h"
 
 #include <stdlib.h>
@@ -61,6 +63,8 @@ static bool fold(const mvs_cuda_driver *driver, const mvs_cuda_modules *modules,
   return driver->node_free(node) == 0;
 }
 
+/* Nothing here is an error: a recording whose nodes cannot be changed works as it was recorded.
+ */
 int mvs_cuda_fold_clears(const mvs_cuda_driver *driver, const mvs_cuda_modules *modules,
                          const mvs_program *program, void *graph) {
   size_t count = 0;

@@ -1,3 +1,6 @@
+/* cuda_driver.c: libcuda, opened at run time, so that a program starts on machines without a
+ * GPU and says so in a sentence. The table of calls is filled once a process and the
+ * library never closed: contexts, modules and recordings live in it. */
 #include "runtime/cuda_driver.h"
 
 #include <dlfcn.h>
@@ -26,6 +29,7 @@ mvs_status mvs_cuda_check(const mvs_cuda_driver *from, mvs_diag *diag, const cha
                   text ? text : "unknown error", name ? name : "no name");
 }
 
+/* 12080 is 12.8: the version of CUDA that the driver supports, not its own. */
 static mvs_status too_old(mvs_diag *diag, int version) {
   return MVS_FAIL(diag, MVS_ERR_DEVICE,
                   "the NVIDIA driver is too old: it supports CUDA %d.%d and this needs %d.%d",
@@ -54,6 +58,8 @@ static mvs_status find_calls(void *library, mvs_diag *diag) {
 
 static const char file_name[] = "libcuda.so.1";
 
+/* Counting devices needs no table, and a driver that lacks calls counts as there: loading it
+ * then tells what is wrong. The toolkit's stub library says of itself that it is one. */
 bool mvs_cuda_present(void) {
   int (*init)(unsigned), (*count_devices)(int *), count = 0;
   void *library = dlopen(file_name, RTLD_NOW | RTLD_LOCAL);
@@ -66,6 +72,7 @@ bool mvs_cuda_present(void) {
   return result != MVS_CUDA_NO_DEVICE && result != MVS_CUDA_STUB;
 }
 
+/* No GPU has a sentence of its own, since it is the usual reason on a machine with a driver. */
 mvs_status mvs_cuda_load(mvs_diag *diag, const mvs_cuda_driver **out) {
   int count = 0;
   *out = NULL;

@@ -1,3 +1,11 @@
+/* cuda_images.c: which of a program's images fit a GPU, by NVIDIA's rules for names.
+ *
+ *   sm_80      that GPU, and later ones of its generation (8.6, 8.9)
+ *   sm_90a     that GPU alone, with all that it has
+ *   sm_100f    its family: the generation, from that one on
+ *   compute_80 PTX: any later GPU, once the driver has compiled it; compute_90a that one alone
+ *
+ * source : CUDA C++ Programming Guide, "Compute Capabilities" */
 #include "runtime/cuda_images.h"
 
 #include <stdlib.h>
@@ -23,6 +31,7 @@ bool mvs_cuda_waits(const char *architecture) {
   return number_of(architecture, &suffix) >= LEAST_WAITING;
 }
 
+/* The more special code is the faster one, so it is the larger number. */
 int mvs_cuda_suits(const char *architecture, int major, int minor) {
   bool ptx = strncmp(architecture, "compute_", 8) == 0;
   char *suffix;
@@ -46,12 +55,14 @@ const Mvs__Image *mvs_cuda_find_image(const mvs_program *program, const char *ar
   return NULL;
 }
 
+/* All or none: kernels of one step assume the same things about each other (cuda_waits). */
 static bool holds_all(const mvs_program *program, const char *architecture) {
   for (size_t at = 0; at < program->n_kernels; at++)
     if (!mvs_cuda_find_image(program, architecture, program->kernels[at]->name)) return false;
   return true;
 }
 
+/* Among equals the first: --gpu names them in the order that the user prefers. */
 const char *mvs_cuda_choose_architecture(const mvs_program *program, int major, int minor,
                                          bool ptx) {
   const char *best = NULL;
@@ -67,6 +78,7 @@ const char *mvs_cuda_choose_architecture(const mvs_program *program, int major, 
   return best;
 }
 
+/* For messages: an image a kernel, so each name comes many times. */
 const char *mvs_cuda_list_architectures(mvs_arena *arena, const mvs_program *program) {
   mvs_text list = mvs_text_new(arena);
   for (size_t at = 0; at < program->n_images; at++) {

@@ -40,6 +40,7 @@ typedef struct trial {
   float times[ROUNDS], median;
 } trial;
 
+/* Copies of operands start as the allocator's memory does, so no way sees a worse place. */
 static int64_t aligned(int64_t bytes) { return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED; }
 
 /* --- operands --- */
@@ -147,6 +148,7 @@ static void warm_up(bench *b, trial *trials) {
   }
 }
 
+/* Times are finite: a burst that failed took its way out before. */
 static int by_time(const void *left, const void *right) {
   float a = *(const float *)left, b = *(const float *)right;
   return a < b ? -1 : a > b;
@@ -172,6 +174,7 @@ static void time_all(bench *b, trial *trials) {
   }
 }
 
+/* Within the noise the library's own first choice stays, so that two measurements agree. */
 static int choose(const trial *trials, int ways) {
   int best = -1;
   for (int way = 0; way < ways; way++)

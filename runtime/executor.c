@@ -401,6 +401,8 @@ static mvs_status run_body(mvs_call *call, uint32_t index, int64_t layer, const 
   return MVS_OK;
 }
 
+/* What is redone goes into the slots that the forward pass wrote last, of which there is one
+ * where blocks are not kept: so the order is block by block, and never all of them first. */
 static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step) {
   const Mvs__Loop *loop = call->function->loops[index];
   bool *const *steps = call->placement->redo->steps;
@@ -414,6 +416,7 @@ static mvs_status run_loop(mvs_call *call, uint32_t index, int64_t top_step) {
   return MVS_OK;
 }
 
+/* Within the device: an output that is an input's own memory, or a part of it. */
 static void copy_outputs(mvs_call *call) {
   mvs_device *device = call->executor->device;
   for (size_t at = 0; at < call->function->n_outputs; at++) {
@@ -426,6 +429,7 @@ static void copy_outputs(mvs_call *call) {
   }
 }
 
+/* In the program's order, which is one that its memory plan was made for. */
 static mvs_status run_steps(mvs_call *call) {
   const Mvs__Function *function = call->function;
   for (size_t at = 0; at < function->n_steps; at++) {

@@ -1,3 +1,6 @@
+/* library.c: where NVIDIA's libraries are. Toolkits, distributions and pip each have folders of
+ * their own, and pip's are in no search path; they are tried in that order. A library is opened
+ * by its whole path, so that those beside it which it opens itself are its own. */
 #include "compiler/toolkit/library.h"
 
 #include <dlfcn.h>
@@ -7,6 +10,7 @@
 
 #define LONGEST_PATH 4096
 
+/* The first name that is there: callers list the newest version first. */
 static void *open_in(const char *folder, const char *const *names) {
   void *library = NULL;
   char path[LONGEST_PATH];

@@ -29,6 +29,7 @@ static const char *skip_comment(const char *text) {
   return end ? end + 2 : text;
 }
 
+/* Whatever may change the code is in it; the kernel's name is part of the text. */
 static mvs_cache_key key_of(const mvs_nvrtc_image *image) {
   const char *parts[4 + OPTION_COUNT] = {CACHE_FORMAT, mvs_nvrtc_calls()->identity,
                                          image->architecture, skip_comment(image->text)};
@@ -36,6 +37,7 @@ static mvs_cache_key key_of(const mvs_nvrtc_image *image) {
   return mvs_cache_key_of(parts, 4 + OPTION_COUNT);
 }
 
+/* A log that cannot be had is empty: it is asked for registers and spills as well. */
 static const char *read_log(mvs_arena *arena, mvs_nvrtc_program program) {
   size_t size = 0;
   if (mvs_nvrtc_calls()->log_size(program, &size) != 0 || size == 0) return "";
@@ -73,6 +75,7 @@ static mvs_status refused(mvs_diag *diag, const mvs_nvrtc_image *image, const ch
   return MVS_ERR_DEVICE;
 }
 
+/* PTX is text with its end, which the size counts. */
 static mvs_status take(mvs_arena *arena, mvs_diag *diag, mvs_nvrtc_program program,
                        mvs_nvrtc_image *image) {
   const mvs_nvrtc *calls = mvs_nvrtc_calls();
@@ -106,6 +109,7 @@ static mvs_status build(mvs_arena *arena, mvs_diag *diag, mvs_nvrtc_image *image
   return status;
 }
 
+/* From disk or anew. What the cache cannot keep is compiled again next time, without a word. */
 static mvs_status compile_one(mvs_arena *arena, mvs_diag *diag, const char *folder,
                               mvs_nvrtc_image *image) {
   mvs_cache_key key = key_of(image);
@@ -170,6 +174,7 @@ static void *run_worker(void *argument) {
   return NULL;
 }
 
+/* NVRTC compiles in the calling thread, and lets several do so at once. */
 static size_t thread_count(size_t count) {
   cpu_set_t cores;
   int usable = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;

@@ -16,6 +16,7 @@ static mvs_nvrtc nvrtc;
 const mvs_nvrtc *mvs_nvrtc_calls(void) { return &nvrtc; }
 const char *mvs_nvrtc_version(void) { return nvrtc.name; }
 
+/* The one way that works without root and on any distribution. */
 static void hint(mvs_diag *diag) {
   mvs_diag_hint(diag,
                 "scripts/setup-cuda.sh FOLDER brings NVRTC into a folder; name the folder in "
@@ -68,6 +69,7 @@ static void identify(mvs_nvrtc *table, int major, int minor) {
            (long long)facts.st_size);
 }
 
+/* None listed: nothing is known, and each name is refused with that sentence. */
 static void list_architectures(mvs_nvrtc *table) {
   int count = 0;
   const int room = (int)(sizeof table->architectures / sizeof *table->architectures);
@@ -100,6 +102,7 @@ static mvs_status find_calls(mvs_diag *diag, mvs_nvrtc *table) {
   return MVS_OK;
 }
 
+/* Once a process. A failed load leaves nothing behind, so that another folder may be tried. */
 mvs_status mvs_nvrtc_load(mvs_diag *diag, int most_major) {
   if (nvrtc.library) return MVS_OK;
   mvs_nvrtc table = {.library = open_library(most_major)};
