@@ -1,7 +1,7 @@
 /* build_affine.c: arithmetic on affine functions of a nest's axes.
  *
- * Views compose: a slice adds a constant, a transpose changes places, a reshape takes the flat
- * number of an element apart into digits. As long as each step is affine, the address of any
+ * Views compose: a slice adds a constant, a transpose changes places, a reshape joins
+ * axes into the one that they were. As long as each step is affine, the address of any
  * element is constant + sum of stride * index, which costs a kernel one addition a step. Where
  * a step is not, the functions here say which change of the axes would make it so (mvs_wish).
  * */
@@ -54,38 +54,6 @@ void mvs_affine_range(const mvs_affine *affine, const mvs_axes *axes, int64_t *l
   }
 }
 
-static int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-
-/* Asks to split the one slot that moves the remainder, if that can help: to divide 1 * s by 16
- * with s from 0 to 63, s becomes 16 * high + low, low from 0 to 15. */
-static void wish_split(const mvs_affine *remainder, int64_t divisor, mvs_wish *wish) {
-  int slot = mvs_affine_only_slot(remainder);
-  if (slot < 0 || slot >= MVS_AXIS_SLOTS || remainder->slot[slot] <= 0) return;
-  if (divisor % remainder->slot[slot] != 0 || remainder->constant != 0) return;
-  *wish = (mvs_wish){MVS_WISH_SPLIT, slot, divisor / remainder->slot[slot]};
-}
-
-/* Terms whose factor is a multiple of the divisor go to the quotient, the others to the rest,
- * which is one if it never reaches the divisor. (16 h + d) / 16 = h, rest d < 16. */
-bool mvs_affine_divide(const mvs_affine *a, int64_t divisor, const mvs_axes *axes,
-                       mvs_affine *quotient, mvs_affine *remainder, mvs_wish *wish) {
-  *quotient = *remainder = (mvs_affine){0};
-  quotient->constant = floor_divide(a->constant, divisor);
-  remainder->constant = a->constant - quotient->constant * divisor;
-  for (int i = 0; i < MVS_SLOTS; i++) {
-    if (a->slot[i] % divisor == 0) {
-      quotient->slot[i] = a->slot[i] / divisor;
-    } else {
-      remainder->slot[i] = a->slot[i];
-    }
-  }
-  int64_t least, greatest;
-  mvs_affine_range(remainder, axes, &least, &greatest);
-  if (least >= 0 && greatest < divisor) return true;
-  wish_split(remainder, divisor, wish);
-  return false;
-}
-
 /* A mixed answer asks for a cut at the first index at or behind the bound, rounded up to a
  * step. */
 int mvs_affine_below(const mvs_affine *affine, int64_t bound, const mvs_axes *axes,
@@ -97,7 +65,7 @@ int mvs_affine_below(const mvs_affine *affine, int64_t bound, const mvs_axes *ax
   int slot = mvs_affine_only_slot(affine);
   if (slot >= 0 && affine->slot[slot] > 0) {
     int64_t step = affine->slot[slot];
-    *wish = (mvs_wish){MVS_WISH_CUT, slot, (bound - affine->constant + step - 1) / step};
+    *wish = (mvs_wish){true, slot, (bound - affine->constant + step - 1) / step};
   }
   return -1;
 }
@@ -140,26 +108,24 @@ static mvs_affine flat_index(const run *r, const mvs_index *at) {
   return flat;
 }
 
-/* The reverse: digits of a flat index, fastest axis first. Of [4, 16] and 1 * s, s up to 63:
- * the wish is to split s by 16; tried again with 16 h + d, the digits are h and d. */
-static bool unflatten(const run *r, mvs_affine flat, const mvs_axes *axes, mvs_index *out,
-                      mvs_wish *wish) {
-  for (int i = r->end - 1; i > r->first; i--) {
-    mvs_affine rest, digit;
-    if (!mvs_affine_divide(&flat, r->type->dims[i].size, axes, &rest, &digit, wish)) {
-      return false;
-    }
-    out->axis[i] = digit;
-    flat = rest;
+/* The reverse, where one axis at most has more than one element: it takes all. Others would be
+ * quotients and rests of the flat index, which are not affine. */
+static bool unflatten(const run *r, const mvs_affine *flat, mvs_index *out) {
+  int moving = -1;
+  for (int i = r->first; i < r->end; i++) {
+    mvs_dim dim = r->type->dims[i];
+    if (dim.size == 1 && !dim.per_batch) continue;
+    if (moving >= 0) return false;
+    moving = i;
   }
-  if (r->end > r->first) out->axis[r->first] = flat;
+  if (moving >= 0) out->axis[moving] = *flat;
   return true;
 }
 
 /* Run by run from the right, the fewest axes of both shapes that hold the same elements, so
  * that an axis that both have passes through without a division. */
 bool mvs_index_reshape(const mvs_index *at, const mvs_type *from, const mvs_type *to,
-                       const mvs_axes *axes, mvs_index *out, mvs_wish *wish) {
+                       mvs_index *out) {
   *out = (mvs_index){0};
   run a = {from, from->rank, from->rank, {1, false}}, b = {to, to->rank, to->rank, {1, false}};
   while (a.first > 0 || b.first > 0) {
@@ -169,7 +135,8 @@ bool mvs_index_reshape(const mvs_index *at, const mvs_type *from, const mvs_type
     if (a.first > 0) run_take(&a);
     if (b.first > 0) run_take(&b);
     if (!match_runs(&a, &b)) return false;
-    if (!unflatten(&b, flat_index(&a, at), axes, out, wish)) return false;
+    mvs_affine flat = flat_index(&a, at);
+    if (!unflatten(&b, &flat, out)) return false;
   }
   return true;
 }

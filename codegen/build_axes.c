@@ -1,12 +1,11 @@
 /* build_axes.c: the axes of a nest, and how they change when an operand asks.
  *
- *   split   slot of 64                  ->   slots of 4 and 16, the index 16 h + d
  *   refine  row of 64 as inner axis     ->   2 pieces, the inner axis 32 long
  *   cut     slot of 20                  ->   a nest with indices 0..15, another with 16..19 */
 #include "codegen/build_draft.h"
 
 static void add_slot(mvs_axes *axes, mvs_role role, mvs_dim dim, int axis) {
-  axes->slots[axes->count++] = (mvs_slot){role, dim, axis, 1};
+  axes->slots[axes->count++] = (mvs_slot){role, dim, axis};
 }
 
 /* Reduced axes run in sequence; of rows the reduced axis is the inner one, whose threads meet.
@@ -47,7 +46,7 @@ mvs_status mvs_axes_start(const mvs_nest_plan *plan, mvs_kernel_class nest_class
     mvs_dim dim = space->dims[i];
     if (plan->by_segment && i == 1) {
       if (!space->segments) return MVS_ERR_INTERNAL;
-      out->slots[MVS_SLOT_TOKEN] = (mvs_slot){MVS_ROLE_SEQUENTIAL, dim, 1, 1};
+      out->slots[MVS_SLOT_TOKEN] = (mvs_slot){MVS_ROLE_SEQUENTIAL, dim, 1};
       dim = (mvs_dim){space->segments->count, false};
     }
     add_slot(out, role_of(plan, nest_class, i), dim, i);
@@ -62,28 +61,9 @@ mvs_affine mvs_axes_index(const mvs_axes *axes, int axis) {
   for (int i = 0; i < axes->count; i++) {
     mvs_dim dim = axes->slots[i].dim;
     bool moves = dim.per_batch || dim.size > 1;
-    if (axes->slots[i].axis == axis && moves) index.slot[i] = axes->slots[i].factor;
+    if (axes->slots[i].axis == axis && moves) index.slot[i] = 1;
   }
   return index;
-}
-
-/* The slower part keeps the place and the batch, the faster one comes behind it and is a
- * constant number of steps: an inner axis stays inner with its faster part. */
-bool mvs_axes_split(mvs_axes *axes, int slot, int64_t faster) {
-  if (axes->count >= MVS_AXIS_SLOTS || slot >= axes->count || faster < 2) return false;
-  mvs_slot old = axes->slots[slot];
-  if (old.dim.size % faster != 0 || (old.dim.size == faster && !old.dim.per_batch))
-    return false;
-  if (slot == axes->inner && axes->pieces > 1) return false;
-  for (int i = axes->count; i > slot + 1; i--) axes->slots[i] = axes->slots[i - 1];
-  axes->count++;
-  if (axes->inner >= slot) axes->inner++;
-  axes->slots[slot + 1] = old;
-  axes->slots[slot + 1].dim = (mvs_dim){faster, false};
-  axes->slots[slot].dim.size /= faster;
-  axes->slots[slot].factor *= faster;
-  if (old.role == MVS_ROLE_INNER) axes->slots[slot].role = MVS_ROLE_PARALLEL;
-  return true;
 }
 
 /* All pieces are equally long, so that one inner loop serves them all: instructions are written
@@ -108,7 +88,7 @@ bool mvs_axes_cut(mvs_axes *axes, int slot, int64_t at, mvs_axes *second) {
   }
   *second = *axes;
   mvs_slot *low = &axes->slots[slot], *high = &second->slots[slot];
-  second->begin[high->axis] += at * high->factor;
+  second->begin[high->axis] += at;
   high->dim.size -= at;
   low->dim.size = at;
   if (slot == axes->inner) axes->row_is_cut = second->row_is_cut = true;

@@ -2,10 +2,10 @@
  * functions of the axes. Private to the build*.c files.
  *
  * A slot is one axis of the nest. The index of axis a of the nest's space is
- *     begin[a] + sum over the slots of a of factor * slot,
- * so that an axis can be cut (begin, a shorter slot) or split (several slots) when an operand
- * asks for it. Two more slots stand for the number of the segment that holds a token (ROWS) and
- * for the token that a segment's reduction has reached (COLUMNS). */
+ *     begin[a] + its slot,
+ * so that an axis can be cut (begin, a shorter slot) when an operand asks for it. Two more
+ * slots stand for the number of the segment that holds a token (ROWS) and for the token that a
+ * segment's reduction has reached (COLUMNS). */
 #ifndef MVS_CODEGEN_BUILD_DRAFT_H
 #define MVS_CODEGEN_BUILD_DRAFT_H
 
@@ -37,8 +37,7 @@ typedef enum mvs_role {
 typedef struct mvs_slot {
   mvs_role role;
   mvs_dim dim;
-  int axis;       /* of the nest's space, -1: of none */
-  int64_t factor; /* elements of that axis per step */
+  int axis; /* of the nest's space, -1: of none */
 } mvs_slot;
 
 /* The axes of a nest. A nest is built anew with other axes when an operand asks for a change.
@@ -52,12 +51,11 @@ typedef struct mvs_axes {
   bool row_is_cut; /* the nest has only some elements of each row */
 } mvs_axes;
 
-/* What an operand asked for when it could not be addressed. */
-typedef enum mvs_wish_kind { MVS_WISH_NONE, MVS_WISH_CUT, MVS_WISH_SPLIT } mvs_wish_kind;
+/* What an operand asked for when it could not be addressed: a cut of a slot. */
 typedef struct mvs_wish {
-  mvs_wish_kind kind;
+  bool given;
   int slot;
-  int64_t at; /* CUT: first index of the second part; SPLIT: extent of the faster part */
+  int64_t at; /* the first index of the second part */
 } mvs_wish;
 
 /* An instruction whose address or index is still a function of slots: axes may merge before
@@ -107,18 +105,14 @@ int mvs_affine_only_slot(const mvs_affine *affine);
 /* Least and greatest value over all indices; greatest is huge when the batch takes part. */
 void mvs_affine_range(const mvs_affine *affine, const mvs_axes *axes, int64_t *least,
                       int64_t *greatest);
-/* Splits a into quotient * divisor + remainder, 0 <= remainder < divisor. False when the slots
- * do not divide that way; *wish then says what would help. */
-bool mvs_affine_divide(const mvs_affine *a, int64_t divisor, const mvs_axes *axes,
-                       mvs_affine *quotient, mvs_affine *remainder, mvs_wish *wish);
 /* Whether `affine` stays below `bound` (1), never goes below (0), or both happen (-1, with a
  * wish). */
 int mvs_affine_below(const mvs_affine *affine, int64_t bound, const mvs_axes *axes,
                      mvs_wish *wish);
 /* From the index of an element in shape `from` to its index in shape `to` (row-major order of
- * both is the same). False as in mvs_affine_divide. */
+ * both is the same), where each axis of `to` is one or several of `from`. False elsewhere. */
 bool mvs_index_reshape(const mvs_index *at, const mvs_type *from, const mvs_type *to,
-                       const mvs_axes *axes, mvs_index *out, mvs_wish *wish);
+                       mvs_index *out);
 
 /* --- build_axes.c --- */
 
@@ -127,8 +121,6 @@ mvs_status mvs_axes_start(const mvs_nest_plan *plan, mvs_kernel_class nest_class
                           int64_t row_length, mvs_axes *out);
 /* The index of axis `axis` of the space. */
 mvs_affine mvs_axes_index(const mvs_axes *axes, int axis);
-/* Splits a slot; false when there is no room or the extent does not divide. */
-bool mvs_axes_split(mvs_axes *axes, int slot, int64_t faster);
 /* Divides the row into equal pieces so that a boundary at `at` falls between two of them. False
  * when the pieces would be too many. */
 bool mvs_axes_refine(mvs_axes *axes, int64_t at);

@@ -4,12 +4,12 @@
  * affine function of them, the walk ends with a wish (build_draft.h); the axes are changed and
  * all is drawn up anew. What is tried, in this order:
  *
- *   a split of an axis                        a head's place in [.., 4, 16], read from [.., 64]
  *   rows in equal pieces inside one nest      halves of a rotated head
  *   cuts, each part a nest of the kernel      tokens of a concat, from one source each
- *   one nest for each output                  outputs that ask for different axes
  *
- * A kernel that has no room for its operands is drawn up with one for all slices of a value.
+ * Fusion has seen to it that this is enough: it stores what would ask for more pieces than
+ * MVS_MOST_PIECES, for the digits of an index, or for several segments in one sum. A kernel
+ * that has no room for its operands is drawn up with one for all slices of a value.
  *
  * Drawing up again costs little beside compiling the kernel, and each try takes an axis further
  * apart, so it ends. Operands that a failed try added are forgotten with it. */
@@ -17,7 +17,7 @@
 
 #include "codegen/build_draft.h"
 
-/* Tries with changed axes; each one cuts or splits an axis, so more would mean a loop. */
+/* Tries with changed axes; each one takes an axis further apart, so more would mean a loop. */
 #define MAX_TRIES 64
 
 typedef struct nest_builder {
@@ -28,7 +28,6 @@ typedef struct nest_builder {
   mvs_kernel_class nest_class;
   mvs_launch *launch;
   MVS_LIST(mvs_axes) waiting; /* parts still to be built, last first */
-  bool may_piece;             /* a row may be cut into pieces inside the nest */
   mvs_id failed;              /* after MVS_ERR_INTERNAL: where and why */
   const char *reason;
 } nest_builder;
@@ -69,10 +68,9 @@ static mvs_status tell(const nest_builder *b) {
 /* Changes *axes as an operand wished. False when that is not possible. A cut of the row becomes
  * pieces inside the nest, or separate nests where no reduction needs the row as a whole. */
 static bool grant(nest_builder *b, const mvs_wish *wish, mvs_axes *axes) {
-  if (wish->kind == MVS_WISH_SPLIT) return mvs_axes_split(axes, wish->slot, wish->at);
-  if (wish->kind != MVS_WISH_CUT) return false;
+  if (!wish->given) return false;
   bool row = b->nest_class == MVS_KERNEL_ROWS && wish->slot == axes->inner;
-  if (row && b->may_piece && mvs_axes_refine(axes, wish->at)) return true;
+  if (row && mvs_axes_refine(axes, wish->at)) return true;
   mvs_axes second;
   if ((row && reduces_in_rows(b)) || !mvs_axes_cut(axes, wish->slot, wish->at, &second)) {
     return false;
@@ -119,9 +117,8 @@ static mvs_status build_part(nest_builder *b, mvs_axes axes) {
 
 /* Parts that cuts leave are built one after the other, into nests of the same kernel: they
  * write different elements of the same outputs. */
-static mvs_status try_whole(nest_builder *b, bool may_piece) {
+static mvs_status build_plan(nest_builder *b) {
   mvs_axes whole;
-  b->may_piece = may_piece;
   int64_t length = b->nest_class == MVS_KERNEL_ROWS ? row_length(b->schedule, b->plan) : 1;
   b->failed = b->plan->outputs.items[0];
   b->reason = "its space has no segments";
@@ -130,78 +127,6 @@ static mvs_status try_whole(nest_builder *b, bool may_piece) {
   MVS_PUSH(b->arena, &b->waiting, whole);
   while (b->waiting.count > 0) {
     MVS_TRY(build_part(b, b->waiting.items[--b->waiting.count]));
-  }
-  return MVS_OK;
-}
-
-/* Pieces share what they load, so they are tried first; rows that nothing reduces can be cut
- * into nests instead, at any place. */
-static mvs_status build_whole(nest_builder *b) {
-  mvs_kernel *kernel = b->launch->kernel;
-  int operands = kernel->operand_count;
-  size_t nests = kernel->nests.count;
-  mvs_status status = try_whole(b, true);
-  if (status != MVS_ERR_INTERNAL || b->nest_class != MVS_KERNEL_ROWS || reduces_in_rows(b)) {
-    return status;
-  }
-  kernel->operand_count = operands;
-  kernel->nests.count = nests;
-  return try_whole(b, false);
-}
-
-/* --- one output at a time --- */
-
-static bool holds(const mvs_nest_plan *plan, mvs_id id, size_t *position) {
-  for (size_t i = 0; i < plan->interior.count; i++) {
-    *position = i;
-    if (plan->interior.items[i] == id) return true;
-  }
-  return false;
-}
-
-/* The plan of one output: only what it needs is inside. */
-static mvs_nest_plan *plan_of_output(const nest_builder *b, size_t output) {
-  const mvs_nest_plan *plan = b->plan;
-  mvs_nest_plan *alone = MVS_NEW(b->arena, mvs_nest_plan);
-  alone->space = plan->space;
-  alone->reduced_axes = plan->reduced_axes;
-  alone->by_segment = plan->by_segment;
-  MVS_PUSH(b->arena, &alone->outputs, plan->outputs.items[output]);
-  if (output < plan->store_places.count) {
-    MVS_PUSH(b->arena, &alone->store_places, plan->store_places.items[output]);
-  }
-  size_t count = plan->interior.count, position;
-  bool *needed = MVS_ARRAY(b->arena, count + 1, bool);
-  if (holds(plan, plan->outputs.items[output], &position)) needed[position] = true;
-  for (size_t i = count; i-- > 0;) {
-    const mvs_node *node = mvs_graph_node(b->schedule->graph, plan->interior.items[i]);
-    for (int k = 0; needed[i] && k < node->input_count; k++) {
-      if (holds(plan, node->inputs[k], &position)) needed[position] = true;
-    }
-  }
-  for (size_t i = 0; i < count; i++) {
-    if (needed[i]) MVS_PUSH(b->arena, &alone->interior, plan->interior.items[i]);
-  }
-  return alone;
-}
-
-/* Outputs whose operands ask for different axes become nests of their own. */
-static mvs_status build_plan(nest_builder *b) {
-  mvs_kernel *kernel = b->launch->kernel;
-  int operands = kernel->operand_count;
-  size_t nests = kernel->nests.count;
-  mvs_status status = build_whole(b);
-  if (status != MVS_ERR_INTERNAL) return status;
-  if (b->plan->outputs.count < 2) return tell(b);
-  kernel->operand_count = operands;
-  kernel->nests.count = nests;
-  const mvs_nest_plan *plan = b->plan;
-  for (size_t i = 0; i < plan->outputs.count; i++) {
-    b->plan = plan;
-    b->plan = plan_of_output(b, i);
-    status = build_whole(b);
-    if (status == MVS_ERR_INTERNAL) return tell(b);
-    MVS_TRY(status);
   }
   return MVS_OK;
 }
@@ -218,7 +143,9 @@ mvs_status mvs_nests_build(mvs_arena *arena, mvs_diag *diag, const mvs_schedule 
                       .plan = &group->nests.items[i],
                       .nest_class = launch->kernel->kernel_class,
                       .launch = launch};
-    MVS_TRY(build_plan(&b));
+    mvs_status status = build_plan(&b);
+    if (status == MVS_ERR_INTERNAL) return tell(&b);
+    MVS_TRY(status);
   }
   return MVS_OK;
 }

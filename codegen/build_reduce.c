@@ -24,14 +24,6 @@ static uint16_t push_reduce(walker *w, mvs_op op, uint16_t value, mvs_span span)
 
 /* --- over the row --- */
 
-/* Asks for pieces that divide a row of `length`, where the inner axis is longer than that. */
-static void wish_row(walker *w, int64_t length) {
-  const mvs_axes *axes = axes_of(w);
-  if (axes->slots[axes->inner].dim.size > length) {
-    w->walk->wish = (mvs_wish){MVS_WISH_SPLIT, axes->inner, length};
-  }
-}
-
 /* Sums (or takes the greatest) over the last axis of node's input; `square` multiplies each
  * element with itself first. A row in several pieces is reduced piece by piece, then the pieces
  * in order:  (reduce of piece 0) + (reduce of piece 1) + ..., each a REDUCE over inner. */
@@ -44,10 +36,7 @@ static uint16_t reduce_row(walker *w, mvs_id id, mvs_op op, const mvs_node *node
   for (int i = 0; i < last; i++) {
     if (at->axis[i].slot[axes->inner]) return mvs_walk_fail(w, id, "it reduces no whole rows");
   }
-  if (length % part != 0) {
-    wish_row(w, length);
-    return mvs_walk_fail(w, id, "its rows are not those of the kernel");
-  }
+  if (length % part != 0) return mvs_walk_fail(w, id, "its rows are not those of the kernel");
   uint16_t total = NO_VALUE;
   for (int64_t begin = 0; begin < length; begin += part) {
     mvs_index inner = *at;
@@ -210,8 +199,7 @@ static bool moving_segment(walker *w, const mvs_segments *table, const mvs_affin
   }
   draft->segments = part;
   draft->segment_slot = slot;
-  draft->axes.slots[MVS_SLOT_SEGMENT] =
-      (mvs_slot){MVS_ROLE_PARALLEL, {part->count, false}, -1, 1};
+  draft->axes.slots[MVS_SLOT_SEGMENT] = (mvs_slot){MVS_ROLE_PARALLEL, {part->count, false}, -1};
   *number = mvs_affine_constant(first);
   number->slot[MVS_SLOT_SEGMENT] = 1;
   return true;
@@ -298,56 +286,15 @@ static uint16_t segment_reduce(walker *w, mvs_id id, const mvs_node *node,
   return mvs_walk_binary(w, MVS_OP_mul, sum, scale, node->span);
 }
 
-static bool moves_in_sequence(const walker *w, const mvs_affine *token) {
-  for (int i = 0; i < MVS_SLOTS; i++) {
-    if (token->slot[i] && axes_of(w)->slots[i].role == MVS_ROLE_SEQUENTIAL) return true;
-  }
-  return false;
-}
-
-/* The row of one segment, divided by its length where the op spreads it. */
-static uint16_t scaled_row(walker *w, const mvs_node *node, const mvs_index *at, int segment) {
-  const mvs_segments *table = node->attr.segments.table;
-  mvs_index inner = *at;
-  inner.axis[1] = mvs_affine_constant(segment);
-  uint16_t value = mvs_walk_value(w, node->inputs[0], &inner);
-  if (value == NO_VALUE || node->op == MVS_OP_segment_broadcast) return value;
-  double scale = 1.0 / (double)table->items[segment].length;
-  return mvs_walk_binary(w, MVS_OP_mul, value, mvs_walk_constant(w, scale, dtype_of(w, value)),
-                         node->span);
-}
-
-/* A reduction that runs through several segments holds every segment's row and chooses by the
- * token. */
-static uint16_t choose_row(walker *w, const mvs_node *node, const mvs_index *at) {
-  const mvs_segments *table = node->attr.segments.table;
-  int64_t end = mvs_segments_length(table);
-  int last = table->count - 1;
-  uint16_t chosen = scaled_row(w, node, at, last);
-  for (int i = last - 1; i >= 0 && chosen != NO_VALUE; i--) {
-    end -= table->items[i + 1].length;
-    uint16_t row = scaled_row(w, node, at, i);
-    if (row == NO_VALUE) return NO_VALUE;
-    uint16_t token = mvs_walk_affine(w, &at->axis[1]);
-    uint16_t border = mvs_walk_constant(w, (double)end, MVS_I32);
-    uint16_t below =
-        mvs_walk_arith(w, MVS_OP_less, MVS_F32, (uint16_t[]){token, border}, node->span);
-    chosen = mvs_walk_arith(w, MVS_OP_select, dtype_of(w, chosen),
-                            (uint16_t[]){below, row, chosen}, node->span);
-  }
-  return chosen;
-}
-
 /* A token's value is its segment's row: an access with a stride per segment number, so that
- * nothing is stretched in memory. */
+ * nothing is stretched in memory. No reduction runs through several segments (fuse_levels.c).
+ */
 static uint16_t segment_expand(walker *w, mvs_id id, const mvs_node *node,
                                const mvs_index *at) {
   const mvs_segments *table = node->attr.segments.table;
   mvs_affine number;
-  if (!segment_number(w, table, &at->axis[1], &number)) {
-    if (moves_in_sequence(w, &at->axis[1])) return choose_row(w, node, at);
+  if (!segment_number(w, table, &at->axis[1], &number))
     return mvs_walk_fail(w, id, "its segments do not follow the kernel's axes");
-  }
   mvs_index inner = *at;
   inner.axis[1] = number;
   uint16_t value = mvs_walk_value(w, node->inputs[0], &inner);

@@ -285,11 +285,12 @@ static uint16_t iota(walker *w, const mvs_node *node, const mvs_index *at) {
 
 /* --- views --- */
 
-/* The index in the shape before, if it is affine: else the wish says which axis to split. */
+/* The index in the shape before. Fusion leaves reshapes inside of kernels where an axis becomes
+ * several, so that it is affine (fuse_values.c, only_splits). */
 static uint16_t reshape(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   const mvs_type *from = mvs_graph_type(w->graph, node->inputs[0]);
   mvs_index inner;
-  if (!mvs_index_reshape(at, &node->type, from, &w->walk->draft.axes, &inner, &w->walk->wish)) {
+  if (!mvs_index_reshape(at, &node->type, from, &inner)) {
     return mvs_walk_fail(w, id, "its elements do not follow the kernel's axes");
   }
   return mvs_walk_value(w, node->inputs[0], &inner);
@@ -455,9 +456,8 @@ static bool moves(mvs_dim dim) { return dim.size > 1 || dim.per_batch; }
  * rows. Then an output may be a part of the row, or several times as long as one piece. */
 static bool has_rows(const walker *w) {
   const mvs_slot *inner = &w->walk->draft.axes.slots[w->walk->draft.axes.inner];
-  return w->walk->draft.nest_class == MVS_KERNEL_ROWS && inner->factor == 1 &&
-         !w->walk->draft.axes.row_is_cut && inner->axis == w->walk->plan->space.rank - 1 &&
-         inner->axis >= 0;
+  return w->walk->draft.nest_class == MVS_KERNEL_ROWS && !w->walk->draft.axes.row_is_cut &&
+         inner->axis == w->walk->plan->space.rank - 1 && inner->axis >= 0;
 }
 
 /* Every axis is the space's or has extent 1; the last one may be a part of the row. */
@@ -474,22 +474,19 @@ static bool has_axes_of(const walker *w, const mvs_type *type) {
 }
 
 /* The index of an output over the nest's axes, for one piece of its row. False when its shape
- * is not the space's, nor one that follows from it by a reshape: an output of [B, T, 4, 16] in
- * the space [B, T, 64] is stored through the same index taken apart. */
+ * is not the space's. */
 static bool output_index(walker *w, mvs_id id, int64_t piece, mvs_index *out) {
   const mvs_type *type = mvs_graph_type(w->graph, id), *space = &w->walk->plan->space;
   const mvs_axes *axes = &w->walk->draft.axes;
   mvs_index whole = {0};
   for (int i = 0; i < space->rank; i++) whole.axis[i] = mvs_axes_index(axes, i);
   bool columns = w->walk->draft.nest_class == MVS_KERNEL_COLUMNS;
-  if (has_axes_of(w, type) || (columns && type->rank == space->rank)) {
-    /* The results of segments have segments as axis 1, as the nest's axes have. */
-    *out = stretch(type, type, &whole);
-    int row = type->rank - 1;
-    if (piece) out->axis[row].constant += piece * axes->slots[axes->inner].dim.size;
-    return true;
-  }
-  return mvs_index_reshape(&whole, space, type, axes, out, &w->walk->wish);
+  /* The results of segments have segments as axis 1, as the nest's axes have. */
+  if (!has_axes_of(w, type) && !(columns && type->rank == space->rank)) return false;
+  *out = stretch(type, type, &whole);
+  int row = type->rank - 1;
+  if (piece) out->axis[row].constant += piece * axes->slots[axes->inner].dim.size;
+  return true;
 }
 
 /* How many times the inner axis fits into an output's row; 1 for scalars of the row. */
@@ -518,7 +515,7 @@ static void write_output(walker *w, size_t output) {
     mvs_walk_fail(w, id, "an output is not in memory");
   } else if (pieces == 0) {
     w->walk->wish =
-        (mvs_wish){MVS_WISH_CUT, w->walk->draft.axes.inner, type->dims[type->rank - 1].size};
+        (mvs_wish){true, w->walk->draft.axes.inner, type->dims[type->rank - 1].size};
     mvs_walk_fail(w, id, "an output is no part of the row");
   }
   for (int64_t piece = 0; piece < pieces && w->status == MVS_OK; piece++) {
