@@ -24,6 +24,8 @@
 #define FEW_LAYERS    8
 #define SESSION_START 1
 #define PREFIX        "events.out.tfevents."
+/* Of a time in a name: with more they would not sort by time. */
+#define DIGITS 10
 
 typedef struct events {
   mvs_diag *diag;
@@ -180,14 +182,17 @@ static mvs_status begin(events *self, mvs_arena *arena) {
   return self->follows ? take_back(self, self->steps.after) : MVS_OK;
 }
 
-/* The number in the name of the newest file, -1 when there is none. */
+/* The number in the name of the newest file, -1 when there is none. What has a longer one is
+ * somebody else's. */
 static bool newest_number(const char *folder, long long *out) {
   long long newest = -1;
   DIR *open = opendir(folder);
   if (!open) return false;
   for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
     if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0) continue;
-    long long number = strtoll(entry->d_name + strlen(PREFIX), NULL, 10);
+    const char *digits = entry->d_name + strlen(PREFIX);
+    bool ours = strspn(digits, "0123456789") == DIGITS;
+    long long number = ours ? strtoll(digits, NULL, 10) : -1;
     if (number > newest) newest = number;
   }
   closedir(open);
