@@ -48,27 +48,6 @@ static bool bears_witness(const mvs_tracked *signal) {
   return false;
 }
 
-/* What was not observed at this step says what it said last. */
-bool mvs_watch_witness(mvs_watching *at) {
-  mvs_watch *watch = at->watch;
-  bool any = false;
-  for (size_t i = 0; i < watch->signals.count; i++) {
-    mvs_tracked *signal = &watch->signals.items[i];
-    if (isnan(signal->now)) continue;
-    bool now = bears_witness(signal);
-    signal->stood = now ? 0 : signal->stood + 1;
-    any |= now;
-    if (signal->kind == MVS_SIGNAL_LOSS) {
-      bool raised = now || (watch->counts.raised > 0 && stays_up(signal));
-      watch->counts.raised = raised ? watch->counts.raised + 1 : 0;
-      any |= raised;
-    }
-    if (signal->kind == MVS_SIGNAL_COSINE)
-      watch->counts.equal = signal->now >= EQUAL_COSINE ? watch->counts.equal + 1 : 0;
-  }
-  return any || watch->counts.equal > 0;
-}
-
 static bool stands(const mvs_tracked *signal) { return signal->stood < WITNESS_STANDS; }
 
 /* The witness of a kind, NULL: none stands. */
@@ -80,12 +59,7 @@ static const mvs_tracked *witness_of(const mvs_watch *watch, mvs_signal_kind kin
   return NULL;
 }
 
-/* --- the sentence --- */
-
-/* In the order in which a sentence tells them. */
-static const mvs_signal_kind told[] = {MVS_SIGNAL_G_MEAN, MVS_SIGNAL_SHARE,   MVS_SIGNAL_RHO,
-                                       MVS_SIGNAL_COSINE, MVS_SIGNAL_BALANCE, MVS_SIGNAL_LOSS,
-                                       MVS_SIGNAL_NORM};
+/* --- where --- */
 
 /* The first and last layer of a table in which a value of any site is at least `limit`. */
 static bool find_layers(const mvs_table *table, double limit, int64_t *first, int64_t *last) {
@@ -100,32 +74,68 @@ static bool find_layers(const mvs_table *table, double limit, int64_t *first, in
   return found;
 }
 
-/* Where tokens are more than half way to equal; without cosines, where G_mean jumped. */
-static void put_layers(mvs_watching *at, mvs_text *text) {
+/* Where tokens are more than half way to equal; without cosines, where G_mean jumped. Steps
+ * without tables leave it: witnesses stand for a while, too. */
+static void note_layers(mvs_watching *at) {
+  mvs_watch_counts *counts = &at->watch->counts;
   const mvs_tracked *cosine = witness_of(at->watch, MVS_SIGNAL_COSINE);
   const mvs_tracked *mean = witness_of(at->watch, MVS_SIGNAL_G_MEAN);
   const mvs_table *tokens = mvs_observation_table(at->seen, MVS_TABLE_TCS);
   const mvs_table *writers = mvs_observation_table(at->seen, MVS_TABLE_G_MEAN);
-  int64_t first, last;
+  if (!tokens && !writers) return;
   bool found = false;
-  if (cosine) found = find_layers(tokens, 0.5 * (1 + cosine->of_values.median), &first, &last);
+  int64_t *first = &counts->first, *last = &counts->last;
+  if (cosine) found = find_layers(tokens, 0.5 * (1 + cosine->of_values.median), first, last);
   if (!found && mean)
-    found = find_layers(writers, LARGE_FACTOR * exp(mean->of_values.median), &first, &last);
-  if (!found && at->watch->counts.equal > 0)
-    found = find_layers(tokens, EQUAL_COSINE, &first, &last);
-  if (found) mvs_text_addf(text, ", layers %" PRId64 "–%" PRId64, first, last);
+    found = find_layers(writers, LARGE_FACTOR * exp(mean->of_values.median), first, last);
+  if (!found && counts->equal > 0) found = find_layers(tokens, EQUAL_COSINE, first, last);
+  counts->in_layers = found;
 }
+
+/* --- bearing witness, all of them --- */
+
+/* What was not observed at this step says what it said last. */
+bool mvs_watch_witness(mvs_watching *at) {
+  mvs_watch *watch = at->watch;
+  bool any = false;
+  for (size_t i = 0; i < watch->signals.count; i++) {
+    mvs_tracked *signal = &watch->signals.items[i];
+    if (isnan(signal->now)) continue;
+    bool now = bears_witness(signal);
+    signal->stood = now ? 0 : signal->stood + 1;
+    if (now) signal->witness = signal->now;
+    any |= now;
+    if (signal->kind == MVS_SIGNAL_LOSS) {
+      bool raised = now || (watch->counts.raised > 0 && stays_up(signal));
+      watch->counts.raised = raised ? watch->counts.raised + 1 : 0;
+      any |= raised;
+    }
+    if (signal->kind == MVS_SIGNAL_COSINE)
+      watch->counts.equal = signal->now >= EQUAL_COSINE ? watch->counts.equal + 1 : 0;
+  }
+  note_layers(at);
+  return any || watch->counts.equal > 0;
+}
+
+/* --- the sentence --- */
+
+/* In the order in which a sentence tells them. */
+static const mvs_signal_kind told[] = {MVS_SIGNAL_G_MEAN, MVS_SIGNAL_SHARE,   MVS_SIGNAL_RHO,
+                                       MVS_SIGNAL_COSINE, MVS_SIGNAL_BALANCE, MVS_SIGNAL_LOSS,
+                                       MVS_SIGNAL_NORM};
 
 static const char *sentence(mvs_watching *at, const char *name) {
   mvs_text text = mvs_text_new(at->arena);
+  const mvs_watch_counts *counts = &at->watch->counts;
   const char *between = ": ";
   mvs_text_addf(&text, "%s at step %" PRId64, name, at->seen->step);
-  put_layers(at, &text);
+  if (counts->in_layers)
+    mvs_text_addf(&text, ", layers %" PRId64 "–%" PRId64, counts->first, counts->last);
   for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
     const mvs_tracked *witness = witness_of(at->watch, told[i]);
     if (!witness) continue;
     mvs_text_add(&text, between);
-    mvs_tracked_put(witness, &text);
+    mvs_tracked_put(witness, witness->witness, &text);
     between = ", ";
   }
   return mvs_text_string(&text);

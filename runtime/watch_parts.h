@@ -50,6 +50,7 @@ typedef struct mvs_tracked {
   mvs_signal_kind kind;
   mvs_series values, medians; /* medians: of the newest values, one for each */
   int64_t stood;              /* its own observations since it last bore witness */
+  double witness;             /* the value that did */
   double now, recent;         /* this step's value and median; NaN: not observed */
   mvs_spread of_values, of_medians;
 } mvs_tracked;
@@ -81,6 +82,8 @@ typedef struct mvs_watch_counts {
   int64_t good_step;           /* a step: the last one before it */
   int64_t collapsed;           /* an mvs_collapse: what was called and goes on */
   int64_t raised, equal, calm; /* in a row: raised loss, equal tokens; no sign of collapse */
+  int64_t in_layers;           /* whether the newest tables show the collapse in some layers: */
+  int64_t first, last;         /* from one to the other */
 } mvs_watch_counts;
 
 struct mvs_watch {
@@ -103,8 +106,9 @@ void mvs_watching_say(mvs_watching *at, mvs_alarm_level level, const char *rule,
                       const char *text);
 /* Whether a rule that holds now may speak: it was quiet before. */
 bool mvs_watching_may_speak(mvs_watching *at, mvs_watch_rule rule);
-/* Appends "NAME V (was M)" or, of what is kept as a logarithm, "NAME ×F", for a sentence. */
-void mvs_tracked_put(const mvs_tracked *signal, mvs_text *out);
+/* Appends "NAME V (was M)" or, of what is kept as a logarithm, "NAME ×F (V)", of a value of the
+ * signal, for a sentence. */
+void mvs_tracked_put(const mvs_tracked *signal, double value, mvs_text *out);
 
 /* --- watch_warnings.c --- */
 

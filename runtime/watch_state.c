@@ -8,7 +8,7 @@
 #include "runtime/watch_parts.h"
 
 /* What a saved state begins with; another layout gets another number. */
-#define STATE_HEAD "watch 1"
+#define STATE_HEAD "watch 2"
 
 /* All that it learns of signals goes into the same arena, so one that is to forget gets a new
  * arena with it (watch_run.c). */
@@ -37,15 +37,14 @@ bool mvs_watching_may_speak(mvs_watching *at, mvs_watch_rule rule) {
 
 /* Logarithms are kept so that distances are factors; people read numbers, so they are turned
  * back here. */
-void mvs_tracked_put(const mvs_tracked *signal, mvs_text *out) {
+void mvs_tracked_put(const mvs_tracked *signal, double value, mvs_text *out) {
   bool plain = signal->kind == MVS_SIGNAL_LOSS || signal->kind == MVS_SIGNAL_COSINE;
   mvs_spread past = signal->of_values;
   if (plain) {
-    mvs_text_addf(out, "%s %.3g", signal->name, signal->now);
+    mvs_text_addf(out, "%s %.3g", signal->name, value);
     if (past.known) mvs_text_addf(out, " (was %.3g)", past.median);
   } else {
-    mvs_text_addf(out, "%s ×%.3g (%.3g)", signal->name, exp(signal->now - past.median),
-                  exp(signal->now));
+    mvs_text_addf(out, "%s ×%.3g (%.3g)", signal->name, exp(value - past.median), exp(value));
   }
 }
 
@@ -168,7 +167,7 @@ typedef union counts_row {
 } counts_row;
 
 static void save_signal(const mvs_tracked *signal, mvs_text *out) {
-  mvs_text_addf(out, "%d %" PRId64 " ", (int)signal->kind, signal->stood);
+  mvs_text_addf(out, "%d %" PRId64 " %a ", (int)signal->kind, signal->stood, signal->witness);
   mvs_series_save(&signal->values, out);
   mvs_text_add(out, " ");
   mvs_series_save(&signal->medians, out);
@@ -192,14 +191,23 @@ static bool load_number(const char **text, int64_t *out) {
   return good;
 }
 
+/* In hexadecimal: the same bits. */
+static bool load_value(const char **text, double *out) {
+  char *end;
+  *out = strtod(*text, &end);
+  bool good = end != *text && isfinite(*out);
+  *text = end;
+  return good;
+}
+
 static bool load_signal(mvs_watch *watch, const char **text) {
   mvs_tracked signal = {.now = NAN};
   int64_t kind;
   bool good = load_number(text, &kind) && load_number(text, &signal.stood) &&
-              mvs_series_load(&signal.values, text) && mvs_series_load(&signal.medians, text);
+              load_value(text, &signal.witness) && mvs_series_load(&signal.values, text) &&
+              mvs_series_load(&signal.medians, text);
   const char *middle = strchr(*text, '\t'), *end = strchr(*text, '\n');
-  if (!good || kind > MVS_SIGNAL_COSINE || **text != ' ' || !middle || !end ||
-      middle > end)
+  if (!good || kind > MVS_SIGNAL_COSINE || **text != ' ' || !middle || !end || middle > end)
     return false;
   signal.kind = (mvs_signal_kind)kind;
   signal.family = mvs_arena_copy(watch->arena, *text + 1, (size_t)(middle - *text - 1));

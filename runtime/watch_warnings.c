@@ -13,7 +13,7 @@ static void note_outlier(mvs_watching *at, const mvs_tracked *signal) {
   double distance = mvs_spread_z(&signal->of_values, signal->now);
   if (distance < NOTE_DISTANCE || !mvs_watching_may_speak(at, MVS_RULE_OUTLIER)) return;
   mvs_text text = mvs_text_new(at->arena);
-  mvs_tracked_put(signal, &text);
+  mvs_tracked_put(signal, signal->now, &text);
   mvs_text_addf(&text, ", %.1f deviations above its own past", distance);
   mvs_watching_say(at, MVS_ALARM_NOTE, "outlier", mvs_text_string(&text));
 }
@@ -129,7 +129,7 @@ static bool warn(mvs_watching *at, const warning_row *row) {
   for (int i = 0; i < seen.beyond && i < MOST_NAMED; i++) {
     const mvs_tracked *signal = seen.named[i];
     mvs_text_add(&text, i == 0 ? ": " : ", ");
-    mvs_tracked_put(signal, &text);
+    mvs_tracked_put(signal, signal->now, &text);
     mvs_text_addf(&text, " (%+.1f deviations)",
                   mvs_spread_z(&signal->of_medians, signal->recent));
   }

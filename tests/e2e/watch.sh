@@ -68,7 +68,7 @@ title="a rollback that would fall again the same way is refused"; say grep -q 'w
 # What the watch knew is in the checkpoint; one of another version is told of, and the run goes on.
 # shellcheck disable=SC2086
 run $common --steps 20 --out "$work/strange"
-LC_ALL=C sed -i 's/"watch 1 /"watch 9 /' "$work/strange/step-20.safetensors"
+LC_ALL=C sed -i 's/"watch 2 /"watch 9 /' "$work/strange/step-20.safetensors"
 # shellcheck disable=SC2086
 run $common --steps 30 --resume --out "$work/strange"
 title="a state of the watch that cannot be read is told of"

@@ -242,6 +242,30 @@ static void calls_a_mean_mode_collapse(void **state) {
   expect(here, "\"level\":\"note\",\"rule\":\"recovered\"");
 }
 
+/* Looked into one step, called the next: what was seen, and where, is told, though that step
+ * does not show it; also by a watch that was saved in between. */
+static void tells_what_stood_before(void **state) {
+  fixture *here = *state;
+  show_healthy(here, 1, 400);
+  healthy(here, 401);
+  for (int table = 1; table <= 2; table++)
+    for (int layer = 6; layer < LAYERS; layer++) {
+      here->tables[table].values[layer] *= 400;
+      here->tables[table].values[LAYERS + layer] *= 400;
+    }
+  show(here);
+  assert_null(strstr(said(here), "collapse"));
+  mvs_text saved = mvs_text_new(here->arena);
+  mvs_watch_save(here->watch, &saved);
+  assert_true(mvs_watch_load(here->watch, mvs_text_string(&saved)));
+  collapse(here, 402);
+  for (int layer = 0; layer < LAYERS; layer++) here->tables[0].values[LAYERS + layer] *= 1e-3;
+  here->seen.n_tables = 1; /* gradients alone */
+  show(here);
+  expect(here, "mean-mode collapse at step 402, layers 6–23: G_mean ×");
+  assert_null(strstr(said(here), "nan"));
+}
+
 /* From loss and norm alone a collapse is known when the loss stays up. */
 static void calls_it_from_the_loss_alone(void **state) {
   fixture *here = *state;
@@ -273,7 +297,8 @@ static void a_spike_is_no_collapse(void **state) {
   assert_null(strstr(said(here), "collapse"));
 }
 
-/* Nor is one that makes tokens alike for a moment: its norm and G_mean are one sign, not two. */
+/* Nor is one that makes tokens alike for a moment: its norm and G_mean are one sign, not two.
+ */
 static void a_spike_of_all_is_one_sign(void **state) {
   fixture *here = *state;
   show_healthy(here, 1, 400);
@@ -385,13 +410,13 @@ static void refuses_a_cut_state(void **state) {
     char *cut = mvs_arena_copy(here->arena, text.data, length);
     assert_false(mvs_watch_load(here->watch, cut));
   }
-  assert_false(mvs_watch_load(here->watch, "watch 1 99999999999999\n1 2 3"));
+  assert_false(mvs_watch_load(here->watch, "watch 2 99999999999999\n1 2 3"));
   /* The first count, too large to go on from, below nothing, beyond 64 bits. */
   const char *first = strchr(mvs_text_string(&text), '\n') + 1, *rest = strchr(first, ' ');
   const char *const counts[] = {"3", "9223372036854775807", "-1", "99999999999999999999"};
   for (size_t at = 0; at < sizeof counts / sizeof *counts; at++) {
-    const char *state_text = mvs_arena_format(
-        here->arena, "%.*s%s%s", (int)(first - text.data), text.data, counts[at], rest);
+    const char *state_text = mvs_arena_format(here->arena, "%.*s%s%s", (int)(first - text.data),
+                                              text.data, counts[at], rest);
     assert_int_equal(mvs_watch_load(here->watch, state_text), at == 0);
   }
 }
@@ -420,6 +445,7 @@ int main(void) {
                                      TEST(warns_of_balances),
                                      TEST(balances_without_attention),
                                      TEST(calls_a_mean_mode_collapse),
+                                     TEST(tells_what_stood_before),
                                      TEST(calls_it_from_the_loss_alone),
                                      TEST(a_spike_is_no_collapse),
                                      TEST(a_spike_of_all_is_one_sign),
