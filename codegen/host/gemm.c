@@ -47,8 +47,6 @@
 #define COPIED_COLUMNS (4 * MVS_PANEL)
 /* Units to aim for, where sizes allow. */
 #define LEAST_UNITS 8
-/* Batch to expect when dividing: a compiled program runs at any. */
-#define EXPECTED_BATCH 16
 /* Rows of two tiles of AMX. */
 #define TWO_TILES 32
 
@@ -318,7 +316,7 @@ static void panel_of_vectors(gemm *g, const unit_range *r, LLVMValueRef column,
 /* Of all of C, at the batch that is expected. */
 static int64_t c_bytes(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
-  return s->m.size * (s->m.per_batch ? EXPECTED_BATCH : 1) * s->n * mvs_dtype_size(s->c);
+  return s->m.size * (s->m.per_batch ? MVS_EXPECTED_BATCH : 1) * s->n * mvs_dtype_size(s->c);
 }
 
 /* The same by tiles, which go through the sums always. */
@@ -483,7 +481,7 @@ static void blocks_of_call(gemm *g) {
 /* The highest and widest units of which there are still LEAST_UNITS: first lower, then
  * narrower. */
 static void choose_chunks(gemm *g) {
-  int64_t rows = g->shape->m.size * (g->shape->m.per_batch ? EXPECTED_BATCH : 1);
+  int64_t rows = g->shape->m.size * (g->shape->m.per_batch ? MVS_EXPECTED_BATCH : 1);
   /* Rows of TN lie side by side in A: whole cache lines. */
   int64_t least_rows = is_tn(g) || g->way == TILES ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
   g->row_chunk = g->way == TILES ? TILES_ROW_CHUNK : ROW_CHUNK;

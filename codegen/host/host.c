@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "codegen/host/forms.h"
 #include "codegen/host/jit.h"
 #include "codegen/host/object.h"
 #include "codegen/host/printed.h"
@@ -31,11 +32,6 @@ typedef struct job {
 } job;
 
 #define NO_PART 255
-
-/* Where the arrays above hold a kernel's form. */
-static size_t form_at(size_t kernel, mvs_cpu_level level) {
-  return kernel * MVS_CPU_LEVELS + (size_t)level;
-}
 
 /* --- printing --- */
 
@@ -107,7 +103,7 @@ static mvs_status print_form(job *j, const mvs_kernel *kernel, mvs_cpu_level lev
 static mvs_status print_part(job *j) {
   for (size_t i = 0; i < j->build->kernels.count; ++i) {
     for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
-      size_t at = form_at(i, (mvs_cpu_level)level);
+      size_t at = mvs_form_at(i, (mvs_cpu_level)level);
       if (j->owner[at] != j->number) continue;
       MVS_TRY(print_form(j, j->build->kernels.items[i], (mvs_cpu_level)level, &j->printed[at]));
     }
@@ -160,19 +156,6 @@ static void divide(const mvs_build *build, const bool *wanted, uint8_t *owner) {
     owner[at] = load[1] < load[0];
     load[owner[at]] += weight(kernel);
   }
-}
-
-/* Which forms of which kernels: those that some level from `least` to `most` takes. */
-static bool *choose_forms(mvs_arena *arena, const mvs_build *build, mvs_cpu_level least,
-                          mvs_cpu_level most) {
-  bool *wanted = MVS_ARRAY(arena, build->kernels.count * MVS_CPU_LEVELS, bool);
-  for (size_t i = 0; i < build->kernels.count; ++i) {
-    for (int level = (int)least; level <= (int)most; ++level) {
-      mvs_cpu_level form = mvs_host_form(build->kernels.items[i], (mvs_cpu_level)level);
-      wanted[form_at(i, form)] = true;
-    }
-  }
-  return wanted;
 }
 
 /* --- jobs --- */
@@ -306,7 +289,7 @@ static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printe
 static mvs_status fill_program(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                                const mvs_printed *printed, const mvs_symbols *symbols) {
   for (size_t i = 0; i < build->kernels.count; ++i) {
-    MVS_TRY(fill_kernel(arena, diag, &printed[form_at(i, MVS_CPU_V3)], symbols,
+    MVS_TRY(fill_kernel(arena, diag, &printed[mvs_form_at(i, MVS_CPU_V3)], symbols,
                         build->program->kernels[i]));
   }
   return MVS_OK;
@@ -369,7 +352,7 @@ static mvs_status compile(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                           mvs_cpu_level most, deliver *deliver_to) {
   job jobs[PARTS];
   memset(jobs, 0, sizeof jobs);
-  const bool *wanted = choose_forms(arena, build, least, most);
+  const bool *wanted = mvs_choose_forms(arena, build, least, most);
   mvs_status status = run_and_deliver(arena, diag, build, options, jobs, wanted, deliver_to);
   for (int i = 0; i < PARTS; ++i) {
     if (options->llvm && jobs[i].part.text) mvs_text_add(options->llvm, jobs[i].part.text);

@@ -5,6 +5,9 @@
 
 #include "codegen/host/nest.h"
 
+/* Batch to expect when choosing: a compiled program runs at any. */
+#define MVS_EXPECTED_BATCH 16
+
 typedef struct mvs_printed_nest {
   const char *symbol;
   mvs_division division;
