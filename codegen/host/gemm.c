@@ -113,9 +113,24 @@ static bool reads_a(const gemm *g) {
 /* The most steps of k in a stretch. */
 static int64_t stretch_steps(const gemm *g) { return g->way == TILES ? TILES_CHUNK : A_CHUNK; }
 
+/* Whether there may be so few rows that one block has them all: its unit then packs each panel
+ * just before it uses it, and stage 1 has nothing to do, which spares writing B and reading it
+ * again. */
+static bool may_be_low(const gemm *g) {
+  const mvs_matmul_shape *s = g->shape;
+  return !reads_b(g) && (s->m.per_batch || s->m.size <= g->row_chunk);
+}
+
+/* Whether B is packed ahead at some batch: else there is no stage 1 and no workspace. */
+static bool packs_ahead(const gemm *g) {
+  return !reads_b(g) && (g->shape->m.per_batch || !may_be_low(g));
+}
+
 /* Whether a block's sums are put away between stretches of k. Tiles read in place may overlap
- * in rows (tile_amx.c), which must not be added twice. */
+ * in rows (tile_amx.c), which must not be added twice. Panels packed by a unit have room for a
+ * stretch, and k of TN grows with the batch. */
 static bool in_stretches(const gemm *g) {
+  if (is_tn(g) && may_be_low(g)) return true;
   if (!reads_a(g)) return is_tn(g) || g->shape->k.size > stretch_steps(g) * per_step(g);
   return g->way == TILES && g->shape->m.size % TWO_TILES == 0 &&
          g->shape->k.size > stretch_steps(g) * per_step(g);
@@ -141,7 +156,7 @@ static void open_kernel(gemm *g, const char *symbol) {
   g->b = mvs_emit_operand(e, &g->entry, 1);
   g->c = mvs_emit_operand(e, &g->entry, 2);
   g->bias = g->shape->bias ? mvs_emit_operand(e, &g->entry, 3) : NULL;
-  if (!reads_b(g)) g->workspace = mvs_emit_operand(e, &g->entry, g->shape->bias ? 4 : 3);
+  if (packs_ahead(g)) g->workspace = mvs_emit_operand(e, &g->entry, g->shape->bias ? 4 : 3);
   g->m = mvs_emit_extent(e, &g->entry, g->shape->m);
   g->k = mvs_emit_extent(e, &g->entry, g->shape->k);
   g->steps = mvs_emit_ceil_div(e, g->k, per_step(g));
@@ -207,14 +222,6 @@ static void pack_unit(gemm *g, LLVMValueRef unit) {
   pack_panel(g, column, first, elements, panel_at(g, column, step));
 }
 
-/* Whether there may be so few rows that one block has them all: its unit then packs each panel
- * just before it uses it, and stage 1 has nothing to do, which spares writing B and reading it
- * again. */
-static bool may_be_low(const gemm *g) {
-  const mvs_matmul_shape *s = g->shape;
-  return !reads_b(g) && !is_tn(g) && (s->m.per_batch || s->m.size <= g->row_chunk);
-}
-
 /* i1: there are so few. */
 static LLVMValueRef is_low(gemm *g) {
   return mvs_emit_less(g->e, g->m, mvs_emit_i64(g->e, g->row_chunk + 1));
@@ -261,15 +268,15 @@ static LLVMValueRef b_at(gemm *g, const unit_range *r, LLVMValueRef column,
     LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, r->step, *stride), column);
     return offset(g, MVS_F32, g->b, at);
   }
-  LLVMValueRef panel = panel_at(g, column, r->step);
-  if (!r->packed) return panel;
+  if (!r->packed) return panel_at(g, column, r->step);
   mvs_branch low = mvs_emit_if(e, is_low(g));
   LLVMValueRef first = mvs_emit_times(e, r->step, per_step(g));
   LLVMValueRef left = sub(g, g->k, first);
   LLVMValueRef most = mvs_emit_times(e, r->steps, per_step(g));
   pack_panel(g, column, first, mvs_emit_smaller(e, left, most), r->packed);
   mvs_emit_if_end(e, &low);
-  return mvs_emit_select(e, is_low(g), r->packed, panel);
+  if (!packs_ahead(g)) return r->packed;
+  return mvs_emit_select(e, is_low(g), r->packed, panel_at(g, column, r->step));
 }
 
 /* The bias of a column, or none. */
@@ -538,7 +545,7 @@ mvs_status mvs_host_print_matmul(mvs_emit *e, const mvs_kernel *kernel, mvs_prin
     return MVS_ERR_INTERNAL;
   }
   choose_chunks(&g);
-  if (!reads_b(&g)) {
+  if (packs_ahead(&g)) {
     size_workspace(&g, out);
     const char *pack = mvs_arena_format(e->arena, "%s_pack", kernel->name);
     print_pack(&g, pack);

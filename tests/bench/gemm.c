@@ -1,12 +1,15 @@
 /* gemm.c: the host's generated matmuls beside oneDNN's, in pairs.
  *
- *   gemm_bench [--level LEVEL] [--threads N] [--pairs N] [--least RATIO] [--sizes M,N,K ...]
+ *   gemm_bench [--level LEVEL] [--threads N] [--pairs N] [--least RATIO] [--form nt|nn|tn]
+ *              [--sizes M,N,K ...]
  *
- * C = A W^T, A and C row-major, W a weight. Both sides have their weights packed beforehand:
- * ours in the kernel's workspace, oneDNN's in the layout that it picks for itself. A pair is
- * one measurement of each, in turn first; the ratio is the median of the pairs' ratios, so that
- * what else the machine does falls on both. The third column is ours with packing, as a
- * training step has it. Results are compared first: a fast wrong product is no result. With
+ * nt: C = A W^T, A and C row-major, W a weight. Both sides have their weights packed
+ * beforehand: ours in the kernel's workspace, oneDNN's in the layout that it picks for itself.
+ * nn and tn, the gradients of x and of W: C = A B and C = A^T B, all row-major, nothing packed
+ * beforehand on either side, so that the second figure is the first. A pair is one measurement
+ * of each, in turn first; the ratio is the median of the pairs' ratios, so that what else the
+ * machine does falls on both. The third column is ours with packing, as a training step has it.
+ * Results are compared first: a fast wrong product is no result. With
  * --least a line is "ok" or "not ok" and the exit status tells. DNNL_MAX_CPU_ISA limits
  * oneDNN's instruction set. */
 #include <math.h>
@@ -28,6 +31,9 @@
 typedef struct size {
   int64_t m, n, k;
 } size;
+
+/* NT gives both sides their weights beforehand. */
+static mvs_matmul_form form = MVS_MATMUL_NT;
 
 typedef struct ours {
   mvs_arena *arena;
@@ -140,7 +146,7 @@ static void open_ours(ours *own, mvs_dtype dtype, size s, const char *level, mvs
   own->kernel = (mvs_kernel){.name = "k0_matmul", .kernel_class = MVS_KERNEL_MATMUL};
   own->kernel.operand_count = 3;
   for (int i = 0; i < 3; i++) own->kernel.operands[i] = dtype;
-  own->kernel.matmul = (mvs_matmul_shape){.form = MVS_MATMUL_NT,
+  own->kernel.matmul = (mvs_matmul_shape){.form = form,
                                           .m = {s.m, false},
                                           .k = {s.k, false},
                                           .n = s.n,
@@ -202,9 +208,13 @@ static bool open_theirs(theirs *peer, mvs_dtype dtype, size s, void *a, void *w,
   check(dnnl_engine_create(&peer->engine, dnnl_cpu, 0), "engine");
   check(dnnl_stream_create(&peer->stream, peer->engine, dnnl_stream_default_flags), "stream");
   dnnl_memory_desc_t left, right, given, result;
-  dnnl_memory_desc_init_by_tag(&left, 2, (dnnl_dims_t){s.m, s.k}, type, dnnl_ab);
-  dnnl_memory_desc_init_by_tag(&right, 2, (dnnl_dims_t){s.k, s.n}, type, dnnl_format_tag_any);
-  dnnl_memory_desc_init_by_tag(&given, 2, (dnnl_dims_t){s.k, s.n}, type, dnnl_ba);
+  bool nt = form == MVS_MATMUL_NT;
+  dnnl_memory_desc_init_by_tag(&left, 2, (dnnl_dims_t){s.m, s.k}, type,
+                               form == MVS_MATMUL_TN ? dnnl_ba : dnnl_ab);
+  dnnl_memory_desc_init_by_tag(&right, 2, (dnnl_dims_t){s.k, s.n}, type,
+                               nt ? dnnl_format_tag_any : dnnl_ab);
+  dnnl_memory_desc_init_by_tag(&given, 2, (dnnl_dims_t){s.k, s.n}, type,
+                               nt ? dnnl_ba : dnnl_ab);
   dnnl_memory_desc_init_by_tag(&result, 2, (dnnl_dims_t){s.m, s.n}, type, dnnl_ab);
   dnnl_matmul_desc_t product;
   check(dnnl_matmul_desc_init(&product, &left, &right, NULL, &result), "matmul");
@@ -244,7 +254,8 @@ static double measure(match *m, side which, int turns) {
     if (which == THEIRS)
       dnnl_primitive_execute(m->peer.primitive, m->peer.stream, 3, m->peer.arguments);
     else
-      run_stages(&m->own, which == OURS ? m->own.table.n_stages - 1 : 0);
+      run_stages(&m->own,
+                 which == OURS && form == MVS_MATMUL_NT ? m->own.table.n_stages - 1 : 0);
     if (which == THEIRS) dnnl_stream_wait(m->peer.stream);
   }
   return (now() - start) / turns;
@@ -323,6 +334,13 @@ static bool contest(mvs_dtype dtype, size s, const char *level, mvs_pool *pool, 
   return good;
 }
 
+static mvs_matmul_form form_of(const char *name) {
+  if (!strcmp(name, "nn")) return MVS_MATMUL_NN;
+  if (!strcmp(name, "tn")) return MVS_MATMUL_TN;
+  if (strcmp(name, "nt") != 0) stop("--form nt, nn or tn");
+  return MVS_MATMUL_NT;
+}
+
 int main(int count, char **arguments) {
   const char *level = mvs_cpu_name(mvs_cpu_best());
   int threads = 0, pairs = 11;
@@ -339,6 +357,8 @@ int main(int count, char **arguments) {
       pairs = (int)strtol(value, NULL, 10);
     else if (!strcmp(name, "--least"))
       least = strtod(value, NULL);
+    else if (!strcmp(name, "--form"))
+      form = form_of(value);
     else if (!strcmp(name, "--sizes") && given < MOST_SIZES) {
       size *s = &sizes[given++];
       if (sscanf(value, "%ld,%ld,%ld", &s->m, &s->n, &s->k) != 3) stop("--sizes M,N,K");
