@@ -58,9 +58,11 @@ static void file_gives_what_is_wanted(void **state) {
   mvs_arena_free(arena);
 }
 
-static mvs_expr *parsed(mvs_arena *arena, mvs_diag *diag, const char *text) {
+/* `option` is what messages call it by. */
+static mvs_expr *parsed(mvs_arena *arena, mvs_diag *diag, const char *option,
+                        const char *text) {
   mvs_expr *expr;
-  mvs_parse_expr(arena, diag, "--set", text, &expr);
+  mvs_parse_expr(arena, diag, option, text, &expr);
   return expr;
 }
 
@@ -69,8 +71,8 @@ static void overrides_replace_lets(void **state) {
   assert_int_equal(chdir(MVS_SOURCE_DIR "/tests/golden/ast"), 0);
   mvs_arena *arena = mvs_arena_new();
   mvs_diag *diag = mvs_diag_new(arena);
-  mvs_override overrides[] = {{"depth", parsed(arena, diag, "3 + 1")},
-                              {NULL, parsed(arena, diag, "mine(a = 2)")}};
+  mvs_override overrides[] = {{"depth", parsed(arena, diag, "--set dpeth", "3 + 1")},
+                              {NULL, parsed(arena, diag, "--residual", "mine(a = 2)")}};
   mvs_text got = outcome(arena, "use.mvs", overrides, 2);
   assert_non_null(strstr(mvs_text_string(&got), "let depth = 3 + 1\n"));
   assert_non_null(strstr(mvs_text_string(&got), "from command line: mine(a = 2)\n"));
@@ -86,12 +88,12 @@ static void several_values_make_a_tuple(void **state) {
   (void)state;
   mvs_arena *arena = mvs_arena_new();
   mvs_diag *diag = mvs_diag_new(arena);
-  mvs_expr *expr = parsed(arena, diag, "64, 128, 256");
+  mvs_expr *expr = parsed(arena, diag, "--set", "64, 128, 256");
   assert_int_equal(expr->kind, MVS_EXPR_TUPLE);
   assert_int_equal(expr->argument_count, 3);
-  assert_null(parsed(arena, diag, ""));
-  assert_null(parsed(arena, diag, "1 2"));
-  assert_null(parsed(arena, diag, "let a = 1"));
+  assert_null(parsed(arena, diag, "--set", ""));
+  assert_null(parsed(arena, diag, "--set", "1 2"));
+  assert_null(parsed(arena, diag, "--set", "let a = 1"));
   mvs_arena_free(arena);
 }
 
