@@ -28,11 +28,11 @@ import numpy as np
 from tensors import save
 save("in", {"z": np.ones((2, 4), np.float32)})
 EOT
-# says FILE SENTENCE [HINT]: loading FILE fails with this sentence, nothing is left, within 2 GiB and 20 s.
+# says FILE SENTENCE [HINT]: loading FILE fails with this sentence, nothing is left, within 2 GiB and a minute, which is for loaded machines.
 says() {
   got=0; before=$(ls -R . | cksum)
   # shellcheck disable=SC2086
-  (ulimit -v 2000000; exec timeout 20 "./${program:-small}" eval --weights "$1" ${inputs:---inputs in} --out o) >out 2>err || got=$?
+  (ulimit -v 2000000; exec timeout 60 "./${program:-small}" eval --weights "$1" ${inputs:---inputs in} --out o) >out 2>err || got=$?
   text=$(sed -n '1s/^[a-z]*: error: //p' err); hint=$(sed -n 's/^ *= hint: //p' err); lines=$(grep -c . err || true)
   rm -f out err
   if [ "$got" -eq 1 ] && [ "$text" = "$2" ] && [ "$lines" -le 2 ] && [ "$hint" = "${3:-}" ] && [ "$before" = "$(ls -R . | cksum)" ]; then
