@@ -70,7 +70,9 @@ title="a second run does not overwrite the first"
 if "$work/x" $train --steps 3 --out "$work/whole" 2>/dev/null; then echo "not ok $title"; else echo "ok $title"; fi
 # shellcheck disable=SC2086
 "$work/x" $train --steps 100000 --out "$work/long" 2>/dev/null & pid=$!
-sleep 2; kill -INT $pid; code=0; wait $pid || code=$?
+# Before its first step it does not listen: a shell's background jobs are started deaf to Ctrl-C.
+until [ -s "$work/long/metrics.jsonl" ] || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
+kill -INT $pid; code=0; wait $pid || code=$?
 title="Ctrl-C ends cleanly"; say test $code -eq 0
 title="Ctrl-C saves"; say "$work/x" sample --weights "$work/long/latest" --count 1 --steps 1 --out "$work/c.safetensors"
 # A learning rate far too large: the step whose gradients are no numbers is told, logged and not taken.
