@@ -1,7 +1,7 @@
 #!/bin/sh
 # The runs of docs/experiments.md: run.sh MVCC OUT gpu|cpu|late [OPTION...]. Every seed of every rule is a
 # folder below OUT, and OUT/report.html shows them all. Options are the trainer's and count over those here.
-#   gpu   128 blocks of width 128, batch 128: 36 runs of 150 steps, 8 s each on an H200
+#   gpu   128 blocks of width 128, batch 128: 36 runs of 150 steps, 9 s each on an H200
 #   cpu   96 blocks of width 32, batch 8: 12 runs of 150 steps, 8 s each on a core
 #   late  writers from zero and a rate that rises by 5e-6 a step: plain trains well, then falls. 12 runs, 60 s each
 set -eu
