@@ -5,11 +5,12 @@
  * added its shape rule is asked, so that a user's mistake is told and not asserted. Precision
  * bf16 touches matmuls, attention and what a stack carries (see lower.h); everything else
  * computes in f32. */
+#include <inttypes.h>
+
 #include "compiler/ir/lowering.h"
 
 /* Brings a tensor of the outer graph into the body as an invariant, once. Lone constants are
- * made anew: a number needs
- * no argument. */
+ * made anew: a number needs no argument. */
 static mvs_id import(mvs_lowering *lo, const mvs_value *value, mvs_span span) {
   mvs_stack_state *stack = lo->stack;
   const mvs_node *node = mvs_graph_node(value->graph, value->id);
@@ -78,6 +79,37 @@ static mvs_status agree(mvs_lowering *lo, mvs_op op, mvs_value *inputs, int coun
   return MVS_OK;
 }
 
+/* Whether `less` meets `more` with an axis of one element in front of its axis `at`. */
+static bool fits_with_axis(const mvs_type *less, const mvs_type *more, int at) {
+  for (int i = 0; i < more->rank; i++) {
+    if (i == at) continue;
+    mvs_dim a = less->dims[i - (i > at)], b = more->dims[i];
+    bool one = !a.per_batch && !b.per_batch && (a.size == 1 || b.size == 1);
+    if (!one && (a.per_batch != b.per_batch || a.size != b.size)) return false;
+  }
+  return true;
+}
+
+/* What is left of a sum over an axis has one axis less than what was summed: where that keeps it
+ * from meeting the other operand, the user hears how to give it back. */
+static void hint_lost_axis(mvs_lowering *lo, const mvs_value *a, const mvs_value *b) {
+  if (a->kind != MVS_VALUE_TENSOR || b->kind != MVS_VALUE_TENSOR) return;
+  bool first = mvs_value_type(a)->rank < mvs_value_type(b)->rank;
+  const mvs_type *less = mvs_value_type(first ? a : b), *more = mvs_value_type(first ? b : a);
+  if (less->rank + 1 != more->rank || less->rank == 0 || !less->dims[0].per_batch) return;
+  for (int at = 1; at < more->rank; at++) {
+    if (!fits_with_axis(less, more, at)) continue;
+    mvs_text shape = mvs_text_new(lo->arena);
+    for (int i = 1; i < more->rank; i++) {
+      int64_t size = i == at ? 1 : less->dims[i - (i > at)].size;
+      mvs_text_addf(&shape, "%s%" PRId64, i > 1 ? ", " : "", size);
+    }
+    mvs_diag_hint(lo->diag, "reshape(..., [%s]) gives the %s operand the axis that it lacks",
+                  mvs_text_string(&shape), first ? "first" : "second");
+    return;
+  }
+}
+
 /* The inputs are copied, since renaming may replace them; the caller's stay. */
 mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *given, int count,
                           const mvs_attr *attr, mvs_span span, mvs_value *out) {
@@ -92,7 +124,10 @@ mvs_status mvs_lower_node(mvs_lowering *lo, mvs_op op, const mvs_value *given, i
   mvs_id *ids = MVS_ARRAY(lo->arena, count ? (size_t)count : 1, mvs_id);
   for (int i = 0; i < count; i++) ids[i] = mvs_lower_place_in(lo, graph, &inputs[i], span);
   mvs_type type;
-  MVS_TRY(mvs_graph_infer(graph, op, ids, count, attr, span, lo->diag, &type));
+  mvs_status status = mvs_graph_infer(graph, op, ids, count, attr, span, lo->diag, &type);
+  bool two = count == 2 && mvs_ops[op].op_class == MVS_CLASS_ELEMENT;
+  if (status == MVS_ERR_SHAPE && two) hint_lost_axis(lo, &inputs[0], &inputs[1]);
+  MVS_TRY(status);
   *out = mvs_value_tensor(graph, mvs_graph_add(graph, op, ids, count, attr, span));
   return MVS_OK;
 }
