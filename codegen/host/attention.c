@@ -5,7 +5,9 @@
  * weighted values, at last the division. Logits of all keys are held at once, so no running
  * maximum has to be corrected; scratch grows with the tokens for it. Every sum goes upwards
  * in the key for each query by itself, so how queries are divided into units changes no
- * bits. Several query heads may share one key-value head; each copies it anew. */
+ * bits. Several query heads may share one key-value head; each copies it anew. Where one
+ * block has all queries, f32 keys and values are read where they lie: nothing reads them a
+ * second time, so a copy would cost more than it spares. */
 #include "codegen/host/attention.h"
 
 #include "codegen/host/math.h"
@@ -41,17 +43,35 @@ mvs_head_matrix mvs_heads_matrix(mvs_heads *h, int operand, LLVMValueRef sample,
                            mvs_emit_i64(e, stride)};
 }
 
+/* Tiles read whole vectors of f32, so anything else needs its copy. */
+static bool in_place(const mvs_heads *h) {
+  const mvs_attention_shape *s = h->shape;
+  return s->dtype == MVS_F32 && s->tokens <= MVS_PANEL && s->head_dim == h->depth;
+}
+
 /* Rows of a head lie a token apart; in scratch they are neighbours, with zeros up to whole
  * vectors. */
-void mvs_heads_keys(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef to) {
+static mvs_head_matrix as_f32(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef rows,
+                              LLVMValueRef room) {
+  if (in_place(h)) return matrix;
   mvs_pack_call copy = {.type = h->shape->dtype,
                         .source = matrix.base,
                         .source_stride = matrix.stride,
-                        .rows = h->tokens,
+                        .rows = rows,
                         .columns = h->dim,
-                        .target = to,
+                        .target = room,
                         .target_stride = mvs_emit_i64(h->e, h->depth)};
   mvs_pack_copy(h->e, &copy);
+  return (mvs_head_matrix){room, copy.target_stride};
+}
+
+mvs_head_matrix mvs_heads_keys(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef room) {
+  return as_f32(h, matrix, h->tokens, room);
+}
+
+mvs_head_matrix mvs_heads_queries(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef room) {
+  mvs_head_matrix rows = {mvs_heads_rows(h, matrix), matrix.stride};
+  return as_f32(h, rows, h->count, room);
 }
 
 LLVMValueRef mvs_heads_rows(mvs_heads *h, mvs_head_matrix matrix) {
@@ -74,9 +94,9 @@ void mvs_heads_panel(mvs_heads *h, mvs_head_matrix matrix, double scale, LLVMVal
 
 /* Lanes beyond the last query are zeros in the panel, so their logits are 0: harmless, and
  * never stored. */
-void mvs_heads_logits(mvs_heads *h, LLVMValueRef keys, LLVMValueRef panel, LLVMValueRef to) {
-  mvs_tile_call tile = {.a = keys,
-                        .a_stride = mvs_emit_i64(h->e, h->depth),
+void mvs_heads_logits(mvs_heads *h, mvs_head_matrix keys, LLVMValueRef panel, LLVMValueRef to) {
+  mvs_tile_call tile = {.a = keys.base,
+                        .a_stride = keys.stride,
                         .b = panel,
                         .k = h->dim,
                         .c = to,
@@ -86,30 +106,29 @@ void mvs_heads_logits(mvs_heads *h, LLVMValueRef keys, LLVMValueRef panel, LLVMV
   mvs_tile(h->e, MVS_TILE_BY_ROWS, MVS_F32, &tile);
 }
 
-/* The sum runs over keys: a product whose left side is read by columns. */
-void mvs_heads_weighted(mvs_heads *h, LLVMValueRef values, LLVMValueRef weights,
-                        LLVMValueRef to) {
-  mvs_tile_call tile = {.a = values,
-                        .a_stride = mvs_emit_i64(h->e, h->depth),
-                        .b = weights,
-                        .k = h->tokens,
-                        .c = to,
-                        .c_stride = mvs_emit_i64(h->e, MVS_PANEL),
-                        .rows = h->dim,
-                        .width = h->lanes};
-  mvs_tile(h->e, MVS_TILE_BY_COLUMNS, MVS_F32, &tile);
+LLVMValueRef mvs_heads_width(mvs_heads *h, int64_t panel) {
+  int64_t left = h->shape->head_dim - panel * MVS_PANEL;
+  return mvs_emit_i64(h->e, left < MVS_PANEL ? left : MVS_PANEL);
 }
 
-/* Back from one query a lane to one query a row; only the queries that exist are written. */
-void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, mvs_head_matrix matrix) {
-  mvs_pack_call restore = {.type = h->shape->dtype,
-                           .source = from,
-                           .source_stride = mvs_emit_i64(h->e, MVS_PANEL),
-                           .rows = h->dim,
-                           .columns = h->count,
-                           .target = mvs_heads_rows(h, matrix),
-                           .target_stride = matrix.stride};
-  mvs_pack_restore(h->e, &restore);
+/* The weights are read by columns: a query is a row of the result, which then lies as the
+ * operands do and has no lanes of queries that do not exist. */
+void mvs_heads_weighted(mvs_heads *h, LLVMValueRef weights, mvs_head_matrix values,
+                        mvs_dtype type, mvs_head_matrix to) {
+  mvs_emit *e = h->e;
+  for (int64_t panel = 0; panel * MVS_PANEL < h->shape->head_dim; ++panel) {
+    LLVMValueRef column = mvs_emit_i64(e, panel * MVS_PANEL);
+    mvs_tile_call tile = {.a = weights,
+                          .a_stride = mvs_emit_i64(e, MVS_PANEL),
+                          .b = mvs_emit_at(e, e->f32, values.base, column),
+                          .b_stride = values.stride,
+                          .k = h->tokens,
+                          .c = mvs_emit_at(e, mvs_emit_storage(e, type), to.base, column),
+                          .c_stride = to.stride,
+                          .rows = h->count,
+                          .width = mvs_heads_width(h, panel)};
+    mvs_tile(e, MVS_TILE_BY_COLUMNS, type, &tile);
+  }
 }
 
 LLVMValueRef mvs_heads_at(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row,
@@ -155,8 +174,9 @@ typedef struct forward {
   mvs_heads heads;
   LLVMValueRef sample, head;
   mvs_head_matrix q, o;
-  LLVMValueRef keys, values;          /* f32 copies */
-  LLVMValueRef panel, logits, result; /* [depth][32], [tokens][32], [depth][32] */
+  LLVMValueRef keys_room, values_room; /* for f32 copies */
+  mvs_head_matrix keys, values;
+  LLVMValueRef panel, logits, result; /* [depth][32], [tokens][32], [32][depth] */
 } forward;
 
 static LLVMValueRef zero(forward *f) { return mvs_emit_i64(f->heads.e, 0); }
@@ -188,44 +208,59 @@ static LLVMValueRef weigh(forward *f, LLVMValueRef lane, LLVMValueRef most) {
   return mvs_emit_get(e, total);
 }
 
-/* Divides the result by the sum of weights: head_dim rows are fewer than keys. */
-static void normalise(forward *f, LLVMValueRef lane, LLVMValueRef total) {
+/* One row of the result divided by its sum of weights, to o. */
+static void finish_row(forward *f, LLVMValueRef row, LLVMValueRef factor) {
+  mvs_heads *h = &f->heads;
+  mvs_emit *e = h->e;
+  mvs_dtype type = h->shape->dtype;
+  LLVMValueRef from = mvs_emit_at(e, e->f32, f->result, mvs_emit_times(e, row, h->depth));
+  LLVMValueRef to = mvs_emit_at(e, mvs_emit_storage(e, type), mvs_heads_rows(h, f->o),
+                                mvs_emit_mul(e, row, f->o.stride));
+  for (int64_t column = 0; column < h->depth; column += MVS_LANES) {
+    LLVMValueRef index = mvs_emit_i64(e, column);
+    int64_t left = h->shape->head_dim - column;
+    LLVMValueRef mask = left < MVS_LANES ? mvs_emit_first_lanes(e, (int)left) : NULL;
+    LLVMValueRef value =
+        mvs_emit_load_vector(e, MVS_F32, mvs_emit_at(e, e->f32, from, index), mask);
+    value = LLVMBuildFMul(e->builder, value, factor, "");
+    mvs_emit_store(e, type, mvs_emit_at(e, mvs_emit_storage(e, type), to, index), value, mask,
+                   false);
+  }
+}
+
+/* All rows of the block; the factors are in `factors`, one a query. */
+static void finish(forward *f, LLVMValueRef factors) {
   mvs_emit *e = f->heads.e;
-  LLVMValueRef one = mvs_emit_real(LLVMTypeOf(total), 1);
-  LLVMValueRef factor = LLVMBuildFDiv(e->builder, one, total, "");
-  mvs_loop rows = mvs_emit_loop(e, zero(f), f->heads.dim, 1);
-  LLVMValueRef value = mvs_heads_load(&f->heads, f->result, rows.index, lane);
-  value = LLVMBuildFMul(e->builder, value, factor, "");
-  mvs_heads_store(&f->heads, f->result, rows.index, lane, value);
+  mvs_loop rows = mvs_emit_loop(e, zero(f), f->heads.count, 1);
+  LLVMValueRef at = mvs_emit_at(e, e->f32, factors, rows.index);
+  finish_row(f, rows.index, mvs_emit_splat(e, mvs_emit_load(e, MVS_F32, at)));
   mvs_emit_loop_end(e, &rows);
 }
 
-/* Logits become weights; their sums go to `totals`, the logarithm of the sums to lse. */
-static void softmax(forward *f, LLVMValueRef totals) {
+/* Logits become weights; 1 / their sums goes to `factors`, the logarithm of the sums to lse. */
+static void softmax(forward *f, LLVMValueRef factors) {
   mvs_heads *h = &f->heads;
   mvs_emit *e = h->e;
   mvs_loop lanes = mvs_emit_loop(e, zero(f), h->lanes, MVS_LANES);
   LLVMValueRef most = greatest(f, lanes.index);
   LLVMValueRef total = weigh(f, lanes.index, most);
-  mvs_heads_store(h, totals, zero(f), lanes.index, total);
+  LLVMValueRef one = mvs_emit_real(LLVMTypeOf(total), 1);
+  mvs_heads_store(h, factors, zero(f), lanes.index, LLVMBuildFDiv(e->builder, one, total, ""));
   LLVMValueRef lse = LLVMBuildFAdd(e->builder, most, mvs_emit_log(e, total), "");
   mvs_emit_store(e, MVS_F32, mvs_heads_lse(h, f->sample, f->head, lanes.index), lse,
                  mvs_emit_mask(e, lanes.index, h->count), false);
   mvs_emit_loop_end(e, &lanes);
 }
 
-/* One block of queries from q to o. `totals` is a row of scratch: the sums of weights. */
-static void block(forward *f, LLVMValueRef totals) {
+/* One block of queries from q to o. */
+static void block(forward *f, LLVMValueRef factors) {
   mvs_heads *h = &f->heads;
-  mvs_emit *e = h->e;
+  mvs_head_matrix result = {f->result, mvs_emit_i64(h->e, h->depth)};
   mvs_heads_panel(h, f->q, h->shape->scale, f->panel);
   mvs_heads_logits(h, f->keys, f->panel, f->logits);
-  softmax(f, totals);
-  mvs_heads_weighted(h, f->values, f->logits, f->result);
-  mvs_loop lanes = mvs_emit_loop(e, zero(f), h->lanes, MVS_LANES);
-  normalise(f, lanes.index, mvs_heads_load(h, totals, zero(f), lanes.index));
-  mvs_emit_loop_end(e, &lanes);
-  mvs_heads_restore(h, f->result, f->o);
+  softmax(f, factors);
+  mvs_heads_weighted(h, f->logits, f->values, MVS_F32, result);
+  finish(f, factors);
 }
 
 /* A unit: one head of one sample, a run of queries. */
@@ -244,13 +279,15 @@ static void unit(forward *f, const mvs_division *division, LLVMValueRef number) 
   LLVMValueRef kv_head = LLVMBuildUDiv(e->builder, f->head, group, "");
   f->q = mvs_heads_matrix(h, MVS_ATTENTION_Q, f->sample, f->head);
   f->o = mvs_heads_matrix(h, MVS_ATTENTION_O, f->sample, f->head);
-  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, f->sample, kv_head), f->keys);
-  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, f->sample, kv_head), f->values);
+  f->keys =
+      mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, f->sample, kv_head), f->keys_room);
+  f->values = mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, f->sample, kv_head),
+                             f->values_room);
   LLVMValueRef end = mvs_emit_add(e, from, mvs_emit_i64(e, division->inner_chunk));
-  LLVMValueRef totals = mvs_heads_room(h, 1, MVS_PANEL);
+  LLVMValueRef factors = mvs_heads_room(h, 1, MVS_PANEL);
   mvs_loop blocks = mvs_emit_loop(e, from, mvs_emit_smaller(e, end, h->tokens), MVS_PANEL);
   mvs_heads_block(h, blocks.index);
-  block(f, totals);
+  block(f, factors);
   mvs_emit_loop_end(e, &blocks);
 }
 
@@ -264,11 +301,11 @@ mvs_status mvs_host_print_attention(mvs_emit *e, const mvs_kernel *kernel, mvs_p
       {h->shape->heads, true}, {tokens, false}, 1, tokens < QUERY_CHUNK ? tokens : QUERY_CHUNK};
   const char *symbol = mvs_arena_format(e->arena, "%s_heads", kernel->name);
   mvs_heads_open(h, symbol);
-  f.keys = mvs_heads_room(h, tokens, h->depth);
-  f.values = mvs_heads_room(h, tokens, h->depth);
+  f.keys_room = mvs_heads_room(h, tokens, h->depth);
+  f.values_room = mvs_heads_room(h, tokens, h->depth);
   f.panel = mvs_heads_room(h, h->depth, MVS_PANEL);
   f.logits = mvs_heads_room(h, tokens, MVS_PANEL);
-  f.result = mvs_heads_room(h, h->depth, MVS_PANEL);
+  f.result = mvs_heads_room(h, MVS_PANEL, h->depth);
   mvs_loop units = mvs_emit_loop(e, h->entry.begin, h->entry.end, 1);
   unit(&f, &division, units.index);
   mvs_emit_loop_end(e, &units);

@@ -18,8 +18,8 @@ typedef struct mvs_heads {
   mvs_emit *e;
   const mvs_attention_shape *shape;
   mvs_entry entry;
-  int64_t scratch; /* bytes given out so far */
-  int64_t depth;   /* head_dim rounded up to whole vectors */
+  int64_t scratch;          /* bytes given out so far */
+  int64_t depth;            /* head_dim rounded up to whole vectors */
   LLVMValueRef tokens, dim; /* i64 */
   /* the block of queries */
   LLVMValueRef first, count; /* query number, at most 32 */
@@ -33,19 +33,21 @@ LLVMValueRef mvs_heads_room(mvs_heads *h, int64_t rows, int64_t columns);
 /* The matrix of a head in a sample of an operand. */
 mvs_head_matrix mvs_heads_matrix(mvs_heads *h, int operand, LLVMValueRef sample,
                                  LLVMValueRef head);
-/* Copies a matrix into scratch as f32 [tokens][depth]. */
-void mvs_heads_keys(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef to);
+/* A matrix of keys or values as f32: copied to `room` [tokens][depth], or where it lies. */
+mvs_head_matrix mvs_heads_keys(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef room);
+/* The block's rows as f32: copied to `room` [32][depth], or where they lie. */
+mvs_head_matrix mvs_heads_queries(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef room);
 /* The block's rows of a matrix. */
 LLVMValueRef mvs_heads_rows(mvs_heads *h, mvs_head_matrix matrix);
 /* Transposes the block's rows into a panel [depth][32], times scale. */
 void mvs_heads_panel(mvs_heads *h, mvs_head_matrix matrix, double scale, LLVMValueRef to);
-/* to[key][query] = keys [tokens][depth] x panel. */
-void mvs_heads_logits(mvs_heads *h, LLVMValueRef keys, LLVMValueRef panel, LLVMValueRef to);
-/* to[dim][query] = sum over keys of values[key][dim] * weights[key][query]. */
-void mvs_heads_weighted(mvs_heads *h, LLVMValueRef values, LLVMValueRef weights,
-                        LLVMValueRef to);
-/* Writes from[dim][query] to the block's rows of a matrix. */
-void mvs_heads_restore(mvs_heads *h, LLVMValueRef from, mvs_head_matrix matrix);
+/* to[key][query] = keys x panel. */
+void mvs_heads_logits(mvs_heads *h, mvs_head_matrix keys, LLVMValueRef panel, LLVMValueRef to);
+/* to[query][dim] = sum over keys of weights[key][query] * values[key][dim], of dtype `type`. */
+void mvs_heads_weighted(mvs_heads *h, LLVMValueRef weights, mvs_head_matrix values,
+                        mvs_dtype type, mvs_head_matrix to);
+/* Columns of head_dim in a product's panel: 32, or what is left for the last one. */
+LLVMValueRef mvs_heads_width(mvs_heads *h, int64_t panel);
 /* Pointer to float [row][column] of a matrix with 32 columns. */
 LLVMValueRef mvs_heads_at(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row,
                           LLVMValueRef column);

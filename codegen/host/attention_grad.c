@@ -7,21 +7,21 @@
  *
  * P is computed again from the saved logarithm: keeping it would take tokens^2 of memory for
  * every head of every layer. dk and dv stay in scratch as f32 until the unit's last query,
- * then round once to their storage. Nothing is divided below a key-value head, since two
- * units would have to add into one dk. */
+ * then round once to their storage; where one block has all queries they go there at once.
+ * Nothing is divided below a key-value head, since two units would have to add into one dk. */
 #include "codegen/host/attention.h"
 #include "codegen/host/math.h"
 
 typedef struct backward {
   mvs_heads heads;
-  int64_t panels; /* of 32 columns that head_dim needs */
   LLVMValueRef sample, kv_head, head;
-  mvs_head_matrix q, o, d_o, dq;           /* of the query head */
-  LLVMValueRef keys, values, dk, dv;       /* f32 [tokens][depth] in scratch */
-  LLVMValueRef q_panel, do_panel, o_panel; /* the block transposed, [depth][32] */
-  LLVMValueRef q_rows, do_rows; /* the block as panels of the other products: [32][32] each */
-  LLVMValueRef weights, slopes; /* P and dS, [tokens][32] */
-  LLVMValueRef dq_panel;        /* [depth][32] */
+  mvs_head_matrix q, o, d_o, dq;  /* of the query head */
+  LLVMValueRef rooms[4];          /* for f32 copies: keys, values, the block's q and dO */
+  mvs_head_matrix keys, values;   /* f32 */
+  LLVMValueRef dk, dv;            /* f32 [tokens][depth] in scratch */
+  LLVMValueRef q_panel, do_panel; /* the block transposed, [depth][32] */
+  LLVMValueRef deltas;            /* of the block's queries */
+  LLVMValueRef weights, slopes;   /* P and dS, [tokens][32] */
 } backward;
 
 /* The index 0, by far the most used constant. */
@@ -31,15 +31,21 @@ static LLVMValueRef zero(backward *g) { return mvs_emit_i64(g->heads.e, 0); }
 static void rooms(backward *g) {
   mvs_heads *h = &g->heads;
   int64_t tokens = h->shape->tokens;
-  g->panels = (h->shape->head_dim + MVS_PANEL - 1) / MVS_PANEL;
-  LLVMValueRef *matrices[] = {&g->keys, &g->values, &g->dk, &g->dv};
-  for (int i = 0; i < 4; ++i) *matrices[i] = mvs_heads_room(h, tokens, h->depth);
-  LLVMValueRef *panels[] = {&g->q_panel, &g->do_panel, &g->o_panel, &g->dq_panel};
-  for (int i = 0; i < 4; ++i) *panels[i] = mvs_heads_room(h, h->depth, MVS_PANEL);
-  g->q_rows = mvs_heads_room(h, g->panels * MVS_PANEL, MVS_PANEL);
-  g->do_rows = mvs_heads_room(h, g->panels * MVS_PANEL, MVS_PANEL);
+  for (int i = 0; i < 4; ++i)
+    g->rooms[i] = mvs_heads_room(h, i < 2 ? tokens : MVS_PANEL, h->depth);
+  g->dk = mvs_heads_room(h, tokens, h->depth);
+  g->dv = mvs_heads_room(h, tokens, h->depth);
+  g->q_panel = mvs_heads_room(h, h->depth, MVS_PANEL);
+  g->do_panel = mvs_heads_room(h, h->depth, MVS_PANEL);
+  g->deltas = mvs_heads_room(h, 1, MVS_PANEL);
   g->weights = mvs_heads_room(h, tokens, MVS_PANEL);
   g->slopes = mvs_heads_room(h, tokens, MVS_PANEL);
+}
+
+/* Whether a key-value head meets one block of queries only. */
+static bool at_once(const backward *g) {
+  const mvs_attention_shape *s = g->heads.shape;
+  return s->tokens <= MVS_PANEL && s->heads == s->kv_heads;
 }
 
 /* Sets a [tokens][depth] matrix of scratch to zeros, its padding too: add_products reads
@@ -54,81 +60,70 @@ static void clear(backward *g, LLVMValueRef matrix) {
   mvs_emit_loop_end(e, &loop);
 }
 
-/* Columns of head_dim in the panel: 32, or what is left for the last one. */
-static LLVMValueRef panel_width(backward *g, int64_t panel) {
-  int64_t left = g->heads.shape->head_dim - panel * MVS_PANEL;
-  return mvs_emit_i64(g->heads.e, left < MVS_PANEL ? left : MVS_PANEL);
-}
-
-/* Panels lie behind one another, 32 rows of 32 each, whatever the block holds. */
-static LLVMValueRef panel_of(backward *g, LLVMValueRef rows, int64_t panel) {
-  mvs_emit *e = g->heads.e;
-  return mvs_emit_at(e, e->f32, rows, mvs_emit_i64(e, panel * MVS_PANEL * MVS_PANEL));
-}
-
-/* The block's rows as panels: [panel][query][32 of head_dim]. */
-static void row_panels(backward *g, mvs_head_matrix matrix, LLVMValueRef to) {
+/* sums[key][dim] += sum over the block's queries of left[key][query] * rows[query][dim]; of the
+ * only block straight to the operand. */
+static void add_products(backward *g, LLVMValueRef left, mvs_head_matrix rows, int operand,
+                         LLVMValueRef sums) {
   mvs_heads *h = &g->heads;
   mvs_emit *e = h->e;
-  for (int64_t panel = 0; panel < g->panels; ++panel) {
-    LLVMValueRef from =
-        mvs_emit_at(e, mvs_emit_storage(e, h->shape->dtype), mvs_heads_rows(h, matrix),
-                    mvs_emit_i64(e, panel * MVS_PANEL));
-    mvs_pack_call copy = {.type = h->shape->dtype,
-                          .source = from,
-                          .source_stride = matrix.stride,
-                          .rows = h->count,
-                          .columns = panel_width(g, panel),
-                          .target = panel_of(g, to, panel),
-                          .target_stride = mvs_emit_i64(e, MVS_PANEL)};
-    mvs_pack_copy(e, &copy);
-  }
-}
-
-/* into[key][dim] += sum over the block's queries of left[key][query] * rows[query][dim]. */
-static void add_products(backward *g, LLVMValueRef left, LLVMValueRef rows, LLVMValueRef into) {
-  mvs_heads *h = &g->heads;
-  mvs_emit *e = h->e;
-  LLVMValueRef stride = mvs_emit_i64(e, h->depth);
-  for (int64_t panel = 0; panel < g->panels; ++panel) {
-    LLVMValueRef c = mvs_emit_at(e, e->f32, into, mvs_emit_i64(e, panel * MVS_PANEL));
+  mvs_dtype type = at_once(g) ? h->shape->dtype : MVS_F32;
+  mvs_head_matrix to = {sums, mvs_emit_i64(e, h->depth)};
+  if (at_once(g)) to = mvs_heads_matrix(h, operand, g->sample, g->kv_head);
+  for (int64_t panel = 0; panel * MVS_PANEL < h->shape->head_dim; ++panel) {
+    LLVMValueRef column = mvs_emit_i64(e, panel * MVS_PANEL);
+    LLVMValueRef c = mvs_emit_at(e, mvs_emit_storage(e, type), to.base, column);
     mvs_tile_call tile = {.a = left,
                           .a_stride = mvs_emit_i64(e, MVS_PANEL),
-                          .b = panel_of(g, rows, panel),
+                          .b = mvs_emit_at(e, e->f32, rows.base, column),
+                          .b_stride = rows.stride,
                           .k = h->count,
                           .c = c,
-                          .c_stride = stride,
+                          .c_stride = to.stride,
                           .rows = h->tokens,
-                          .width = panel_width(g, panel),
-                          .start = c,
-                          .start_stride = stride};
-    mvs_tile(e, MVS_TILE_BY_ROWS, MVS_F32, &tile);
+                          .width = mvs_heads_width(h, panel),
+                          .start = at_once(g) ? NULL : c,
+                          .start_stride = to.stride};
+    mvs_tile(e, MVS_TILE_BY_ROWS, type, &tile);
   }
 }
 
-/* delta: the sum over head_dim of dO * O, per query. */
-static LLVMValueRef delta_of(backward *g, LLVMValueRef lane) {
+/* A vector of a query's row, zeros beyond head_dim. */
+static LLVMValueRef row_vector(backward *g, mvs_head_matrix matrix, LLVMValueRef query,
+                               int64_t column) {
   mvs_heads *h = &g->heads;
   mvs_emit *e = h->e;
-  LLVMTypeRef type = mvs_emit_vector(e->f32);
-  LLVMValueRef sum = mvs_emit_variable(e, type);
-  mvs_emit_set(e, sum, LLVMConstNull(type));
-  mvs_loop rows = mvs_emit_loop(e, zero(g), h->dim, 1);
-  LLVMValueRef o = mvs_heads_load(h, g->o_panel, rows.index, lane);
-  LLVMValueRef d_o = mvs_heads_load(h, g->do_panel, rows.index, lane);
-  mvs_emit_set(e, sum, mvs_emit_fma(e, o, d_o, mvs_emit_get(e, sum)));
-  mvs_emit_loop_end(e, &rows);
-  return mvs_emit_get(e, sum);
+  int64_t left = h->shape->head_dim - column;
+  LLVMValueRef at =
+      mvs_emit_add(e, mvs_emit_mul(e, query, matrix.stride), mvs_emit_i64(e, column));
+  return mvs_emit_load_vector(
+      e, h->shape->dtype,
+      mvs_emit_at(e, mvs_emit_storage(e, h->shape->dtype), mvs_heads_rows(h, matrix), at),
+      left < MVS_LANES ? mvs_emit_first_lanes(e, (int)left) : NULL);
 }
 
-/* Logits become P; dP becomes dS. Lanes beyond the last query hold logit 0 and lse 0, so they
- * stay finite; nothing reads them. */
+/* delta of each query: the sum over head_dim of dO * O, in 16 lanes that fold by halves. */
+static void sum_deltas(backward *g) {
+  mvs_heads *h = &g->heads;
+  mvs_emit *e = h->e;
+  mvs_loop queries = mvs_emit_loop(e, zero(g), h->count, 1);
+  LLVMValueRef sum = LLVMConstNull(mvs_emit_vector(e->f32));
+  for (int64_t column = 0; column < h->depth; column += MVS_LANES) {
+    LLVMValueRef o = row_vector(g, g->o, queries.index, column);
+    sum = mvs_emit_fma(e, o, row_vector(g, g->d_o, queries.index, column), sum);
+  }
+  mvs_emit_store(e, MVS_F32, mvs_emit_at(e, e->f32, g->deltas, queries.index),
+                 mvs_emit_fold(e, sum, false), NULL, false);
+  mvs_emit_loop_end(e, &queries);
+}
+
+/* Logits become P; dP becomes dS. Nothing reads lanes beyond the last query, whatever delta
+ * finds there. */
 static void slopes(backward *g) {
   mvs_heads *h = &g->heads;
   mvs_emit *e = h->e;
   LLVMBuilderRef b = e->builder;
   mvs_loop lanes = mvs_emit_loop(e, zero(g), h->lanes, MVS_LANES);
-  LLVMValueRef lane = lanes.index, delta = delta_of(g, lane);
+  LLVMValueRef lane = lanes.index, delta = mvs_heads_load(h, g->deltas, zero(g), lane);
   LLVMValueRef lse = mvs_emit_load_vector(
       e, MVS_F32, mvs_heads_lse(h, g->sample, g->head, lane), mvs_emit_mask(e, lane, h->count));
   LLVMValueRef scale = mvs_emit_real(LLVMTypeOf(lse), h->shape->scale);
@@ -148,16 +143,15 @@ static void block(backward *g) {
   mvs_heads *h = &g->heads;
   mvs_heads_panel(h, g->q, h->shape->scale, g->q_panel);
   mvs_heads_panel(h, g->d_o, 1, g->do_panel);
-  mvs_heads_panel(h, g->o, 1, g->o_panel);
-  row_panels(g, g->q, g->q_rows);
-  row_panels(g, g->d_o, g->do_rows);
   mvs_heads_logits(h, g->keys, g->q_panel, g->weights);
   mvs_heads_logits(h, g->values, g->do_panel, g->slopes);
+  sum_deltas(g);
   slopes(g);
-  add_products(g, g->weights, g->do_rows, g->dv);
-  add_products(g, g->slopes, g->q_rows, g->dk);
-  mvs_heads_weighted(h, g->keys, g->slopes, g->dq_panel);
-  mvs_heads_restore(h, g->dq_panel, g->dq);
+  add_products(g, g->weights, mvs_heads_queries(h, g->d_o, g->rooms[3]), MVS_ATTENTION_DV,
+               g->dv);
+  add_products(g, g->slopes, mvs_heads_queries(h, g->q, g->rooms[2]), MVS_ATTENTION_DK, g->dk);
+  mvs_head_matrix dq = {mvs_heads_rows(h, g->dq), g->dq.stride};
+  mvs_heads_weighted(h, g->slopes, g->keys, h->shape->dtype, dq);
 }
 
 /* All queries of one head, in order. */
@@ -195,10 +189,14 @@ static void unit(backward *g, LLVMValueRef number) {
   LLVMValueRef kv_heads = mvs_emit_i64(e, s->kv_heads);
   g->sample = LLVMBuildUDiv(e->builder, number, kv_heads, "");
   g->kv_head = LLVMBuildURem(e->builder, number, kv_heads, "");
-  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, g->sample, g->kv_head), g->keys);
-  mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, g->sample, g->kv_head), g->values);
-  clear(g, g->dk);
-  clear(g, g->dv);
+  g->keys = mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, g->sample, g->kv_head),
+                           g->rooms[0]);
+  g->values = mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, g->sample, g->kv_head),
+                             g->rooms[1]);
+  if (!at_once(g)) {
+    clear(g, g->dk);
+    clear(g, g->dv);
+  }
   int64_t group = s->heads / s->kv_heads;
   LLVMValueRef from = mvs_emit_times(e, g->kv_head, group);
   LLVMValueRef to = mvs_emit_add(e, from, mvs_emit_i64(e, group));
@@ -206,8 +204,10 @@ static void unit(backward *g, LLVMValueRef number) {
   g->head = heads.index;
   head(g);
   mvs_emit_loop_end(e, &heads);
-  write_sums(g, MVS_ATTENTION_DK, g->dk);
-  write_sums(g, MVS_ATTENTION_DV, g->dv);
+  if (!at_once(g)) {
+    write_sums(g, MVS_ATTENTION_DK, g->dk);
+    write_sums(g, MVS_ATTENTION_DV, g->dv);
+  }
 }
 
 /* As many units as samples times key-value heads. */

@@ -144,38 +144,12 @@ static void load_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whol
   }
 }
 
-/* 16 columns as rows of the target. */
-static void store_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole,
-                        LLVMValueRef *v) {
-  mvs_emit *e = p->e;
+/* 16 columns as rows of the target, which has room for whole blocks. */
+static void store_block(pack *p, LLVMValueRef row, LLVMValueRef column, LLVMValueRef *v) {
   for (int i = 0; i < MVS_LANES; ++i) {
     LLVMValueRef line = plus(p, column, i);
-    LLVMValueRef mask =
-        whole ? NULL : row_mask(p, line, p->parameters[COLUMNS], row, p->parameters[ROWS]);
-    mvs_emit_store(e, p->to, element(p, TARGET, p->to, line, row), v[i], mask, false);
+    mvs_emit_store(p->e, p->to, element(p, TARGET, p->to, line, row), v[i], NULL, false);
   }
-}
-
-typedef void block_body(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole);
-
-/* Calls for a block's body twice: for whole blocks, and with masks for those at the edge. */
-static void each_block(pack *p, block_body *body) {
-  mvs_emit *e = p->e;
-  LLVMValueRef zero = mvs_emit_i64(e, 0);
-  mvs_loop rows = mvs_emit_loop(e, zero, p->parameters[ROWS], MVS_LANES);
-  mvs_loop columns = mvs_emit_loop(e, zero, p->parameters[COLUMNS], MVS_LANES);
-  LLVMValueRef last_row = plus(p, rows.index, MVS_LANES - 1);
-  LLVMValueRef last_column = plus(p, columns.index, MVS_LANES - 1);
-  LLVMValueRef whole = LLVMBuildAnd(e->builder, mvs_emit_less(e, last_row, p->parameters[ROWS]),
-                                    mvs_emit_less(e, last_column, p->parameters[COLUMNS]), "");
-  mvs_branch inside = mvs_emit_if(e, whole);
-  body(p, rows.index, columns.index, true);
-  mvs_emit_if_end(e, &inside);
-  mvs_branch edge = mvs_emit_if(e, LLVMBuildNot(e->builder, whole, ""));
-  body(p, rows.index, columns.index, false);
-  mvs_emit_if_end(e, &edge);
-  mvs_emit_loop_end(e, &columns);
-  mvs_emit_loop_end(e, &rows);
 }
 
 /* One block, with masks only where it may reach over an edge. */
@@ -185,27 +159,31 @@ static void transpose_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool
   load_block(p, row, column, whole, v);
   for (int i = 0; i < MVS_LANES; ++i) v[i] = LLVMBuildFMul(e->builder, v[i], scale, "");
   mvs_transpose_vectors(e, v);
-  store_block(p, row, column, true, v); /* the target has room for whole blocks */
+  store_block(p, row, column, v);
 }
 
-/* The same for the way back, which must not write outside the target. */
-static void restore_block(pack *p, LLVMValueRef row, LLVMValueRef column, bool whole) {
-  LLVMValueRef v[MVS_LANES];
-  load_block(p, row, column, whole, v);
-  mvs_transpose_vectors(p->e, v);
-  store_block(p, row, column, whole, v);
+/* Block by block; the code of one stands here twice, for whole blocks and for those at the
+ * edge. */
+static void transpose(pack *p) {
+  mvs_emit *e = p->e;
+  LLVMValueRef zero = mvs_emit_i64(e, 0);
+  mvs_loop rows = mvs_emit_loop(e, zero, p->parameters[ROWS], MVS_LANES);
+  mvs_loop columns = mvs_emit_loop(e, zero, p->parameters[COLUMNS], MVS_LANES);
+  LLVMValueRef last_row = plus(p, rows.index, MVS_LANES - 1);
+  LLVMValueRef last_column = plus(p, columns.index, MVS_LANES - 1);
+  LLVMValueRef whole = LLVMBuildAnd(e->builder, mvs_emit_less(e, last_row, p->parameters[ROWS]),
+                                    mvs_emit_less(e, last_column, p->parameters[COLUMNS]), "");
+  mvs_branch inside = mvs_emit_if(e, whole);
+  transpose_block(p, rows.index, columns.index, true);
+  mvs_emit_if_end(e, &inside);
+  mvs_branch edge = mvs_emit_if(e, LLVMBuildNot(e->builder, whole, ""));
+  transpose_block(p, rows.index, columns.index, false);
+  mvs_emit_if_end(e, &edge);
+  mvs_emit_loop_end(e, &columns);
+  mvs_emit_loop_end(e, &rows);
 }
-
-static void transpose(pack *p) { each_block(p, transpose_block); }
 
 void mvs_pack_transpose(mvs_emit *e, const mvs_pack_call *c) {
   pack p = {.e = e, .from = c->type, .to = MVS_F32, .write = transpose};
   call(&p, "transpose", c);
-}
-
-static void restore(pack *p) { each_block(p, restore_block); }
-
-void mvs_pack_restore(mvs_emit *e, const mvs_pack_call *c) {
-  pack p = {.e = e, .from = MVS_F32, .to = c->type, .write = restore};
-  call(&p, "restore", c);
 }

@@ -18,9 +18,6 @@ void mvs_pack_copy(mvs_emit *e, const mvs_pack_call *call);
 /* target[j][i] = scale * source[i][j] as f32; both axes are filled with zeros to multiples
  * of 16. */
 void mvs_pack_transpose(mvs_emit *e, const mvs_pack_call *call);
-/* target[j][i] = source[i][j] for f32 source; writes exactly columns x rows elements. Reads
- * whole vectors of 16 source columns. */
-void mvs_pack_restore(mvs_emit *e, const mvs_pack_call *call);
 /* target[i][j] = source[i][j] for f32 source; writes exactly rows x columns elements. Reads
  * whole vectors of 16 source columns. */
 void mvs_pack_round(mvs_emit *e, const mvs_pack_call *call);

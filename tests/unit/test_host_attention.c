@@ -187,7 +187,7 @@ static void odd_shapes(void **state) {
       {1, 1, 1, 1, MVS_F32, 0},     {7, 2, 1, 15, MVS_F32, 0},   {20, 4, 4, 16, MVS_F32, 0},
       {33, 4, 2, 33, MVS_F32, 0},   {17, 6, 2, 8, MVS_BF16, 0},  {80, 2, 1, 64, MVS_BF16, 0},
       {49, 3, 3, 70, MVS_F32, 0},   {600, 1, 1, 16, MVS_F32, 0}, {33, 4, 2, 17, MVS_F32, 5},
-      {20, 2, 2, 16, MVS_BF16, 32},
+      {20, 2, 2, 16, MVS_BF16, 32}, {20, 4, 2, 16, MVS_F32, 5},  {32, 2, 2, 48, MVS_F32, 3},
   };
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; ++i) {
     for (int level = 0; level < LEVELS; ++level)
