@@ -79,11 +79,13 @@ static mvs_status add_groups(mvs_compilation *compilation, const mvs_fuse *fuse,
 static void set_roots(const mvs_fuse *fuse, mvs_schedule *schedule) {
   schedule->roots = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_id);
   schedule->places = MVS_ARRAY(fuse->arena, fuse->size + 1, mvs_place);
+  schedule->gathered = MVS_ARRAY(fuse->arena, fuse->size + 1, bool);
   for (mvs_id id = 0; id < fuse->size; id++) {
     const mvs_value *value = &fuse->values[id];
     bool placed = value->kind != MVS_VALUE_UNUSED && value->stored;
     schedule->roots[id] = placed ? value->root : MVS_NONE;
     schedule->places[id].buffer = UINT32_MAX;
+    schedule->gathered[id] = value->kind == MVS_VALUE_CONCAT;
   }
 }
 

@@ -53,14 +53,16 @@ mvs_place mvs_place_slot(uint32_t buffer, const mvs_type *type, int64_t shift) {
 
 /* --- what groups load --- */
 
-/* The root of a loaded value, then the parts of a concat, which are read with it. */
+/* The root of a loaded value, then the parts of a gathered concat, which are read with it. Those
+ * of a concat that a kernel stores are not: one of them may have a place for other readers, and
+ * be stored there later. */
 static void visit_root(const mvs_schedule *schedule, mvs_id id, mvs_load_visit *visit,
                        void *context) {
   mvs_id root = schedule->roots[id];
   if (root == MVS_NONE) return;
   visit(context, root);
+  if (!schedule->gathered[root]) return;
   const mvs_node *node = mvs_graph_node(schedule->graph, root);
-  if (node->op != MVS_OP_concat) return;
   for (int i = 0; i < node->input_count; i++)
     visit_root(schedule, node->inputs[i], visit, context);
 }
@@ -234,7 +236,7 @@ static void want_parts(mvs_graph_layout *g, mvs_id id, const mvs_place *place, m
 /* A value that this graph computes: one target is its place, the others get copies. */
 static void place_computed(mvs_graph_layout *g, mvs_id id) {
   mvs_target_list *targets = &g->targets[id];
-  bool gathered = g->writer[id] < 0 && node_of(g, id)->op == MVS_OP_concat;
+  bool gathered = g->schedule->gathered[id];
   int best = best_target(g, id);
   g->schedule->places[id] = best >= 0 ? targets->items[best].place : temporary(g, id);
   mvs_id until = best >= 0 ? targets->items[best].until : MVS_NONE;

@@ -63,8 +63,7 @@ static void want(void *context, mvs_id root) {
   if (keep_if_carried(at, buffer) || keep_if_read(at, buffer)) return;
   if (at->alone && may_be_redone(at, buffer) && !is_target(at, buffer)) return;
   at->wanted[root] = true;
-  const mvs_node *node = mvs_graph_node(at->region->body->graph, root);
-  if (node->op == MVS_OP_concat) at->joined[buffer] = true;
+  if (at->region->body->gathered[root]) at->joined[buffer] = true;
 }
 
 static bool writes_wanted(const redo *at, mvs_id id) {

@@ -126,6 +126,9 @@ typedef struct mvs_schedule {
   mvs_place *places;                /* one per node of the graph */
   mvs_id *roots;                    /* per node: whose bytes it names, its own or through
                                        reshape, get and slice another's; MVS_NONE: none */
+  bool *gathered;                   /* per node: a concat that no kernel stores; it is there when
+                                       its parts are. One that a kernel stores whole is a value
+                                       like others, whether or not its parts have places, too */
   MVS_LIST(struct mvs_schedule *) bodies; /* one per REGION group, in order */
   MVS_LIST(mvs_alternative) alternatives; /* of a body whose blocks may be redone */
 } mvs_schedule;

@@ -69,7 +69,7 @@ static void add_load(scheduler *s, int group, mvs_id id) {
   }
   if (s->writer[root] >= 0) {
     add_wait(s, group, s->writer[root]);
-  } else if (node->op == MVS_OP_concat) {
+  } else if (s->schedule->gathered[root]) {
     for (int i = 0; i < node->input_count; i++) add_load(s, group, node->inputs[i]);
   }
 }

@@ -50,10 +50,9 @@ typedef struct load_check {
 
 static void check_load(void *context, mvs_id root) {
   load_check *load = context;
-  bool gathered = node_of(load->c, root)->op == MVS_OP_concat;
   if (load->c->written[root] || comes_from_outside(load->c, root)) return;
-  /* A concat without a kernel of its own is there with its parts, which are visited next. */
-  if (gathered) return;
+  /* Its parts are visited next. */
+  if (load->c->schedule->gathered[root]) return;
   load->holds = fail_at(load->c, root);
 }
 
@@ -292,7 +291,7 @@ static bool copies_lie_in_their_buffers(check *c) {
 static bool is_there(const check *c, mvs_id root) {
   const mvs_node *node = node_of(c, root);
   if (c->written[root] || comes_from_outside(c, root)) return true;
-  if (node->op != MVS_OP_concat) return false;
+  if (!c->schedule->gathered[root]) return false;
   for (int i = 0; i < node->input_count; i++) {
     mvs_id part = c->schedule->roots[node->inputs[i]];
     if (part == MVS_NONE || !is_there(c, part)) return false;
