@@ -30,6 +30,8 @@ typedef struct mvs_reference_options {
   uint64_t *noise; /* not NULL: values are moved as rounding may move them, by draws that follow
                       from this state and change it (rounding.c): how far apart results of
                       several runs are is how well the function can be computed at all */
+  bool noise_f64;  /* with noise: as rounding to float64 may move them, which this evaluation does
+                      itself */
   double *largest; /* with noise: becomes the largest size of a computed value, if larger */
 } mvs_reference_options;
 

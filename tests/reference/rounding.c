@@ -1,4 +1,4 @@
-/* rounding.c: what rounding to f32 may do to a value, by trying. Each value that its dtype
+/* rounding.c: what rounding to f32, bf16 or float64 may do to a value, by trying. Each value that its dtype
  * cannot hold is moved by a random share of half its last place; values that it holds stay,
  * since correctly rounded operations give them exactly (indices, counts and what is decided by
  * them). Sums round once a term, and terms may cancel, so what goes into a sum of n terms is
@@ -10,6 +10,7 @@
 
 #define F32_UNIT   0x1p-24 /* half of a last place, relative */
 #define BF16_UNIT  0x1p-9
+#define F64_UNIT   0x1p-52 /* a whole last place: half of one would mostly be rounded away */
 #define F32_LEAST  0x1p-150 /* half of the smallest number */
 #define POLYNOMIAL 4        /* units: transcendental functions are within two places */
 
@@ -24,27 +25,36 @@ static bool holds(mvs_dtype dtype, double value) {
   return (double)(float)value == value;
 }
 
-static double moved(uint64_t *state, mvs_dtype dtype, double units, double value) {
+static double unit_of(const mvs_reference_options *options, mvs_dtype dtype) {
+  if (options->noise_f64) return F64_UNIT;
+  return dtype == MVS_BF16 ? BF16_UNIT : F32_UNIT;
+}
+
+static double moved(const mvs_reference_options *options, mvs_dtype dtype, double units,
+                    double value) {
   if (holds(dtype, value) || !isfinite(value)) return value;
-  double unit = dtype == MVS_BF16 ? BF16_UNIT : F32_UNIT;
-  return value + draw(state) * (units * unit * fabs(value) + F32_LEAST);
+  double least = options->noise_f64 ? 0 : F32_LEAST;
+  double size = units * unit_of(options, dtype) * fabs(value) + least;
+  return value + draw(options->noise) * size;
 }
 
 static mvs_tensor moved_tensor(const mvs_evaluate_call *call, const mvs_tensor *tensor,
                                double units) {
   mvs_tensor copy = mvs_tensor_new(call->arena, &tensor->type, call->evaluation->batch);
-  uint64_t *state = call->evaluation->options.noise;
+  const mvs_reference_options *options = &call->evaluation->options;
+  double unit = unit_of(options, MVS_F32); /* of the sum */
   int64_t count = mvs_tensor_count(tensor, call->evaluation->batch);
   for (int64_t i = 0; i < count; i++) {
     double value = tensor->data[i];
-    copy.data[i] = value + draw(state) * units * F32_UNIT * fabs(value);
+    copy.data[i] = value + draw(options->noise) * units * unit * fabs(value);
   }
   return copy;
 }
 
 double mvs_evaluate_moved(const mvs_evaluate_call *call, double value, double size) {
-  uint64_t *state = call->evaluation->options.noise;
-  return state ? value + draw(state) * F32_UNIT * size : value;
+  const mvs_reference_options *options = &call->evaluation->options;
+  if (!options->noise) return value;
+  return value + draw(options->noise) * unit_of(options, MVS_F32) * size;
 }
 
 /* How many terms a result of the node sums up; 0 for what is no sum. */
@@ -127,7 +137,7 @@ void mvs_evaluate_move_results(const mvs_evaluate_call *call, uint32_t count) {
     int64_t elements = mvs_tensor_count(result, call->evaluation->batch);
     double *largest = call->evaluation->options.largest;
     for (int64_t k = 0; k < elements; k++) {
-      result->data[k] = moved(call->evaluation->options.noise, dtype, units, result->data[k]);
+      result->data[k] = moved(&call->evaluation->options, dtype, units, result->data[k]);
       if (largest && !(fabs(result->data[k]) <= *largest)) *largest = fabs(result->data[k]);
     }
   }
