@@ -128,15 +128,13 @@ static int find_partner(merge *m, int index, const int *order, size_t later) {
 typedef struct source_check {
   const merge *merge;
   int home;   /* the reduction that should take the work */
-  bool early; /* all other producers are done before it */
+  bool early; /* all producers of what is loaded are done before it */
 } source_check;
 
 static void check_source(void *context, int producer) {
   source_check *check = context;
   int level = kernel_of(check->merge, check->home)->level;
-  if (producer != check->home && kernel_of(check->merge, producer)->level >= level) {
-    check->early = false;
-  }
+  if (kernel_of(check->merge, producer)->level >= level) check->early = false;
 }
 
 /* Elements only. A reduction over an axis of extent 1 is one of them, but inside a reduction it
@@ -153,7 +151,8 @@ static bool is_plain(const merge *m, const mvs_fuse_kernel *kernel) {
 }
 
 /* True when all that the kernel loads is there before `home` runs or made by it, and it works
- * on the shape that the reduction leaves: a thread that ends a sum then goes on with it. */
+ * on the shape that the reduction leaves: a thread that ends a sum then goes on with it. What an
+ * alias or a concat names of a result of `home` would have to be in memory before. */
 static bool can_follow(merge *m, int index, int home) {
   const mvs_fuse_kernel *kernel = kernel_of(m, index), *reduction = kernel_of(m, home);
   if (reduction->group_class != MVS_GROUP_COLUMNS || reduction->into >= 0) return false;
