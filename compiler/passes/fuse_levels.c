@@ -315,6 +315,16 @@ static bool is_cut(const levels *l, mvs_id id) {
   return mvs_value_is_computed(value) && value->grain < space_extent(l, id);
 }
 
+/* True when a step along the node's row is one along the input's: not for one value a row. Of a
+ * node that is a piece of its row, inputs of its own shape move along, too: with a concat of
+ * [1, 7] in the first 8 of a row of 24, the row of 24 is cut at 1. */
+static bool moves_along(const levels *l, mvs_id id, mvs_id input) {
+  const mvs_node *node = node_of(l, id);
+  int64_t extent = space_extent(l, id), own = space_extent(l, input);
+  bool piece = own > 1 && own < extent && own == mvs_type_last_extent(&node->type);
+  return node->op == MVS_OP_concat || piece || own == extent;
+}
+
 /* The grain of a node, from what it is and what a kernel may hold with it. */
 static int64_t grain_of(const levels *l, mvs_id id, bool inputs) {
   const mvs_node *node = node_of(l, id);
@@ -323,8 +333,7 @@ static int64_t grain_of(const levels *l, mvs_id id, bool inputs) {
     mvs_id input = node->inputs[i];
     int64_t part = mvs_type_last_extent(mvs_graph_type(l->fuse->graph, input));
     if (node->op == MVS_OP_concat) grain = mvs_common_divisor(grain, part);
-    bool moves_along = node->op == MVS_OP_concat || space_extent(l, input) == extent;
-    if (inputs && moves_along && may_hold(l, id, input)) {
+    if (inputs && moves_along(l, id, input) && may_hold(l, id, input)) {
       grain = mvs_common_divisor(grain, value_of(l, input)->grain);
     }
   }
