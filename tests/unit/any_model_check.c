@@ -107,7 +107,7 @@ static void check_slope(ops_suite *s, const mvs_graph *loss, const mvs_graph *gr
                         int64_t batch) {
   slope at = {.s = s, .arena = mvs_arena_new(), .loss = loss, .batch = batch};
   mvs_tensor_map given = {0}, gradients = {0};
-  ops_case filled = {"loss", loss, s->tolerance, -1, 1};
+  ops_case filled = {.name = "loss", .graph = loss, .low = -1, .high = 1};
   ops_fill(at.arena, &filled, batch, &given);
   mvs_reference_options options = {.diag = s->diag};
   ops_good(s, mvs_reference_run(at.arena, grad, batch, &given, &options, &gradients), "grad");

@@ -47,10 +47,11 @@ mvs_status ops_margins_sample(ops_margins *m, int count) {
   mvs_reference_options noisy = {
       .round_bf16 = true, .noise = &m->noise, .largest = &m->largest};
   mvs_reference_options rounded = {.round_bf16 = true, .round_f32 = true};
+  const mvs_graph *graph = m->each->rounds ? m->each->rounds : m->each->graph;
   for (int sample = 0; sample < count; sample++) {
     mvs_arena *scratch = mvs_arena_new();
     mvs_tensor_map moved = {0};
-    mvs_status status = mvs_reference_run(scratch, m->each->graph, m->batch, m->given,
+    mvs_status status = mvs_reference_run(scratch, graph, m->batch, m->given,
                                           m->samples ? &noisy : &rounded, &moved);
     for (size_t i = 0; status == MVS_OK && i < m->wanted->count; i++) {
       add_sample(m, i, &moved.items[i].tensor);

@@ -123,7 +123,7 @@ static void check_param(const ops_suite *s, const mvs_tensor_map *given,
 
 /* What the pass built, evaluated in double, is the formula for every matrix of the stacks. */
 static void check_formula(ops_suite *s, const mvs_graph *graph, double taken) {
-  ops_case each = {"muon", graph, {0, 0, "unused"}, -1, 1};
+  ops_case each = {.name = "muon", .graph = graph, .low = -1, .high = 1};
   mvs_tensor_map given = {0}, results = {0};
   mvs_reference_options options = {.diag = s->diag};
   ops_fill(s->arena, &each, 1, &given);

@@ -44,7 +44,11 @@ void ops_good(ops_suite *s, mvs_status status, const char *after) {
 }
 
 void ops_add_case(ops_suite *s, const char *name, const mvs_graph *graph) {
-  ops_case each = {name, graph, s->tolerance, s->low, s->high};
+  ops_case each = {.name = name,
+                   .graph = graph,
+                   .tolerance = s->tolerance,
+                   .low = s->low,
+                   .high = s->high};
   MVS_PUSH(s->arena, &s->cases, each);
 }
 
@@ -90,14 +94,18 @@ void ops_compile_raw(ops_suite *s) {
 
 /* The case of the loss becomes that of its gradients, whose meaning the reference takes from
  * the graph before part of it moves to "prepare": finite differences are the tests' own. A
- * function that a pass makes has no graph before either. */
+ * function that a pass makes has no graph before either. --means writer rounds elsewhere than
+ * the graph as built says: a branch is rounded and its mean is not, so that of one token's
+ * branch less its mean, which is 0, the rounding is left. */
 void ops_compile(ops_suite *s) {
   ops_good(s, mvs_module_verify(s->module, "building", s->diag), "verify");
   ops_good(s, mvs_pipeline_run(&s->compilation, "hoist"), "graph passes");
   for (size_t i = 0; i < s->cases.count; i++) {
     ops_case *each = &s->cases.items[i];
     if (strcmp(each->name, "loss") == 0) each->name = "grad", each->graph = NULL;
-    if (!each->graph) each->graph = mvs_module_function(s->module, each->name)->graph;
+    const mvs_graph *graph = mvs_module_function(s->module, each->name)->graph;
+    if (!each->graph) each->graph = graph;
+    if (s->compilation.means == MVS_MEANS_WRITER) each->rounds = graph;
   }
   ops_good(s, mvs_pass_prepare(&s->compilation), "prepare");
   ops_compile_raw(s);

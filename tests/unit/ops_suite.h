@@ -31,7 +31,8 @@ typedef struct ops_tolerance {
 /* One function of the module. Inputs and parameters lie in [low, high]. */
 typedef struct ops_case {
   const char *name;
-  const mvs_graph *graph; /* as it was built, the meaning */
+  const mvs_graph *graph;  /* as it was built, the meaning */
+  const mvs_graph *rounds; /* NULL: it says what is rounded, too; else that one does */
   ops_tolerance tolerance;
   double low, high;
 } ops_case;
