@@ -15,18 +15,13 @@
 #include "runtime/output_option.h"
 #include "runtime/output_tensors.h"
 #include "runtime/png.h"
-#include "runtime/random.h"
-#include "runtime/sampler.h"
+#include "runtime/sample_inputs.h"
 #include "runtime/specialise.h"
 #include "runtime/weights.h"
 
-#define COUNT(list)     (sizeof(list) / sizeof((list)[0]))
-#define DEFAULT_COUNT   20
-#define DEFAULT_BATCH   64
-#define DEFAULT_CLASSES 10
-#define MOST_SAMPLES    1e7
-/* Far from the streams of training and of initial values. */
-#define NOISE_STREAM 0x40000000u
+#define COUNT(list)   (sizeof(list) / sizeof((list)[0]))
+#define DEFAULT_BATCH 64
+#define MOST_SAMPLES  1e7
 
 static const mvs_option_row sample_rows[] = {
     {"out", MVS_OPTION_TEXT, "FILE", 0, 0, "FILE.png: a grid; FILE.safetensors: `sample`"},
@@ -53,11 +48,6 @@ typedef struct request {
   bool picture;
 } request;
 
-/* A label is one integer per sample: given as a list, not as a file. */
-static bool is_label(const Mvs__ModelInput *input) {
-  return strcmp(input->dtype, "i32") == 0 && mvs_input_elements(input) == 1;
-}
-
 /* "labels" for an input called label. */
 static const char *labels_option(mvs_session *session, const Mvs__ModelInput *input) {
   return mvs_arena_format(session->arena, "%ss", input->name);
@@ -76,7 +66,7 @@ static void rows(mvs_session *session, mvs_option_rows *list) {
   for (size_t at = 0; at < session->program->n_inputs; at++) {
     const Mvs__ModelInput *input = session->program->inputs[at];
     if (!input->conditioning) continue;
-    if (is_label(input)) {
+    if (mvs_sample_is_label(input)) {
       mvs_option_row labels = {labels_option(session, input),
                                MVS_OPTION_TEXT,
                                "N,N,...",
@@ -164,35 +154,17 @@ static mvs_status read_noise(request *ask, const char *path) {
   return MVS_OK;
 }
 
-/* Sample i depends on the seed and i only, so --count and --batch do not change it. */
+/* --count and --batch do not change it. */
 static void draw_noise(request *ask) {
   mvs_session *session = ask->session;
   int64_t elements = mvs_input_elements(mvs_state_input(session->program));
-  uint32_t seed = (uint32_t)mvs_option_integer(session->options, "seed", 0);
   ask->sampling.state = mvs_arena_array(session->arena, (size_t)ask->sampling.count,
                                         (size_t)elements * sizeof(float));
-  for (int64_t sample = 0; sample < ask->sampling.count; sample++) {
-    mvs_random_key key = {.seed = seed, .stream = NOISE_STREAM, .sample = (uint32_t)sample};
-    mvs_random_normals(key, 0, elements, ask->sampling.state + sample * elements);
-  }
+  mvs_sample_noise(session->program, (int32_t)mvs_option_integer(session->options, "seed", 0),
+                   ask->sampling.count, ask->sampling.state);
 }
 
 /* --- conditions --- */
-
-/* The input's own "no condition" for every element, zero for a context, the class after the
- * last for a label. */
-static const void *unconditional_value(mvs_session *session, const Mvs__ModelInput *input) {
-  int64_t elements = mvs_input_elements(input);
-  void *values = mvs_arena_array(session->arena, (size_t)elements, 4);
-  for (int64_t at = 0; at < elements; at++) {
-    if (strcmp(input->dtype, "i32") == 0) {
-      ((int32_t *)values)[at] = (int32_t)input->unconditional;
-    } else {
-      ((float *)values)[at] = (float)input->unconditional;
-    }
-  }
-  return values;
-}
 
 /* Reads "0,1,2" into *out; the list is not empty and holds no negative numbers. */
 static mvs_status parse_labels(mvs_session *session, const char *option, const char *text,
@@ -211,11 +183,6 @@ static mvs_status parse_labels(mvs_session *session, const char *option, const c
     at += length;
     if (!*at) return MVS_OK;
   }
-}
-
-/* The classes are those below the unconditional one, by which a label says "none". */
-static int64_t classes_of(const Mvs__ModelInput *input) {
-  return input->unconditional >= 1 ? (int64_t)input->unconditional : DEFAULT_CLASSES;
 }
 
 /* A label above the unconditional one picks no row of a table: the sample would be of nothing.
@@ -238,7 +205,7 @@ static mvs_status set_labels(request *ask, mvs_condition *condition) {
   mvs_session *session = ask->session;
   const char *option = labels_option(session, condition->input);
   const char *text = mvs_option_text(session->options, option, NULL);
-  int64_t count = ask->sampling.count, given = classes_of(condition->input);
+  int64_t count = ask->sampling.count, given = mvs_sample_classes(condition->input);
   int32_t *list = NULL, *values = MVS_ARRAY(session->arena, (size_t)count, int32_t);
   if (text) {
     MVS_TRY(parse_labels(session, option, text, &list, &given));
@@ -271,7 +238,7 @@ static mvs_status set_from_file(request *ask, mvs_condition *condition) {
 static mvs_status set_unconditional(request *ask, mvs_condition *condition) {
   mvs_session *session = ask->session;
   const char *path = mvs_option_text(session->options, "uncond", NULL);
-  condition->without = unconditional_value(session, condition->input);
+  condition->without = mvs_sample_unconditional(session, condition->input);
   if (!path) return MVS_OK;
   void *values;
   int64_t have;
@@ -290,8 +257,8 @@ static mvs_status set_conditions(request *ask) {
     mvs_condition *condition = &ask->conditions[ask->sampling.condition_count++];
     condition->input = program->inputs[at];
     MVS_TRY(set_unconditional(ask, condition));
-    MVS_TRY(is_label(condition->input) ? set_labels(ask, condition)
-                                       : set_from_file(ask, condition));
+    MVS_TRY(mvs_sample_is_label(condition->input) ? set_labels(ask, condition)
+                                                  : set_from_file(ask, condition));
   }
   ask->sampling.conditions = ask->conditions;
   return MVS_OK;
@@ -304,12 +271,13 @@ static mvs_status settle_count(request *ask) {
   for (size_t at = 0; at < session->program->n_inputs; at++) {
     const Mvs__ModelInput *input = session->program->inputs[at];
     if (!input->conditioning) continue;
-    const char *option = is_label(input) ? labels_option(session, input) : input->name;
+    const char *option =
+        mvs_sample_is_label(input) ? labels_option(session, input) : input->name;
     const char *text = mvs_option_text(session->options, option, NULL);
     int64_t have = 0;
     int32_t *labels;
     void *values;
-    if (text && is_label(input)) {
+    if (text && mvs_sample_is_label(input)) {
       MVS_TRY(parse_labels(session, option, text, &labels, &have));
     } else if (text) {
       const char *name =
@@ -319,7 +287,7 @@ static mvs_status settle_count(request *ask) {
     if (have > count) count = have;
   }
   ask->sampling.count =
-      mvs_option_integer(session->options, "count", count ? count : DEFAULT_COUNT);
+      mvs_option_integer(session->options, "count", count ? count : MVS_SAMPLE_COUNT);
   return MVS_OK;
 }
 
@@ -334,21 +302,13 @@ static bool ends_with(const char *text, const char *tail) {
 /* Before any work: a wrong name or an unwritable place must not cost a sampling run. */
 static mvs_status check_out(request *ask) {
   mvs_session *session = ask->session;
-  const Mvs__ModelInput *state = mvs_state_input(session->program);
   ask->out = mvs_option_text(session->options, "out", "samples.png");
   ask->picture = ends_with(ask->out, ".png");
   if (!ask->picture && !ends_with(ask->out, ".safetensors"))
     return MVS_FAIL(session->diag, MVS_ERR_NAME,
                     "--out '%s' must end in .png (a grid) or .safetensors", ask->out);
-  if (ask->picture && state->n_shape != 3)
-    return MVS_FAIL(session->diag, MVS_ERR_SHAPE,
-                    "samples of this model are no pictures; write them to a .safetensors file");
-  if (ask->picture && state->shape[0] != 1 && state->shape[0] != 3)
-    return MVS_FAIL(session->diag, MVS_ERR_SHAPE,
-                    "samples have %" PRId64
-                    " channels, a picture has 1 or 3; write them to a "
-                    ".safetensors file",
-                    state->shape[0]);
+  if (ask->picture)
+    MVS_TRY(mvs_sample_check_picture(session, "write them to a .safetensors file"));
   return mvs_output_option_check(session, "out", ask->out);
 }
 
@@ -369,13 +329,13 @@ static mvs_status write_tensors(request *ask) {
   memcpy(shape + 1, state->shape, state->n_shape * sizeof *shape);
   mvs_safetensors_declare(writer, "sample", MVS_FILE_F32, (int)state->n_shape + 1, shape);
   for (size_t at = 0; at < ask->sampling.condition_count; at++)
-    if (is_label(ask->conditions[at].input))
+    if (mvs_sample_is_label(ask->conditions[at].input))
       mvs_safetensors_declare(writer, ask->conditions[at].input->name, MVS_FILE_I32, 1, shape);
   MVS_TRY(mvs_safetensors_begin(writer));
   MVS_TRY(mvs_safetensors_append(writer, ask->sampling.state,
                                  count * mvs_input_elements(state) * (int64_t)sizeof(float)));
   for (size_t at = 0; at < ask->sampling.condition_count; at++)
-    if (is_label(ask->conditions[at].input))
+    if (mvs_sample_is_label(ask->conditions[at].input))
       MVS_TRY(mvs_safetensors_append(writer, ask->conditions[at].values,
                                      count * (int64_t)sizeof(int32_t)));
   return mvs_safetensors_finish(writer);
@@ -392,10 +352,9 @@ static mvs_status write_out(request *ask) {
 
 /* Chooses the memory plan for the larger of the groups of samples, then reads the weights. */
 static mvs_status prepare_weights(request *ask) {
-  static const char *const functions[] = {"forward", "sampler_step", NULL};
   mvs_session *session = ask->session;
   int64_t count = ask->sampling.count;
-  mvs_memory_use use = {.functions = functions,
+  mvs_memory_use use = {.functions = mvs_sampler_functions,
                         .batch = count < ask->sampling.batch ? count : ask->sampling.batch};
   mvs_recompute recompute;
   float *params;
@@ -431,7 +390,7 @@ static mvs_status specialise(mvs_session *session) {
   mvs_given_list given = {0};
   for (size_t at = 0; at < program->n_inputs; at++) {
     const Mvs__ModelInput *input = program->inputs[at];
-    if (!input->conditioning || is_label(input)) continue;
+    if (!input->conditioning || mvs_sample_is_label(input)) continue;
     MVS_TRY(give_condition(session, input, &given));
   }
   if (noise)

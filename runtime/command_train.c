@@ -30,6 +30,7 @@
 #include "runtime/progress.h"
 #include "runtime/run_folder.h"
 #include "runtime/run_page.h"
+#include "runtime/run_samples.h"
 #include "runtime/specialise.h"
 #include "runtime/trace.h"
 #include "runtime/train_watch.h"
@@ -96,6 +97,8 @@ typedef struct run_state {
   mvs_safetensors *fixed;
   mvs_data *data;
   mvs_training *training;
+  mvs_run_samples_settings drawing;
+  mvs_run_samples *samples; /* NULL: none are drawn */
   mvs_consumers consumers; /* of what each step shows */
   mvs_run_page *page;      /* the last of them; NULL before there is one */
   int64_t memory_bytes;    /* that the plan takes on the device */
@@ -118,6 +121,7 @@ typedef struct run_state {
 /* The options of this command alone; those of every command follow. */
 static void rows(mvs_session *session, mvs_option_rows *list) {
   mvs_rows_add(session->arena, list, train_rows, COUNT(train_rows));
+  mvs_run_samples_rows(session->arena, list);
   mvs_train_watch_rows(session->arena, list);
   mvs_weights_rows(session->arena, list);
 }
@@ -164,6 +168,7 @@ static mvs_status read_settings(run_state *run) {
   run->keep = mvs_option_integer(options, "keep", DEFAULT_KEEP);
   run->log_every = mvs_option_integer(options, "log-every", 1);
   run->settings.diagnostics.every = mvs_option_integer(options, "diagnose", 0);
+  run->drawing = mvs_run_samples_read(options);
   optimizer->turns = &run->turns;
   bool fixed = mvs_option_given(options, "fixed-batch");
   return mvs_train_watch_read(session, run->folder, fixed, &run->watch);
@@ -223,6 +228,8 @@ static size_t recorded_options(run_state *run, mvs_run_option *out) {
       {"log-every", integer_text(session, run->log_every), true},
       {"diagnose", integer_text(session, run->settings.diagnostics.every), true},
       {"anchors", mvs_option_text(session->options, "anchors", NULL), true},
+      {"sample-every", integer_text(session, run->drawing.every), true},
+      {"sample-count", integer_text(session, run->drawing.count), true},
       {"device", device_name(session), true},
       {"watch", mvs_train_watch_action_name(&run->watch), true},
       {"rollback-order", run->watch.reorders ? "new" : "same", true},
@@ -306,6 +313,7 @@ static mvs_status choose_memory(run_state *run) {
                         .average_flats = run->settings.optimizer.ema > 0};
   if (grad && run->settings.diagnostics.every > 0)
     use.asides = mvs_probes_functions(session->arena, grad);
+  mvs_run_samples_plan(&run->drawing, run->settings.micro_batch, &use);
   const char *what = mvs_arena_format(
       session->arena, "training with %" PRId64 " samples at a time", run->settings.micro_batch);
   mvs_recompute recompute;
@@ -469,8 +477,11 @@ static mvs_status prepare(run_state *run) {
   MVS_TRY(open_data(run));
   MVS_TRY(find_checkpoint(run));
   MVS_TRY(mvs_diagnostics_anchors(session, &run->settings.diagnostics));
+  MVS_TRY(mvs_run_samples_check(session, &run->drawing));
   MVS_TRY(choose_memory(run));
   MVS_TRY(mvs_training_new(session, &run->settings, &run->training));
+  MVS_TRY(mvs_run_samples_new(session, run->folder, &run->drawing, run->training,
+                              &run->samples));
   MVS_TRY(run->data ? mvs_training_use_data(run->training, run->data)
                     : mvs_training_use_fixed(run->training, run->fixed, prefix));
   MVS_TRY(start_state(run));
@@ -480,6 +491,7 @@ static mvs_status prepare(run_state *run) {
   MVS_TRY(record(run));
   MVS_TRY(open_consumers(run));
   tidy(run);
+  MVS_TRY(mvs_run_samples_drop(run->samples, run->step));
   if (run->checkpoint) MVS_TRY(check_room(run));
   return note_turn(run);
 }
@@ -571,6 +583,7 @@ static mvs_status turn_back(run_state *run) {
   MVS_TRY(mvs_training_go_back(run->training));
   run->queued = run->step;
   MVS_TRY(mvs_consumers_rewind(&run->consumers, run->step));
+  MVS_TRY(mvs_run_samples_drop(run->samples, run->step));
   MVS_TRY(restore_watch(run));
   mvs_progress_clear(&run->progress);
   start_progress(run);
@@ -601,17 +614,27 @@ static mvs_status finish_steps(run_state *run, int64_t left) {
   return MVS_OK;
 }
 
-/* One step more; a checkpoint is of the state after all that were queued. The run may turn back
- * at its last step too. */
+/* Ahead of the checkpoint of that step, so that a death between the two leaves nothing out. */
+static mvs_status draw(run_state *run) {
+  mvs_progress_clear(&run->progress);
+  mvs_profile_open_phase(run->profile, "samples of the run");
+  MVS_TRY(mvs_run_samples_draw(run->samples, run->step));
+  mvs_profile_close_phase(run->profile);
+  return MVS_OK;
+}
+
+/* One step more; a checkpoint, or a grid, is of the state after all that were queued. The run
+ * may turn back at its last step too. */
 static mvs_status one_step(run_state *run) {
   bool ahead = run->session->device->works_alone;
   MVS_TRY(mvs_training_queue(run->training, run->queued));
-  run->queued++;
-  bool due = run->queued % run->save_every == 0, last = run->queued == run->steps;
-  MVS_TRY(finish_steps(run, ahead && !due && !last ? MVS_TRAINING_AHEAD - 1 : 0));
-  if (!due) return MVS_OK;
-  MVS_TRY(save(run));
-  run->began = mvs_seconds();
+  int64_t step = ++run->queued;
+  bool due = step % run->save_every == 0, last = step == run->steps;
+  bool drawn = mvs_run_samples_due(run->samples, step);
+  MVS_TRY(finish_steps(run, ahead && !due && !last && !drawn ? MVS_TRAINING_AHEAD - 1 : 0));
+  if (drawn && run->step == step) MVS_TRY(draw(run));
+  if (due) MVS_TRY(save(run));
+  if (due || drawn) run->began = mvs_seconds();
   return MVS_OK;
 }
 

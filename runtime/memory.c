@@ -110,6 +110,12 @@ mvs_status mvs_memory_plan(mvs_session *session, const mvs_memory_use *use,
     if (function && !add_interface(function, use->batch, &out->tensors))
       return too_large(session, use->batch);
   }
+  for (const char *const *name = use->between; name && *name; name++) {
+    const Mvs__Function *function = mvs_program_function(program, *name);
+    MVS_TRY(add_function(session, *name, use->between_batch, recompute, &all));
+    if (function && !add_interface(function, use->between_batch, &out->tensors))
+      return too_large(session, use->between_batch);
+  }
   if (!add_landings(program, use, &out->tensors)) return too_large(session, use->batch);
   bool fits = mvs_add(all.block, all.workspace, &out->temporaries) &&
               mvs_add(out->temporaries, aside.block, &out->temporaries) &&
@@ -182,22 +188,21 @@ static void prepare_steps(mvs_session *session, Mvs__Step *const *steps, size_t 
 }
 
 /* Libraries measure, and say what they need, before any memory is taken. */
-static void prepare_functions(mvs_session *session, const mvs_memory_use *use,
-                              const char *const *names) {
+static void prepare_functions(mvs_session *session, int64_t batch, const char *const *names) {
   for (const char *const *name = names; *name; name++) {
     const Mvs__Function *function = mvs_program_function(session->program, *name);
     if (!function) continue;
-    prepare_steps(session, function->steps, function->n_steps, use->batch);
+    prepare_steps(session, function->steps, function->n_steps, batch);
     for (size_t at = 0; at < function->n_loops; at++)
-      prepare_steps(session, function->loops[at]->steps, function->loops[at]->n_steps,
-                    use->batch);
+      prepare_steps(session, function->loops[at]->steps, function->loops[at]->n_steps, batch);
   }
 }
 
 static void prepare_device(mvs_session *session, const mvs_memory_use *use) {
   if (!session->device->prepare) return;
-  prepare_functions(session, use, use->functions);
-  if (use->asides) prepare_functions(session, use, use->asides);
+  prepare_functions(session, use->batch, use->functions);
+  if (use->asides) prepare_functions(session, use->batch, use->asides);
+  if (use->between) prepare_functions(session, use->between_batch, use->between);
 }
 
 /* Both ends are planned first: they decide whether anything fits, and what the message says. */

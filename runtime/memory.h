@@ -9,10 +9,10 @@
 /* Device memory by purpose, in bytes. */
 typedef struct mvs_memory {
   int64_t parameters, gradients, optimizer, average; /* flat buffers */
-  int64_t prepared;    /* what the weights alone decide: their bf16 copy, results of "prepare" */
+  int64_t prepared; /* what the weights alone decide: their bf16 copy, results of "prepare" */
   int64_t temporaries; /* the shared block and the workspace */
-  int64_t tensors;                                   /* inputs and outputs of functions */
-  int64_t libraries; /* what the device's libraries work in; 0 with no device open */
+  int64_t tensors;     /* inputs and outputs of functions */
+  int64_t libraries;   /* what the device's libraries work in; 0 with no device open */
   int64_t total;
 } mvs_memory;
 
@@ -21,7 +21,9 @@ typedef struct mvs_memory_use {
   const char *const *functions; /* that will be called at `batch`, ended by NULL; missing ones
                                    are passed over */
   const char *const *asides;    /* that will be called while those run, or NULL */
-  int64_t batch;
+  const char *const *between;   /* that will be called at `between_batch` while none of those
+                                   runs, or NULL */
+  int64_t batch, between_batch;
   int gradient_flats, optimizer_flats, average_flats; /* flat buffers of each purpose */
   int landings; /* of the samples: how often they are held besides (feed.h), filled ahead */
 } mvs_memory_use;

@@ -35,7 +35,19 @@ const Mvs__ModelInput *mvs_state_input(const mvs_program *program);
 int64_t mvs_input_elements(const Mvs__ModelInput *input);
 /* s(t) of the header comment. */
 double mvs_shifted_time(double t, double shift);
-/* Samples, with the weights that the executor's flat buffer holds. */
+/* The functions that a sampler calls, for mvs_memory_choose. */
+extern const char *const mvs_sampler_functions[];
+
+typedef struct mvs_sampler mvs_sampler;
+
+/* Takes the memory for it. `sampling` must last as long; what its pointers name is read when
+ * samples are drawn, `without` now. errors : MVS_ERR_MEMORY */
+mvs_status mvs_sampler_new(mvs_session *session, const mvs_sampling *sampling,
+                           mvs_sampler **out);
+/* Turns the noise in sampling->state to samples, with the weights that the executor's flat
+ * buffer holds now; may be called again and again. */
+mvs_status mvs_sampler_draw(mvs_sampler *sampler);
+/* Both, once. */
 mvs_status mvs_sample(mvs_session *session, const mvs_sampling *sampling);
 
 #endif

@@ -512,3 +512,14 @@ mvs_status mvs_training_go_back(mvs_training *training) {
   device->copy(device, &training->result->taken, &one, sizeof one, MVS_COPY_TO_DEVICE);
   return mvs_call_refresh(training->grad);
 }
+
+void mvs_training_lend(mvs_training *training, float *weights) {
+  assert(training->collected == training->queued);
+  mvs_executor_set_flats(training->session->executor, weights, training->grads);
+}
+
+/* Steps may have been recorded that count on what they left of the weights. */
+mvs_status mvs_training_take_back(mvs_training *training) {
+  mvs_executor_set_flats(training->session->executor, training->params, training->grads);
+  return mvs_call_refresh(training->grad);
+}

@@ -63,6 +63,11 @@ mvs_status mvs_training_show(mvs_training *training, int64_t step, int64_t part)
 /* Device: where the gradients read an input that holds a value per sample; NULL: there is none.
  */
 void *mvs_training_input(const mvs_training *training, const char *name);
+/* Until mvs_training_take_back what others run has these flat weights instead of the run's. All
+ * that were queued must have been collected. */
+void mvs_training_lend(mvs_training *training, float *weights);
+/* The run's weights stand where they did. errors : MVS_ERR_MEMORY */
+mvs_status mvs_training_take_back(mvs_training *training);
 /* Behind loading an earlier state into the optimizer: the step queued next may be any, and
  * steps are taken again after one that was not. All that were queued must have been collected.
  */

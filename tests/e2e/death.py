@@ -138,6 +138,8 @@ def same_end():
         check(content(os.path.join(part, name)) == content(os.path.join(kept, name)), f"{name} differs at the end")
     for name in ("metrics.jsonl", "diagnostics.jsonl", "alarms.jsonl"):
         check(whole_lines(part, name) == whole_lines(kept, name), f"{name} differs at the end")
+    mine, other = ({n: content(os.path.join(folder, n)) for n in os.listdir(folder) if n.startswith("samples-")} for folder in (part, kept))
+    check(mine and mine == other, f"other grids at the end: {sorted(mine)}, {sorted(other)}")
     mine, other = (json.load(open(os.path.join(folder, "run.json"))) for folder in (part, kept))
     check(mine == other, "run.json differs at the end")
     check(board_steps(part) == board_steps(kept), f"TensorBoard's steps differ: {board_steps(part)}")

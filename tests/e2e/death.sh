@@ -11,11 +11,11 @@ small="--set depth=2 --set width=32 --set heads=2 --set ffn=48"
 mkdir "$work/plain" "$work/back" "$work/files" "$work/rules"
 # A checkpoint every third step: most of the time goes into making them durable.
 /usr/bin/python3 "$here/death.py" "$work/x" "$work/plain" $((30 * times)) "$seed" --data digits --batch 8 --steps 60 --save-every 3 \
-  --ema 0.9 --diagnose 7
+  --ema 0.9 --diagnose 7 --sample-every 12 --sample-count 2
 # A run that goes back to a checkpoint and on another way : the turn is a moment of its own.
 "$MVCC" "$here/falls.mvs" -o "$work/f"
 /usr/bin/python3 "$here/death.py" "$work/f" "$work/back" $((30 * times)) "$seed" --save-every 10 --steps 150 --watch rollback \
-  --rollback-lr 0.1 --rollbacks 2
+  --rollback-lr 0.1 --rollbacks 2 --sample-every 20 --sample-count 2
 outputs() { /usr/bin/python3 "$here/death_outputs.py" "$@"; }
 outputs file "$work/files/grid.png" $((20 * times)) "$seed" "$work/x" sample --weights "$work/plain/kept/latest" --count 100 --steps 2 \
   --out "$work/files/grid.png"

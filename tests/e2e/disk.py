@@ -25,7 +25,8 @@ KINDS = [
     ("open,openat,fopen,opendir", IO, {}), ("readdir", IO, {}), ("read,pread", IO, {}), ("read,pread", INTR, {}), ("mmap", NOMEM, {}),
     ("mprotect", NOMEM, {}),
 ]
-OPTIONS = ["--data", "digits", "--batch", "4", "--save-every", "3", "--keep", "2", "--ema", "0.9", "--diagnose", "2", "--threads", "1"]
+OPTIONS = ["--data", "digits", "--batch", "4", "--save-every", "3", "--keep", "2", "--ema", "0.9", "--diagnose", "2", "--threads", "1",
+           "--sample-every", "4", "--sample-count", "2"]
 
 
 def path(*names):

@@ -118,6 +118,8 @@ says 1 "--micro-batch 3 does not divide the batch of 10" ./digits train --out ne
 says 1 "--betas needs two numbers from 0 up to below 1, such as 0.9,0.999, not '0.9'" ./digits train --out new --betas 0.9
 says 1 "--out 'x.jpg' must end in .png (a grid) or .safetensors" ./digits sample --weights run --out x.jpg
 says 1 "samples have 8 channels, a picture has 1 or 3; write them to a .safetensors file" ./dit sample $w --out x.png
+says 1 "samples have 8 channels, a picture has 1 or 3; leave out --sample-every, and let \`sample\` write a .safetensors file" \
+  ./dit train --out new --fixed-batch g --inputs-prefix in/ --sample-every 5
 says 1 "--labels needs numbers divided by commas, such as 0,1,2, not '1,,2'" ./digits sample --weights run --labels 1,,2 --out x.png
 says 1 "--labels: 77 is no label: the model has 0 to 10, the last for none" ./digits sample --weights run --labels 3,77 --out x.png
 says 1 "'full' holds no complete checkpoint (step-N.safetensors)" ./digits sample --weights full/latest --out x.png
