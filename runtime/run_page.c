@@ -62,5 +62,7 @@ mvs_status mvs_run_page_open(mvs_arena *arena, mvs_diag *diag, const char *folde
 mvs_status mvs_run_page_end(mvs_run_page *page, mvs_diag *diag, const char *state) {
   if (!page) return MVS_OK;
   page->diag = page->record.diag = diag;
-  return write_page(page, state, false);
+  mvs_status status = write_page(page, state, false);
+  mvs_run_record_close(&page->record);
+  return status;
 }

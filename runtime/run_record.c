@@ -337,29 +337,44 @@ static int is_picture(const struct dirent *entry) {
 /* It is shown as it is, so what is no PNG is refused here and not by a browser. */
 static mvs_status read_picture(mvs_run_record *record, const char *name) {
   static const unsigned char signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-  const char *path = mvs_arena_format(record->home, "%s/%s", record->folder, name);
+  const char *path = mvs_arena_format(record->album, "%s/%s", record->folder, name);
   mvs_source *file;
-  MVS_TRY(mvs_source_read(record->home, record->diag, path, MOST_PICTURE_BYTES, (mvs_span){0},
+  MVS_TRY(mvs_source_read(record->album, record->diag, path, MOST_PICTURE_BYTES, (mvs_span){0},
                           &file));
   if (file->length <= sizeof signature || memcmp(file->text, signature, sizeof signature) != 0)
     return MVS_FAIL(record->diag, MVS_ERR_FORMAT, "'%s' is no PNG file", path);
-  mvs_run_picture picture = {mvs_arena_copy(record->home, name, strlen(name) - 4),
+  mvs_run_picture picture = {mvs_arena_copy(record->album, name, strlen(name) - 4),
                              (const unsigned char *)file->text, file->length};
-  MVS_PUSH(record->home, &record->pictures, picture);
+  MVS_PUSH(record->album, &record->pictures, picture);
   return MVS_OK;
+}
+
+/* Of so many pictures every `stride`-th is shown: counted from the first, so that runs which
+ * are compared show those of the same steps. */
+static int stride_of(int count) {
+  int stride = 1;
+  while ((count - 1) / stride + 2 > MOST_PICTURES) stride *= 2;
+  return stride;
+}
+
+void mvs_run_record_close(mvs_run_record *record) {
+  mvs_arena_free(record->album);
+  record->album = NULL;
+  memset(&record->pictures, 0, sizeof record->pictures);
 }
 
 /* samples-900 stands before samples-1000, as numbers do. */
 mvs_status mvs_run_record_pictures(mvs_run_record *record) {
   struct dirent **names;
-  record->pictures.count = 0;
+  mvs_run_record_close(record);
+  record->album = mvs_arena_new();
   int count = scandir(record->folder, &names, is_picture, versionsort);
   if (count < 0)
     return MVS_FAIL(record->diag, MVS_ERR_IO, "cannot read the folder '%s': %s", record->folder,
                     strerror(errno));
   mvs_status status = MVS_OK;
   for (int at = 0; at < count; at++) {
-    if (status == MVS_OK && at >= count - MOST_PICTURES)
+    if (status == MVS_OK && (at % stride_of(count) == 0 || at == count - 1))
       status = read_picture(record, names[at]->d_name);
     free(names[at]);
   }

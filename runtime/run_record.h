@@ -1,7 +1,7 @@
 /* run_record.h: what the folder of a run says (run.json, metrics.jsonl, diagnostics.jsonl,
  * alarms.jsonl, pictures), read back into bounded memory, and read on while the run goes on.
  * What is missing is simply not there; what is there must be what a trainer writes.
- * Owner: the arena given. */
+ * Owner: the arena given, and of pictures the record (mvs_run_record_close). */
 #ifndef MVS_RUNTIME_RUN_RECORD_H
 #define MVS_RUNTIME_RUN_RECORD_H
 
@@ -71,6 +71,7 @@ typedef struct mvs_run_record {
   double newest[MVS_METRIC_COUNT], first_loss;
   MVS_LIST(mvs_recorded_table) tables;
   MVS_LIST(mvs_recorded_alarm) alarms;
+  mvs_arena *album; /* of the pictures: a run that goes on has them read again and again */
   MVS_LIST(mvs_run_picture) pictures;
 } mvs_run_record;
 
@@ -82,8 +83,12 @@ mvs_status mvs_run_record_open(mvs_arena *home, mvs_diag *diag, const char *fold
  * were cut since (a run that went back to a checkpoint) are read anew.
  * errors : MVS_ERR_FORMAT naming file and line, MVS_ERR_IO */
 mvs_status mvs_run_record_refresh(mvs_run_record *record);
-/* Reads the pictures; those of before are dropped. errors : MVS_ERR_IO, MVS_ERR_LIMIT */
+/* Reads the pictures; those of before are dropped. Of more than a page should hold, every
+ * second, fourth, ... of the run and the newest are taken. errors : MVS_ERR_IO, MVS_ERR_LIMIT
+ */
 mvs_status mvs_run_record_pictures(mvs_run_record *record);
+/* Drops the pictures, the one thing that is not in the arena given. */
+void mvs_run_record_close(mvs_run_record *record);
 /* The value of an option of run.json, or NULL. */
 const char *mvs_run_record_option(const mvs_run_record *record, const char *name);
 

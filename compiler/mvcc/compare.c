@@ -166,6 +166,9 @@ mvs_status mvs_driver_compare(mvs_driver *driver, int *code) {
   MVS_TRY(check_folder(&all));
   MVS_TRY(compile_all(&all));
   divide_machine(&all);
-  MVS_TRY(mvs_compare_run(&all));
-  return finish(&all, code);
+  mvs_status status = mvs_compare_run(&all);
+  if (status == MVS_OK) status = finish(&all, code);
+  for (size_t at = 0; at < all.n_runs; at++)
+    if (all.runs[at].record) mvs_run_record_close(all.runs[at].record);
+  return status;
 }

@@ -168,6 +168,7 @@ static const char *last_words(mvs_arena *arena, const char *log) {
 static void forget_record(mvs_comparison *all, mvs_compared_run *run, mvs_diag *diag) {
   mvs_text words = mvs_text_new(all->driver->session);
   mvs_diag_render(diag, &words);
+  mvs_run_record_close(run->record);
   run->record = NULL;
   run->failed = true;
   run->note = mvs_text_string(&words);
@@ -202,15 +203,19 @@ static void clear_line(void) {
   if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K");
 }
 
+/* False: they cannot be read. */
+static bool look_at_pictures(mvs_compared_run *run, mvs_diag *diag) {
+  if (!run->record) return true;
+  run->record->diag = diag;
+  return mvs_run_record_pictures(run->record) == MVS_OK;
+}
+
 /* One line a run, as it ends. */
 static mvs_status end_run(mvs_comparison *all, mvs_compared_run *run) {
   run->stage = MVS_STAGE_ENDED;
   run->process = 0;
-  if (run->record) {
-    mvs_diag *diag = mvs_diag_new(all->driver->session);
-    run->record->diag = diag;
-    if (mvs_run_record_pictures(run->record) != MVS_OK) forget_record(all, run, diag);
-  }
+  mvs_diag *diag = mvs_diag_new(all->driver->session);
+  if (!look_at_pictures(run, diag)) forget_record(all, run, diag);
   double loss = run->record ? run->record->newest[MVS_METRIC_LOSS] : NAN;
   clear_line();
   fprintf(stderr, "%s, seed %s: %s", run->rule->name, run->seed, run->state);
@@ -341,8 +346,13 @@ static void show(const mvs_comparison *all) {
 static mvs_status refresh(mvs_comparison *all, double *next) {
   double begin = mvs_seconds();
   if (begin < *next) return MVS_OK;
-  for (size_t at = 0; at < all->n_runs; at++)
-    if (all->runs[at].process) mvs_compare_look(all, &all->runs[at]);
+  for (size_t at = 0; at < all->n_runs; at++) {
+    mvs_compared_run *run = &all->runs[at];
+    if (!run->process) continue;
+    mvs_compare_look(all, run);
+    /* One may go while we read, when the run turns back; at the end it is told. */
+    look_at_pictures(run, mvs_diag_new(all->driver->session));
+  }
   MVS_TRY(mvs_compare_page(all, true));
   show(all);
   double took = mvs_seconds() - begin, pause = PAGE_SHARE * took;

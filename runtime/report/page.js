@@ -419,35 +419,68 @@ function diagnostics() {
 
 // --- pictures, settings, alarms ---
 
-// Seed by seed, so that the rules of one seed stand side by side.
+// samples-900 is of step 900; any other name is no number.
+const pictureStep = (name) => Number((/^samples-(\d+)$/.exec(name) || [])[1] ?? Infinity);
+const pictureTitle = (name) =>
+    (Number.isFinite(pictureStep(name)) ? `step ${count(pictureStep(name))}` : `${name}.png`);
+
+// One picture with the words under it; a run that has none of that step keeps its place.
+function pictureOf(run, name) {
+  const picture = (run.pictures || []).find((one) => one.name === name);
+  const step = Number.isFinite(pictureStep(name)) ? `, ${pictureTitle(name)}` : "";
+  const words = seedText(run) + step;
+  return make(
+      "figure", {"data-rule": run.of.index},
+      picture ?
+          make("img", {src: `data:image/png;base64,${picture.png}`, alt: `Samples of ${words}`}) :
+          make("p", {class: "none"}, "no samples"),
+      make("figcaption", {}, swatch(run.of.index), make("span", {}, words)));
+}
+
+// What stands in one grid is to be compared: of one run all steps are, else all runs of one step,
+// seed by seed, so that the rules of one seed stand side by side.
+function pictureGrids(names) {
+  if (runs.length === 1) return [{pictures: names.map((name) => pictureOf(runs[0], name))}];
+  const has = (name) => (run) => (run.pictures || []).some((one) => one.name === name);
+  return names.map((name) => ({
+    name,
+    pictures: seeds.map((seed) => rules.flatMap(
+                       (rule) => rule.runs.filter((run) => run.seed === seed)))
+                  .filter((group) => group.some(has(name)))
+                  .flatMap((group) => group.map((run) => pictureOf(run, name)))
+  }));
+}
+
+// Of several steps the newest is shown first: pages with ten steps of ten rules are long.
 function pictures() {
-  const grid = make("div", {class: "pictures"});
-  const inTurn = seeds.flatMap(
-      (seed) => rules.flatMap((rule) => rule.runs.filter((run) => run.seed === seed)));
-  for (const run of inTurn) {
-    for (const picture of run.pictures || []) {
-      const step = /^samples-(\d+)$/.exec(picture.name);
-      const words = step ? `${seedText(run)}, step ${count(Number(step[1]))}` : seedText(run);
-      grid.append(make(
-          "figure", {"data-rule": run.of.index},
-          make("img", {src: `data:image/png;base64,${picture.png}`, alt: `Samples of ${words}`}),
-          make("figcaption", {}, swatch(run.of.index), make("span", {}, words))));
-    }
-  }
-  if (!grid.children.length) return;
+  const names = [...new Set(runs.flatMap((run) => (run.pictures || []).map((one) => one.name)))];
+  names.sort((a, b) => pictureStep(a) - pictureStep(b) || (a < b ? -1 : 1));
+  if (!names.length) return;
+  const grids = pictureGrids(names).map(
+      ({name, pictures}) => ({name, pictures, grid: make("div", {class: "pictures"}, ...pictures)}));
+  const several = grids.length > 1, newest = names[names.length - 1];
+  const options = [...names.map((name) => [name, pictureTitle(name)]), ["all", "all of them"]];
   // As many side by side as there are rules, where a row can hold them; else rows that are equally
   // full.
   const show = () => {
-    [...grid.children].forEach((child) => {
-      child.hidden = !rules[child.dataset.rule].shown;
-    });
+    const kept = choice("samples", newest);
+    const wanted = options.some(([name]) => name === kept) ? kept : newest;
     const there = rules.filter((rule) => rule.shown).length,
-          rows = Math.max(1, Math.ceil(there / 5));
-    const across = there === 1 ? grid.children.length : Math.ceil(there / rows);
-    grid.style.setProperty("--across", Math.max(1, Math.min(5, across)));
+          lines = Math.max(1, Math.ceil(there / 5));
+    for (const {name, pictures, grid} of grids) {
+      grid.hidden = several && wanted !== "all" && wanted !== name;
+      pictures.forEach((child) => {
+        child.hidden = !rules[child.dataset.rule].shown;
+      });
+      const across = there === 1 ? pictures.length : Math.ceil(there / lines);
+      grid.style.setProperty("--across", Math.max(1, Math.min(5, across)));
+    }
   };
   onChange(show);
-  section("samples", "Samples", grid);
+  section(
+      "samples", "Samples",
+      several ? make("div", {class: "controls"}, select("samples", "of", options, newest)) : null,
+      make("div", {class: "rows"}, ...grids.map((one) => one.grid)));
   show();
 }
 

@@ -43,7 +43,7 @@ train { objective rectified_flow optimizer adamw(lr = 1e-3) batch 8 precision f3
 END
 vary() { # what, options
   code=0; what=$1; shift
-  "$MVCC" compare small.mvs --cpu x86-64-v3 --residual plain --residual mvsplit --vary "$what" --jobs 2 --samples 4 -o vary "$@" -- train --steps 4 >out 2>log || code=$?
+  "$MVCC" compare small.mvs --cpu x86-64-v3 --residual plain --residual mvsplit --vary "$what" --jobs 2 --samples 4 -o vary "$@" -- train --steps 4 --sample-every 2 >out 2>log || code=$?
 }
 vary 'width = 16, 32; depth=2,3' --seeds 2
 say $code "two rules by two widths, two seeds"
@@ -63,6 +63,11 @@ say $code "compare.json and the runs hold it"
 ./x train --steps 4 --seed 1 --out alone3 >out 2>log
 cmp -s alone3/step-4.safetensors vary/mvsplit-$wide/seed-1/step-4.safetensors && code=0 || code=1
 say $code "a run under a setting is bit for bit the one taken alone"
+./x train --steps 4 --seed 1 --lr 2e-3 --out slow >out 2>log
+./x report vary/plain-width-16-depth-2/seed-0 vary/mvsplit-width-16-depth-2/seed-0 vary/mvsplit-$wide/seed-0 alone3 slow --out two.html >out 2>log
+[ "$(grep -o '"rule":"[^"]*","seed"' two.html | cut -d'"' -f4 | tr '\n' ';')" = \
+  'plain;mvsplit, width = 16, depth = 2, hidden = 32, --lr 0.001;mvsplit, width = 32, depth = 3, hidden = 64, --lr 0.001;mvsplit, width = 32, depth = 3, hidden = 64, --lr 0.001;mvsplit, width = 32, depth = 3, hidden = 64, --lr 0.002;' ] && code=0 || code=1
+say $code "a page over runs names those of one rule by what differs"
 before=$(stat -c %y vary/plain-$wide/seed-0/step-4.safetensors)
 vary 'width=16,32,24;depth=2,3,1' --resume
 check vary plain-width-16-depth-2:done plain-$wide:done plain-width-24-depth-1:done \
@@ -158,7 +163,7 @@ code=0; "$MVCC" model.mvs -o none --seeds 3 >out 2>log || code=$?; refused "--se
 compare --residual plain --samples 0 -o lost -- train --data nowhere; refused "data that are not there" "plain, seed 0: failed: .*nowhere"
 
 if [ -z "$(/usr/bin/python3 -c "import sys; sys.path.insert(0, '$here'); import browser; print(browser.find() or '')")" ]; then
-  echo "skipped 6 no Chromium here"; exit 0
+  echo "skipped 7 no Chromium here"; exit 0
 fi
 PYTHONPATH="$here" /usr/bin/python3 - <<'EOF2'
 import browser
@@ -174,6 +179,18 @@ try:
     wanted = {"let width 16 32 24 16 32 24", "let depth 2 3 1 2 3 1", "let hidden 32 64 48 32 64 48"}
     good = wanted <= set(differ) and not any("precision" in row for row in differ)
     print(f"{'ok' if good else 'not ok'} its settings say how configurations differ {differ if not good else ''}")
+    # Grids of one step side by side, here six in two rows; the newest first, and any on request.
+    shown = lambda: page.run("[...document.querySelectorAll('.pictures')].map((grid) => grid.hidden ? 0 : grid.querySelectorAll('img').length)")
+    tops = "[...document.querySelectorAll('.pictures:not([hidden]) img')].map((one) => Math.round(one.getBoundingClientRect().top))"
+    choose = "(() => {{ const one = document.querySelector('#samples'); one.value = '{}'; one.dispatchEvent(new Event('change')); }})()"
+    choose = choose.replace("#samples", "#samples select")
+    first, rows = shown(), page.run(tops)
+    page.run(choose.format("samples-2"))
+    second = shown()
+    page.run(choose.format("all"))
+    words = page.run("[...document.querySelectorAll('#samples option')].map((one) => one.innerText)")
+    good = first == [0, 0, 6] and second == [6, 0, 0] and shown() == [6, 6, 6] and len(set(rows)) == 2 and words[:2] == ["step 2", "step 4"]
+    print(f"{'ok' if good else 'not ok'} grids of a step stand side by side {(first, second, rows, words) if not good else ''}")
 finally:
     page.close()
 EOF2
