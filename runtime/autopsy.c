@@ -105,10 +105,13 @@ static void put_cell(const ranking *of, size_t cell, mvs_text *out) {
   mvs_text_add(out, "\n");
 }
 
+/* No title above an empty list. */
 static void put_list(ranking *of, const char *title, bool by_growth, int most, mvs_text *out) {
   size_t cell;
-  mvs_text_add(out, title);
-  for (int at = 0; at < most && next_cell(of, by_growth, &cell); at++) put_cell(of, cell, out);
+  for (int at = 0; at < most && next_cell(of, by_growth, &cell); at++) {
+    if (at == 0) mvs_text_add(out, title);
+    put_cell(of, cell, out);
+  }
 }
 
 /* A table has no value (NaN) where a family has no such layer: what had one before and has none

@@ -18,6 +18,14 @@ title="stopped: at the step of the collapse"; say test "$(tail -n 1 "$work/stop/
 good=$(sed -n 's/.*the last checkpoint before it began is step \([0-9]*\)$/\1/p' "$work/log")
 title="stopped: the last good checkpoint is named and kept"; say test -n "$good" -a -e "$work/stop/step-$good.safetensors"
 
+# Norms by layer and family beside the steps before, and the samples of the step: of all micro-batches.
+norms='^ *[0-9.e+]* *×[0-9.e+]* *blocks.ffn.w13, layer [0-3]$' samples='^gradient of the output, RMS of 16 samples .*; largest: [0-9.e+]* (sample [0-9]*), '
+title="stopped: the autopsy has the largest norms"; say test "$(grep -c "$norms" "$work/stop/autopsy-$fell.txt")" -ge 2
+title="stopped: and the samples"; say grep -q "$samples" "$work/stop/autopsy-$fell.txt"
+title="stopped: it is printed"; say grep -q "$samples" "$work/log"
+# shellcheck disable=SC2086
+run $common --steps 130 --out "$work/parts" --watch stop --micro-batch 4
+title="stopped: samples are those of all micro-batches"; say test $code -eq 3 -a "$(grep -c "$samples" "$work/log")" -eq 1
 # shellcheck disable=SC2086
 run $common --steps $((fell + 1)) --out "$work/warn"
 title="warned: the run goes on"; say test $code -eq 0 -a -e "$work/warn/step-$((fell + 1)).safetensors"

@@ -96,6 +96,19 @@ static void without_a_past(void **state) {
   assert_string_equal(report(here), "step 1: loss 2, gradient norm 9\n");
 }
 
+/* All that has a norm is among the largest: there is no list of others. */
+static void few(void **state) {
+  fixture *here = *state;
+  for (int64_t step = 1; step <= 3; step++) {
+    fill(here, step);
+    for (int layer = 5; layer < LAYERS; layer++) here->table.values[layer] = NAN;
+    if (step < 3) (void)report(here);
+  }
+  const char *got = report(here);
+  assert_int_equal(lines(got), 3 + 6);
+  assert_null(strstr(got, "grew most"));
+}
+
 /* Behind a turn the steps that were undone are not those before. */
 static void gone_back(void **state) {
   fixture *here = *state;
@@ -108,6 +121,6 @@ static void gone_back(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {TEST(a_spike), TEST(names_what_is_not_finite),
-                                     TEST(without_a_past), TEST(gone_back)};
+                                     TEST(without_a_past), TEST(few), TEST(gone_back)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
