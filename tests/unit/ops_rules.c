@@ -229,15 +229,25 @@ static const user_rule rules[] = {
 /* The library's rules, as residual lines, on segments of six tokens and one, of seven features.
  * Gains are drawn like all parameters, so that one which starts at zero hides nothing. */
 static const char *const library[] = {
-    "plain",      "prenorm",
-    "layerscale", "rezero",
-    "deepnorm",   "sandwich",
-    "mvsplit",    "mvsplit_on(on = \"ffn\")",
-    "skipinit",   "lnscale",
-    "keel",       "hardcenter",
-    "laurel",     "laurel_lowrank(rank = 3)",
-    "orthogonal", "scalargate",
-    "evenstep",   "evenstep(part = center)",
+    "plain",
+    "prenorm",
+    "layerscale",
+    "rezero",
+    "deepnorm",
+    "sandwich",
+    "mvsplit",
+    "mvsplit_on(on = \"ffn\")",
+    "skipinit",
+    "fixup",
+    "lnscale",
+    "keel",
+    "hardcenter",
+    "laurel",
+    "laurel_lowrank(rank = 3)",
+    "orthogonal",
+    "scalargate",
+    "evenstep",
+    "evenstep(part = center)",
 };
 
 /* Those of several streams, an odd number too and more turns than one kernel redoes, and of
