@@ -116,6 +116,7 @@ typedef struct run_state {
   int64_t first;            /* step at the start of this process */
   int lock;                 /* of the folder */
   bool device_recorded;     /* --device is the recorded one */
+  const char *device;       /* that a resumed run was on last; NULL: not known */
 } run_state;
 
 /* The options of this command alone; those of every command follow. */
@@ -249,12 +250,15 @@ static mvs_status settle_settings(run_state *run) {
   bool chosen = mvs_option_given(session->options, "device");
   MVS_TRY(read_settings(run));
   size_t count = recorded_options(run, options);
-  MVS_TRY(mvs_run_check(session, run->folder, resume, options, count, &run->turns));
+  MVS_TRY(
+      mvs_run_check(session, run->folder, resume, options, count, &run->turns, &run->device));
   run->device_recorded = !chosen && mvs_option_given(session->options, "device");
   return resume ? read_settings(run) : MVS_OK;
 }
 
-/* Another device gives other bits, so a run that is resumed goes to another one only by name. */
+/* Another device gives other bits, so a run that is resumed goes to another one only by name;
+ * of another level of the same one it is told. What GPUs differ in is told by their
+ * checkpoints. */
 static mvs_status open_device(run_state *run) {
   mvs_session *session = run->session;
   mvs_status status = mvs_session_open(session);
@@ -262,6 +266,10 @@ static mvs_status open_device(run_state *run) {
     mvs_diag_hint(session->diag,
                   "the run in '%s' was on device %s; another --device goes on with other bits",
                   run->folder, mvs_option_text(session->options, "device", ""));
+  if (status == MVS_OK && run->device && strcmp(session->device->name, "cpu") == 0 &&
+      strcmp(run->device, session->device->what) != 0)
+    fprintf(stderr, "%s: note: the run was on '%s', and goes on on '%s'; bits may differ\n",
+            session->name, run->device, session->device->what);
   return status;
 }
 

@@ -246,7 +246,8 @@ mvs_status mvs_run_lock(mvs_session *session, const char *folder, int *lock) {
 
 /* Before the folder is made or the device opened: all it does is read. */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
-                         const mvs_run_option *options, size_t count, mvs_turns *turns) {
+                         const mvs_run_option *options, size_t count, mvs_turns *turns,
+                         const char **device) {
   bool used;
   json_t *record = NULL;
   MVS_TRY(has_entries(session, folder, &used));
@@ -258,6 +259,8 @@ mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
   } else if (resume) {
     status = check_resumed(session, folder, record, options, count);
     if (status == MVS_OK) status = read_turns(session, folder, record, turns);
+    const char *what = json_string_value(json_object_get(record, "device"));
+    *device = what ? mvs_arena_string(session->arena, what) : NULL;
   } else if (record) {
     status = MVS_FAIL(
         session->diag, MVS_ERR_IO,

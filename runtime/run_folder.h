@@ -15,10 +15,12 @@ typedef struct mvs_run_option {
 
 /* Looks at the folder before anything else is done. A new run's folder must be missing or
  * empty. With `resume` it must hold a run: recorded options that were not given are set as
- * recorded, and a given one with another value is refused; `turns` become those of the run.
+ * recorded, and a given one with another value is refused; `turns` become those of the run and
+ * *device what it was on last (NULL: not recorded).
  * errors : MVS_ERR_NAME, MVS_ERR_IO, MVS_ERR_FORMAT */
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
-                         const mvs_run_option *options, size_t count, mvs_turns *turns);
+                         const mvs_run_option *options, size_t count, mvs_turns *turns,
+                         const char **device);
 /* Keeps other processes from training in the folder until `*lock`, which must be 0 or one given
  * here before, is closed: two would write over each other's lines and checkpoints. The lock
  * goes with the process, however it ends. A folder that is not there yet is not locked (0). A

@@ -46,6 +46,11 @@ code=0; "$work/x" train --resume --out "$work/seen2" 2>"$work/log" || code=$?
 title="a run of another device is not gone on with silently"
 say test $code -eq 1 -a -n "$(grep "the run in .* was on device cuda; another --device goes on with other bits" "$work/log")"
 title="but by name"; say "$work/x" train --resume --device cpu --out "$work/seen2"
+"$work/x" train --resume --steps 21 --out "$work/seen2" 2>"$work/log"
+title="on the same processor nothing is said"; say test -z "$(grep note "$work/log")"
+sed 's/"device": "x86-64-v.*",/"device": "another",/' "$work/seen2/run.json" >"$work/run.json" && cp "$work/run.json" "$work/seen2/run.json"
+"$work/x" train --resume --steps 22 --out "$work/seen2" 2>"$work/log"
+title="another processor is told of"; say grep -q "note: the run was on 'another', and goes on on 'x86-64-v.*'; bits may differ$" "$work/log"
 # Another number of heads has the same weights in the same places, and is another model.
 "$MVCC" "$root/models/digits.mvs" --set depth=2 --set width=32 --set heads=4 --set ffn=48 -o "$work/y"
 code=0; "$work/y" train --resume --out "$work/seen2" 2>"$work/log" || code=$?
