@@ -36,7 +36,8 @@ static const char *rule_of(const mvs_run_record *record) {
   return record->residual ? record->residual : record->folder;
 }
 
-/* Whether runs of the rule of `own` differ in a value; NULL is a value of its own. */
+/* Whether runs of the rule of `own` differ in a value; NULL is a value of its own, but where a
+ * record of an older version has no settings at all. */
 static bool differs(const mvs_run_record *records, size_t count, const mvs_run_record *own,
                     const char *name, bool setting) {
   const char *mine = value_of(setting ? &own->settings : &own->options, name);
@@ -44,6 +45,7 @@ static bool differs(const mvs_run_record *records, size_t count, const mvs_run_r
     const mvs_run_record *other = &records[at];
     const char *value = value_of(setting ? &other->settings : &other->options, name);
     if (strcmp(rule_of(other), rule_of(own)) != 0) continue;
+    if (setting && other->settings.count == 0) continue;
     if ((mine && value) ? strcmp(mine, value) != 0 : mine != value) return true;
   }
   return false;

@@ -68,6 +68,10 @@ say $code "a run under a setting is bit for bit the one taken alone"
 [ "$(grep -o '"rule":"[^"]*","seed"' two.html | cut -d'"' -f4 | tr '\n' ';')" = \
   'plain;mvsplit, width = 16, depth = 2, hidden = 32, --lr 0.001;mvsplit, width = 32, depth = 3, hidden = 64, --lr 0.001;mvsplit, width = 32, depth = 3, hidden = 64, --lr 0.001;mvsplit, width = 32, depth = 3, hidden = 64, --lr 0.002;' ] && code=0 || code=1
 say $code "a page over runs names those of one rule by what differs"
+/usr/bin/python3 -c 'import json; r = json.load(open("slow/run.json")); del r["settings"]; json.dump(r, open("slow/run.json", "w"))'
+./x report alone3 slow --out two.html >out 2>log
+[ "$(grep -o '"rule":"[^"]*","seed"' two.html | cut -d'"' -f4 | tr '\n' ';')" = 'mvsplit, --lr 0.001;mvsplit, --lr 0.002;' ] && code=0 || code=1
+say $code "a record of an older version, without settings, differs in none"
 before=$(stat -c %y vary/plain-$wide/seed-0/step-4.safetensors)
 vary 'width=16,32,24;depth=2,3,1' --resume
 check vary plain-width-16-depth-2:done plain-$wide:done plain-width-24-depth-1:done \
