@@ -27,9 +27,9 @@ typedef struct mvs_reference_options {
   bool round_bf16; /* values of type bf16 are rounded to it; else dtypes change nothing */
   bool round_f32;  /* the same of f32 */
   mvs_diag *diag;  /* may be NULL: no words then */
-  uint64_t *noise; /* not NULL: values are moved as rounding may move them, by draws that follow
-                      from this state and change it (rounding.c): how far apart results of
-                      several runs are is how well the function can be computed at all */
+  uint64_t noise;  /* not 0: values are moved as rounding may move them, by draws that follow
+                      from this number (rounding.c): how far apart results of several runs are
+                      is how well the function can be computed at all */
   bool noise_f64;  /* with noise: as rounding to float64 may move them, which this evaluation does
                       itself */
   double *largest; /* with noise: becomes the largest size of a computed value, if larger */

@@ -3,8 +3,13 @@
  * since correctly rounded operations give them exactly (indices, counts and what is decided by
  * them). Sums round once a term, and terms may cancel, so what goes into a sum of n terms is
  * moved too, by the root of n as much: roundings of either sign add up like steps of a random
- * walk (Higham and Mary, A new approach to probabilistic rounding error analysis, 2019). */
+ * walk (Higham and Mary, A new approach to probabilistic rounding error analysis, 2019).
+ *
+ * The share follows from the sample, the op, the place and the value. So a value that is
+ * computed twice, as the backward pass computes again what it did not keep, is moved once:
+ * programs get the same bits, and a maximum is found among what it was taken of. */
 #include <math.h>
+#include <string.h>
 
 #include "tests/reference/rules.h"
 
@@ -14,10 +19,18 @@
 #define F32_LEAST  0x1p-150 /* half of the smallest number */
 #define POLYNOMIAL 4        /* units: transcendental functions are within two places */
 
-/* A number in [-1, 1). */
-static double draw(uint64_t *state) {
-  *state = *state * 6364136223846793005u + 1442695040888963407u;
-  return (double)(int32_t)(*state >> 32) * 0x1p-31;
+/* A number in [-1, 1). splitmix64's last steps spread every bit over all. */
+static double draw(const mvs_evaluate_call *call, int64_t place, double value) {
+  uint64_t bits, parts[] = {(uint64_t)call->node->op + 1, (uint64_t)place};
+  memcpy(&bits, &value, sizeof bits);
+  bits ^= call->evaluation->options.noise * 0x9e3779b97f4a7c15u;
+  for (int i = 0; i < 2; i++) {
+    bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
+    bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu + parts[i] * 0x9e3779b97f4a7c15u;
+  }
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
+  bits ^= bits >> 31;
+  return (double)(int32_t)(bits >> 32) * 0x1p-31;
 }
 
 static bool holds(mvs_dtype dtype, double value) {
@@ -30,12 +43,13 @@ static double unit_of(const mvs_reference_options *options, mvs_dtype dtype) {
   return dtype == MVS_BF16 ? BF16_UNIT : F32_UNIT;
 }
 
-static double moved(const mvs_reference_options *options, mvs_dtype dtype, double units,
+static double moved(const mvs_evaluate_call *call, int64_t place, mvs_dtype dtype, double units,
                     double value) {
+  const mvs_reference_options *options = &call->evaluation->options;
   if (holds(dtype, value) || !isfinite(value)) return value;
   double least = options->noise_f64 ? 0 : F32_LEAST;
   double size = units * unit_of(options, dtype) * fabs(value) + least;
-  return value + draw(options->noise) * size;
+  return value + draw(call, place, value) * size;
 }
 
 static mvs_tensor moved_tensor(const mvs_evaluate_call *call, const mvs_tensor *tensor,
@@ -46,7 +60,7 @@ static mvs_tensor moved_tensor(const mvs_evaluate_call *call, const mvs_tensor *
   int64_t count = mvs_tensor_count(tensor, call->evaluation->batch);
   for (int64_t i = 0; i < count; i++) {
     double value = tensor->data[i];
-    copy.data[i] = value + draw(options->noise) * units * unit * fabs(value);
+    copy.data[i] = value + draw(call, i, value) * units * unit * fabs(value);
   }
   return copy;
 }
@@ -54,7 +68,7 @@ static mvs_tensor moved_tensor(const mvs_evaluate_call *call, const mvs_tensor *
 double mvs_evaluate_moved(const mvs_evaluate_call *call, double value, double size) {
   const mvs_reference_options *options = &call->evaluation->options;
   if (!options->noise) return value;
-  return value + draw(options->noise) * unit_of(options, MVS_F32) * size;
+  return value + draw(call, 0, value) * unit_of(options, MVS_F32) * size;
 }
 
 /* How many terms a result of the node sums up; 0 for what is no sum. */
@@ -137,7 +151,7 @@ void mvs_evaluate_move_results(const mvs_evaluate_call *call, uint32_t count) {
     int64_t elements = mvs_tensor_count(result, call->evaluation->batch);
     double *largest = call->evaluation->options.largest;
     for (int64_t k = 0; k < elements; k++) {
-      result->data[k] = moved(&call->evaluation->options, dtype, units, result->data[k]);
+      result->data[k] = moved(call, k, dtype, units, result->data[k]);
       if (largest && !(fabs(result->data[k]) <= *largest)) *largest = fabs(result->data[k]);
     }
   }

@@ -8,7 +8,6 @@ struct ops_margins {
   const ops_case *each;
   int64_t batch;
   const mvs_tensor_map *given, *wanted;
-  uint64_t noise;
   double largest;
   int samples;
   double **farthest; /* per result and element */
@@ -22,8 +21,7 @@ ops_margins *ops_margins_new(mvs_arena *arena, const ops_case *each, int64_t bat
                      .each = each,
                      .batch = batch,
                      .given = given,
-                     .wanted = wanted,
-                     .noise = 1};
+                     .wanted = wanted};
   m->farthest = MVS_ARRAY(arena, wanted->count, double *);
   m->squares = MVS_ARRAY(arena, wanted->count, double);
   for (size_t i = 0; i < wanted->count; i++) {
@@ -44,13 +42,13 @@ static void add_sample(ops_margins *m, size_t result, const mvs_tensor *moved) {
 }
 
 mvs_status ops_margins_sample(ops_margins *m, int count) {
-  mvs_reference_options noisy = {
-      .round_bf16 = true, .noise = &m->noise, .largest = &m->largest};
+  mvs_reference_options noisy = {.round_bf16 = true, .largest = &m->largest};
   mvs_reference_options rounded = {.round_bf16 = true, .round_f32 = true};
   const mvs_graph *graph = m->each->rounds ? m->each->rounds : m->each->graph;
   for (int sample = 0; sample < count; sample++) {
     mvs_arena *scratch = mvs_arena_new();
     mvs_tensor_map moved = {0};
+    noisy.noise = (uint64_t)m->samples;
     mvs_status status = mvs_reference_run(scratch, graph, m->batch, m->given,
                                           m->samples ? &noisy : &rounded, &moved);
     for (size_t i = 0; status == MVS_OK && i < m->wanted->count; i++) {
