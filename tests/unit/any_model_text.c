@@ -50,7 +50,10 @@ static const rule library[] = {{"plain", 1},
                                {"hyper(n = 2)", 2},
                                {"hyper(n = 3)", 3},
                                {"hyper_dynamic(n = 2, eps = 0.01)", 2},
-                               {"mhc(n = 2, times = 2, eps = 0.01)", 2}};
+                               {"mhc(n = 2, times = 2, eps = 0.01)", 2},
+                               {"attnres(groups = 2, eps = 0.01)", 1},
+                               {"attnres(size = 1, eps = 0.01)", 1},
+                               {"denseformer_full(eps = 0.01)", 1}};
 
 /* Gains and numbers of a rule, as formals and as words. */
 static void add_formals(any_writer *w, any_scope *s, mvs_text *formals, int features) {
@@ -72,18 +75,22 @@ static void add_block_words(any_writer *w, any_scope *s) {
   any_add_word(w, s, "(layer / depth)", ANY_NUMBER, 1);
 }
 
-/* Streams h[0], h[1], ... made by the entry, joined by the exit. */
-static void add_borders(any_writer *w, mvs_text *text, int streams, int width) {
+/* Streams h[0], h[1], ... made by the entry, joined by the exit, or one that both change: the
+ * exit sees what updates hold of `entered`. */
+static void add_borders(any_writer *w, mvs_text *text, int streams, int width,
+                        const char *held) {
   if (streams > 1) {
     const char *other = any_pick(w, 2) ? "0 * x" : "tanh(x)";
     mvs_text_addf(text, "  entry { concat_features([if i > 0 then %s else x for i in %d]) }\n",
                   other, streams);
     mvs_text_addf(text, "  exit { %s(sum(streams(x, %d))) }\n",
                   any_pick(w, 2) ? "unit" : "tanh", streams);
-  } else if (any_pick(w, 4) == 3) {
+  } else if (held || any_pick(w, 4) == 3) {
     any_scope s = {.labels = true};
     any_add_word(w, &s, "x", ANY_TOKENS, width);
     mvs_text_addf(text, "  entry { %s }\n", any_tokens(w, &s, width, 1));
+    if (held) any_add_word(w, &s, "x0", ANY_TOKENS, width);
+    if (held) any_add_word(w, &s, held, ANY_TOKENS, width);
     mvs_text_addf(text, "  exit { %s }\n", any_tokens(w, &s, width, 1));
   }
 }
@@ -92,6 +99,7 @@ static void add_after(any_writer *w, mvs_text *text, int features) {
   any_scope s = {.labels = true};
   any_add_word(w, &s, "x", ANY_TOKENS, features);
   any_add_word(w, &s, "x0", ANY_TOKENS, features);
+  any_add_word(w, &s, "entered", ANY_TOKENS, features);
   any_add_word(w, &s, "a", ANY_VECTOR, features);
   add_block_words(w, &s);
   mvs_text_addf(text, "  after {\n    param a : f32[%d] = 0.3\n    0.5 * x + %s\n  }\n",
@@ -108,19 +116,35 @@ static void add_mix(any_writer *w, any_scope *s, mvs_text *text, int streams, in
   mvs_text_add(text, "])\n");
 }
 
+/* What the exit reads of `entered` an update has to read, too. NULL: it reads nothing. */
+static const char *add_held(any_writer *w, any_scope *s, mvs_text *text, int streams,
+                            int width) {
+  static const char *const held[] = {"at_block(entered, depth - 1)", "first(entered)",
+                                     "max_over(history(entered), 0)"};
+  if (streams > 1 || any_pick(w, 4) < 3) return NULL;
+  const char *read = ANY_OF(w, held), *name = any_name(w, "held");
+  mvs_text_addf(text, "    %s = %s\n", name, read);
+  any_add_word(w, s, name, ANY_TOKENS, width);
+  return read;
+}
+
 static rule own_rule(any_writer *w, int width) {
   int streams = any_pick(w, 3) == 2 ? 2 + any_pick(w, 2) : 1;
   const char *name = any_name(w, "rule");
   any_scope s = {.labels = true};
   mvs_text formals = mvs_text_new(w->arena), text = mvs_text_new(w->arena);
+  mvs_text held_line = mvs_text_new(w->arena);
   any_add_word(w, &s, "x", ANY_TOKENS, width * streams);
   any_add_word(w, &s, "x0", ANY_TOKENS, width * streams);
+  any_add_word(w, &s, "entered", ANY_TOKENS, width * streams);
   add_block_words(w, &s);
   add_formals(w, &s, &formals, width * streams);
-  add_borders(w, &text, streams, width);
+  const char *held = add_held(w, &s, &held_line, streams, width);
+  add_borders(w, &text, streams, width, held);
   if (any_pick(w, 5) == 4) add_after(w, &text, width * streams);
   if (any_pick(w, 5) == 4) mvs_text_add(&text, "  group gains : lr = 0\n");
   if (streams > 1) mvs_text_addf(&text, "    h = streams(x, %d)\n", streams);
+  mvs_text_add(&text, mvs_text_string(&held_line));
   for (int i = 0; streams > 1 && i < streams; i++)
     any_add_word(w, &s, any_format(w, "h[%d]", i), ANY_TOKENS, width);
   any_bindings(w, &s, &text, width, 2);

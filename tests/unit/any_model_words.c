@@ -85,10 +85,14 @@ static const char *const functions[] = {"tanh(%s)",
                                         "cast(cast(%s, bf16), f32)",
                                         "cast(cast(%s, f64), f32)"};
 
-static const char *apply(any_writer *w, const char *to) {
-  const char *form = ANY_OF(w, functions);
+/* A form with a word in its hole. */
+static const char *fill(any_writer *w, const char *form, const char *word) {
   const char *hole = strstr(form, "%s");
-  return any_format(w, "%.*s%s%s", (int)(hole - form), form, to, hole + 2);
+  return any_format(w, "%.*s%s%s", (int)(hole - form), form, word, hole + 2);
+}
+
+static const char *apply(any_writer *w, const char *to) {
+  return fill(w, ANY_OF(w, functions), to);
 }
 
 static const char *const operators[] = {"+", "*", "-", "max", "min"};
@@ -278,13 +282,35 @@ static const char *by_parts(any_writer *w, const any_scope *s, int features, int
   return any_format(w, "concat(%s)", mvs_text_string(&text));
 }
 
+/* Of all blocks, each with a weight or the largest; of one by its number, which is `depth`'s to
+ * bound. A layer of the model's own does not know the depth. */
+static const char *const of_some_blocks[] = {
+    "earlier(%s, 1)",
+    "earlier(%s, 2)",
+    "earlier(%s, 3)",
+    "first(%s)",
+    "max_over(history(%s), 0)",
+    "at_block(%s, depth - 1)",
+    "at_block(%s, floor(depth / 2))",
+    "sum_over(reshape(cos(index(depth)), [depth, 1, 1]) * history(%s), 0)",
+    "sum_over(where(reshape(index(depth), [depth, 1, 1]) < layer, 0.5, 0.1) * history(%s), 0)"};
+enum { WITHOUT_DEPTH = 5, WITH_DEPTH = sizeof of_some_blocks / sizeof *of_some_blocks };
+
 static const char *of_blocks(any_writer *w, const any_scope *s, int features, int depth) {
   if (!s->earlier) return NULL;
   any_scope inner = {0}; /* of x alone: what is remembered has to change from block to block */
   MVS_PUSH(w->arena, &inner.words, s->words.items[0]);
   const char *value = any_tokens(w, &inner, features, depth);
-  if (any_pick(w, 3) == 2) return any_format(w, "first(%s)", value);
-  return any_format(w, "earlier(%s, %d)", value, 1 + any_pick(w, 3));
+  return fill(w, of_some_blocks[any_pick(w, s->made ? WITHOUT_DEPTH : WITH_DEPTH)], value);
+}
+
+/* One row over all tokens of all segments, stretched. */
+static const char *over_tokens(any_writer *w, const any_scope *s, int features, int depth) {
+  const char *of = any_tokens(w, s, features, depth);
+  const char *row = any_pick(w, 2) ? any_format(w, "max_over(%s, 0)", of)
+                                   : any_format(w, "(sum_over(%s, 0) / %d)", of, w->rows);
+  return join(w, any_tokens(w, s, features, depth),
+              any_format(w, "reshape(%s, [1, %d])", row, features));
 }
 
 static const char *of_streams(any_writer *w, const any_scope *s, int features, int depth) {
@@ -333,7 +359,7 @@ static form *const forms[] = {applied,      joined,   joined,     scaled,   by_c
                               by_vector,    averaged, normed,     selected, trained_norm,
                               side_by_side, cut,      by_heads,   turned,   by_parts,
                               of_blocks,    mapped,   of_streams, attended, fed_forward,
-                              of_own_layer, decided};
+                              of_own_layer, decided,  over_tokens};
 
 enum { FORMS = sizeof forms / sizeof *forms, LEAVES = 4 };
 
