@@ -184,6 +184,7 @@ static const char *watched_run(mvs_arena *arena, bool late, mvs_recompute recomp
   }
   *joins = device ? device->joins : 0;
   assert_int_equal(device ? device->late.count : 0, 0);
+  data->close(data);
   mvs_session_close(&session);
   return mvs_text_string(&lines);
 }
