@@ -118,6 +118,16 @@ static int chain_of(const mvs_graph *graph, const mvs_node *node, const int *cha
   return longest + reduces_little(graph, node);
 }
 
+/* Whether a value that is not kept holds a reduction that is not: rules may give that other
+ * bits where it is redone (a sum of a concat becomes the sum of its parts'). A gradient that
+ * asks where a value equals its maximum must see the maximum of those bits, or it is so
+ * nowhere. */
+static bool is_summed_again(const mvs_node *node, const bool *summed_again, bool kept) {
+  bool any = mvs_ops[node->op].op_class == MVS_CLASS_REDUCE;
+  for (int i = 0; i < node->input_count; i++) any = any || summed_again[node->inputs[i]];
+  return any && !kept;
+}
+
 /* Upwards, since whether a view is kept depends on what it sees, and a chain on what was kept
  * before. A kept reduction of a short row does not end its chain: every fourth is counted from
  * the first one, whatever lies between. */
@@ -133,10 +143,13 @@ mvs_crossing *mvs_crossing_new(mvs_arena *arena, mvs_graph *graph) {
   mark_varying(crossing, graph);
   mark_stored(crossing, graph, stored);
   int *chains = MVS_ARRAY(arena, size, int);
+  bool *summed_again = MVS_ARRAY(arena, size, bool);
   for (mvs_id id = 0; id < mvs_graph_size(graph); id++) {
     const mvs_node *node = mvs_graph_node(graph, id);
     chains[id] = chain_of(graph, node, chains);
-    crossing->kept[id] = keeps(crossing, graph, node, stored[id], chains[id]);
+    bool redone = node->op == MVS_OP_max_over && summed_again[node->inputs[0]];
+    crossing->kept[id] = !redone && keeps(crossing, graph, node, stored[id], chains[id]);
+    summed_again[id] = is_summed_again(node, summed_again, crossing->kept[id]);
     if (crossing->kept[id] && !reduces_little(graph, node)) chains[id] = 0;
   }
   return crossing;
