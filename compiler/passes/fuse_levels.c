@@ -466,9 +466,10 @@ static void cut_slice(levels *l, mvs_id id) {
   mvs_value *value = value_of(l, id);
   bool along = node->attr.slice.axis == node->type.rank - 1;
   int64_t grain = value_of(l, node->inputs[0])->grain, extent = space_extent(l, id);
-  if (!is_cut(l, node->inputs[0]) || value_of(l, node->inputs[0])->stored) grain = extent;
+  bool cut = is_cut(l, node->inputs[0]) && !value_of(l, node->inputs[0])->stored;
+  if (!cut) grain = extent;
   if (value->rows && along) grain = mvs_common_divisor(grain, node->attr.slice.length);
-  if (along && grain < extent && node->attr.slice.start) {
+  if (along && (cut || grain < extent) && node->attr.slice.start) {
     grain = mvs_common_divisor(grain, node->attr.slice.start);
   }
   value->grain = mvs_common_divisor(grain, extent);
