@@ -21,6 +21,8 @@
 enum { SAMPLES = 4 };
 #define SHORT_STEP    5e-8
 #define SHORTEST_STEP 5e-16
+/* As much of a loss may a step change for the loss to be a line over it. */
+#define STRAIGHT 1e-3
 
 /* All trained parameters moved at once along a random direction: one quotient says whether
  * any gradient is wrong, since the error of one adds to the sum as it is. */
@@ -82,9 +84,9 @@ static double along(slope *at, const mvs_tensor_map *gradients, double *scale) {
 }
 
 /* How far rounding in float64 may put the product off, by trying. A norm hands on 316 times the
- * cotangent of a token that is 0, at each update, and the two products that --means writer makes
- * with it cancel: terms of 1e15 with a sum of 0. In 40 other models it was at most 1e-11 of the
- * terms' sizes, which allows nothing. */
+ * cotangent of a token that is 0, at each update, and the two products that --means writer
+ * makes with it cancel: terms of 1e15 with a sum of 0. In 40 other models it was at most 1e-11
+ * of the terms' sizes, which allows nothing. */
 static double lost_in_doubles(slope *at, const mvs_graph *grad, double claimed) {
   mvs_reference_options options = {.diag = at->s->diag, .noise_f64 = true};
   double farthest = 0;
@@ -92,8 +94,7 @@ static double lost_in_doubles(slope *at, const mvs_graph *grad, double claimed) 
     double scale;
     mvs_tensor_map moved = {0};
     options.noise = (uint64_t)i + 1;
-    ops_good(at->s,
-             mvs_reference_run(at->arena, grad, at->batch, at->given, &options, &moved),
+    ops_good(at->s, mvs_reference_run(at->arena, grad, at->batch, at->given, &options, &moved),
              "grad moved");
     farthest = fmax(farthest, fabs(along(at, &moved, &scale) - claimed));
   }
@@ -106,7 +107,7 @@ static double lost_in_doubles(slope *at, const mvs_graph *grad, double claimed) 
  * far above both errors for one of the steps. Where the slopes before and behind differ at the
  * shortest step the loss has no gradient at this very place: a maximum of equals, say. Where a
  * loss of 2 has a gradient of 1e14 (cosines of large numbers) it is a line for steps of 1e-15
- * alone, which parameters hold to a digit. */
+ * alone, which parameters hold to a digit; with one of 3e6, for steps of 1e-9. */
 static void check_slope(ops_suite *s, const mvs_graph *loss, const mvs_graph *grad,
                         int64_t batch) {
   slope at = {.s = s, .arena = mvs_arena_new(), .loss = loss, .batch = batch};
@@ -119,7 +120,8 @@ static void check_slope(ops_suite *s, const mvs_graph *loss, const mvs_graph *gr
   double scale, claimed = along(&at, &gradients, &scale), quotient = 0;
   double value = mvs_tensor_map_find(&gradients, "loss")->data[0];
   bool good = !isfinite(value), kink = false;
-  double shortest = scale * SHORT_STEP > fabs(value) ? SHORTEST_STEP : SHORT_STEP;
+  bool steep = scale * SHORT_STEP > STRAIGHT * fabs(value);
+  double shortest = steep ? SHORTEST_STEP : SHORT_STEP;
   for (double step = 1e-4; step > shortest && !good; step /= 10) {
     double above = loss_at(&at, step), below = loss_at(&at, -step);
     double rounded = (1e-14 * fabs(value) + 0x1p-52 * scale) / step;
