@@ -6,10 +6,13 @@ own and once with all behind it.
 Every program that sees one ends with one sentence that speaks of memory, and with status 1 (or as if nothing had
 been): no crash, no hang, nothing left half written. A run of training goes on to the same bits afterwards."""
 import collections
+import json
+import math
 import os
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -81,6 +84,20 @@ def sweep(name, command, output=None):
         if not wrong and output and (content(output) != before or temporaries(os.path.dirname(output))):
             wrong = "its output is not whole"
         say(wrong, f"{name}, {how}: {len(ends)} of {count} allocations, {time.monotonic() - began:.0f} s")
+
+
+def write_inputs(file):
+    """What `eval` and `grad` read: two samples."""
+    shapes = {"zt": [2, 1, 8, 8], "x0": [2, 1, 8, 8], "x1": [2, 1, 8, 8], "t": [2], "label": [2]}
+    header, data = {}, b""
+    for name, shape in shapes.items():
+        count = math.prod(shape)
+        part = struct.pack(f"<{count}i", *range(count)) if name == "label" else struct.pack(f"<{count}f", *[0.5] * count)
+        header[name] = {"dtype": "I32" if name == "label" else "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(part)]}
+        data += part
+    head = json.dumps(header).encode()
+    with open(file, "wb") as to:
+        to.write(struct.pack("<Q", len(head)) + head + data)
 
 
 def train(*more, **environment):
@@ -161,6 +178,11 @@ for name in ("made", "pictures"):
 sweep_training(count_of([trainer, "info"]))
 subprocess.run([trainer, "sample", *weights, "--count", "4", "--steps", "2", "--out", path("pictures", "g.png")], check=True, capture_output=True)
 sweep("sample", [trainer, "sample", *weights, "--count", "4", "--steps", "2", "--out", path("pictures", "g.png")], path("pictures", "g.png"))
+write_inputs(path("inputs"))
+for name in ("eval", "grad"):
+    command = [trainer, name, *weights, "--inputs", path("inputs"), "--out", path("made", name)]
+    subprocess.run(command, check=True, capture_output=True)
+    sweep(name, command, path("made", name))
 sweep("info", [trainer, "info"])
 sweep("bench", [trainer, "bench", "--steps", "1", "--batch", "2", "--threads", "1"])
 sweep("watch", [trainer, "watch", path("half"), "--once"])
