@@ -30,9 +30,10 @@ typedef struct mvs_reference_options {
   uint64_t noise;  /* not 0: values are moved as rounding may move them, by draws that follow
                       from this number (rounding.c): how far apart results of several runs are
                       is how well the function can be computed at all */
-  bool noise_f64;  /* with noise: as rounding to float64 may move them, which this evaluation does
-                      itself */
-  double *largest; /* with noise: becomes the largest size of a computed value, if larger */
+  bool noise_f64;  /* with noise: as rounding to float64 may move them, which this evaluation
+                      does itself */
+  double *largest; /* with noise: becomes the largest size of a computed value, if larger, and
+                      INFINITY where an op is given what it is not stated to be right for */
 } mvs_reference_options;
 
 /* Evaluates a top-level graph for `batch` samples.

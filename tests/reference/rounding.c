@@ -1,9 +1,9 @@
-/* rounding.c: what rounding to f32, bf16 or float64 may do to a value, by trying. Each value that its dtype
- * cannot hold is moved by a random share of half its last place; values that it holds stay,
- * since correctly rounded operations give them exactly (indices, counts and what is decided by
- * them). Sums round once a term, and terms may cancel, so what goes into a sum of n terms is
- * moved too, by the root of n as much: roundings of either sign add up like steps of a random
- * walk (Higham and Mary, A new approach to probabilistic rounding error analysis, 2019).
+/* rounding.c: what rounding to f32, bf16 or float64 may do to a value, by trying. Each value
+ * that its dtype cannot hold is moved by a random share of half its last place; values that it
+ * holds stay, since correctly rounded operations give them exactly (indices, counts and what is
+ * decided by them). Sums round once a term, and terms may cancel, so what goes into a sum of n
+ * terms is moved too, by the root of n as much: roundings of either sign add up like steps of a
+ * random walk (Higham and Mary, A new approach to probabilistic rounding error analysis, 2019).
  *
  * The share follows from the sample, the op, the place and the value. So a value that is
  * computed twice, as the backward pass computes again what it did not keep, is moved once:
@@ -15,7 +15,7 @@
 
 #define F32_UNIT   0x1p-24 /* half of a last place, relative */
 #define BF16_UNIT  0x1p-9
-#define F64_UNIT   0x1p-52 /* a whole last place: half of one would mostly be rounded away */
+#define F64_UNIT   0x1p-52  /* a whole last place: half of one would mostly be rounded away */
 #define F32_LEAST  0x1p-150 /* half of the smallest number */
 #define POLYNOMIAL 4        /* units: transcendental functions are within two places */
 
@@ -138,8 +138,22 @@ static double units_of(mvs_op op) {
   }
 }
 
+/* Larger angles are none that f32 could be right about (docs/numerics.md). */
+#define LARGEST_ANGLE 1e4
+
+static bool turns_too_far(const mvs_evaluate_call *call) {
+  if (call->node->op != MVS_OP_sin && call->node->op != MVS_OP_cos) return false;
+  const mvs_tensor *angle = call->inputs[0];
+  int64_t elements = mvs_tensor_count(angle, call->evaluation->batch);
+  for (int64_t k = 0; k < elements; k++)
+    if (!(fabs(angle->data[k]) <= LARGEST_ANGLE)) return true;
+  return false;
+}
+
 void mvs_evaluate_move_results(const mvs_evaluate_call *call, uint32_t count) {
   const mvs_node *node = call->node;
+  if (call->evaluation->options.largest && turns_too_far(call))
+    *call->evaluation->options.largest = INFINITY;
   mvs_op_class op_class = mvs_ops[node->op].op_class;
   bool computes = node->op == MVS_OP_constant ||
                   (op_class != MVS_CLASS_SOURCE && op_class != MVS_CLASS_VIEW);
