@@ -18,10 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "codegen/host/host.h"
 #include "runtime/pool.h"
+#include "tests/bench/timing.h"
 
 #define MOST_PAIRS 101
 #define MOST_SIZES 16
@@ -63,14 +63,8 @@ typedef struct match {
   void *c, *peer_c;
 } match;
 
-/* One thread's own time does not count what the scheduler gives to others. */
+/* One thread's own time where there is one. */
 static clockid_t clock_used = CLOCK_MONOTONIC;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(clock_used, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void stop(const char *why) {
   fprintf(stderr, "gemm_bench: %s\n", why);
@@ -250,7 +244,7 @@ typedef enum side { OURS, PACKED_BY_US, THEIRS } side;
 static double measure(match *m, side which, int turns) {
   double start = 0;
   for (int i = -1; i < turns; i++) {
-    if (i == 0) start = now();
+    if (i == 0) start = seconds_of(clock_used);
     if (which == THEIRS)
       dnnl_primitive_execute(m->peer.primitive, m->peer.stream, 3, m->peer.arguments);
     else
@@ -258,17 +252,7 @@ static double measure(match *m, side which, int turns) {
                  which == OURS && form == MVS_MATMUL_NT ? m->own.table.n_stages - 1 : 0);
     if (which == THEIRS) dnnl_stream_wait(m->peer.stream);
   }
-  return (now() - start) / turns;
-}
-
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values, int count) {
-  qsort(values, (size_t)count, sizeof *values, ascending);
-  return values[count / 2];
+  return (seconds_of(clock_used) - start) / turns;
 }
 
 /* Chains of k terms of up to 1 in f32, either side's order, and bf16's half of 2^-8. */

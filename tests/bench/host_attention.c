@@ -5,9 +5,8 @@
  * are those of the products, 4 and 10 times tokens^2 x head_dim: what padding, exponentials and
  * moving things cost shows as missing speed. v and dv lie as in a packed product, rows of
  * three operands apart. */
-#include <time.h>
-
 #include "../unit/host_harness.h"
+#include "tests/bench/timing.h"
 
 enum { Q, K, V, O, LSE, DO, DQ, DK, DV, OPERANDS };
 
@@ -20,17 +19,6 @@ typedef struct line {
   int64_t tokens, heads, dim, batch;
   mvs_dtype dtype;
 } line;
-
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b) {
-  double left = *(const double *)a, right = *(const double *)b;
-  return (left > right) - (left < right);
-}
 
 /* Compiles the kernel of a line. */
 static void open_kernel(harness *h, const line *l, bool gradient, int level) {
@@ -69,13 +57,13 @@ static double measure(const harness *h, const line *l, void **operands) {
   int repeats = 1 + (int)(LEAST_OPERATIONS / operations);
   double times[TURNS];
   for (int turn = -1; turn < TURNS; ++turn) { /* the first one warms up */
-    double begin = now();
+    double begin = seconds_of(CLOCK_THREAD_CPUTIME_ID);
     for (int i = 0; i < repeats; ++i) entry.run(&call, 0, units);
-    if (turn >= 0) times[turn] = (now() - begin) / (double)(repeats * heads);
+    double time = seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin;
+    if (turn >= 0) times[turn] = time * 1e9 / (double)(repeats * heads);
   }
-  qsort(times, TURNS, sizeof *times, by_size);
   free(call.scratch);
-  return times[TURNS / 2];
+  return median(times, TURNS);
 }
 
 static void print_line(const line *l, bool gradient, int level) {

@@ -5,9 +5,8 @@
  * and not the memory. Kernel and copy take turns; a figure is the median of 21 turns. With
  * --gate the exit status is 1 when a norm of 1024 floats takes more than 1 / 0.85 of what
  * docs/performance.md wants, on any machine: as a multiple of the copy. */
-#include <time.h>
-
 #include "../unit/host_harness.h"
+#include "tests/bench/timing.h"
 
 #define BYTES ((int64_t)16 << 10)
 #define TURNS 21
@@ -110,17 +109,6 @@ static void build_double(harness *h, mvs_nest *nest, uint16_t x, int y) {
   memory(h, nest, MVS_INSTR_STORE, y, element(h, nest, MVS_OP_add, x, x, 0), 0);
 }
 
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
-static int by_size(const void *left, const void *right) {
-  double a = *(const double *)left, b = *(const double *)right;
-  return (a > b) - (a < b);
-}
-
 /* All rows once, as the runtime would run them: all units in one call. */
 static void run_rows(const harness *h, mvs_host_call *call, int64_t rows) {
   const Mvs__Nest *nest = h->table.stages[0]->nests[0];
@@ -140,22 +128,20 @@ static void measure(const harness *h, const row_kernel *row, double *kernel, dou
   mvs_host_call call = {operands, rows, 0, aligned_bytes((size_t)h->table.scratch)};
   double kernels[TURNS], copies[TURNS];
   for (int turn = -1; turn < TURNS; ++turn) { /* turn -1 warms up */
-    double begin = now();
+    double begin = seconds_of(CLOCK_MONOTONIC);
     for (int i = 0; i < REPEATS; ++i) run_rows(h, &call, rows);
-    double middle = now();
+    double middle = seconds_of(CLOCK_MONOTONIC);
     for (int i = 0; i < REPEATS; ++i) {
       memcpy(operands[1], operands[0], (size_t)(rows * row->size * mvs_dtype_size(row->dtype)));
       __asm__ volatile("" ::: "memory");
     }
-    double end = now();
+    double end = seconds_of(CLOCK_MONOTONIC);
     if (turn < 0) continue;
     kernels[turn] = middle - begin;
     copies[turn] = end - middle;
   }
-  qsort(kernels, TURNS, sizeof *kernels, by_size);
-  qsort(copies, TURNS, sizeof *copies, by_size);
-  *kernel = kernels[TURNS / 2] / (double)(REPEATS * rows);
-  *copy = copies[TURNS / 2] / (double)(REPEATS * rows);
+  *kernel = median(kernels, TURNS) * 1e9 / (double)(REPEATS * rows);
+  *copy = median(copies, TURNS) * 1e9 / (double)(REPEATS * rows);
   free(operands[0]);
   free(operands[1]);
   free(call.scratch);
