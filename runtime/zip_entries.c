@@ -3,12 +3,19 @@
  * against the mapped file before anybody reads there. */
 #include "runtime/zip_entries.h"
 
+#include <errno.h>
 #include <minizip/unzip.h>
 #include <stdlib.h>
 
 #include "runtime/fail.h"
 
 #define ENCRYPTED 1 /* bit of the flags */
+
+/* A stream of minizip's over the mapped file. */
+typedef struct stream {
+  const mvs_file_map *map;
+  uint64_t at; /* at most the map's size */
+} stream;
 
 typedef struct lister {
   mvs_arena *arena;
@@ -24,6 +31,57 @@ static mvs_status damaged(const lister *in, const char *what) {
   return MVS_FAIL(in->diag, MVS_ERR_FORMAT, "'%s' is malformed: %s (is it cut short?)",
                   in->path, what);
 }
+
+/* minizip has the same answer for an archive that is damaged and for memory that runs out. What
+ * fails there is told by malloc in errno, which was 0 before the call, and by nobody else: files
+ * are read from the map. */
+static mvs_status refused(const lister *in, const char *what) {
+  if (errno != ENOMEM) return damaged(in, what);
+  return MVS_FAIL(in->diag, MVS_ERR_MEMORY, "out of memory in the directory of '%s'", in->path);
+}
+
+/* --- the mapped file as minizip's stream; `opaque` is that stream --- */
+
+static voidpf open_stream(voidpf opaque, const void *name, int mode) {
+  (void)name, (void)mode; /* one file, and only read */
+  ((stream *)opaque)->at = 0;
+  return opaque;
+}
+
+static uLong read_stream(voidpf opaque, voidpf self, void *buffer, uLong size) {
+  stream *from = self;
+  (void)opaque;
+  uint64_t left = from->map->size - from->at;
+  if (size > left) size = (uLong)left;
+  if (size) memcpy(buffer, from->map->bytes + from->at, size);
+  from->at += size;
+  return size;
+}
+
+static ZPOS64_T tell_stream(voidpf opaque, voidpf self) {
+  (void)opaque;
+  return ((const stream *)self)->at;
+}
+
+/* A place behind the end is none. */
+static long seek_stream(voidpf opaque, voidpf self, ZPOS64_T offset, int origin) {
+  stream *in = self;
+  (void)opaque;
+  uint64_t from = origin == ZLIB_FILEFUNC_SEEK_SET   ? 0
+                  : origin == ZLIB_FILEFUNC_SEEK_CUR ? in->at
+                                                     : in->map->size;
+  if (offset > in->map->size - from) return -1;
+  in->at = from + offset;
+  return 0;
+}
+
+/* Neither closing nor reading can fail. */
+static int no_error(voidpf opaque, voidpf self) {
+  (void)opaque, (void)self;
+  return 0;
+}
+
+/* --- */
 
 /* The entry is open: minizip has compared both of its headers. */
 static mvs_status add_open(const lister *in, const char *name, const unz_file_info64 *facts) {
@@ -54,8 +112,9 @@ static mvs_status add_current(const lister *in) {
         in->diag, MVS_ERR_FORMAT,
         "'%s': entry '%s' is compressed; torch.save compresses nothing: save it anew", in->path,
         name);
+  errno = 0;
   if (unzOpenCurrentFile2(in->zip, NULL, NULL, 1) != UNZ_OK)
-    return damaged(in, mvs_arena_format(in->arena, "entry '%s' has no sound header", name));
+    return refused(in, mvs_arena_format(in->arena, "entry '%s' has no sound header", name));
   mvs_status status = add_open(in, name, &facts);
   unzCloseCurrentFile(in->zip);
   return status;
@@ -86,16 +145,26 @@ static mvs_status list_open(const lister *in) {
   return check_names(in);
 }
 
-/* minizip opens the file by its name once more; should it be another one by then, its places
- * are checked against the map all the same. */
+/* Without memory to look for the directory of a large archive minizip goes on with that of a
+ * small one, so errno counts also where it opens. */
 mvs_status mvs_zip_list(mvs_arena *arena, mvs_diag *diag, const char *path,
                         const mvs_file_map *map, mvs_zip_entries *out) {
   *out = (mvs_zip_entries){0};
+  stream bytes = {map, 0};
+  zlib_filefunc64_def calls = {.zopen64_file = open_stream,
+                               .zread_file = read_stream,
+                               .ztell64_file = tell_stream,
+                               .zseek64_file = seek_stream,
+                               .zclose_file = no_error,
+                               .zerror_file = no_error,
+                               .opaque = &bytes};
   lister in = {.arena = arena, .diag = diag, .path = path, .map = map, .out = out};
-  in.zip = unzOpen64(path);
-  if (!in.zip) return damaged(&in, "it has no directory of a zip archive");
-  mvs_status status = list_open(&in);
-  unzClose(in.zip);
+  errno = 0;
+  in.zip = unzOpen2_64(path, &calls);
+  mvs_status status = in.zip && errno != ENOMEM
+                          ? list_open(&in)
+                          : refused(&in, "it has no directory of a zip archive");
+  if (in.zip) unzClose(in.zip);
   return status;
 }
 

@@ -19,7 +19,8 @@ typedef struct mvs_zip_entries {
 } mvs_zip_entries;
 
 /* Lists the entries of the archive at `path`, which `map` holds.
- * errors : MVS_ERR_FORMAT for what is damaged, compressed, encrypted or there twice */
+ * errors : MVS_ERR_FORMAT for what is damaged, compressed, encrypted or there twice,
+ *          MVS_ERR_MEMORY */
 mvs_status mvs_zip_list(mvs_arena *arena, mvs_diag *diag, const char *path,
                         const mvs_file_map *map, mvs_zip_entries *out);
 /* The entry of that name, or NULL. */

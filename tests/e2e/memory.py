@@ -1,7 +1,8 @@
 """Memory that runs out: allocations of whole programs and of the libraries in them fail one by one, each once on its
 own and once with all behind it.
 
-  memory.py MVCC MODEL TRAINER FAULT WORK MOST SEED    FAULT: the library of tests/fault; MOST: failures of a command
+  memory.py MVCC MODEL TRAINER FAULT WORK MOST SEED [NAME...]    FAULT: the library of tests/fault; MOST: failures of a
+                                                     command; NAME: "eval", "mvcc -o", ... for those sweeps alone
 
 Every program that sees one ends with one sentence that speaks of memory, and with status 1 (or as if nothing had
 been): no crash, no hang, nothing left half written. A run of training goes on to the same bits afterwards."""
@@ -18,6 +19,7 @@ import sys
 import time
 
 mvcc, model, trainer, fault, work, most, seed = *sys.argv[1:6], int(sys.argv[6]), int(sys.argv[7])
+only = sys.argv[8:]
 rng = random.Random(seed)
 LINE = re.compile(r"\d+ \w+ (exit|signal) (\d+): ?(.*)")
 SMALL = ["--set", "depth=2", "--set", "width=32", "--set", "heads=2", "--set", "ffn=48"]
@@ -44,7 +46,7 @@ def temporaries(folder):
 
 
 def call(command, **environment):
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=900,
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=900 + most,
                           env={**os.environ, "LD_PRELOAD": fault, "FAULT": "alloc", **environment})
 
 
@@ -68,8 +70,10 @@ def say(wrong, words):
     print((f"not ok {words}; {wrong}" if wrong else f"ok {words}"), flush=True)
 
 
-def sweep(name, command, output=None):
+def sweep(name, command, output=None, most=most):
     """All in one run that splits in two at each failure: for commands that begin no output before its end."""
+    if only and name not in only:
+        return
     count = count_of(command)
     for how, environment in HOW.items():
         shutil.rmtree(path("sweep"), ignore_errors=True)
@@ -86,9 +90,8 @@ def sweep(name, command, output=None):
         say(wrong, f"{name}, {how}: {len(ends)} of {count} allocations, {time.monotonic() - began:.0f} s")
 
 
-def write_inputs(file):
-    """What `eval` and `grad` read: two samples."""
-    shapes = {"zt": [2, 1, 8, 8], "x0": [2, 1, 8, 8], "x1": [2, 1, 8, 8], "t": [2], "label": [2]}
+def write_inputs(file, shapes):
+    """What `eval` and `grad` read."""
     header, data = {}, b""
     for name, shape in shapes.items():
         count = math.prod(shape)
@@ -175,14 +178,19 @@ whole = state()
 weights = ["--weights", path("half", "latest"), "--threads", "1"]
 for name in ("made", "pictures"):
     os.mkdir(path(name))
-sweep_training(count_of([trainer, "info"]))
+if not only:
+    sweep_training(count_of([trainer, "info"]))
 subprocess.run([trainer, "sample", *weights, "--count", "4", "--steps", "2", "--out", path("pictures", "g.png")], check=True, capture_output=True)
 sweep("sample", [trainer, "sample", *weights, "--count", "4", "--steps", "2", "--out", path("pictures", "g.png")], path("pictures", "g.png"))
-write_inputs(path("inputs"))
+write_inputs(path("inputs"), {"zt": [2, 1, 8, 8], "x0": [2, 1, 8, 8], "x1": [2, 1, 8, 8], "t": [2], "label": [2]})
 for name in ("eval", "grad"):
     command = [trainer, name, *weights, "--inputs", path("inputs"), "--out", path("made", name)]
     subprocess.run(command, check=True, capture_output=True)
     sweep(name, command, path("made", name))
+# All of them: what reads the archive takes memory a dozen times, and has one word for a lack of it and for damage.
+write_inputs(path("small-inputs"), {"z": [2, 4]})
+sweep("eval of .pt", [path("small"), "eval", "--weights", path("good.pt"), "--inputs", path("small-inputs"), "--out", path("made", "small"),
+                      "--threads", "1"], most=10 ** 9)
 sweep("info", [trainer, "info"])
 sweep("bench", [trainer, "bench", "--steps", "1", "--batch", "2", "--threads", "1"])
 sweep("watch", [trainer, "watch", path("half"), "--once"])
@@ -191,4 +199,5 @@ sweep("report", [trainer, "report", path("half"), "--out", path("made", "page.ht
 subprocess.run([mvcc, model, *SMALL, "-o", path("made", "y")], check=True, capture_output=True)
 sweep("mvcc -o", [mvcc, model, *SMALL, "-o", path("made", "y")], path("made", "y"))
 sweep("mvcc --emit plan", [mvcc, model, *SMALL, "--emit", "plan"])
-sweep_comparison()
+if not only:
+    sweep_comparison()
