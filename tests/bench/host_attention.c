@@ -51,7 +51,7 @@ static double measure(const harness *h, const line *l, void **operands) {
     uintptr_t address;
     mvs_host_kernel *run;
   } entry = {(uintptr_t)h->code + nest->address};
-  mvs_host_call call = {operands, l->batch, 0, aligned_bytes((size_t)h->table.scratch)};
+  mvs_host_call call = {operands, l->batch, 0, scratch_of(h)};
   int64_t units = mvs_nest_units(nest, l->batch), heads = l->batch * l->heads;
   double operations = 4.0 * (double)(l->tokens * l->tokens * l->dim * heads);
   int repeats = 1 + (int)(LEAST_OPERATIONS / operations);
@@ -62,7 +62,7 @@ static double measure(const harness *h, const line *l, void **operands) {
     double time = seconds_of(CLOCK_THREAD_CPUTIME_ID) - begin;
     if (turn >= 0) times[turn] = time * 1e9 / (double)(repeats * heads);
   }
-  free(call.scratch);
+  drop(call.scratch);
   return median(times, TURNS);
 }
 
@@ -76,7 +76,7 @@ static void print_line(const line *l, bool gradient, int level) {
   printf("%-8s %4d tokens, heads of %3d %-4s %-9s %10.1f ns a head, %6.1f GFLOP/s\n",
          gradient ? "backward" : "forward", (int)l->tokens, (int)l->dim,
          mvs_dtype_name(l->dtype), mvs_cpu_name((mvs_cpu_level)level), time, operations / time);
-  for (int i = 0; i < OPERANDS; ++i) free(operands[i]);
+  for (int i = 0; i < OPERANDS; ++i) drop(operands[i]);
   harness_close(&h);
 }
 

@@ -125,7 +125,7 @@ static void measure(const harness *h, const row_kernel *row, double *kernel, dou
   int64_t rows = BYTES / (row->size * mvs_dtype_size(row->dtype));
   void *operands[2] = {make_array(row->dtype, rows * row->size, &seed),
                        make_array(row->dtype, rows * row->size, NULL)};
-  mvs_host_call call = {operands, rows, 0, aligned_bytes((size_t)h->table.scratch)};
+  mvs_host_call call = {operands, rows, 0, scratch_of(h)};
   double kernels[TURNS], copies[TURNS];
   for (int turn = -1; turn < TURNS; ++turn) { /* turn -1 warms up */
     double begin = seconds_of(CLOCK_MONOTONIC);
@@ -142,9 +142,9 @@ static void measure(const harness *h, const row_kernel *row, double *kernel, dou
   }
   *kernel = median(kernels, TURNS) * 1e9 / (double)(REPEATS * rows);
   *copy = median(copies, TURNS) * 1e9 / (double)(REPEATS * rows);
-  free(operands[0]);
-  free(operands[1]);
-  free(call.scratch);
+  drop(operands[0]);
+  drop(operands[1]);
+  drop(call.scratch);
 }
 
 /* Compiles and measures one line of the table; the kernel's time over the copy's. */

@@ -1,6 +1,7 @@
 /* host_harness.h: compiles one hand-built kernel for an instruction-set level, maps the block
- * as a program would, and runs its units one by one from the last to the first, with scratch
- * full of NaN: units must not depend on order or on what scratch holds. */
+ * as a program would, and runs its units from the last to the first, one or several a call, with
+ * scratch full of NaN: units must not depend on order, on who their neighbours in a call are, or
+ * on what scratch holds. Behind every array lies a page that nobody may touch. */
 #ifndef MVS_TEST_HOST_HARNESS_H
 #define MVS_TEST_HOST_HARNESS_H
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 /* clang-format off */
 #include <cmocka.h>
 /* clang-format on */
@@ -33,6 +35,7 @@ typedef struct harness {
   mvs_kernel kernel;
   uint8_t *code; /* mapped; NULL when loaded by the JIT */
   size_t code_size;
+  int64_t units; /* of a call */
 } harness;
 
 static inline void harness_open(harness *h, const char *name, mvs_kernel_class kernel_class) {
@@ -41,6 +44,7 @@ static inline void harness_open(harness *h, const char *name, mvs_kernel_class k
   h->diag = mvs_diag_new(h->arena);
   h->kernel.name = name;
   h->kernel.kernel_class = kernel_class;
+  h->units = 1;
   mvs__program__init(&h->program);
   mvs__kernel__init(&h->table);
 }
@@ -106,19 +110,44 @@ static inline void harness_compile(harness *h, int level, bool jit) {
   if (!jit) harness_map(h);
 }
 
-static inline void *aligned_bytes(size_t size) {
-  size_t whole = (size + 64) / 64 * 64;
-  void *bytes = aligned_alloc(64, whole);
-  assert_non_null(bytes);
-  memset(bytes, 0xff, whole); /* NaN in every float type */
-  return bytes;
+/* What stands ahead of every array, so that it can be given back. */
+typedef struct array_head {
+  void *map;
+  size_t bytes;
+} array_head;
+
+/* `size` bytes of NaN (in every float type) that end at a page that cannot be touched, as near
+ * as the alignment of their start allows. */
+static inline void *array_of(size_t size, size_t alignment) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), rounded = (size + alignment - 1) & -alignment;
+  array_head head = {.bytes = (rounded + sizeof head + page - 1) / page * page};
+  int pages = PROT_READ | PROT_WRITE;
+  head.map = mmap(NULL, head.bytes + page, pages, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(head.map != MAP_FAILED);
+  uint8_t *end = (uint8_t *)head.map + head.bytes, *data = end - rounded;
+  assert_int_equal(mprotect(end, page, PROT_NONE), 0);
+  memset(data, 0xff, rounded);
+  memcpy(data - sizeof head, &head, sizeof head);
+  return data;
+}
+
+/* Gives back what array_of or make_array gave. */
+static inline void drop(void *data) {
+  array_head head;
+  memcpy(&head, (uint8_t *)data - sizeof head, sizeof head);
+  assert_int_equal(munmap(head.map, head.bytes + (size_t)sysconf(_SC_PAGESIZE)), 0);
+}
+
+/* The kernel's scratch for one thread, aligned as the runtime has it. */
+static inline void *scratch_of(const harness *h) {
+  return array_of((size_t)h->table.scratch, 64);
 }
 
 /* Runs the kernel; `operands` has room for the workspace after the last. */
 static inline void harness_run(harness *h, void **operands, int64_t batch, int64_t layer) {
-  void *scratch = aligned_bytes((size_t)h->table.scratch);
+  void *scratch = scratch_of(h);
   int64_t bytes = h->table.workspace_fixed + h->table.workspace_per_batch * batch;
-  void *workspace = aligned_bytes((size_t)bytes);
+  void *workspace = array_of((size_t)bytes, 64);
   operands[h->kernel.operand_count] = workspace;
   mvs_host_call call = {operands, batch, layer, scratch};
   for (size_t s = 0; s < h->table.n_stages; ++s) {
@@ -128,14 +157,14 @@ static inline void harness_run(harness *h, void **operands, int64_t batch, int64
         uintptr_t address;
         mvs_host_kernel *run;
       } entry = {(uintptr_t)h->code + nest->address};
-      for (int64_t unit = mvs_nest_units(nest, batch) - 1; unit >= 0; --unit) {
+      for (int64_t end = mvs_nest_units(nest, batch); end > 0; end -= h->units) {
         memset(scratch, 0xff, (size_t)h->table.scratch);
-        entry.run(&call, unit, unit + 1);
+        entry.run(&call, end > h->units ? end - h->units : 0, end);
       }
     }
   }
-  free(scratch);
-  free(workspace);
+  drop(scratch);
+  drop(workspace);
 }
 
 /* --- numbers --- */
@@ -181,7 +210,8 @@ static inline double take(const void *data, mvs_dtype dtype, int64_t at) {
 
 /* An array of `count` elements; random when `state` is given, else NaN. */
 static inline void *make_array(mvs_dtype dtype, int64_t count, uint64_t *state) {
-  void *data = aligned_bytes((size_t)(count * mvs_dtype_size(dtype)));
+  size_t element = (size_t)mvs_dtype_size(dtype);
+  void *data = array_of((size_t)count * element, element);
   for (int64_t i = 0; state && i < count; ++i) put(data, dtype, i, noise(state));
   return data;
 }

@@ -178,7 +178,7 @@ static void run_shape(const shape *s, int level, int64_t batch) {
     expect(&r, batch, gradient);
     for (int i = gradient ? DQ : O; i < (gradient ? COUNT : DO); ++i) compare(&r, i, batch);
   }
-  for (int i = 0; i < COUNT; ++i) free(operands[i]), free(r.sums[i]);
+  for (int i = 0; i < COUNT; ++i) drop(operands[i]), free(r.sums[i]);
 }
 
 static void odd_shapes(void **state) {

@@ -96,9 +96,9 @@ static void polynomials(void **state) {
     for (int64_t i = 0; level_runs(1) && i < COUNT; ++i) {
       assert_true(memcmp(&y[0][i], &y[1][i], 4) == 0 || (isnan(y[0][i]) && isnan(y[1][i])));
     }
-    free(y[0]), free(y[1]);
+    drop(y[0]), drop(y[1]);
   }
-  free(x);
+  drop(x);
 }
 
 static void conversions(void **state) {
@@ -201,7 +201,7 @@ static void random_numbers(void **state) {
       if (kind && level_runs(level)) {
         assert_true(fabs(sum / N) < 0.02 && fabs(squares / N - 1) < 0.03);
       }
-      free(y);
+      drop(y);
       harness_close(&h);
     }
   }

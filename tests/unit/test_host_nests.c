@@ -117,7 +117,7 @@ static void norm_rows(void **state) {
               make_array(dtype, rows * size, NULL), make_array(MVS_F32, rows, NULL)};
           harness_run(&h, operands, batch, 0);
           check_norm(&h, operands, dtype, rows, size);
-          for (int i = 0; i < 4; ++i) free(operands[i]);
+          for (int i = 0; i < 4; ++i) drop(operands[i]);
         }
       }
       harness_close(&h);
@@ -146,8 +146,8 @@ static void same_bits(void **state) {
   }
   assert_memory_equal(y[0], y[1], (size_t)(3 * size) * 4);
   assert_memory_equal(inv[0], inv[1], 12);
-  for (int level = 0; level < LEVELS; ++level) free(y[level]), free(inv[level]);
-  free(x), free(g);
+  for (int level = 0; level < LEVELS; ++level) drop(y[level]), drop(inv[level]);
+  drop(x), drop(g);
 }
 
 /* --- the tree of a row's sum --- */
@@ -202,7 +202,7 @@ static void row_trees(void **state) {
         assert_memory_equal(&sums[row], &want, 4);
         assert_memory_equal(&greatest[row], &top, 4);
       }
-      free(values), free(sums), free(greatest);
+      drop(values), drop(sums), drop(greatest);
     }
     harness_close(&h);
   }
@@ -271,9 +271,9 @@ static void strided_segments(void **state) {
         assert_true(fabs(take(operands[2], MVS_F32, (row * SIZE + i) * 3) - want) < 1e-4);
       }
     }
-    free(operands[2]);
+    drop(operands[2]);
   }
-  free(operands[0]), free(operands[1]);
+  drop(operands[0]), drop(operands[1]);
   harness_close(&h);
 }
 
@@ -334,9 +334,9 @@ static void check_means(const mvs_segments *segments, int64_t size, int64_t batc
       /* A sum of some tens below 1 in f32: a few roundings of 2^-24 of its size. */
       assert_true(fabs(take(operands[2], MVS_F32, at) - sum / 2) < 1e-6);
     }
-    free(operands[2]);
+    drop(operands[2]);
   }
-  free(operands[0]), free(operands[1]);
+  drop(operands[0]), drop(operands[1]);
   harness_close(&h);
 }
 
@@ -433,9 +433,9 @@ static void check_columns(const column_case *c) {
       assert_true(got == want);
       assert_true(take(operands[2], MVS_F32, i) == (double)((float)want + (float)i));
     }
-    free(operands[1]), free(operands[2]);
+    drop(operands[1]), drop(operands[2]);
   }
-  free(operands[0]);
+  drop(operands[0]);
   harness_close(&h);
 }
 
@@ -527,9 +527,9 @@ static void batch_sums(void **state) {
       }
       assert_true(take(operands[2], MVS_F32, b) == largest);
     }
-    free(operands[1]), free(operands[2]);
+    drop(operands[1]), drop(operands[2]);
   }
-  free(operands[0]);
+  drop(operands[0]);
   harness_close(&h);
 }
 
@@ -557,7 +557,7 @@ static void flat(void **state) {
         double want = 1 / (1 + exp(-take(operands[0], MVS_F32, i)));
         assert_true(fabs(take(operands[1], MVS_BF16, i) - want) < 0.002);
       }
-      free(operands[0]), free(operands[1]);
+      drop(operands[0]), drop(operands[1]);
     }
   }
   harness_close(&h);
