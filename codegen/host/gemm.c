@@ -30,6 +30,8 @@
  * has of a panel. */
 #define A_CHUNK     1024
 #define TILES_CHUNK 256
+/* Steps of k of the longest panel that is one stretch all the same: 2 MiB, a second cache. */
+#define WHOLE_PANEL (64 * TILES_CHUNK)
 /* Rows of at most this many floats are read in place at every step of k: more would miss the
  * translation buffer and fall on few sets of the cache. */
 #define NARROW 256
@@ -97,13 +99,19 @@ static bool reads_b(const gemm *g) {
          s->n % MVS_LANES == 0 && s->n <= NARROW;
 }
 
+/* Whether the sums over k of a block can be put away between stretches while tiles read A in
+ * place: they may overlap in rows (tile_amx.c), which must not be added twice. */
+static bool tiles_split(const gemm *g) { return g->shape->m.size % TWO_TILES == 0; }
+
 /* A is read in place: no conversion, steps that end with the row, and rows that do not fall on
  * the same sets of the cache. Tiles of AMX use a line of the cache once, so they do not mind
- * the latter.
+ * the latter; but a panel of all of k must not outgrow that cache by far.
  */
 static bool reads_a(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
-  if (g->way == TILES) return !is_tn(g) && s->k.size % (2 * MVS_LANES) == 0;
+  if (g->way == TILES)
+    return !is_tn(g) && s->k.size % (2 * MVS_LANES) == 0 &&
+           (tiles_split(g) || s->k.size <= WHOLE_PANEL * per_step(g));
   if (g->way == PAIRS && (is_tn(g) || s->k.size % 2 != 0)) return false;
   if (g->way == FLOATS && s->a != MVS_F32) return false;
   if (is_tn(g)) return s->m.size <= NARROW && s->c == MVS_F32;
@@ -126,14 +134,13 @@ static bool packs_ahead(const gemm *g) {
   return !reads_b(g) && (g->shape->m.per_batch || !may_be_low(g));
 }
 
-/* Whether a block's sums are put away between stretches of k. Tiles read in place may overlap
- * in rows (tile_amx.c), which must not be added twice. Panels packed by a unit have room for a
- * stretch, and k of TN grows with the batch. */
+/* Whether a block's sums are put away between stretches of k, so that scratch does not grow with
+ * k: copies of A and panels packed by a unit have room for a stretch. k of TN grows with the
+ * batch. */
 static bool in_stretches(const gemm *g) {
-  if (is_tn(g) && may_be_low(g)) return true;
-  if (!reads_a(g)) return is_tn(g) || g->shape->k.size > stretch_steps(g) * per_step(g);
-  return g->way == TILES && g->shape->m.size % TWO_TILES == 0 &&
-         g->shape->k.size > stretch_steps(g) * per_step(g);
+  bool tall = is_tn(g) || g->shape->k.size > stretch_steps(g) * per_step(g);
+  if (!reads_a(g)) return tall;
+  return tall && (g->way == TILES ? tiles_split(g) : may_be_low(g));
 }
 
 /* Steps of k for which a panel has room: packing fills whole blocks of 16. The second part is

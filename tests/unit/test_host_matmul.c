@@ -132,13 +132,14 @@ static void bf16(void **state) {
 }
 
 /* Both operands bf16: each level has instructions of its own. Sizes leave rests of tiles, of
- * pairs and of stretches of k; the last two are read in place by tiles, with and without an
- * overlap. */
+ * pairs and of stretches of k; the two before the last are read in place by tiles, with
+ * and without an overlap; the last is too long for that. */
 static void pairs(void **state) {
   (void)state;
   static const int64_t sizes[][3] = {
       {1, 1, 1},     {1, 70, 33},   {7, 15, 2},      {31, 33, 31},  {16, 17, 65},
-      {45, 50, 129}, {29, 43, 270}, {130, 40, 1283}, {40, 300, 96}, {96, 33, 1088}};
+      {45, 50, 129}, {29, 43, 270}, {130, 40, 1283}, {40, 300, 96}, {96, 33, 1088},
+      {9, 20, 32800}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
     for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
       for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
@@ -157,6 +158,23 @@ static void pairs(void **state) {
       }
     }
   }
+}
+
+/* A thread's scratch is bounded whatever k is: a panel for all of it, 128 bytes a step, would be
+ * half a gigabyte here. */
+static void scratch_is_bounded(void **state) {
+  (void)state;
+  for (int level = 0; level < MVS_CPU_LEVELS; ++level)
+    for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form)
+      for (int64_t m = 31; m <= 32; ++m) {
+        mvs_dtype type = level < MVS_CPU_BF16 ? MVS_F32 : MVS_BF16;
+        shape s = {form, m, 7, 1 << 22, false, false, type, type, type};
+        harness h;
+        build(&h, &s);
+        harness_compile(&h, level, false);
+        assert_true(h.table.scratch <= 4 << 20);
+        harness_close(&h);
+      }
 }
 
 /* Sums are one chain per element: both levels give the same bits. */
@@ -184,6 +202,7 @@ int main(void) {
       cmocka_unit_test(odd_sizes),
       cmocka_unit_test(bf16),
       cmocka_unit_test(pairs),
+      cmocka_unit_test(scratch_is_bounded),
       cmocka_unit_test(same_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
