@@ -1,5 +1,5 @@
 /* math.c: exp, log, sin, cos, tanh and sigmoid. Argument reduction by Cody and Waite, then a
- * minimax polynomial (coefficients after Cephes, S. Moshier, single precision).
+ * minimax polynomial (coefficients after Cephes, S. Moshier, single precision; exp's are ours).
  *
  * Written in IR so that the code calls no libm, whose bits would differ from machine to
  * machine. All forms are branch-free and use fma, never a division where a product does;

@@ -50,9 +50,9 @@ typedef struct amx {
   LLVMValueRef p[PARAMETERS];
   LLVMValueRef bias[2], mask[2]; /* of the two vectors of a row */
   LLVMValueRef row[2];           /* first rows of the two rows of tiles */
-  LLVMValueRef sums;             /* where row[0] of the block's sums lies */
-  /* Variables: rows that wait for being finished, and where row 0 of such sums would lie. */
-  LLVMValueRef next, end, from;
+  LLVMValueRef shift;            /* from a row of the block to the row of its sums */
+  /* Variables: rows that wait for being finished, and their shift. */
+  LLVMValueRef next, end, waiting_shift;
 } amx;
 
 /* The number of a tile register. */
@@ -93,16 +93,17 @@ static LLVMValueRef bytes(mvs_emit *e, LLVMValueRef stride) {
   return mvs_emit_times(e, stride, 4);
 }
 
-/* Where a row of sums lies, counted from `base`. */
-static LLVMValueRef row_of(amx *x, LLVMValueRef base, LLVMValueRef row) {
-  return mvs_emit_at(x->e, x->e->f32, base, mvs_emit_mul(x->e, row, x->p[AT_STRIDE]));
+/* Where the sums of a row lie. */
+static LLVMValueRef row_of_sums(amx *x, LLVMValueRef row, LLVMValueRef shift) {
+  mvs_emit *e = x->e;
+  LLVMValueRef at = mvs_emit_mul(e, mvs_emit_add(e, row, shift), x->p[AT_STRIDE]);
+  return mvs_emit_at(e, e->f32, x->p[AT], at);
 }
 
 /* Where tile `number` of the sums lies in memory: tiles that overlap do so there too. */
 static LLVMValueRef sums_at(amx *x, int number) {
   mvs_emit *e = x->e;
-  LLVMValueRef down = LLVMBuildNSWSub(e->builder, x->row[number / 2], x->row[0], "");
-  return mvs_emit_at(e, e->f32, row_of(x, x->sums, down),
+  return mvs_emit_at(e, e->f32, row_of_sums(x, x->row[number / 2], x->shift),
                      mvs_emit_i64(e, number % 2 * MVS_LANES));
 }
 
@@ -162,7 +163,7 @@ static LLVMValueRef bias_vector(amx *x, int64_t from, LLVMValueRef mask) {
 static void finish_row(amx *x, LLVMValueRef row) {
   mvs_emit *e = x->e;
   LLVMTypeRef element = mvs_emit_storage(e, x->c_type);
-  LLVMValueRef from = row_of(x, mvs_emit_get(e, x->from), row);
+  LLVMValueRef from = row_of_sums(x, row, mvs_emit_get(e, x->waiting_shift));
   LLVMValueRef to = mvs_emit_at(e, element, x->p[C], mvs_emit_mul(e, row, x->p[C_STRIDE]));
   for (int v = 0; v < 2; ++v) {
     LLVMValueRef at = mvs_emit_i64(e, v * MVS_LANES);
@@ -201,8 +202,7 @@ static void let_wait(amx *x, LLVMValueRef first) {
   end = mvs_emit_smaller(e, end, x->p[ROWS]);
   mvs_emit_set(e, x->next, first);
   mvs_emit_set(e, x->end, mvs_emit_select(e, x->p[LAST], end, first));
-  LLVMValueRef up = LLVMBuildNSWSub(e->builder, mvs_emit_i64(e, 0), x->row[0], "");
-  mvs_emit_set(e, x->from, row_of(x, x->sums, up));
+  mvs_emit_set(e, x->waiting_shift, x->shift);
 }
 
 /* Asks for the lines of C that the block will write, which arrive while it computes. */
@@ -237,11 +237,11 @@ static void sum_up(amx *x) {
 
 /* Sums of stretches lie where their rows do; else two places serve in turn, for the block
  * being added up and the one being finished. */
-static LLVMValueRef place_of_sums(amx *x, LLVMValueRef first) {
+static LLVMValueRef shift_of_sums(amx *x, LLVMValueRef first) {
   mvs_emit *e = x->e;
-  if (x->in_stretches) return row_of(x, x->p[AT], x->row[0]);
+  if (x->in_stretches) return mvs_emit_i64(e, 0);
   LLVMValueRef turn = LLVMBuildAnd(e->builder, first, mvs_emit_i64(e, 2 * TILE_ROWS), "");
-  return row_of(x, x->p[AT], turn);
+  return LLVMBuildNSWSub(e->builder, turn, x->row[0], "");
 }
 
 /* The rows of two tiles. */
@@ -250,7 +250,7 @@ static void block(amx *x, LLVMValueRef first) {
     expect_c(x, 0);
     expect_c(x, 1);
   }
-  x->sums = place_of_sums(x, first);
+  x->shift = shift_of_sums(x, first);
   sum_up(x);
   let_wait(x, first);
 }
@@ -277,10 +277,10 @@ static void write_amx(void *self, LLVMValueRef *parameters) {
   memcpy(x->p, parameters, sizeof x->p);
   x->next = mvs_emit_variable(e, e->i64);
   x->end = mvs_emit_variable(e, e->i64);
-  x->from = mvs_emit_variable(e, e->ptr);
+  x->waiting_shift = mvs_emit_variable(e, e->i64);
   mvs_emit_set(e, x->next, mvs_emit_i64(e, 0));
   mvs_emit_set(e, x->end, mvs_emit_i64(e, 0));
-  mvs_emit_set(e, x->from, x->p[AT]);
+  mvs_emit_set(e, x->waiting_shift, mvs_emit_i64(e, 0));
   for (int v = 0; v < 2; ++v) {
     x->mask[v] = mvs_emit_mask(e, mvs_emit_i64(e, v * MVS_LANES), x->p[WIDTH]);
     x->bias[v] = bias_vector(x, v * MVS_LANES, x->mask[v]);
