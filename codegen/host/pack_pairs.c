@@ -4,8 +4,8 @@
  * Two elements that follow one another in k become one place of 32 bits. Where k lies along a
  * row they are neighbours already and whole places are moved; where it lies across rows, two
  * rows are interleaved. Blocks of 16 x 16 places go through registers, so that memory is
- * touched in whole rows on both sides. All loads are masked: these processors do that at no
- * cost, and a mask of zeros touches no memory. */
+ * touched in whole rows on both sides. Only blocks at an edge mask their loads: a mask costs
+ * nothing to use, but more than a block's shuffles to make for each of its rows. */
 #include "codegen/host/pack.h"
 
 enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, PARAMETERS };
@@ -16,6 +16,7 @@ typedef void body(pairs *p);
 struct pairs {
   mvs_emit *e;
   body *write;
+  bool whole; /* the block being written lies inside the source */
   LLVMValueRef parameters[PARAMETERS];
 };
 
@@ -67,6 +68,11 @@ static LLVMValueRef load(pairs *p, LLVMValueRef row, LLVMValueRef column, unsign
   LLVMValueRef lanes[2 * MVS_LANES];
   for (unsigned i = 0; i < count; ++i) lanes[i] = mvs_emit_i64(e, i);
   LLVMTypeRef type = LLVMVectorType(e->i16, count), wide = LLVMVectorType(e->i64, count);
+  if (p->whole) {
+    LLVMValueRef value = LLVMBuildLoad2(e->builder, type, source_at(p, row, column), "");
+    LLVMSetAlignment(value, 2);
+    return value;
+  }
   LLVMValueRef left = LLVMBuildNSWSub(e->builder, columns_of(p, row), column, "");
   LLVMValueRef first = LLVMBuildInsertElement(e->builder, LLVMGetPoison(wide), left,
                                               mvs_emit_int(e->i32, 0), "");
@@ -88,64 +94,85 @@ static LLVMValueRef along(pairs *p, LLVMValueRef row, LLVMValueRef place) {
 /* 16 places across rows 2 `place` and the next, from `column` on. */
 static LLVMValueRef across(pairs *p, LLVMValueRef place, LLVMValueRef column) {
   mvs_emit *e = p->e;
-  LLVMTypeRef type = mvs_emit_vector(e->i32);
-  LLVMValueRef row = mvs_emit_times(e, place, 2);
+  LLVMValueRef order[2 * MVS_LANES], row = mvs_emit_times(e, place, 2);
+  for (int i = 0; i < 2 * MVS_LANES; ++i)
+    order[i] = mvs_emit_int(e->i32, i / 2 + i % 2 * MVS_LANES);
   LLVMValueRef low = load(p, row, column, MVS_LANES);
   LLVMValueRef high = load(p, plus(p, row, 1), column, MVS_LANES);
-  high = LLVMBuildShl(e->builder, LLVMBuildZExt(e->builder, high, type, ""),
-                      mvs_emit_int(type, 16), "");
-  return LLVMBuildOr(e->builder, LLVMBuildZExt(e->builder, low, type, ""), high, "");
+  LLVMValueRef both = LLVMBuildShuffleVector(e->builder, low, high,
+                                             LLVMConstVector(order, 2 * MVS_LANES), "");
+  return LLVMBuildBitCast(e->builder, both, mvs_emit_vector(e->i32), "");
 }
 
-/* Places that hold so many elements. */
-static LLVMValueRef places(pairs *p, LLVMValueRef elements) {
-  return mvs_emit_ceil_div(p->e, elements, 2);
+typedef void block_form(pairs *p, LLVMValueRef row, LLVMValueRef column);
+
+/* Covers the source with blocks of that many elements. The code of one stands here twice, as
+ * in pack.c: inside of the source, and at its edges. */
+static void each_block(pairs *p, int64_t height, int64_t width, block_form *block) {
+  mvs_emit *e = p->e;
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[ROWS], height);
+  mvs_loop columns = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[COLUMNS], width);
+  LLVMValueRef last_row = plus(p, rows.index, height - 1);
+  LLVMValueRef last_column = plus(p, columns.index, width - 1);
+  LLVMValueRef whole = LLVMBuildAnd(e->builder, mvs_emit_less(e, last_row, p->parameters[ROWS]),
+                                    mvs_emit_less(e, last_column, p->parameters[COLUMNS]), "");
+  p->whole = true;
+  mvs_branch inside = mvs_emit_if(e, whole);
+  block(p, rows.index, columns.index);
+  mvs_emit_if_end(e, &inside);
+  p->whole = false;
+  mvs_branch edge = mvs_emit_if(e, LLVMBuildNot(e->builder, whole, ""));
+  block(p, rows.index, columns.index);
+  mvs_emit_if_end(e, &edge);
+  mvs_emit_loop_end(e, &columns);
+  mvs_emit_loop_end(e, &rows);
+}
+
+/* The place that holds an element of even index. */
+static LLVMValueRef place_of(pairs *p, LLVMValueRef element) {
+  return mvs_emit_ceil_div(p->e, element, 2);
 }
 
 /* Rows stay rows. */
-static void write_copy(pairs *p) {
-  mvs_emit *e = p->e;
-  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[ROWS], 1);
-  mvs_loop loop =
-      mvs_emit_loop(e, mvs_emit_i64(e, 0), places(p, p->parameters[COLUMNS]), MVS_LANES);
-  put(p, rows.index, loop.index, along(p, rows.index, loop.index));
-  mvs_emit_loop_end(e, &loop);
-  mvs_emit_loop_end(e, &rows);
+static void copy_block(pairs *p, LLVMValueRef row, LLVMValueRef column) {
+  LLVMValueRef place = place_of(p, column);
+  put(p, row, place, along(p, row, place));
 }
 
-/* Blocks of 16 rows become 16 columns. */
+/* 16 rows become 16 columns. */
+static void transpose_block(pairs *p, LLVMValueRef row, LLVMValueRef column) {
+  LLVMValueRef v[MVS_LANES], place = place_of(p, column);
+  for (int i = 0; i < MVS_LANES; ++i) v[i] = along(p, plus(p, row, i), place);
+  mvs_transpose_vectors(p->e, v);
+  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, place, i), row, v[i]);
+}
+
+/* 32 rows become 16 rows of places. */
+static void interleave_block(pairs *p, LLVMValueRef row, LLVMValueRef column) {
+  LLVMValueRef v[MVS_LANES], place = place_of(p, row);
+  for (int i = 0; i < MVS_LANES; ++i) v[i] = across(p, plus(p, place, i), column);
+  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, place, i), column, v[i]);
+}
+
+/* 32 rows become 16 columns of places. */
+static void turn_block(pairs *p, LLVMValueRef row, LLVMValueRef column) {
+  LLVMValueRef v[MVS_LANES], place = place_of(p, row);
+  for (int i = 0; i < MVS_LANES; ++i) v[i] = across(p, plus(p, place, i), column);
+  mvs_transpose_vectors(p->e, v);
+  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, column, i), place, v[i]);
+}
+
+static void write_copy(pairs *p) { each_block(p, 1, 2 * MVS_LANES, copy_block); }
+
 static void write_transpose(pairs *p) {
-  mvs_emit *e = p->e;
-  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[ROWS], MVS_LANES);
-  mvs_loop loop =
-      mvs_emit_loop(e, mvs_emit_i64(e, 0), places(p, p->parameters[COLUMNS]), MVS_LANES);
-  LLVMValueRef v[MVS_LANES];
-  for (int i = 0; i < MVS_LANES; ++i) v[i] = along(p, plus(p, rows.index, i), loop.index);
-  mvs_transpose_vectors(e, v);
-  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, loop.index, i), rows.index, v[i]);
-  mvs_emit_loop_end(e, &loop);
-  mvs_emit_loop_end(e, &rows);
+  each_block(p, MVS_LANES, 2 * MVS_LANES, transpose_block);
 }
 
-/* Blocks of 32 rows become 16 rows of places, or, turned, 16 columns of them. */
-static void write_across(pairs *p, bool turned) {
-  mvs_emit *e = p->e;
-  mvs_loop loop =
-      mvs_emit_loop(e, mvs_emit_i64(e, 0), places(p, p->parameters[ROWS]), MVS_LANES);
-  mvs_loop columns = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[COLUMNS], MVS_LANES);
-  LLVMValueRef v[MVS_LANES];
-  for (int i = 0; i < MVS_LANES; ++i) v[i] = across(p, plus(p, loop.index, i), columns.index);
-  if (turned) mvs_transpose_vectors(e, v);
-  LLVMValueRef row = turned ? columns.index : loop.index;
-  LLVMValueRef column = turned ? loop.index : columns.index;
-  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, row, i), column, v[i]);
-  mvs_emit_loop_end(e, &columns);
-  mvs_emit_loop_end(e, &loop);
+static void write_interleave(pairs *p) {
+  each_block(p, 2 * MVS_LANES, MVS_LANES, interleave_block);
 }
 
-static void write_interleave(pairs *p) { write_across(p, false); }
-
-static void write_turn(pairs *p) { write_across(p, true); }
+static void write_turn(pairs *p) { each_block(p, 2 * MVS_LANES, MVS_LANES, turn_block); }
 
 void mvs_pairs_copy(mvs_emit *e, const mvs_pack_call *c) {
   call(e, "pairs_copy", write_copy, c);
