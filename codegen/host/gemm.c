@@ -149,6 +149,14 @@ static mvs_dim panel_steps(const gemm *g) {
   return (mvs_dim){ceil_div(g->shape->k.size, per_step(g)), g->shape->k.per_batch};
 }
 
+/* Most steps of k that a unit takes at once. */
+static int64_t most_steps(const gemm *g) {
+  return in_stretches(g) ? stretch_steps(g) : round_up(panel_steps(g).size, MVS_LANES);
+}
+
+/* 4-byte elements of a panel that is packed as it goes. */
+static int64_t packed_room(const gemm *g) { return (most_steps(g) + MVS_LANES) * MVS_PANEL; }
+
 /* The address of element `index` of an operand. */
 static LLVMValueRef offset(gemm *g, mvs_dtype dtype, LLVMValueRef base, LLVMValueRef index) {
   return mvs_emit_at(g->e, mvs_emit_storage(g->e, dtype), base, index);
@@ -195,12 +203,13 @@ static LLVMValueRef panel_at(gemm *g, LLVMValueRef column, LLVMValueRef step) {
 
 typedef void pack_form(mvs_emit *e, const mvs_pack_call *call);
 
-/* Packs `elements` of k from `first` on, of the panel that starts at `column`. */
-static void pack_panel(gemm *g, LLVMValueRef column, LLVMValueRef first, LLVMValueRef elements,
-                       LLVMValueRef target) {
+/* Packs `elements` of k from `first` on, of the panel that starts at `column`, or of so many as
+ * have `width` columns: the next lie `packed_room` behind. */
+static void pack_panels(gemm *g, LLVMValueRef column, LLVMValueRef width, LLVMValueRef first,
+                        LLVMValueRef elements, LLVMValueRef target) {
   mvs_emit *e = g->e;
   bool nt = g->shape->form == MVS_MATMUL_NT, floats = g->way == FLOATS;
-  LLVMValueRef n = mvs_emit_i64(e, g->shape->n), width = chunk_at(g, column, n, MVS_PANEL);
+  LLVMValueRef n = mvs_emit_i64(e, g->shape->n);
   LLVMValueRef at = nt ? mvs_emit_add(e, mvs_emit_mul(e, column, g->k), first)
                        : mvs_emit_add(e, mvs_emit_mul(e, first, n), column);
   mvs_pack_call call = {.type = g->shape->b,
@@ -209,11 +218,19 @@ static void pack_panel(gemm *g, LLVMValueRef column, LLVMValueRef first, LLVMVal
                         .rows = nt ? width : elements,
                         .columns = nt ? elements : width,
                         .target = target,
-                        .target_stride = mvs_emit_i64(e, MVS_PANEL)};
+                        .target_stride = mvs_emit_i64(e, MVS_PANEL),
+                        .target_panel = mvs_emit_i64(e, packed_room(g))};
   pack_form *pack = nt       ? floats ? mvs_pack_transpose : mvs_pairs_transpose
                     : floats ? mvs_pack_copy
                              : mvs_pairs_interleave;
   pack(e, &call);
+}
+
+/* The same of one panel. */
+static void pack_panel(gemm *g, LLVMValueRef column, LLVMValueRef first, LLVMValueRef elements,
+                       LLVMValueRef target) {
+  LLVMValueRef width = chunk_at(g, column, mvs_emit_i64(g->e, g->shape->n), MVS_PANEL);
+  pack_panels(g, column, width, first, elements, target);
 }
 
 /* A unit: one panel, K_CHUNK steps of k. Units count along k first. */
@@ -265,6 +282,43 @@ static LLVMValueRef sums_at(gemm *g, const unit_range *r, LLVMValueRef column) {
   return offset(g, MVS_F32, r->sums, column);
 }
 
+/* Whether a low unit packs two panels at a time: where a panel's part of a row is one line, the
+ * processor fetches its neighbour too, which would be gone again when its panel comes. */
+static bool packs_two(const gemm *g) {
+  return g->shape->form != MVS_MATMUL_NT && g->way != FLOATS;
+}
+
+/* i1: the panel at `column` is the second of two. */
+static LLVMValueRef is_second(gemm *g, LLVMValueRef column) {
+  LLVMValueRef bit = LLVMBuildAnd(g->e->builder, column, mvs_emit_i64(g->e, MVS_PANEL), "");
+  return LLVMBuildIsNotNull(g->e->builder, bit, "");
+}
+
+/* Where a low unit packs the panel at `column`. */
+static LLVMValueRef packed_at(gemm *g, const unit_range *r, LLVMValueRef column) {
+  mvs_emit *e = g->e;
+  if (!packs_two(g)) return r->packed;
+  LLVMValueRef at = mvs_emit_select(e, is_second(g, column), mvs_emit_i64(e, packed_room(g)),
+                                    mvs_emit_i64(e, 0));
+  return offset(g, MVS_F32, r->packed, at);
+}
+
+/* Packs `elements` of k from `first` on: of both panels when the first comes, and of a second
+ * only where the unit starts with it. */
+static void pack_both(gemm *g, const unit_range *r, LLVMValueRef column, LLVMValueRef first,
+                      LLVMValueRef elements) {
+  mvs_emit *e = g->e;
+  LLVMValueRef second = is_second(g, column), one = mvs_emit_i64(e, MVS_PANEL);
+  LLVMValueRef begins = LLVMBuildICmp(e->builder, LLVMIntEQ, column, r->column, "");
+  LLVMValueRef is_first = LLVMBuildNot(e->builder, second, "");
+  mvs_branch due = mvs_emit_if(e, LLVMBuildOr(e->builder, is_first, begins, ""));
+  LLVMValueRef most = mvs_emit_select(e, second, one, mvs_emit_i64(e, 2 * MVS_PANEL));
+  LLVMValueRef left = sub(g, mvs_emit_add(e, r->column, r->columns), column);
+  pack_panels(g, column, mvs_emit_smaller(e, left, most), first, elements,
+              packed_at(g, r, column));
+  mvs_emit_if_end(e, &due);
+}
+
 /* Where B holds the stretch of the unit's column; *stride is set. */
 static LLVMValueRef b_at(gemm *g, const unit_range *r, LLVMValueRef column,
                          LLVMValueRef *stride) {
@@ -276,14 +330,20 @@ static LLVMValueRef b_at(gemm *g, const unit_range *r, LLVMValueRef column,
     return offset(g, MVS_F32, g->b, at);
   }
   if (!r->packed) return panel_at(g, column, r->step);
+  LLVMValueRef packed = packed_at(g, r, column);
   mvs_branch low = mvs_emit_if(e, is_low(g));
   LLVMValueRef first = mvs_emit_times(e, r->step, per_step(g));
   LLVMValueRef left = sub(g, g->k, first);
   LLVMValueRef most = mvs_emit_times(e, r->steps, per_step(g));
-  pack_panel(g, column, first, mvs_emit_smaller(e, left, most), r->packed);
+  LLVMValueRef elements = mvs_emit_smaller(e, left, most);
+  if (packs_two(g)) {
+    pack_both(g, r, column, first, elements);
+  } else {
+    pack_panel(g, column, first, elements, packed);
+  }
   mvs_emit_if_end(e, &low);
-  if (!packs_ahead(g)) return r->packed;
-  return mvs_emit_select(e, is_low(g), r->packed, panel_at(g, column, r->step));
+  if (!packs_ahead(g)) return packed;
+  return mvs_emit_select(e, is_low(g), packed, panel_at(g, column, r->step));
 }
 
 /* The bias of a column, or none. */
@@ -417,11 +477,10 @@ static void each_stretch(gemm *g, unit_range *r) {
   mvs_emit *e = g->e;
   bool by_steps = is_tn(g) && g->way != TILES;
   int64_t rows = round_up(g->row_chunk, TWO_TILES);
-  int64_t most = in_stretches(g) ? stretch_steps(g) : round_up(panel_steps(g).size, MVS_LANES);
+  int64_t most = most_steps(g);
   int64_t stride = (by_steps ? rows : most) + MVS_LANES;
   LLVMValueRef copy = reads_a(g) ? NULL : room(g, (by_steps ? most : rows) * stride * 4);
-  int64_t panel = (most + MVS_LANES) * MVS_PANEL * 4;
-  r->packed = may_be_low(g) ? room(g, panel) : NULL;
+  r->packed = may_be_low(g) ? room(g, packed_room(g) * (packs_two(g) ? 8 : 4)) : NULL;
   r->step = mvs_emit_i64(e, 0);
   r->steps = g->steps;
   r->first = r->last = mvs_emit_int(e->i1, 1);

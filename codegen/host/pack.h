@@ -10,7 +10,8 @@ typedef struct mvs_pack_call {
   LLVMValueRef source, source_stride;
   LLVMValueRef rows, columns; /* of the source, i64 */
   LLVMValueRef target, target_stride;
-  LLVMValueRef scale; /* f32, NULL: 1 */
+  LLVMValueRef scale;        /* f32, NULL: 1 */
+  LLVMValueRef target_panel; /* interleave: from 32 columns of the target to the next 32 */
 } mvs_pack_call;
 
 /* target[i][j] = source[i][j] as f32; columns are filled with zeros to a multiple of 16. */
@@ -33,7 +34,8 @@ void mvs_transpose_vectors(mvs_emit *e, LLVMValueRef *v);
 void mvs_pairs_copy(mvs_emit *e, const mvs_pack_call *call);
 /* Place [p][i] = source[i][2p], source[i][2p+1]; both axes are filled to multiples of 16. */
 void mvs_pairs_transpose(mvs_emit *e, const mvs_pack_call *call);
-/* Place [p][j] = source[2p][j], source[2p+1][j]; both axes are filled to multiples of 16. */
+/* Place [p][j] = source[2p][j], source[2p+1][j]; places are filled to a multiple of 16, columns
+ * to one of 32. */
 void mvs_pairs_interleave(mvs_emit *e, const mvs_pack_call *call);
 /* Place [i][p] = source[2p][i], source[2p+1][i]; both axes are filled to multiples of 16. */
 void mvs_pairs_turn(mvs_emit *e, const mvs_pack_call *call);

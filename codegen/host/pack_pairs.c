@@ -7,8 +7,12 @@
  * touched in whole rows on both sides. Only blocks at an edge mask their loads: a mask costs
  * nothing to use, but more than a block's shuffles to make for each of its rows. */
 #include "codegen/host/pack.h"
+#include "codegen/host/tile.h"
 
-enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, PARAMETERS };
+enum { SOURCE, SOURCE_STRIDE, ROWS, COLUMNS, TARGET, TARGET_STRIDE, TARGET_PANEL, PARAMETERS };
+
+/* Rows that are interleaved at a time. */
+#define INTERLEAVED 8
 
 typedef struct pairs pairs;
 typedef void body(pairs *p);
@@ -29,11 +33,17 @@ static void write_pairs(void *self, LLVMValueRef *parameters) {
 /* Calls the shared function of that name. */
 static void call(mvs_emit *e, const char *name, body *write, const mvs_pack_call *c) {
   pairs p = {.e = e, .write = write};
-  LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64};
+  LLVMTypeRef types[PARAMETERS] = {e->ptr, e->i64, e->i64, e->i64, e->ptr, e->i64, e->i64};
   LLVMTypeRef type = mvs_emit_signature(e, types, PARAMETERS);
   LLVMValueRef function = mvs_emit_shared(e, name, type, write_pairs, &p);
-  LLVMValueRef arguments[PARAMETERS] = {c->source,  c->source_stride, c->rows,
-                                        c->columns, c->target,        c->target_stride};
+  LLVMValueRef arguments[PARAMETERS] = {
+      c->source,
+      c->source_stride,
+      c->rows,
+      c->columns,
+      c->target,
+      c->target_stride,
+      c->target_panel ? c->target_panel : mvs_emit_i64(e, MVS_PANEL)};
   mvs_emit_call(e, function, arguments, PARAMETERS);
 }
 
@@ -99,18 +109,19 @@ static LLVMValueRef across(pairs *p, LLVMValueRef place, LLVMValueRef column) {
     order[i] = mvs_emit_int(e->i32, i / 2 + i % 2 * MVS_LANES);
   LLVMValueRef low = load(p, row, column, MVS_LANES);
   LLVMValueRef high = load(p, plus(p, row, 1), column, MVS_LANES);
-  LLVMValueRef both = LLVMBuildShuffleVector(e->builder, low, high,
-                                             LLVMConstVector(order, 2 * MVS_LANES), "");
+  LLVMValueRef both =
+      LLVMBuildShuffleVector(e->builder, low, high, LLVMConstVector(order, 2 * MVS_LANES), "");
   return LLVMBuildBitCast(e->builder, both, mvs_emit_vector(e->i32), "");
 }
 
 typedef void block_form(pairs *p, LLVMValueRef row, LLVMValueRef column);
 
-/* Covers the source with blocks of that many elements. The code of one stands here twice, as
- * in pack.c: inside of the source, and at its edges. */
-static void each_block(pairs *p, int64_t height, int64_t width, block_form *block) {
+/* Covers rows up to `end` of the source with blocks of that many elements. The code of one
+ * stands here twice, as in pack.c: inside of the source, and at its edges. */
+static void each_block(pairs *p, LLVMValueRef end, int64_t height, int64_t width,
+                       block_form *block) {
   mvs_emit *e = p->e;
-  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[ROWS], height);
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), end, height);
   mvs_loop columns = mvs_emit_loop(e, mvs_emit_i64(e, 0), p->parameters[COLUMNS], width);
   LLVMValueRef last_row = plus(p, rows.index, height - 1);
   LLVMValueRef last_column = plus(p, columns.index, width - 1);
@@ -147,11 +158,18 @@ static void transpose_block(pairs *p, LLVMValueRef row, LLVMValueRef column) {
   for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, place, i), row, v[i]);
 }
 
-/* 32 rows become 16 rows of places. */
+/* 8 rows become 4 rows of places, 32 columns at once: whole lines of the source, and few of
+ * them, since those of long rows fall on few sets of the cache. */
 static void interleave_block(pairs *p, LLVMValueRef row, LLVMValueRef column) {
-  LLVMValueRef v[MVS_LANES], place = place_of(p, row);
-  for (int i = 0; i < MVS_LANES; ++i) v[i] = across(p, plus(p, place, i), column);
-  for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, place, i), column, v[i]);
+  mvs_emit *e = p->e;
+  LLVMValueRef place = place_of(p, row), half = plus(p, column, MVS_LANES);
+  LLVMValueRef panel = LLVMBuildUDiv(e->builder, column, mvs_emit_i64(e, MVS_PANEL), "");
+  LLVMValueRef at = mvs_emit_mul(e, panel, p->parameters[TARGET_PANEL]);
+  for (int i = 0; i < INTERLEAVED / 2; ++i) {
+    LLVMValueRef line = plus(p, place, i);
+    put(p, line, at, across(p, line, column));
+    put(p, line, plus(p, at, MVS_LANES), across(p, line, half));
+  }
 }
 
 /* 32 rows become 16 columns of places. */
@@ -162,17 +180,24 @@ static void turn_block(pairs *p, LLVMValueRef row, LLVMValueRef column) {
   for (int i = 0; i < MVS_LANES; ++i) put(p, plus(p, column, i), place, v[i]);
 }
 
-static void write_copy(pairs *p) { each_block(p, 1, 2 * MVS_LANES, copy_block); }
+static void write_copy(pairs *p) {
+  each_block(p, p->parameters[ROWS], 1, 2 * MVS_LANES, copy_block);
+}
 
 static void write_transpose(pairs *p) {
-  each_block(p, MVS_LANES, 2 * MVS_LANES, transpose_block);
+  each_block(p, p->parameters[ROWS], MVS_LANES, 2 * MVS_LANES, transpose_block);
 }
 
+/* Blocks are lower than what is filled with zeros. */
 static void write_interleave(pairs *p) {
-  each_block(p, 2 * MVS_LANES, MVS_LANES, interleave_block);
+  LLVMValueRef blocks = mvs_emit_ceil_div(p->e, p->parameters[ROWS], 2 * MVS_LANES);
+  LLVMValueRef end = mvs_emit_times(p->e, blocks, 2 * MVS_LANES);
+  each_block(p, end, INTERLEAVED, MVS_PANEL, interleave_block);
 }
 
-static void write_turn(pairs *p) { each_block(p, 2 * MVS_LANES, MVS_LANES, turn_block); }
+static void write_turn(pairs *p) {
+  each_block(p, p->parameters[ROWS], 2 * MVS_LANES, MVS_LANES, turn_block);
+}
 
 void mvs_pairs_copy(mvs_emit *e, const mvs_pack_call *c) {
   call(e, "pairs_copy", write_copy, c);
