@@ -137,35 +137,38 @@ static void work(seat *own, uint32_t generation) {
     work_share(own, (own->thread + at) % threads, generation);
 }
 
-static bool is_new_job(uint64_t claim, uint32_t seen) { return generation_of(claim) != seen; }
+/* Whether the seat's job is another than *seen, which then becomes its number. */
+static bool is_new_job(seat *own, memory_order order, uint32_t *seen) {
+  uint32_t generation = generation_of(atomic_load_explicit(&own->claim, order));
+  bool fresh = generation != *seen;
+  *seen = generation;
+  return fresh;
+}
 
-/* Waits for a job other than `seen`; false when the pool ends. */
-static bool wait_for_job(seat *own, uint32_t seen) {
+/* Waits for a job other than *seen, and says which; false when the pool ends. The number is not
+ * to be read again behind this: the pool's end has one too, and no job. */
+static bool wait_for_job(seat *own, uint32_t *seen) {
   mvs_pool *pool = own->pool;
   for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
-    if (is_new_job(atomic_load_explicit(&own->claim, memory_order_acquire), seen))
-      return !atomic_load(&pool->stop);
+    if (is_new_job(own, memory_order_acquire, seen)) return !atomic_load(&pool->stop);
     pause_core();
   }
   pthread_mutex_lock(&pool->lock);
   /* Sequentially consistent with the publisher, which stores the claim and then, behind a
    * fence, looks at sleepers: one of the two sees the other. */
   atomic_fetch_add(&pool->sleepers, 1);
-  while (!is_new_job(atomic_load(&own->claim), seen) && !atomic_load(&pool->stop))
+  while (!is_new_job(own, memory_order_seq_cst, seen) && !atomic_load(&pool->stop))
     pthread_cond_wait(&pool->wake, &pool->lock);
   atomic_fetch_sub(&pool->sleepers, 1);
   pthread_mutex_unlock(&pool->lock);
   return !atomic_load(&pool->stop);
 }
 
-/* Looks again at the claim, since a job may have ended and another begun since it was woken. */
+/* A job that ended since, and those behind it, are not `seen`'s: nothing is claimed. */
 static void *worker_main(void *argument) {
   seat *own = argument;
   uint32_t seen = 0;
-  while (wait_for_job(own, seen)) {
-    seen = generation_of(atomic_load_explicit(&own->claim, memory_order_acquire));
-    work(own, seen);
-  }
+  while (wait_for_job(own, &seen)) work(own, seen);
   return NULL;
 }
 

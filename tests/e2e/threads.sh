@@ -1,5 +1,6 @@
 #!/bin/sh
-# The thread pool under ThreadSanitizer: its tests as they are, and that the sanitizer would have seen a missing order.
+# The thread pool under ThreadSanitizer: its tests as they are, and that the sanitizer would have seen a missing order;
+# and its tests where every thread is late: it is put aside ahead of each look at what others write.
 # Two files are compiled for it; what the pool's threads run besides is generated code, which is not instrumented.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
@@ -20,3 +21,12 @@ build "$work/broken.c" "$work/broken"
 if $plainly "$work/broken" >"$work/log" 2>&1; then echo "not ok a missing order is seen"
 elif grep -q 'WARNING: ThreadSanitizer: data race' "$work/log"; then echo "ok a missing order is seen"
 else echo "not ok a missing order is seen"; tail -30 "$work/log"; fi
+
+cat >"$work/late.h" <<'END'
+#include <sched.h>
+#include <stdatomic.h>
+#undef atomic_load_explicit
+#define atomic_load_explicit(from, order) (sched_yield(), __atomic_load_n(from, order))
+END
+gcc -std=gnu11 -D_GNU_SOURCE -O1 -include "$work/late.h" -I. tests/unit/test_pool.c runtime/pool.c -o "$work/late" -lcmocka -lpthread
+if "$work/late" >"$work/log" 2>&1; then echo "ok threads that are late do nothing wrong"; else echo "not ok threads that are late do nothing wrong"; tail -30 "$work/log"; fi
