@@ -113,13 +113,16 @@ static bool tensors_ok(Mvs__Tensor *const *tensors, size_t count, size_t buffers
   return true;
 }
 
-/* A step is a kernel or, with kernel -1, a loop of this function. */
+/* A step is a kernel or, with kernel -1, a loop of this function. The executor asks what a
+ * kernel does with each of its operands. */
 static bool steps_ok(Mvs__Step *const *steps, size_t count, const Mvs__Function *function,
                      const mvs_program *program) {
   for (size_t i = 0; i < count; i++) {
     const Mvs__Step *step = steps[i];
     if (step->kernel < -1 || step->kernel >= (int64_t)program->n_kernels) return false;
     if (step->kernel == -1 && step->loop >= function->n_loops) return false;
+    if (step->kernel >= 0 && step->n_operands > program->kernels[step->kernel]->n_traffic)
+      return false;
     for (size_t k = 0; k < step->n_operands; k++) {
       const Mvs__Operand *operand = step->operands[k];
       if (operand->buffer >= function->n_buffers || !size_sane(operand->offset)) return false;

@@ -34,6 +34,7 @@ typedef struct sample {
   Mvs__Kernel kernel, *kernels[1];
   Mvs__Attention attention;
   int64_t strides[5];
+  Mvs__Traffic traffic, *traffics[1];
   Mvs__Stage stage, *stages[1];
   Mvs__Nest nest, *nests[1];
   Mvs__Extent rows, inner_extent;
@@ -65,6 +66,10 @@ static void fill_kernel(sample *s) {
   s->attention.strides = s->strides;
   s->attention.n_strides = 5;
   s->kernel.attention = &s->attention;
+  mvs__traffic__init(&s->traffic);
+  s->traffics[0] = &s->traffic;
+  s->kernel.traffic = s->traffics;
+  s->kernel.n_traffic = 1;
   s->kernels[0] = &s->kernel;
 }
 
@@ -314,6 +319,7 @@ static void wrong_indices_are_refused(void **state) {
   BREAK(s.inner.kernel = 1);
   BREAK(s.inner.kernel = -2);
   BREAK(s.inner.kernel = -1); /* a loop in itself */
+  BREAK(s.kernel.n_traffic = 0); /* a step has an operand that the kernel knows nothing of */
   BREAK(s.step.loop = 1);
   BREAK(s.buffer.param = 1);
   BREAK(s.buffer.kind = MVS__BUFFER__KIND__GRAD; s.buffer.rounded = true);
