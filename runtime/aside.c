@@ -1,6 +1,7 @@
 /* aside.c: two events tie the lanes together. Ranges that are read are few (some inputs of some
  * small functions), so they are a list; a hit waits for all of it, since what is aside is done
- * in order and the last of it is waited for in any case. */
+ * in order and the last of it is waited for in any case. What reads nothing is waited for by
+ * its results alone. */
 #include "runtime/aside.h"
 
 typedef struct range {
@@ -11,6 +12,7 @@ struct mvs_aside {
   mvs_arena *arena;
   mvs_device *device;
   void *begun, *done; /* events; NULL before the first call */
+  bool open;
   struct {
     range *items;
     size_t count, capacity;
@@ -37,6 +39,7 @@ mvs_status mvs_aside_begin(mvs_aside *aside, mvs_diag *diag) {
   device->signal(device, aside->begun, MVS_LANE_WORK);
   device->await(device, aside->begun, MVS_LANE_ASIDE);
   device->set_lane(device, MVS_LANE_ASIDE);
+  aside->open = true;
   return MVS_OK;
 }
 
@@ -61,10 +64,11 @@ void mvs_aside_before_write(mvs_aside *aside, const void *to, int64_t bytes) {
     }
 }
 
-bool mvs_aside_is_open(const mvs_aside *aside) { return aside->read.count > 0; }
+bool mvs_aside_is_open(const mvs_aside *aside) { return aside->open; }
 
 void mvs_aside_join(mvs_aside *aside) {
-  if (aside->read.count == 0) return;
+  if (!aside->open) return;
   aside->device->await(aside->device, aside->done, MVS_LANE_WORK);
+  aside->open = false;
   aside->read.count = 0;
 }

@@ -424,6 +424,8 @@ static void copy_outputs(mvs_call *call) {
     if (!call->copied_out[at]) continue;
     int64_t bytes =
         mvs_tensor_elements(output, call->placement->batch) * mvs_dtype_bytes(output->dtype);
+    if (!call->aside)
+      mvs_aside_before_write(call->executor->aside, call->copied_out[at], bytes);
     device->copy(device, call->copied_out[at], call->bases[output->buffer], bytes,
                  MVS_COPY_WITHIN);
   }

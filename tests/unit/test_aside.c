@@ -39,7 +39,8 @@ typedef struct late_device {
     size_t count, capacity;
   } late;
   mvs_arena *arena;
-  int launches, joins; /* of what was late */
+  int joins;   /* that had something to wait for */
+  int awaited;         /* how often WORK waited for ASIDE */
 } late_device;
 
 static size_t operands_of(const mvs_program *program, uint32_t number) {
@@ -68,7 +69,6 @@ static void late_launch(mvs_device *table, const mvs_launch *launch) {
 static void catch_up(late_device *device) {
   for (size_t at = 0; at < device->late.count; at++)
     device->host->launch(device->host, &device->late.items[at]->launch);
-  device->launches += (int)device->late.count;
   device->joins += device->late.count > 0;
   device->late.count = 0;
 }
@@ -91,8 +91,10 @@ static void late_signal(mvs_device *table, void *event, mvs_lane lane) {
 }
 
 static void late_await(mvs_device *table, void *event, mvs_lane lane) {
-  if (((mark *)event)->lane == MVS_LANE_ASIDE && lane == MVS_LANE_WORK)
-    catch_up((late_device *)table);
+  late_device *device = (late_device *)table;
+  if (((mark *)event)->lane != MVS_LANE_ASIDE || lane != MVS_LANE_WORK) return;
+  device->awaited++;
+  catch_up(device);
 }
 
 /* As a GPU, it gives memory back when nothing is under way. */
@@ -232,6 +234,14 @@ static void waits_for_what_it_overwrites(void **state) {
     mvs_aside_join(aside);
     assert_false(mvs_aside_is_open(aside));
   }
+  /* What reads nothing is waited for as well, by whoever wants what it wrote. */
+  int waits = device->awaited;
+  assert_int_equal(mvs_aside_begin(aside, diag), MVS_OK);
+  mvs_aside_end(aside);
+  mvs_aside_before_write(aside, memory, sizeof memory);
+  assert_true(mvs_aside_is_open(aside));
+  mvs_aside_join(aside);
+  assert_int_equal(device->awaited, waits + 1);
   mvs_aside_free(aside);
   mvs_arena_free(arena);
 }
