@@ -76,8 +76,7 @@ static mvs_status read_record(mvs_session *session, const char *folder, json_t *
                   path);
 }
 
-/* Values are equal as numbers where both are numbers: 1e-3 is 0.001. */
-static bool same_value(const char *a, const char *b) {
+bool mvs_run_same_value(const char *a, const char *b) {
   double left, right;
   if (mvs_parse_number(a, &left) && mvs_parse_number(b, &right)) return left == right;
   return strcmp(a, b) == 0;
@@ -103,7 +102,7 @@ static mvs_status take_option(mvs_session *session, const char *folder,
   const char *was = json_string_value(recorded);
   bool given = mvs_option_given(session->options, option->name);
   if (!given) return take_recorded(session, folder, option->name, recorded);
-  if (option->may_change || (was && same_value(was, option->value))) return MVS_OK;
+  if (option->may_change || (was && mvs_run_same_value(was, option->value))) return MVS_OK;
   return MVS_FAIL(
       session->diag, MVS_ERR_NAME,
       "--%s %s differs from what the run in '%s' was started with (%s); leave it out "
@@ -111,14 +110,13 @@ static mvs_status take_option(mvs_session *session, const char *folder,
       option->name, option->value, folder, was ? was : "not given");
 }
 
-/* Same name, rule and size: another file of weights could be loaded and be wrong. */
+/* Same name and rule. */
 static mvs_status check_model(mvs_session *session, const char *folder, const json_t *record) {
   const char *model = json_string_value(json_object_get(record, "model"));
   const char *residual = json_string_value(json_object_get(record, "residual"));
-  int64_t parameters = json_integer_value(json_object_get(record, "flat_elements"));
   const mvs_program *program = session->program;
   if (model && residual && strcmp(model, program->model) == 0 &&
-      strcmp(residual, program->residual) == 0 && parameters == program->flat_elements)
+      strcmp(residual, program->residual) == 0)
     return MVS_OK;
   return MVS_FAIL(
       session->diag, MVS_ERR_NAME,
@@ -126,6 +124,17 @@ static mvs_status check_model(mvs_session *session, const char *folder, const js
       "with residual %s",
       folder, model ? model : "?", residual ? residual : "?", program->model,
       program->residual);
+}
+
+/* Another file of weights could be loaded and be wrong. */
+static mvs_status check_size(mvs_session *session, const char *folder, const json_t *record) {
+  int64_t was = json_integer_value(json_object_get(record, "flat_elements"));
+  int64_t now = session->program->flat_elements;
+  if (was == now) return MVS_OK;
+  return MVS_FAIL(session->diag, MVS_ERR_NAME,
+                  "'%s' holds a run of another '%s': its weights have %" PRId64
+                  " elements, this program's %" PRId64,
+                  folder, session->program->model, was, now);
 }
 
 /* A width would show in the size, the number of heads would not. Records of older versions hold
@@ -140,10 +149,26 @@ static mvs_status check_settings(mvs_session *session, const char *folder,
     if (!setting->trains || !was || strcmp(was, setting->value) == 0) continue;
     return MVS_FAIL(session->diag, MVS_ERR_NAME,
                     "'%s' holds a run with %s = %s, and this program was compiled with %s; "
-                    "compile it as it was to resume, or choose another --out",
+                    "compile it as it was to resume, or choose another folder",
                     folder, setting->name, was, setting->value);
   }
   return MVS_OK;
+}
+
+/* What says most comes first. */
+static mvs_status check_program(mvs_session *session, const char *folder,
+                                const json_t *record) {
+  MVS_TRY(check_model(session, folder, record));
+  MVS_TRY(check_settings(session, folder, record));
+  return check_size(session, folder, record);
+}
+
+mvs_status mvs_run_check_program(mvs_session *session, const char *folder) {
+  json_t *record;
+  MVS_TRY(read_record(session, folder, &record));
+  mvs_status status = record ? check_program(session, folder, record) : MVS_OK;
+  json_decref(record);
+  return status;
 }
 
 static json_t *settings_object(const mvs_session *session) {
@@ -157,8 +182,7 @@ static json_t *settings_object(const mvs_session *session) {
 /* The first option that disagrees is told; the others would only follow from it. */
 static mvs_status check_resumed(mvs_session *session, const char *folder, json_t *record,
                                 const mvs_run_option *options, size_t count) {
-  MVS_TRY(check_model(session, folder, record));
-  MVS_TRY(check_settings(session, folder, record));
+  MVS_TRY(check_program(session, folder, record));
   const json_t *recorded = json_object_get(record, "options");
   for (size_t at = 0; at < count; at++)
     MVS_TRY(take_option(session, folder, &options[at],

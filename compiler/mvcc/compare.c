@@ -16,6 +16,7 @@
 #include "compiler/base/output_file.h"
 #include "runtime/options.h"
 #include "runtime/pool.h"
+#include "runtime/run_folder.h"
 
 /* Small models do not use more cores than this well; larger ones are given them by --jobs 1. */
 #define CORES_A_JOB 8
@@ -23,6 +24,23 @@
 #define DEFAULT_SAMPLES 40
 
 /* --- compiling --- */
+
+/* Runs that an earlier comparison left must be of this program, and are looked at before its
+ * trainer is written over theirs: of those that are whole no trainer would. What else is wrong
+ * with a folder is told when its run is looked at. */
+static mvs_status check_runs(const mvs_comparison *all, const mvs_compared_rule *rule,
+                             mvs_program *program) {
+  mvs_arena *arena = all->driver->session;
+  for (size_t at = 0; at < all->n_runs; at++) {
+    if (all->runs[at].rule != rule) continue;
+    mvs_session session = {
+        .arena = arena, .diag = mvs_diag_new(arena), .program = program, .whole = program};
+    if (mvs_run_check_program(&session, all->runs[at].folder) != MVS_ERR_NAME) continue;
+    mvs_diag_join(all->driver->diag, session.diag);
+    return MVS_ERR_NAME;
+  }
+  return MVS_OK;
+}
 
 /* All its stages. */
 static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rule *rule) {
@@ -39,6 +57,7 @@ static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rul
   fputs(mvs_text_string(&notes), stderr);
   MVS_TRY(mvs_driver_build(&one));
   MVS_TRY(mvs_driver_gpu(&one));
+  MVS_TRY(check_runs(all, rule, one.build->program));
   MVS_TRY(mvs_make_folders(driver->session, driver->diag, rule->folder));
   return mvs_driver_write(&one);
 }

@@ -21,6 +21,7 @@
 #include "compiler/mvcc/compare.h"
 #include "runtime/interrupt.h"
 #include "runtime/progress.h"
+#include "runtime/run_folder.h"
 
 #define PAGE_SECONDS   5
 #define PAGE_SHARE     20
@@ -191,9 +192,30 @@ void mvs_compare_look(mvs_comparison *all, mvs_compared_run *run) {
   if (mvs_run_record_refresh(run->record) != MVS_OK) forget_record(all, run, diag);
 }
 
-/* All steps are there. */
-static bool is_whole(const mvs_compared_run *run) {
-  return run->record && strcmp(mvs_report_state(run->record), "done") == 0;
+/* Whether the run's trainer would be told now what it was told. What is not recorded it may
+ * never have been told, but for what concerns the machine and no bit. */
+static bool was_told_so(const mvs_comparison *all, const mvs_compared_run *run) {
+  static const char *const passed_over[] = {"--seed", "--threads", "--memory", "--recompute"};
+  mvs_arena *arena = all->driver->session;
+  const mvs_command_line *options = all->driver->options;
+  for (int i = 1; i < options->rest_count; i++) {
+    const char *word = options->rest[i];
+    size_t length = strcspn(word, "="), at = 0, count = sizeof passed_over / sizeof *passed_over;
+    const char *name = mvs_arena_copy(arena, word, length), *value = word + length + 1;
+    if (!word[length]) value = i + 1 < options->rest_count ? options->rest[++i] : "";
+    while (at < count && strcmp(passed_over[at], name) != 0) at++;
+    if (at < count) continue;
+    const char *was = length > 2 ? mvs_run_record_option(run->record, name + 2) : NULL;
+    if (!was || !mvs_run_same_value(was, value)) return false;
+  }
+  return true;
+}
+
+/* All steps are there that are asked for. Whether another wish can be met, a few steps more or
+ * another distance of samples, its trainer knows. */
+static bool is_whole(const mvs_comparison *all, const mvs_compared_run *run) {
+  return run->record && strcmp(mvs_report_state(run->record), "done") == 0 &&
+         was_told_so(all, run);
 }
 
 /* --- ending --- */
@@ -288,7 +310,7 @@ static bool lacks_samples(const mvs_comparison *all, const mvs_compared_run *run
 /* Takes up what an earlier comparison has done. */
 static mvs_status adopt(mvs_comparison *all, mvs_compared_run *run) {
   mvs_compare_look(all, run);
-  if (run->note || !is_whole(run)) return MVS_OK;
+  if (run->note || !is_whole(all, run)) return MVS_OK;
   run->state = "done";
   return lacks_samples(all, run) ? MVS_OK : end_run(all, run);
 }
@@ -300,7 +322,7 @@ static mvs_status start_next(mvs_comparison *all) {
   for (size_t at = 0; at < all->n_runs && under_way < all->jobs; at++) {
     mvs_compared_run *run = &all->runs[at];
     if (run->stage != MVS_STAGE_WAITING) continue;
-    MVS_TRY(is_whole(run) ? start_sampling(all, run) : start_training(all, run));
+    MVS_TRY(is_whole(all, run) ? start_sampling(all, run) : start_training(all, run));
     under_way++;
   }
   return MVS_OK;

@@ -79,6 +79,28 @@ check vary plain-width-16-depth-2:done plain-$wide:done plain-width-24-depth-1:d
 [ "$code" -eq 0 ] && [ "$before" = "$(stat -c %y vary/plain-$wide/seed-0/step-4.safetensors)" ] || code=1
 say $code "--resume takes a value more and leaves what is done"
 
+# A comparison that is gone on with is the one that was begun, also where its runs are whole.
+again() { code=0; "$MVCC" compare small.mvs --cpu x86-64-v3 --vary width=16,24 --samples 0 -o again "$@" >out 2>log || code=$?; }
+again -- train --steps 4
+say $code "two widths"
+before=$(cat again/*/trainer | cksum)
+again --set hidden=20 --resume -- train --steps 4
+[ "$code" -eq 1 ] && grep -q "'again/width-16/seed-0' holds a run with let hidden = 32, and this program was compiled with 20" log && \
+  [ "$before" = "$(cat again/*/trainer | cksum)" ] && code=0 || code=1
+say $code "refused under other settings, with nothing written"
+again --resume -- train --steps 4 --lr 1e-2
+check again width-16:failed width-24:failed
+[ "$code" -eq 1 ] && grep -q 'width = 16, seed 0: failed: --lr .* differs from what the run' log && code=0 || code=1
+say $code "refused under another option of the trainer"
+before=$(stat -c %y again/*/seed-0/run.json)
+again --resume -- train --steps=4 --lr 0.001 --threads 1
+[ "$code" -eq 0 ] && [ "$before" = "$(stat -c %y again/*/seed-0/run.json)" ] || code=1
+say $code "a number in other words is the same, and threads are no matter"
+again --resume -- train --steps 6
+check again width-16:done width-24:done
+ls again/width-16/seed-0/step-6.safetensors again/width-24/seed-0/step-6.safetensors >>log 2>&1 || code=1
+say $code "whole runs go on to more steps"
+
 compare --residual explode --residual plain --samples 0 -o blown -- train --steps 6 --batch 16
 say $code "a rule that diverges ends no other and is a result"
 check blown explode:diverged plain:done
