@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "compiler/base/output_file.h"
 #include "runtime/options.h"
@@ -43,30 +44,51 @@ static mvs_status check_runs(const mvs_comparison *all, const mvs_compared_rule 
 }
 
 /* All its stages. */
-static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rule *rule) {
+static mvs_status compile_rule(const mvs_comparison *all, const mvs_compared_rule *rule,
+                               mvs_driver *one) {
   mvs_driver *driver = all->driver;
-  mvs_command_line options = mvs_compare_options(all, rule);
-  mvs_driver one = {.session = driver->session,
-                    .graphs = driver->graphs,
-                    .diag = driver->diag,
-                    .options = &options};
-  MVS_TRY(mvs_driver_load(&one));
-  MVS_TRY(mvs_driver_passes(&one));
+  MVS_TRY(mvs_driver_load(one));
+  MVS_TRY(mvs_driver_passes(one));
   mvs_text notes = mvs_text_new(driver->session);
-  mvs_driver_notes(&one, &notes);
+  mvs_driver_notes(one, &notes);
   fputs(mvs_text_string(&notes), stderr);
-  MVS_TRY(mvs_driver_build(&one));
-  MVS_TRY(mvs_driver_gpu(&one));
-  MVS_TRY(check_runs(all, rule, one.build->program));
+  MVS_TRY(mvs_driver_build(one));
+  MVS_TRY(mvs_driver_gpu(one));
+  MVS_TRY(check_runs(all, rule, one->build->program));
   MVS_TRY(mvs_make_folders(driver->session, driver->diag, rule->folder));
-  return mvs_driver_write(&one);
+  return mvs_driver_write(one);
+}
+
+/* Graphs and code go with each rule: there may be a thousand. */
+static mvs_status compile_alone(const mvs_comparison *all, const mvs_compared_rule *rule) {
+  mvs_command_line options = mvs_compare_options(all, rule);
+  mvs_driver one = {.session = all->driver->session,
+                    .graphs = mvs_arena_new(),
+                    .diag = all->driver->diag,
+                    .options = &options};
+  mvs_status status = compile_rule(all, rule, &one);
+  mvs_arena_free(one.graphs);
+  return status;
+}
+
+/* The trainers of a comparison that does not begin: with them its folder would not be empty.
+ * What an earlier one left is there still, and so are folders that hold anything else. */
+static void take_back(const mvs_comparison *all, bool made) {
+  if (all->driver->options->resume) return;
+  for (size_t at = 0; at < all->n_rules; at++) {
+    unlink(all->rules[at].trainer);
+    rmdir(all->rules[at].folder);
+  }
+  if (made) rmdir(all->folder);
 }
 
 /* The first mistake is told with the rule that holds it. */
 static mvs_status compile_all(const mvs_comparison *all) {
+  bool made = access(all->folder, F_OK) != 0;
   for (size_t at = 0; at < all->n_rules; at++) {
-    mvs_status status = compile_rule(all, &all->rules[at]);
+    mvs_status status = compile_alone(all, &all->rules[at]);
     if (status == MVS_OK) continue;
+    take_back(all, made);
     mvs_diag_hint(all->driver->diag,
                   "nothing was trained: all rules are compiled first; this "
                   "is '%s'",

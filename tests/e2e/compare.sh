@@ -166,7 +166,11 @@ refused() { # title, message
 }
 compare --residual plain --residual 'nonsense(3)' -o none -- train --steps 5
 refused "a rule that does not compile, before anything is trained" 'nothing was trained'
-[ ! -d none/plain/seed-0 ] && code=0 || code=1; say $code "nothing was trained"
+[ ! -e none ] && code=0 || code=1; say $code "nothing was trained, and nothing is left of it"
+mkdir -p none/plain; : >none/plain/mine
+compare --residual plain --residual 'nonsense(3)' -o none --resume -- train --steps 5
+[ -e none/plain/mine ] && [ -e none/plain/trainer ] && code=0 || code=1; say $code "of a folder that is gone on with nothing is taken"
+rm -r none
 compare --residual plain -o both -- train; refused "a folder with something in it" "'both' is not empty"
 compare --residual plain --residual plain -o none -- train; refused "a rule given twice" 'given twice'
 varied() { compare "$@" -o never -- train; }
