@@ -11,6 +11,7 @@
  *   FLOATS   any, as f32     an element            fma
  *   PAIRS    bf16 both       a place: two bf16     vdpbf16ps (tile.h)
  *   TILES    bf16 both       a place               tdpbf16ps (tile_amx.h)
+ *   SPLIT    f32 both        a place: of parts     six tdpbf16ps (tile_amx.h)
  *
  * A level of processors has one way for a shape. FLOATS makes each element of C one chain of
  * fma upwards in k, whatever the packing, the blocks and the instruction set: that is what
@@ -52,10 +53,13 @@
 /* Rows of two tiles of AMX. */
 #define TWO_TILES 32
 
+/* Where a product of f32 has one extent alone that is not large, it is split from this on. */
+#define SPLIT_FROM 32.0
+
 /* A C of more bytes is not in the second cache when it is written. */
 #define FAR_BYTES (1 << 20)
 
-typedef enum way { FLOATS, PAIRS, TILES } way;
+typedef enum way { FLOATS, PAIRS, TILES, SPLIT } way;
 
 typedef struct gemm {
   mvs_emit *e;
@@ -83,11 +87,31 @@ bool mvs_matmul_in_pairs(const mvs_matmul_shape *shape) {
   return shape->a == MVS_BF16 && shape->b == MVS_BF16;
 }
 
+/* An extent at the batch that is expected. */
+static int64_t expected(mvs_dim dim) {
+  return dim.size * (dim.per_batch ? MVS_EXPECTED_BATCH : 1);
+}
+
+/* Products by parts take half the time of fma, and cost more for each element of A, of B and of
+ * C: that is a part of the whole which falls with n, m and k. */
+bool mvs_matmul_in_parts(const mvs_matmul_shape *shape) {
+  if (shape->a != MVS_F32 || shape->b != MVS_F32) return false;
+  double m = (double)expected(shape->m), k = (double)expected(shape->k), n = (double)shape->n;
+  return SPLIT_FROM / m + SPLIT_FROM / n + SPLIT_FROM / k <= 1;
+}
+
 /* What the level being printed has for the shape. */
 static way way_of(const mvs_emit *e, const mvs_matmul_shape *shape) {
+  if (e->level == MVS_CPU_AMX && mvs_matmul_in_parts(shape)) return SPLIT;
   if (!mvs_matmul_in_pairs(shape) || e->level < MVS_CPU_BF16) return FLOATS;
   return e->level == MVS_CPU_AMX ? TILES : PAIRS;
 }
+
+/* Whether tiles of AMX make the sums. */
+static bool in_tiles(const gemm *g) { return g->way == TILES || g->way == SPLIT; }
+
+/* Places of the workspace and of scratch for one of an operand. */
+static int64_t parts(const gemm *g) { return g->way == SPLIT ? MVS_SPLIT_PARTS : 1; }
 
 /* Elements of k in a step. */
 static int64_t per_step(const gemm *g) { return g->way == FLOATS ? 1 : 2; }
@@ -109,6 +133,7 @@ static bool tiles_split(const gemm *g) { return g->shape->m.size % TWO_TILES == 
  */
 static bool reads_a(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
+  if (g->way == SPLIT) return false;
   if (g->way == TILES)
     return !is_tn(g) && s->k.size % (2 * MVS_LANES) == 0 &&
            (tiles_split(g) || s->k.size <= WHOLE_PANEL * per_step(g));
@@ -119,7 +144,7 @@ static bool reads_a(const gemm *g) {
 }
 
 /* The most steps of k in a stretch. */
-static int64_t stretch_steps(const gemm *g) { return g->way == TILES ? TILES_CHUNK : A_CHUNK; }
+static int64_t stretch_steps(const gemm *g) { return in_tiles(g) ? TILES_CHUNK : A_CHUNK; }
 
 /* Whether there may be so few rows that one block has them all: its unit then packs each panel
  * just before it uses it, and stage 1 has nothing to do, which spares writing B and reading it
@@ -134,9 +159,9 @@ static bool packs_ahead(const gemm *g) {
   return !reads_b(g) && (g->shape->m.per_batch || !may_be_low(g));
 }
 
-/* Whether a block's sums are put away between stretches of k, so that scratch does not grow with
- * k: copies of A and panels packed by a unit have room for a stretch. k of TN grows with the
- * batch. */
+/* Whether a block's sums are put away between stretches of k, so that scratch does not grow
+ * with k: copies of A and panels packed by a unit have room for a stretch. k of TN grows with
+ * the batch. */
 static bool in_stretches(const gemm *g) {
   bool tall = is_tn(g) || g->shape->k.size > stretch_steps(g) * per_step(g);
   if (!reads_a(g)) return tall;
@@ -155,7 +180,9 @@ static int64_t most_steps(const gemm *g) {
 }
 
 /* 4-byte elements of a panel that is packed as it goes. */
-static int64_t packed_room(const gemm *g) { return (most_steps(g) + MVS_LANES) * MVS_PANEL; }
+static int64_t packed_room(const gemm *g) {
+  return (most_steps(g) + MVS_LANES) * MVS_PANEL * parts(g);
+}
 
 /* The address of element `index` of an operand. */
 static LLVMValueRef offset(gemm *g, mvs_dtype dtype, LLVMValueRef base, LLVMValueRef index) {
@@ -176,8 +203,8 @@ static void open_kernel(gemm *g, const char *symbol) {
   g->k = mvs_emit_extent(e, &g->entry, g->shape->k);
   g->steps = mvs_emit_ceil_div(e, g->k, per_step(g));
   LLVMValueRef room = mvs_emit_extent(e, &g->entry, panel_steps(g));
-  g->panel_stride =
-      mvs_emit_times(e, mvs_emit_add(e, room, mvs_emit_i64(e, MVS_LANES)), MVS_PANEL);
+  g->panel_stride = mvs_emit_times(e, mvs_emit_add(e, room, mvs_emit_i64(e, MVS_LANES)),
+                                   MVS_PANEL * parts(g));
 }
 
 /* a - b of indices, which never overflow. */
@@ -197,11 +224,25 @@ static LLVMValueRef panel_at(gemm *g, LLVMValueRef column, LLVMValueRef step) {
   mvs_emit *e = g->e;
   LLVMValueRef panel = LLVMBuildUDiv(e->builder, column, mvs_emit_i64(e, MVS_PANEL), "");
   LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, panel, g->panel_stride),
-                                 mvs_emit_times(e, step, MVS_PANEL));
+                                 mvs_emit_times(e, step, MVS_PANEL * parts(g)));
   return offset(g, MVS_F32, g->workspace, at);
 }
 
 typedef void pack_form(mvs_emit *e, const mvs_pack_call *call);
+
+/* The same move into tiles of parts, `step` places after a step's and `group` after a group's.
+ */
+static void split_into(gemm *g, const mvs_pack_call *from, bool across, bool turned,
+                       int64_t step, int64_t group) {
+  mvs_split_call call = {.source = from->source,
+                         .source_stride = from->source_stride,
+                         .rows = from->rows,
+                         .columns = from->columns,
+                         .target = from->target,
+                         .step_stride = mvs_emit_i64(g->e, step),
+                         .group_stride = mvs_emit_i64(g->e, group / MVS_LANES)};
+  mvs_split(g->e, across, turned, &call);
+}
 
 /* Packs `elements` of k from `first` on, of the panel that starts at `column`, or of so many as
  * have `width` columns: the next lie `packed_room` behind. */
@@ -220,6 +261,10 @@ static void pack_panels(gemm *g, LLVMValueRef column, LLVMValueRef width, LLVMVa
                         .target = target,
                         .target_stride = mvs_emit_i64(e, MVS_PANEL),
                         .target_panel = mvs_emit_i64(e, packed_room(g))};
+  if (g->way == SPLIT) {
+    split_into(g, &call, !nt, nt, 2 * MVS_SPLIT_STEP, MVS_SPLIT_STEP);
+    return;
+  }
   pack_form *pack = nt       ? floats ? mvs_pack_transpose : mvs_pairs_transpose
                     : floats ? mvs_pack_copy
                              : mvs_pairs_interleave;
@@ -285,7 +330,7 @@ static LLVMValueRef sums_at(gemm *g, const unit_range *r, LLVMValueRef column) {
 /* Whether a low unit packs two panels at a time: where a panel's part of a row is one line, the
  * processor fetches its neighbour too, which would be gone again when its panel comes. */
 static bool packs_two(const gemm *g) {
-  return g->shape->form != MVS_MATMUL_NT && g->way != FLOATS;
+  return g->shape->form != MVS_MATMUL_NT && (g->way == PAIRS || g->way == TILES);
 }
 
 /* i1: the panel at `column` is the second of two. */
@@ -390,7 +435,7 @@ static void panel_of_vectors(gemm *g, const unit_range *r, LLVMValueRef column,
 /* Of all of C, at the batch that is expected. */
 static int64_t c_bytes(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
-  return s->m.size * (s->m.per_batch ? MVS_EXPECTED_BATCH : 1) * s->n * mvs_dtype_size(s->c);
+  return expected(s->m) * s->n * mvs_dtype_size(s->c);
 }
 
 /* The same by tiles, which go through the sums always. */
@@ -399,7 +444,8 @@ static void panel_of_tiles(gemm *g, const unit_range *r, LLVMValueRef column,
   mvs_emit *e = g->e;
   LLVMValueRef stride, steps = mvs_emit_ceil_div(e, r->steps, MVS_LANES);
   LLVMValueRef up = mvs_emit_ceil_div(e, r->rows, TWO_TILES);
-  mvs_amx_call call = {.a = r->a,
+  mvs_amx_call call = {.split = g->way == SPLIT,
+                       .a = r->a,
                        .a_stride = r->a_stride,
                        .b = b_at(g, r, column, &stride),
                        .places = mvs_emit_times(e, steps, MVS_LANES),
@@ -423,7 +469,7 @@ static void each_panel(gemm *g, const unit_range *r) {
   mvs_emit *e = g->e;
   mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), r->columns, MVS_PANEL);
   LLVMValueRef width = chunk_at(g, loop.index, r->columns, MVS_PANEL);
-  (g->way == TILES ? panel_of_tiles : panel_of_vectors)(g, r, loop.index, width);
+  (in_tiles(g) ? panel_of_tiles : panel_of_vectors)(g, r, loop.index, width);
   mvs_emit_loop_end(e, &loop);
 }
 
@@ -452,13 +498,19 @@ static void copy_a(gemm *g, unit_range *r, LLVMValueRef to, int64_t stride) {
                         .columns = is_tn(g) ? r->rows : elements,
                         .target = to,
                         .target_stride = mvs_emit_i64(e, stride)};
+  r->a = to;
+  r->a_stride = call.target_stride;
+  if (g->way == SPLIT) {
+    r->a_stride = mvs_emit_i64(e, stride * MVS_SPLIT_PARTS);
+    split_into(g, &call, is_tn(g), is_tn(g), MVS_SPLIT_STEP,
+               stride * MVS_SPLIT_PARTS * MVS_LANES);
+    return;
+  }
   pack_form *copy = floats            ? mvs_pack_copy
                     : !is_tn(g)       ? mvs_pairs_copy
                     : g->way == TILES ? mvs_pairs_turn
                                       : mvs_pairs_interleave;
   copy(e, &call);
-  r->a = to;
-  r->a_stride = call.target_stride;
 }
 
 /* Makes A of the stretch ready, then adds it to all panels. */
@@ -475,11 +527,12 @@ static void stretch(gemm *g, unit_range *r, LLVMValueRef copy, int64_t stride) {
  */
 static void each_stretch(gemm *g, unit_range *r) {
   mvs_emit *e = g->e;
-  bool by_steps = is_tn(g) && g->way != TILES;
+  bool by_steps = is_tn(g) && !in_tiles(g);
   int64_t rows = round_up(g->row_chunk, TWO_TILES);
   int64_t most = most_steps(g);
   int64_t stride = (by_steps ? rows : most) + MVS_LANES;
-  LLVMValueRef copy = reads_a(g) ? NULL : room(g, (by_steps ? most : rows) * stride * 4);
+  LLVMValueRef copy =
+      reads_a(g) ? NULL : room(g, (by_steps ? most : rows) * stride * 4 * parts(g));
   r->packed = may_be_low(g) ? room(g, packed_room(g) * (packs_two(g) ? 8 : 4)) : NULL;
   r->step = mvs_emit_i64(e, 0);
   r->steps = g->steps;
@@ -502,7 +555,7 @@ static void each_stretch(gemm *g, unit_range *r) {
  * Tiles of AMX always go through scratch, at least those of two blocks of 32 rows. */
 static void place_sums(gemm *g, unit_range *r) {
   mvs_emit *e = g->e;
-  bool whole = in_stretches(g), tiles = g->way == TILES;
+  bool whole = in_stretches(g), tiles = in_tiles(g);
   int64_t width = whole ? g->most_columns : MVS_PANEL;
   r->sums = g->c;
   r->sums_stride = mvs_emit_i64(e, g->shape->n);
@@ -523,9 +576,9 @@ static void block(gemm *g, LLVMValueRef row, LLVMValueRef column, LLVMValueRef e
   r.rows = chunk_at(g, row, g->m, g->row_chunk);
   r.columns = chunk_at(g, column, end, g->most_columns);
   place_sums(g, &r);
-  if (g->way == TILES) mvs_amx_open(e, reads_a(g) ? r.rows : mvs_emit_i64(e, TWO_TILES));
+  if (in_tiles(g)) mvs_amx_open(e, reads_a(g) ? r.rows : mvs_emit_i64(e, TWO_TILES));
   each_stretch(g, &r);
-  if (g->way == TILES) mvs_amx_close(e);
+  if (in_tiles(g)) mvs_amx_close(e);
 }
 
 /* A call's units: they count along the columns first, and those of the same rows are blocks as
@@ -554,12 +607,12 @@ static void blocks_of_call(gemm *g) {
 /* The highest and widest units of which there are still LEAST_UNITS: first lower, then
  * narrower. */
 static void choose_chunks(gemm *g) {
-  int64_t rows = g->shape->m.size * (g->shape->m.per_batch ? MVS_EXPECTED_BATCH : 1);
+  int64_t rows = expected(g->shape->m);
   /* Rows of TN lie side by side in A: whole cache lines. */
-  int64_t least_rows = is_tn(g) || g->way == TILES ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
-  g->row_chunk = g->way == TILES ? TILES_ROW_CHUNK : ROW_CHUNK;
+  int64_t least_rows = is_tn(g) || in_tiles(g) ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
+  g->row_chunk = in_tiles(g) ? TILES_ROW_CHUNK : ROW_CHUNK;
   g->column_chunk = reads_a(g) ? MVS_PANEL : COPIED_COLUMNS;
-  int64_t most = g->way == TILES ? TILES_COLUMN_CHUNK : COLUMN_CHUNK;
+  int64_t most = in_tiles(g) ? TILES_COLUMN_CHUNK : COLUMN_CHUNK;
   int64_t all = round_up(g->shape->n, MVS_PANEL);
   g->most_columns = all < most ? all : most;
   while (ceil_div(rows, g->row_chunk) * ceil_div(g->shape->n, g->column_chunk) < LEAST_UNITS) {
@@ -598,7 +651,7 @@ static void print_blocks(gemm *g, const char *symbol) {
 /* The workspace is sized for whole panels, so that tiles may read full vectors at the edge. */
 static void size_workspace(const gemm *g, mvs_printed *out) {
   mvs_dim steps = panel_steps(g);
-  int64_t step_bytes = round_up(g->shape->n, MVS_PANEL) * 4;
+  int64_t step_bytes = round_up(g->shape->n, MVS_PANEL) * 4 * parts(g);
   out->workspace_fixed = step_bytes * MVS_LANES;
   *(steps.per_batch ? &out->workspace_per_batch : &out->workspace_fixed) +=
       step_bytes * steps.size;

@@ -35,11 +35,13 @@ typedef struct job {
 
 /* --- printing --- */
 
-/* Levels beyond AVX-512 have new instructions for products of bf16 alone. */
+/* Levels beyond AVX-512 have new instructions for products of bf16 alone, which those of f32
+ * are made of at the last. */
 mvs_cpu_level mvs_host_form(const mvs_kernel *kernel, mvs_cpu_level level) {
-  bool pairs =
-      kernel->kernel_class == MVS_KERNEL_MATMUL && mvs_matmul_in_pairs(&kernel->matmul);
-  return level > MVS_CPU_V4 && !pairs ? MVS_CPU_V4 : level;
+  bool matmul = kernel->kernel_class == MVS_KERNEL_MATMUL;
+  if (level <= MVS_CPU_V4 || (matmul && mvs_matmul_in_pairs(&kernel->matmul))) return level;
+  if (level == MVS_CPU_AMX && matmul && mvs_matmul_in_parts(&kernel->matmul)) return level;
+  return MVS_CPU_V4;
 }
 
 void mvs_printed_add(mvs_arena *arena, mvs_printed *out, const char *symbol,

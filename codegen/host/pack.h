@@ -40,4 +40,19 @@ void mvs_pairs_interleave(mvs_emit *e, const mvs_pack_call *call);
 /* Place [i][p] = source[2p][i], source[2p+1][i]; both axes are filled to multiples of 16. */
 void mvs_pairs_turn(mvs_emit *e, const mvs_pack_call *call);
 
+/* --- f32 in three parts of bf16 (tile_amx.h) --- */
+
+typedef struct mvs_split_call {
+  LLVMValueRef source, source_stride; /* f32 */
+  LLVMValueRef rows, columns;         /* of the source, i64 */
+  LLVMValueRef target;
+  /* Places between steps of 32 k, and a 16th of those between groups of 16 rows or columns. */
+  LLVMValueRef step_stride, group_stride;
+} mvs_split_call;
+
+/* Tiles of 16 rows (not `across`) or columns (`across`: k runs down the rows) by 16 places, all
+ * parts of a tile behind one another. A tile's rows are those of the source, k being along them
+ * or not; `turned` its columns. Whole tiles are written. */
+void mvs_split(mvs_emit *e, bool across, bool turned, const mvs_split_call *call);
+
 #endif

@@ -26,6 +26,9 @@ typedef struct mvs_printed {
 mvs_cpu_level mvs_host_form(const mvs_kernel *kernel, mvs_cpu_level level);
 /* Both operands are bf16, so that processors with products of pairs of bf16 can use them. */
 bool mvs_matmul_in_pairs(const mvs_matmul_shape *shape);
+/* Both are f32 and there is so much of them that products of bf16 parts in tiles (AMX) make it
+ * faster than fma. */
+bool mvs_matmul_in_parts(const mvs_matmul_shape *shape);
 
 /* Prints a kernel of ROWS and COLUMNS nests: one stage, its nests side by side.
  * errors : MVS_ERR_INTERNAL, the reason in e->error */

@@ -46,7 +46,7 @@ enum {
 typedef struct amx {
   mvs_emit *e;
   mvs_dtype c_type;
-  bool in_stretches, far;
+  bool in_stretches, far, split;
   LLVMValueRef p[PARAMETERS];
   LLVMValueRef bias[2], mask[2]; /* of the two vectors of a row */
   LLVMValueRef row[2];           /* first rows of the two rows of tiles */
@@ -123,19 +123,37 @@ static void begin(amx *x) {
   mvs_emit_if_end(e, &more);
 }
 
-/* 16 places of k: two tiles of A by two of B. */
-static void multiply(amx *x, LLVMValueRef place) {
+/* Loads two tiles of A. */
+static void load_left(amx *x, LLVMValueRef place, int part) {
   mvs_emit *e = x->e;
+  LLVMValueRef stride = x->split ? mvs_emit_i64(e, TILE_BYTES) : bytes(e, x->p[A_STRIDE]);
+  LLVMValueRef along = mvs_emit_times(e, place, x->split ? MVS_SPLIT_STEP / TILE_ROWS : 1);
+  along = mvs_emit_add(e, along, mvs_emit_i64(e, part * MVS_TILE_PLACES));
   for (int i = 0; i < 2; ++i) {
-    LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, x->row[i], x->p[A_STRIDE]), place);
-    LLVMValueRef left[3] = {tile(e, LEFT + i), mvs_emit_at(e, e->i32, x->p[A], at),
-                            bytes(e, x->p[A_STRIDE])};
+    LLVMValueRef at = mvs_emit_add(e, mvs_emit_mul(e, x->row[i], x->p[A_STRIDE]), along);
+    LLVMValueRef left[3] = {tile(e, LEFT + i), mvs_emit_at(e, e->i32, x->p[A], at), stride};
     mvs_emit_plain(e, "llvm.x86.tileloadd64", left, 3);
-    at = mvs_emit_add(e, mvs_emit_times(e, place, MVS_PANEL), mvs_emit_i64(e, i * MVS_LANES));
+  }
+}
+
+/* Loads two tiles of B. */
+static void load_right(amx *x, LLVMValueRef place, int part) {
+  mvs_emit *e = x->e;
+  int64_t stride = x->split ? TILE_BYTES : MVS_PANEL * 4;
+  int64_t half = x->split ? MVS_SPLIT_STEP : MVS_LANES;
+  LLVMValueRef along = mvs_emit_times(e, place, MVS_PANEL * (x->split ? MVS_SPLIT_PARTS : 1));
+  for (int i = 0; i < 2; ++i) {
+    LLVMValueRef at =
+        mvs_emit_add(e, along, mvs_emit_i64(e, part * MVS_TILE_PLACES + i * half));
     LLVMValueRef right[3] = {tile(e, RIGHT + i), mvs_emit_at(e, e->i32, x->p[B], at),
-                             mvs_emit_i64(e, MVS_PANEL * 4)};
+                             mvs_emit_i64(e, stride)};
     mvs_emit_plain(e, "llvm.x86.tileloadd64", right, 3);
   }
+}
+
+/* Adds the products of the tiles that are loaded. */
+static void multiply(amx *x) {
+  mvs_emit *e = x->e;
   for (int i = 0; i < 4; ++i) {
     LLVMValueRef arguments[3] = {tile(e, SUMS + i), tile(e, LEFT + i / 2),
                                  tile(e, RIGHT + i % 2)};
@@ -220,13 +238,37 @@ static void expect_c(amx *x, int which) {
 
 /* --- all rows --- */
 
+/* 16 places of k of bf16. */
+static void step(amx *x, LLVMValueRef place) {
+  load_left(x, place, 0);
+  load_right(x, place, 0);
+  multiply(x);
+  finish_some(x);
+}
+
+/* 16 places of k of f32 in parts: what is small first, and in an order in which most products
+ * share a part with the one before. Left out are the products below 2^-24 of the whole. */
+static void step_of_parts(amx *x, LLVMValueRef place) {
+  static const struct {
+    int left, right;
+    bool loads_left, loads_right, finishes;
+  } products[] = {{2, 0, true, true, true},   {1, 0, true, false, true},
+                  {1, 1, false, true, true},  {0, 1, true, false, true},
+                  {0, 2, false, true, false}, {0, 0, false, true, false}};
+  for (size_t i = 0; i < sizeof products / sizeof *products; ++i) {
+    if (products[i].loads_left) load_left(x, place, products[i].left);
+    if (products[i].loads_right) load_right(x, place, products[i].right);
+    multiply(x);
+    if (products[i].finishes) finish_some(x);
+  }
+}
+
 /* All steps for the rows of two tiles, and between them the rows of the block before. */
 static void sum_up(amx *x) {
   mvs_emit *e = x->e;
   begin(x);
   mvs_loop loop = mvs_emit_loop(e, mvs_emit_i64(e, 0), x->p[PLACES], TILE_ROWS);
-  multiply(x, loop.index);
-  finish_some(x);
+  (x->split ? step_of_parts : step)(x, loop.index);
   mvs_emit_loop_end(e, &loop);
   for (int i = 0; i < 4; ++i) {
     LLVMValueRef arguments[3] = {tile(e, SUMS + i), sums_at(x, i), bytes(e, x->p[AT_STRIDE])};
@@ -289,14 +331,18 @@ static void write_amx(void *self, LLVMValueRef *parameters) {
 }
 
 void mvs_amx_tile(mvs_emit *e, mvs_dtype c_type, const mvs_amx_call *c) {
-  amx x = {.e = e, .c_type = c_type, .in_stretches = c->in_stretches, .far = c->far};
+  amx x = {.e = e,
+           .c_type = c_type,
+           .in_stretches = c->in_stretches,
+           .far = c->far,
+           .split = c->split};
   LLVMTypeRef types[PARAMETERS];
   for (int i = 0; i < PARAMETERS; ++i) types[i] = e->i64;
   types[A] = types[B] = types[AT] = types[C] = types[BIAS] = e->ptr;
   types[FIRST] = types[LAST] = e->i1;
   const char *name =
-      mvs_arena_format(e->arena, "amx_%s_%s%s", c->in_stretches ? "stretch" : "whole",
-                       mvs_dtype_name(c_type), c->far ? "_far" : "");
+      mvs_arena_format(e->arena, "amx_%s_%s%s%s", c->in_stretches ? "stretch" : "whole",
+                       mvs_dtype_name(c_type), c->far ? "_far" : "", c->split ? "_split" : "");
   LLVMTypeRef type = mvs_emit_signature(e, types, PARAMETERS);
   LLVMValueRef function = mvs_emit_shared(e, name, type, write_amx, &x);
   LLVMValueRef arguments[PARAMETERS] = {

@@ -1,7 +1,7 @@
 /* gemm.c: the host's generated matmuls beside oneDNN's, in pairs.
  *
  *   gemm_bench [--level LEVEL] [--threads N] [--pairs N] [--least RATIO] [--form nt|nn|tn]
- *              [--sizes M,N,K ...]
+ *              [--dtype f32|bf16] [--sizes M,N,K ...]
  *
  * nt: C = A W^T, A and C row-major, W a weight. Both sides have their weights packed
  * beforehand: ours in the kernel's workspace, oneDNN's in the layout that it picks for itself.
@@ -331,6 +331,7 @@ int main(int count, char **arguments) {
   double least = 0;
   size sizes[MOST_SIZES] = {{2048, 3072, 1024}, {512, 512, 256}};
   int given = 0;
+  const char *only = NULL;
   for (int i = 1; i + 1 < count; i += 2) {
     const char *name = arguments[i], *value = arguments[i + 1];
     if (!strcmp(name, "--level"))
@@ -343,6 +344,8 @@ int main(int count, char **arguments) {
       least = strtod(value, NULL);
     else if (!strcmp(name, "--form"))
       form = form_of(value);
+    else if (!strcmp(name, "--dtype"))
+      only = value;
     else if (!strcmp(name, "--sizes") && given < MOST_SIZES) {
       size *s = &sizes[given++];
       if (sscanf(value, "%ld,%ld,%ld", &s->m, &s->n, &s->k) != 3) stop("--sizes M,N,K");
@@ -355,9 +358,11 @@ int main(int count, char **arguments) {
   mvs_pool *pool = mvs_pool_new(threads);
   if (mvs_pool_threads(pool) == 1) clock_used = CLOCK_THREAD_CPUTIME_ID;
   bool good = true;
-  for (mvs_dtype dtype = MVS_F32; dtype <= MVS_BF16; dtype++)
+  for (mvs_dtype dtype = MVS_F32; dtype <= MVS_BF16; dtype++) {
+    if (only && strcmp(only, mvs_dtype_name(dtype)) != 0) continue;
     for (int i = 0; i < (given ? given : 2); i++)
       good = contest(dtype, sizes[i], level, pool, pairs, least) && good;
+  }
   mvs_pool_free(pool);
   return good ? 0 : 1;
 }

@@ -8,7 +8,7 @@
 
 #include "codegen/host/forms.h"
 
-enum { HOT, COLD, OFTEN, PROBED, PRODUCT, KERNELS };
+enum { HOT, COLD, OFTEN, PROBED, PRODUCT, SPLIT, SMALL, KERNELS };
 
 /* Two functions over these kernels: `grad` runs HOT, COLD and PRODUCT once and a loop of 1000
  * turns of OFTEN, and is looked into by `probe`, which runs PROBED. */
@@ -28,9 +28,12 @@ typedef struct fixture {
 static void add_kernel(fixture *f, int which, int64_t bytes, int64_t bytes_per_batch) {
   mvs_kernel *kernel = &f->kernels[which];
   *kernel = (mvs_kernel){.name = "k"};
-  if (which == PRODUCT) {
+  if (which >= PRODUCT) {
+    mvs_dtype dtype = which == PRODUCT ? MVS_BF16 : MVS_F32;
+    int64_t n = which == SMALL ? 32 : 256;
     kernel->kernel_class = MVS_KERNEL_MATMUL;
-    kernel->matmul = (mvs_matmul_shape){.a = MVS_BF16, .b = MVS_BF16};
+    kernel->matmul =
+        (mvs_matmul_shape){.m = {20, true}, .n = n, .k = {64, false}, .a = dtype, .b = dtype};
   } else {
     mvs_nest nest = {.instrs = {NULL, 0, 0}};
     kernel->kernel_class = MVS_KERNEL_ROWS;
@@ -51,7 +54,7 @@ static void set_up(fixture *f) {
   add_kernel(f, COLD, 16000, 1000);
   add_kernel(f, OFTEN, 16000, 1000);
   add_kernel(f, PROBED, 0, 1000000);
-  add_kernel(f, PRODUCT, 0, 1000);
+  for (int which = PRODUCT; which < KERNELS; ++which) add_kernel(f, which, 0, 1000);
   mvs__program__init(&f->program);
   f->program.kernels = f->table_list, f->program.n_kernels = KERNELS;
   mvs__function__init(&f->grad), mvs__function__init(&f->probe);
@@ -93,6 +96,8 @@ static void what_takes_time_has_wider_forms(void **state) {
   assert_int_equal(forms_of(wanted, OFTEN), both); /* 1000 times as much as COLD */
   assert_int_equal(forms_of(wanted, PROBED), low);
   assert_int_equal(forms_of(wanted, PRODUCT), (1u << MVS_CPU_LEVELS) - 1);
+  assert_int_equal(forms_of(wanted, SPLIT), both | 1u << MVS_CPU_AMX);
+  assert_int_equal(forms_of(wanted, SMALL), both);
   mvs_arena_free(f.arena);
 }
 
@@ -101,9 +106,10 @@ static void one_level_has_one_form(void **state) {
   fixture f;
   set_up(&f);
   const bool *wanted = mvs_choose_forms(f.arena, &f.build, MVS_CPU_AMX, MVS_CPU_AMX);
-  for (int kernel = 0; kernel < KERNELS; ++kernel)
-    assert_int_equal(forms_of(wanted, kernel),
-                     1u << (kernel == PRODUCT ? MVS_CPU_AMX : MVS_CPU_V4));
+  for (int kernel = 0; kernel < KERNELS; ++kernel) {
+    bool tiles = kernel == PRODUCT || kernel == SPLIT;
+    assert_int_equal(forms_of(wanted, kernel), 1u << (tiles ? MVS_CPU_AMX : MVS_CPU_V4));
+  }
   mvs_arena_free(f.arena);
 }
 

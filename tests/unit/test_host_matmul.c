@@ -1,4 +1,5 @@
 /* Matmuls of every form and dtype against float64 loops, at odd sizes, on every level. */
+#include "codegen/host/printed.h"
 #include "tests/unit/host_harness.h"
 
 typedef struct shape {
@@ -92,8 +93,8 @@ static void run_shape(const shape *s, int level, bool jit) {
   harness_close(&h);
 }
 
-/* The last three have more rows than a block, and more columns than one; sums in stretches of k,
- * of A read in place and copied. */
+/* The last three have more rows than a block, and more columns than one; sums in stretches of
+ * k, of A read in place and copied. */
 static void odd_sizes(void **state) {
   (void)state;
   static const int64_t sizes[][3] = {
@@ -136,10 +137,10 @@ static void bf16(void **state) {
  * and without an overlap; the last is too long for that. */
 static void pairs(void **state) {
   (void)state;
-  static const int64_t sizes[][3] = {
-      {1, 1, 1},     {1, 70, 33},   {7, 15, 2},      {31, 33, 31},  {16, 17, 65},
-      {45, 50, 129}, {29, 43, 270}, {130, 40, 1283}, {40, 300, 96}, {96, 33, 1088},
-      {9, 20, 32800}};
+  static const int64_t sizes[][3] = {{1, 1, 1},      {1, 70, 33},     {7, 15, 2},
+                                     {31, 33, 31},   {16, 17, 65},    {45, 50, 129},
+                                     {29, 43, 270},  {130, 40, 1283}, {40, 300, 96},
+                                     {96, 33, 1088}, {9, 20, 32800}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
     for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
       for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
@@ -160,8 +161,8 @@ static void pairs(void **state) {
   }
 }
 
-/* A thread's scratch is bounded whatever k is: a panel for all of it, 128 bytes a step, would be
- * half a gigabyte here. */
+/* A thread's scratch is bounded whatever k is: a panel for all of it, 128 bytes a step, would
+ * be half a gigabyte here. */
 static void scratch_is_bounded(void **state) {
   (void)state;
   for (int level = 0; level < MVS_CPU_LEVELS; ++level)
@@ -197,6 +198,160 @@ static void same_bits(void **state) {
   drop(a), drop(b), drop(c[0]), drop(c[1]);
 }
 
+/* --- f32 from parts of bf16, at the level of AMX --- */
+
+/* What a product of this file is made of. */
+typedef struct product {
+  harness h;
+  shape s;
+  float *a, *b, *c;
+} product;
+
+/* Compiles s.m x s.n x s.k of f32 for tiles; false where they do not run. */
+static bool open_product(product *p, shape s) {
+  s.a = s.b = s.c = MVS_F32;
+  uint64_t seed = 9;
+  *p = (product){.s = s};
+  build(&p->h, &s);
+  assert_true(mvs_matmul_in_parts(&p->h.kernel.matmul));
+  harness_compile(&p->h, MVS_CPU_AMX, false);
+  p->a = make_array(MVS_F32, s.m * s.k, &seed);
+  p->b = make_array(MVS_F32, s.n * s.k, &seed);
+  p->c = make_array(MVS_F32, s.m * s.n, NULL);
+  return level_runs(MVS_CPU_AMX);
+}
+
+static void close_product(product *p) {
+  drop(p->a), drop(p->b), drop(p->c);
+  harness_close(&p->h);
+}
+
+static void compute(product *p) {
+  harness_run(&p->h, (void *[]){p->a, p->b, p->c, NULL}, 1, 0);
+}
+
+/* Element [i][k] of A, and [k][j] of B. */
+static float *left(product *p, int64_t i, int64_t k) {
+  return &p->a[p->s.form == MVS_MATMUL_TN ? k * p->s.m + i : i * p->s.k + k];
+}
+
+static float *right(product *p, int64_t k, int64_t j) {
+  return &p->b[p->s.form == MVS_MATMUL_NT ? j * p->s.k + k : k * p->s.n + j];
+}
+
+/* Rests of tiles, steps and stretches on every axis, and one of each alone. */
+static const int64_t part_sizes[][3] = {
+    {35, 515, 1031}, {517, 35, 600}, {300, 1059, 35}, {96, 96, 96}, {130, 129, 1283}};
+
+static void parts_at_odd_sizes(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof part_sizes / sizeof *part_sizes; ++i) {
+    for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
+      const int64_t *size = part_sizes[i];
+      bool small = size[0] * size[2] < 50000, tn = form == MVS_MATMUL_TN;
+      shape s = {form,         size[0], size[1], size[2], small,
+                 !tn && i % 2, MVS_F32, MVS_F32, MVS_F32};
+      run_shape(&s, MVS_CPU_AMX, i == 3);
+    }
+  }
+}
+
+/* Beside a chain of fma: no element may be off by more than a chain of k roundings may, and all
+ * together must be nearer. `cancel` makes each sum a millionth of its terms. */
+static void parts_beside_fma(bool cancel) {
+  product p;
+  if (open_product(&p, (shape){.form = MVS_MATMUL_NT, .m = 64, .n = 96, .k = 768})) {
+    for (int64_t k = 1; cancel && k < p.s.k; k += 2) {
+      for (int64_t i = 0; i < p.s.m; ++i) *left(&p, i, k) = *left(&p, i, k - 1);
+      for (int64_t j = 0; j < p.s.n; ++j)
+        *right(&p, k, j) = -*right(&p, k - 1, j) * (1 + 1e-6F);
+    }
+    compute(&p);
+    double ours = 0, chain = 0;
+    for (int64_t i = 0; i < p.s.m; ++i) {
+      for (int64_t j = 0; j < p.s.n; ++j) {
+        double want = 0, size = 0;
+        float fma = 0;
+        for (int64_t k = 0; k < p.s.k; ++k) {
+          double term = (double)*left(&p, i, k) * *right(&p, k, j);
+          want += term, size += fabs(term);
+          fma = fmaf(*left(&p, i, k), *right(&p, k, j), fma);
+        }
+        double off = p.c[i * p.s.n + j] - want;
+        assert_true(fabs(off) <= 0x1p-24 * (double)p.s.k * size);
+        ours += off * off, chain += (fma - want) * (fma - want);
+      }
+    }
+    print_message("error %g, a chain of fma %g\n", sqrt(ours), sqrt(chain));
+    assert_true(ours < chain);
+  }
+  close_product(&p);
+}
+
+static void parts_are_nearer_than_fma(void **state) {
+  (void)state;
+  parts_beside_fma(false);
+  parts_beside_fma(true);
+}
+
+/* One power of two in each row of A: columns of B scaled, all 24 bits of them. Values as large
+ * as f32 has are not rounded up to infinity. */
+static void powers_of_two_are_exact(void **state) {
+  (void)state;
+  for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
+    product p;
+    if (open_product(&p, (shape){.form = form, .m = 97, .n = 99, .k = 130})) {
+      memset(p.a, 0, (size_t)(p.s.m * p.s.k) * 4);
+      for (int64_t i = 0; i < p.s.m; ++i)
+        *left(&p, i, i * 7 % p.s.k) = ldexpf(i % 2 ? -1 : 1, (int)(i % 41) - 20);
+      for (int64_t j = 0; j < p.s.n; ++j) *right(&p, 140 % p.s.k, j) = 0x1.fffffep127F;
+      compute(&p);
+      for (int64_t i = 0; i < p.s.m; ++i) {
+        for (int64_t j = 0; j < p.s.n; ++j) {
+          int64_t k = i * 7 % p.s.k;
+          assert_true(p.c[i * p.s.n + j] == *left(&p, i, k) * *right(&p, k, j));
+        }
+      }
+    }
+    close_product(&p);
+  }
+}
+
+/* Integers whose sums stay below 2^24: all exact, as with fma. */
+static void integers_are_exact(void **state) {
+  (void)state;
+  product p;
+  if (open_product(&p, (shape){.form = MVS_MATMUL_NN, .m = 70, .n = 130, .k = 127})) {
+    for (int64_t i = 0; i < p.s.m * p.s.k; ++i) p.a[i] = rintf(p.a[i] * 4095);
+    for (int64_t i = 0; i < p.s.n * p.s.k; ++i) p.b[i] = rintf(p.b[i] * 31);
+    compute(&p);
+    for (int64_t i = 0; i < p.s.m; ++i) {
+      for (int64_t j = 0; j < p.s.n; ++j) {
+        double want = 0;
+        for (int64_t k = 0; k < p.s.k; ++k) want += (double)*left(&p, i, k) * *right(&p, k, j);
+        assert_true(p.c[i * p.s.n + j] == want);
+      }
+    }
+  }
+  close_product(&p);
+}
+
+/* What is not finite stays so, and in its own row. */
+static void not_finite_stays(void **state) {
+  (void)state;
+  static const uint32_t patterns[] = {0x7f800000, 0xff800000, 0x7fc00000,
+                                      0x7f800001, 0x7fffffff, 0xffffffff};
+  product p;
+  if (open_product(&p, (shape){.form = MVS_MATMUL_NT, .m = 96, .n = 96, .k = 96})) {
+    for (int64_t i = 0; i < 6; ++i) memcpy(left(&p, 3 * i, 17 * i), &patterns[i], 4);
+    compute(&p);
+    for (int64_t i = 0; i < p.s.m; ++i)
+      for (int64_t j = 0; j < p.s.n; ++j)
+        assert_int_equal(isfinite(p.c[i * p.s.n + j]) != 0, i % 3 || i >= 18);
+  }
+  close_product(&p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(odd_sizes),
@@ -204,6 +359,11 @@ int main(void) {
       cmocka_unit_test(pairs),
       cmocka_unit_test(scratch_is_bounded),
       cmocka_unit_test(same_bits),
+      cmocka_unit_test(parts_at_odd_sizes),
+      cmocka_unit_test(parts_are_nearer_than_fma),
+      cmocka_unit_test(powers_of_two_are_exact),
+      cmocka_unit_test(integers_are_exact),
+      cmocka_unit_test(not_finite_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
