@@ -83,13 +83,14 @@ mvs_status mvs_shape_of_segment_mean(const mvs_shape_call *call, mvs_type *out) 
   return segment_reduce(call, out);
 }
 
-/* m [B, S, ...] and a table of S segments -> [B, T, ...] with these segments */
+/* m [B, S, ...] and a table of S segments -> [B, T, ...] with these segments. Rows have none of
+ * their own: a value that has is one by token, even where a segment has one. */
 static mvs_status segment_expand(const mvs_shape_call *call, mvs_type *out) {
   const mvs_type *m = mvs_shape_input(call, 0);
   const mvs_segments *table = call->attr->segments.table;
   MVS_TRY(mvs_shape_needs_float(call, 0));
   if (!table) return mvs_shape_error(call, "has no table of segments");
-  if (m->rank < 2 || m->dims[TOKEN_AXIS].per_batch ||
+  if (m->rank < 2 || m->segments || m->dims[TOKEN_AXIS].per_batch ||
       m->dims[TOKEN_AXIS].size != table->count) {
     return mvs_shape_mismatch(call, "%s does not hold one row for each of %d segments",
                               mvs_shape_type_text(call, m), table->count);

@@ -12,13 +12,14 @@
 #define MAX_TERMS 16
 
 /* True when a value, right-aligned to `rank` axes, is the same for all tokens of a segment: it
- * has no token axis, or one of extent 1, or repeats its segment's row. */
+ * has no token axis, or one of extent 1, or repeats its segment's row. The one token of a
+ * segment is no such value: it has segments, which rows have not. */
 static bool tokens_share(const mvs_graph *graph, mvs_id id, int rank) {
   const mvs_node *node = mvs_graph_node(graph, id);
   int own = TOKEN_AXIS - (rank - node->type.rank);
   if (own < 0) return true;
   mvs_dim tokens = node->type.dims[own];
-  if (tokens.size == 1 && !tokens.per_batch) return true;
+  if (tokens.size == 1 && !tokens.per_batch && !node->type.segments) return true;
   return node->op == MVS_OP_segment_broadcast && node->type.rank == rank;
 }
 

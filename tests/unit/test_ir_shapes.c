@@ -134,6 +134,8 @@ static const struct {
     {"segment_broadcast %8 : f32[B, 5, 4]", "segment_broadcast: has no table of segments"},
     {"segment_spread %8 : f32[B, 5{c:5}, 4]",
      "segment_spread: f32[B, 2, 4] does not hold one row for each of 1 segments"},
+    {"segment_spread %1 : f32[B, 5{c:1, d:1, e:1, f:1, g:1}, 4]",
+     "segment_spread: f32[B, 5{c:5}, 4] does not hold one row for each of 5 segments"},
     /* views */
     {"reshape %0 : f32[B, 21]", "holds 20*B elements, f32[B, 21] holds 21*B"},
     {"reshape %18 : f32[4*B]", "reshape: f32[4] holds 4 elements, f32[4*B] holds 4*B"},
