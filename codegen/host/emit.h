@@ -97,6 +97,8 @@ LLVMValueRef mvs_emit_lesser(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef mvs_emit_round_bf16(mvs_emit *e, LLVMValueRef value);
 /* Folds 16 lanes as 8, 4, 2, 1 with `add` or the greater of two. */
 LLVMValueRef mvs_emit_fold(mvs_emit *e, LLVMValueRef vector, bool maximum);
+/* Whether a condition holds, in any lane of a vector of them, as an i1. */
+LLVMValueRef mvs_emit_any(mvs_emit *e, LLVMValueRef condition);
 /* Lanes i with base + i < end, as <16 x i1>; base and end i64. */
 LLVMValueRef mvs_emit_mask(mvs_emit *e, LLVMValueRef base, LLVMValueRef end);
 /* A mask whose first `count` lanes are set (a constant). */

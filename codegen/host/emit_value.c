@@ -95,6 +95,12 @@ LLVMValueRef mvs_emit_fold(mvs_emit *e, LLVMValueRef vector, bool maximum) {
   return LLVMBuildExtractElement(e->builder, vector, mvs_emit_int(e->i32, 0), "");
 }
 
+LLVMValueRef mvs_emit_any(mvs_emit *e, LLVMValueRef condition) {
+  LLVMTypeRef type = LLVMTypeOf(condition);
+  if (!mvs_is_vector(type)) return condition;
+  return mvs_emit_intrinsic(e, "llvm.vector.reduce.or", type, &condition, 1);
+}
+
 LLVMValueRef mvs_emit_mask(mvs_emit *e, LLVMValueRef base, LLVMValueRef end) {
   LLVMValueRef left = LLVMBuildSub(e->builder, end, base, "");
   LLVMValueRef most = mvs_emit_smaller(e, left, mvs_emit_i64(e, MVS_LANES));

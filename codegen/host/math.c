@@ -1,10 +1,11 @@
-/* math.c: exp, log, sin, cos, tanh and sigmoid. Argument reduction by Cody and Waite, then a
- * minimax polynomial (coefficients after Cephes, S. Moshier, single precision; exp's are ours).
+/* math.c: exp, log, sin, cos, tanh and sigmoid. Argument reduction by Cody and Waite (angles:
+ * angle.c), then a minimax polynomial (coefficients after Cephes, S. Moshier, single precision;
+ * exp's are ours).
  *
  * Written in IR so that the code calls no libm, whose bits would differ from machine to
- * machine. All forms are branch-free and use fma, never a division where a product does;
- * each is within 2 ulp (tests/unit/test_host_math.c goes through the range). NaN comes out
- * as NaN, infinities as their limits, and subnormal results are right. */
+ * machine. All forms but that of large angles are branch-free; they use fma, and no division
+ * where a product does. Each is within 2 ulp (tests/unit/test_host_math.c goes through the
+ * range). NaN comes out as NaN, infinities as their limits, and subnormal results are right. */
 #include "codegen/host/math.h"
 
 #include <math.h>
@@ -35,8 +36,7 @@ static LLVMValueRef polynomial(mvs_emit *e, LLVMValueRef x, const double *terms,
   return sum;
 }
 
-/* Rounds x * factor to an integer: as f32 in *rounded, as i32 as the result. */
-static LLVMValueRef nearest(mvs_emit *e, LLVMValueRef x, double factor, LLVMValueRef *rounded) {
+LLVMValueRef mvs_emit_nearest(mvs_emit *e, LLVMValueRef x, double factor, LLVMValueRef *rounded) {
   LLVMValueRef shifted = mvs_emit_fma(e, x, real(x, factor), real(x, ROUNDER));
   *rounded = LLVMBuildFSub(e->builder, shifted, real(x, ROUNDER), "");
   LLVMValueRef bits = mvs_emit_bitcast(e, shifted, e->i32);
@@ -67,7 +67,7 @@ static LLVMValueRef times_power(mvs_emit *e, LLVMValueRef value, LLVMValueRef n,
 static LLVMValueRef exp_within(mvs_emit *e, LLVMValueRef x) {
   static const double terms[] = {1.38145401768e-3, 8.36874510894e-3, 4.16683907835e-2,
                                  1.6666520399e-1, 4.99999934321e-1};
-  LLVMValueRef whole, n = nearest(e, x, 1.44269504088896341, &whole);
+  LLVMValueRef whole, n = mvs_emit_nearest(e, x, 1.44269504088896341, &whole);
   LLVMValueRef rest = mvs_emit_fma(e, whole, real(x, -0.693359375), x);
   rest = mvs_emit_fma(e, whole, real(x, 2.12194440e-4), rest);
   LLVMValueRef tail = mvs_emit_fma(e, polynomial(e, rest, terms, 5), mul(e, rest, rest), rest);
@@ -122,16 +122,6 @@ LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x) {
   return mvs_emit_select(e, valid, result, real(x, NAN));
 }
 
-/* x less the nearest multiple n of pi/2; pi/2 in three parts, the first short of nothing: with
- * fma the first step is exact for |n| < 2^13. */
-static LLVMValueRef reduce_angle(mvs_emit *e, LLVMValueRef x, LLVMValueRef *quadrant) {
-  LLVMValueRef whole;
-  *quadrant = nearest(e, x, 0.636619772367581343, &whole);
-  LLVMValueRef rest = mvs_emit_fma(e, whole, real(x, -1.57079637050628662109375), x);
-  rest = mvs_emit_fma(e, whole, real(x, 4.37113882867379e-8), rest);
-  return mvs_emit_fma(e, whole, real(x, 1.71512449093e-15), rest);
-}
-
 /* sin of the reduced angle plus quadrants of pi/2. */
 static LLVMValueRef sine_in(mvs_emit *e, LLVMValueRef rest, LLVMValueRef quadrant) {
   static const double sine[] = {-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1};
@@ -151,19 +141,21 @@ static LLVMValueRef sine_in(mvs_emit *e, LLVMValueRef rest, LLVMValueRef quadran
   return mvs_emit_bitcast(e, LLVMBuildXor(b, bits, sign, ""), e->f32);
 }
 
-/* Good for |x| up to 1e4 (docs/numerics.md): beyond that the three-part pi/2 runs out of
- * bits. */
 LLVMValueRef mvs_emit_sin(mvs_emit *e, LLVMValueRef x) {
-  LLVMValueRef quadrant, rest = reduce_angle(e, x, &quadrant);
+  LLVMValueRef quadrant, rest = mvs_emit_angle(e, x, false, &quadrant);
   return sine_in(e, rest, quadrant);
 }
 
 /* The sine a quadrant on. */
-LLVMValueRef mvs_emit_cos(mvs_emit *e, LLVMValueRef x) {
-  LLVMValueRef quadrant, rest = reduce_angle(e, x, &quadrant);
+static LLVMValueRef cosine(mvs_emit *e, LLVMValueRef x, bool is_near) {
+  LLVMValueRef quadrant, rest = mvs_emit_angle(e, x, is_near, &quadrant);
   LLVMValueRef one = mvs_emit_int(LLVMTypeOf(quadrant), 1);
   return sine_in(e, rest, LLVMBuildAdd(e->builder, quadrant, one, ""));
 }
+
+LLVMValueRef mvs_emit_cos(mvs_emit *e, LLVMValueRef x) { return cosine(e, x, false); }
+
+LLVMValueRef mvs_emit_cos_near(mvs_emit *e, LLVMValueRef x) { return cosine(e, x, true); }
 
 /* Odd polynomial near 0, where the exponential form would cancel; 1 - 2 / (e^2x + 1)
  * elsewhere. */

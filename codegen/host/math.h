@@ -12,14 +12,24 @@ LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x);
 LLVMValueRef mvs_emit_exp_below(mvs_emit *e, LLVMValueRef x);
 /* Natural logarithm, at most 2 ulp, subnormals included; -infinity at 0, NaN below. */
 LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x);
-/* At most 2 ulp for |x| <= 10000; beyond, the reduction loses digits. NaN at infinity. */
+/* At most 2 ulp for all x; slower where some lane is beyond 1e4. NaN at infinity. */
 LLVMValueRef mvs_emit_sin(mvs_emit *e, LLVMValueRef x);
 /* As mvs_emit_sin. */
 LLVMValueRef mvs_emit_cos(mvs_emit *e, LLVMValueRef x);
+/* The same for |x| <= 1e4 alone, without the branch. */
+LLVMValueRef mvs_emit_cos_near(mvs_emit *e, LLVMValueRef x);
 /* At most 2 ulp. */
 LLVMValueRef mvs_emit_tanh(mvs_emit *e, LLVMValueRef x);
 /* 1 / (1 + e^-x), at most 2 ulp, subnormal results included. */
 LLVMValueRef mvs_emit_sigmoid(mvs_emit *e, LLVMValueRef x);
+
+/* Parts of the above: x * factor rounded to an integer, as f32 in *rounded and as the i32
+ * returned, for results below 2^22. */
+LLVMValueRef mvs_emit_nearest(mvs_emit *e, LLVMValueRef x, double factor,
+                              LLVMValueRef *rounded);
+/* x less the nearest multiple of pi/2, whose number is *quadrant (i32, right modulo 4). `is_near`
+ * says that |x| is at most 1e4. */
+LLVMValueRef mvs_emit_angle(mvs_emit *e, LLVMValueRef x, bool is_near, LLVMValueRef *quadrant);
 
 /* Philox-4x32-10 with key {seed, stream} and counter {position, sample, step, 0}, as uniform
  * ((word0 >> 8) + 0.5) * 2^-24 or normal sqrt(-2 ln u1) cos(2 pi u2) from words 0 and 1, all in

@@ -62,5 +62,5 @@ LLVMValueRef mvs_emit_random(mvs_emit *e, mvs_random_kind kind, uint32_t stream,
   LLVMValueRef radius = mvs_emit_unary(e, "llvm.sqrt", scaled);
   LLVMValueRef angle = LLVMBuildFMul(e->builder, uniform(e, counter[1]),
                                      mvs_emit_real(real, 6.28318530717958648), "");
-  return LLVMBuildFMul(e->builder, radius, mvs_emit_cos(e, angle), "");
+  return LLVMBuildFMul(e->builder, radius, mvs_emit_cos_near(e, angle), "");
 }

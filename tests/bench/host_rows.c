@@ -100,6 +100,10 @@ static void build_silu(harness *h, mvs_nest *nest, uint16_t x, int y) {
          element(h, nest, MVS_OP_mul, x, element(h, nest, MVS_OP_sigmoid, x, 0, 0), 0), 0);
 }
 
+static void build_sin(harness *h, mvs_nest *nest, uint16_t x, int y) {
+  memory(h, nest, MVS_INSTR_STORE, y, element(h, nest, MVS_OP_sin, x, 0, 0), 0);
+}
+
 static void build_exp(harness *h, mvs_nest *nest, uint16_t x, int y) {
   memory(h, nest, MVS_INSTR_STORE, y, element(h, nest, MVS_OP_exp, x, 0, 0), 0);
 }
@@ -172,8 +176,8 @@ int main(int count, char **arguments) {
       {"rmsnorm", build_norm, MVS_F32, 1024},   {"rmsnorm", build_norm, MVS_BF16, 1024},
       {"rmsnorm", build_norm, MVS_F32, 64},     {"rmsnorm", build_norm, MVS_F32, 16},
       {"softmax", build_softmax, MVS_F32, 320}, {"silu", build_silu, MVS_F32, 1024},
-      {"exp", build_exp, MVS_F32, 1024},        {"double", build_double, MVS_F32, 1024},
-      {"double", build_double, MVS_BF16, 1024},
+      {"exp", build_exp, MVS_F32, 1024},        {"sin", build_sin, MVS_F32, 1024},
+      {"double", build_double, MVS_F32, 1024},  {"double", build_double, MVS_BF16, 1024},
   };
   bool gate = count > 1 && strcmp(arguments[1], "--gate") == 0;
   int best = level_runs(1) ? 1 : 0;

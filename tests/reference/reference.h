@@ -32,8 +32,7 @@ typedef struct mvs_reference_options {
                       is how well the function can be computed at all */
   bool noise_f64;  /* with noise: as rounding to float64 may move them, which this evaluation
                       does itself */
-  double *largest; /* with noise: becomes the largest size of a computed value, if larger, and
-                      INFINITY where an op is given what it is not stated to be right for */
+  double *largest; /* with noise: becomes the largest size of a computed value, if larger */
 } mvs_reference_options;
 
 /* Evaluates a top-level graph for `batch` samples.

@@ -138,22 +138,8 @@ static double units_of(mvs_op op) {
   }
 }
 
-/* Larger angles are none that f32 could be right about (docs/numerics.md). */
-#define LARGEST_ANGLE 1e4
-
-static bool turns_too_far(const mvs_evaluate_call *call) {
-  if (call->node->op != MVS_OP_sin && call->node->op != MVS_OP_cos) return false;
-  const mvs_tensor *angle = call->inputs[0];
-  int64_t elements = mvs_tensor_count(angle, call->evaluation->batch);
-  for (int64_t k = 0; k < elements; k++)
-    if (!(fabs(angle->data[k]) <= LARGEST_ANGLE)) return true;
-  return false;
-}
-
 void mvs_evaluate_move_results(const mvs_evaluate_call *call, uint32_t count) {
   const mvs_node *node = call->node;
-  if (call->evaluation->options.largest && turns_too_far(call))
-    *call->evaluation->options.largest = INFINITY;
   mvs_op_class op_class = mvs_ops[node->op].op_class;
   bool computes = node->op == MVS_OP_constant ||
                   (op_class != MVS_CLASS_SOURCE && op_class != MVS_CLASS_VIEW);

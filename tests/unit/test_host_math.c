@@ -55,7 +55,7 @@ typedef struct row {
 
 static const row table[] = {
     {MVS_OP_exp, exp, INFINITY, 2},     {MVS_OP_log, log, INFINITY, 2},
-    {MVS_OP_sin, sin, 1e4, 2},          {MVS_OP_cos, cos, 1e4, 2},
+    {MVS_OP_sin, sin, INFINITY, 2},     {MVS_OP_cos, cos, INFINITY, 2},
     {MVS_OP_tanh, tanh, INFINITY, 2},   {MVS_OP_sigmoid, sigmoid_of, INFINITY, 2},
     {MVS_OP_sqrt, sqrt, INFINITY, 0.5}, {MVS_OP_rsqrt, rsqrt_of, INFINITY, 0.5},
     {MVS_OP_floor, floor, INFINITY, 0},
