@@ -1,10 +1,9 @@
 /* build_affine.c: arithmetic on affine functions of a nest's axes.
  *
- * Views compose: a slice adds a constant, a transpose changes places, a reshape joins
- * axes into the one that they were. As long as each step is affine, the address of any
- * element is constant + sum of stride * index, which costs a kernel one addition a step. Where
- * a step is not, the functions here say which change of the axes would make it so (mvs_wish).
- * */
+ * Views compose: a slice adds a constant, a transpose changes places, a reshape joins axes into
+ * the one that they were. As long as each step is affine, the address of any element is
+ * constant + sum of stride * index, which costs a kernel one addition a step. Where an index
+ * would fall on both sides of a border, mvs_wish says where a cut of the axes would help. */
 #include "codegen/build_draft.h"
 
 /* Stands for an extent that grows with the batch; small enough that sums of products stay in

@@ -11,10 +11,11 @@
 
 #include "codegen/kernel.h"
 
-#define MVS_AXIS_SLOTS   12
-#define MVS_SLOT_SEGMENT 12 /* ROWS: number of the segment, from the nest's first one on */
-#define MVS_SLOT_TOKEN   13 /* COLUMNS by segment: the token reached */
-#define MVS_SLOTS        14
+/* The space's axes, and one of extent 1 where none of them can run innermost. */
+#define MVS_AXIS_SLOTS   (MVS_MAX_RANK + 1)
+#define MVS_SLOT_SEGMENT MVS_AXIS_SLOTS       /* ROWS: the segment, from the nest's first on */
+#define MVS_SLOT_TOKEN   (MVS_AXIS_SLOTS + 1) /* COLUMNS by segment: the token reached */
+#define MVS_SLOTS        (MVS_AXIS_SLOTS + 2)
 
 /* constant + sum of slot[i] * (index of slot i). */
 typedef struct mvs_affine {
@@ -116,7 +117,8 @@ bool mvs_index_reshape(const mvs_index *at, const mvs_type *from, const mvs_type
 
 /* --- build_axes.c --- */
 
-/* The axes of a nest plan before any wish. errors : MVS_ERR_INTERNAL when there are too many */
+/* The axes of a nest plan before any wish. errors : MVS_ERR_INTERNAL when it sums by segment
+ * over a space without segments */
 mvs_status mvs_axes_start(const mvs_nest_plan *plan, mvs_kernel_class nest_class,
                           int64_t row_length, mvs_axes *out);
 /* The index of axis `axis` of the space. */

@@ -7,9 +7,10 @@
  *   rows in equal pieces inside one nest      halves of a rotated head
  *   cuts, each part a nest of the kernel      tokens of a concat, from one source each
  *
- * Fusion has seen to it that this is enough: it stores what would ask for more pieces than
- * MVS_MOST_PIECES, for the digits of an index, or for several segments in one sum. A kernel
- * that has no room for its operands is drawn up with one for all slices of a value.
+ * Fusion has seen to it that this is enough: it stores what would ask for the digits of an
+ * index, for several segments in one sum, or for more pieces than MVS_MOST_PIECES; but the
+ * borders of a pad may ask for any number, and its rows are cut. A kernel that has no room for
+ * its operands is drawn up with one for all slices of a value.
  *
  * Drawing up again costs little beside compiling the kernel, and each try takes an axis further
  * apart, so it ends. Operands that a failed try added are forgotten with it. */
