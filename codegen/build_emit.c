@@ -109,8 +109,7 @@ static int contiguous_accesses(const emitter *e, int slot) {
   int score = 0;
   for (size_t i = 0; i < e->draft->instrs.count; i++) {
     const mvs_draft_instr *instr = &e->draft->instrs.items[i];
-    bool memory = instr->instr.kind == MVS_INSTR_LOAD || instr->instr.kind == MVS_INSTR_STORE;
-    if (memory && instr->affine.slot[slot] == 1) {
+    if (mvs_instr_uses_memory(&instr->instr) && instr->affine.slot[slot] == 1) {
       score += instr->instr.kind == MVS_INSTR_STORE ? 2 : 1;
     }
   }
@@ -336,7 +335,7 @@ static void append_draft(emitter *e, size_t index) {
     instr.arguments[i] = e->numbers[instr.arguments[i]];
   }
   uint32_t own = 0;
-  if (instr.kind == MVS_INSTR_LOAD || instr.kind == MVS_INSTR_STORE) {
+  if (mvs_instr_uses_memory(&instr)) {
     set_access(e, &from->affine, &instr.access);
     for (int i = 0; i < MVS_SLOTS; i++) own |= from->affine.slot[i] ? 1u << i : 0;
   }

@@ -92,7 +92,5 @@ void mvs_nest_columns(mvs_nest_print *p, LLVMValueRef from, LLVMValueRef to);
 const mvs_nest *mvs_nest_turned(mvs_arena *arena, const mvs_nest *nest);
 /* True when every inner range of this nest is whole vectors. */
 bool mvs_nest_whole_vectors(const mvs_nest *nest);
-/* Number of arguments of an instruction. */
-int mvs_instr_arguments(const mvs_instr *instr);
 
 #endif

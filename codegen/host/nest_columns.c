@@ -34,7 +34,7 @@ static const mvs_instr *instr_at(const mvs_nest_print *p, size_t index) {
 /* The access of an instruction that computes along the reduced axis, with that axis innermost;
  * behind the fold nothing moves. */
 static void turn_instr(mvs_instr *instr) {
-  if (instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE) {
+  if (mvs_instr_uses_memory(instr)) {
     instr->access.inner = instr->access.sequential;
     instr->access.sequential = 0;
   } else if (instr->kind == MVS_INSTR_INDEX && instr->axis == MVS_INNER) {

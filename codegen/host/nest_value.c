@@ -14,31 +14,12 @@ static const mvs_instr *instr_at(const mvs_nest_print *p, size_t index) {
   return &p->nest->instrs.items[index];
 }
 
-int mvs_instr_arguments(const mvs_instr *instr) {
-  switch (instr->kind) {
-    case MVS_INSTR_STORE:
-    case MVS_INSTR_REDUCE:
-      return 1;
-    case MVS_INSTR_RANDOM:
-      return 4;
-    case MVS_INSTR_ARITH:
-      return mvs_ops[instr->op].most_inputs;
-    default:
-      return 0;
-  }
-}
-
 /* --- analysis --- */
-
-/* Whether the instruction has an access. */
-static bool in_memory(const mvs_instr *instr) {
-  return instr->kind == MVS_INSTR_LOAD || instr->kind == MVS_INSTR_STORE;
-}
 
 /* Depends on the inner index, arguments aside. A column's reduction has a value per inner
  * index, unless that index runs along the reduced axis. */
 static bool varies_by_itself(const mvs_nest_print *p, const mvs_instr *instr) {
-  if (in_memory(instr)) return instr->access.inner != 0;
+  if (mvs_instr_uses_memory(instr)) return instr->access.inner != 0;
   if (instr->kind == MVS_INSTR_INDEX) return instr->axis == MVS_INNER;
   return instr->kind == MVS_INSTR_REDUCE && p->nest->nest_class == MVS_KERNEL_COLUMNS &&
          !p->turned;
@@ -46,7 +27,7 @@ static bool varies_by_itself(const mvs_nest_print *p, const mvs_instr *instr) {
 
 /* Depends on the sequential index, arguments aside. */
 static bool moves_by_itself(const mvs_instr *instr) {
-  if (in_memory(instr)) return instr->access.sequential != 0;
+  if (mvs_instr_uses_memory(instr)) return instr->access.sequential != 0;
   return instr->kind == MVS_INSTR_INDEX && instr->axis == MVS_SEQUENTIAL;
 }
 
@@ -63,7 +44,7 @@ static void depend(mvs_nest_print *p, size_t index) {
   const mvs_instr *instr = instr_at(p, index);
   bool varies = varies_by_itself(p, instr), moves = moves_by_itself(instr);
   bool reduces = instr->kind == MVS_INSTR_REDUCE;
-  for (int i = 0; i < mvs_instr_arguments(instr) && !reduces; ++i) {
+  for (int i = 0; i < mvs_instr_argument_count(instr) && !reduces; ++i) {
     varies |= !p->uniform[instr->arguments[i]];
     moves |= p->moving[instr->arguments[i]];
   }
@@ -132,7 +113,7 @@ void mvs_nest_addresses(mvs_nest_print *p) {
   p->row.scalars = MVS_ARRAY(p->e->arena, p->count, LLVMValueRef);
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = instr_at(p, i);
-    if (!in_memory(instr)) continue;
+    if (!mvs_instr_uses_memory(instr)) continue;
     LLVMValueRef at = mvs_emit_i64(p->e, instr->access.constant);
     for (int axis = 0; axis < p->nest->outer_count; ++axis) {
       if (instr->access.outer[axis] == 0) continue;
@@ -178,7 +159,8 @@ static LLVMValueRef index_value(mvs_nest_print *p, const mvs_instr *instr) {
   mvs_emit *e = p->e;
   if (instr->axis == MVS_SEQUENTIAL)
     return LLVMBuildTrunc(e->builder, p->sequential, e->i32, "");
-  if (instr->axis >= 0) return LLVMBuildTrunc(e->builder, p->row.outer[instr->axis], e->i32, "");
+  if (instr->axis >= 0)
+    return LLVMBuildTrunc(e->builder, p->row.outer[instr->axis], e->i32, "");
   LLVMValueRef first = LLVMBuildTrunc(e->builder, p->inner, e->i32, "");
   return LLVMBuildAdd(e->builder, mvs_emit_splat(e, first), mvs_emit_lanes(e->i32), "");
 }
@@ -195,7 +177,7 @@ static LLVMValueRef compute(mvs_nest_print *p, size_t index) {
   mvs_emit *e = p->e;
   const mvs_instr *instr = instr_at(p, index);
   LLVMValueRef arguments[4];
-  int count = mvs_instr_arguments(instr);
+  int count = mvs_instr_argument_count(instr);
   switch (instr->kind) {
     case MVS_INSTR_CONSTANT:
       return constant(e, instr);

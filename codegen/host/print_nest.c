@@ -246,7 +246,7 @@ static void load_operands(mvs_nest_print *p) {
   p->operands = MVS_ARRAY(p->e->arena, (size_t)p->kernel->operand_count, LLVMValueRef);
   for (size_t i = 0; i < p->count; ++i) {
     const mvs_instr *instr = &p->nest->instrs.items[i];
-    if (instr->kind != MVS_INSTR_LOAD && instr->kind != MVS_INSTR_STORE) continue;
+    if (!mvs_instr_uses_memory(instr)) continue;
     int operand = instr->access.operand;
     if (!p->operands[operand]) {
       p->operands[operand] = mvs_emit_operand(p->e, &p->entry, operand);
