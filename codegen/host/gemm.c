@@ -15,11 +15,15 @@
  *
  * A level of processors has one way for a shape. FLOATS makes each element of C one chain of
  * fma upwards in k, whatever the packing, the blocks and the instruction set: that is what
- * docs/numerics.md promises, and why k is never split between units. The other ways have orders
- * of their own, as fixed. A unit of stage 1 fills part of a panel, a unit of stage 2 makes a
- * block of C one panel wide, or few, so no two write the same memory. Neighbouring units of one
- * call are one block, as far as its rows go: threads can divide C finely, and one that gets
- * many units copies its rows of A once. Choices of size here move time, never bits. */
+ * docs/numerics.md promises, and why k is never split between units. One exception depends on
+ * the shape alone: NT of at most MVS_DOT_ROWS rows, which is bound by reading B, is made of dot
+ * products in 16 lanes over both operands as they lie (dots.h), by FLOATS and PAIRS. The other
+ * ways have orders of their own, as fixed. A unit of stage 1 fills part of a panel, a unit of
+ * stage 2 makes a block of C one panel wide, or few, so no two write the same memory.
+ * Neighbouring units of one call are one block, as far as its rows go: threads can divide C
+ * finely, and one that gets many units copies its rows of A once. Choices of size here move
+ * time, never bits. */
+#include "codegen/host/dots.h"
 #include "codegen/host/pack.h"
 #include "codegen/host/printed.h"
 #include "codegen/host/tile_amx.h"
@@ -602,6 +606,53 @@ static void blocks_of_call(gemm *g) {
   mvs_emit_loop_end(e, &rows);
 }
 
+/* --- few rows --- */
+
+/* Whether there may be so few rows that their products with rows of weights are dots. */
+static bool may_be_dots(const gemm *g) {
+  return g->shape->form == MVS_MATMUL_NT && g->way != TILES && g->shape->m.size <= MVS_DOT_ROWS;
+}
+
+/* A call's units as dots: all rows, some columns. */
+static void dots_of_call(gemm *g) {
+  mvs_emit *e = g->e;
+  const mvs_matmul_shape *s = g->shape;
+  LLVMValueRef from = mvs_emit_times(e, g->entry.begin, g->column_chunk);
+  LLVMValueRef to = mvs_emit_times(e, g->entry.end, g->column_chunk);
+  to = mvs_emit_smaller(e, to, mvs_emit_i64(e, s->n));
+  mvs_dots_call call = {.a_type = s->a,
+                        .b_type = s->b,
+                        .c_type = s->c,
+                        .a = g->a,
+                        .b = offset(g, s->b, g->b, mvs_emit_mul(e, from, g->k)),
+                        .k = g->k,
+                        .rows = g->m,
+                        .columns = sub(g, to, from),
+                        .c = offset(g, s->c, g->c, from),
+                        .c_stride = mvs_emit_i64(e, s->n),
+                        .bias = LLVMConstNull(e->ptr),
+                        .pairs = g->way == PAIRS};
+  if (g->bias) call.bias = offset(g, s->c, g->bias, from);
+  mvs_dots(e, &call);
+}
+
+/* A call's units, by the form that its rows ask for. */
+static void units_of_call(gemm *g) {
+  mvs_emit *e = g->e;
+  if (!may_be_dots(g)) {
+    blocks_of_call(g);
+    return;
+  }
+  LLVMValueRef few = mvs_emit_less(e, g->m, mvs_emit_i64(e, MVS_DOT_ROWS + 1));
+  mvs_branch dots = mvs_emit_if(e, few);
+  dots_of_call(g);
+  mvs_emit_if_end(e, &dots);
+  if (!g->shape->m.per_batch) return;
+  mvs_branch many = mvs_emit_if(e, LLVMBuildNot(e->builder, few, ""));
+  blocks_of_call(g);
+  mvs_emit_if_end(e, &many);
+}
+
 /* --- division and stages --- */
 
 /* The highest and widest units of which there are still LEAST_UNITS: first lower, then
@@ -644,7 +695,7 @@ static void print_blocks(gemm *g, const char *symbol) {
   g->division =
       (mvs_division){g->shape->m, {g->shape->n, false}, g->row_chunk, g->column_chunk};
   open_kernel(g, symbol);
-  blocks_of_call(g);
+  units_of_call(g);
   LLVMBuildRetVoid(g->e->builder);
 }
 
