@@ -167,6 +167,57 @@ LLVMValueRef mvs_heads_lse(mvs_heads *h, LLVMValueRef sample, LLVMValueRef head,
   return mvs_emit_at(e, e->f32, mvs_emit_operand(e, &h->entry, MVS_ATTENTION_LSE), at);
 }
 
+/* One row of sums times its factor, to o. */
+static void finish_row(mvs_heads *h, LLVMValueRef from, LLVMValueRef factor, LLVMValueRef to) {
+  mvs_emit *e = h->e;
+  mvs_dtype type = h->shape->dtype;
+  for (int64_t column = 0; column < h->depth; column += MVS_LANES) {
+    LLVMValueRef index = mvs_emit_i64(e, column);
+    int64_t left = h->shape->head_dim - column;
+    LLVMValueRef mask = left < MVS_LANES ? mvs_emit_first_lanes(e, (int)left) : NULL;
+    LLVMValueRef value =
+        mvs_emit_load_vector(e, MVS_F32, mvs_emit_at(e, e->f32, from, index), mask);
+    value = LLVMBuildFMul(e->builder, value, factor, "");
+    mvs_emit_store(e, type, mvs_emit_at(e, mvs_emit_storage(e, type), to, index), value, mask,
+                   false);
+  }
+}
+
+void mvs_heads_finish(mvs_heads *h, mvs_head_matrix sums, LLVMValueRef factors,
+                      mvs_head_matrix o) {
+  mvs_emit *e = h->e;
+  LLVMTypeRef element = mvs_emit_storage(e, h->shape->dtype);
+  mvs_loop rows = mvs_emit_loop(e, mvs_emit_i64(e, 0), h->count, 1);
+  LLVMValueRef factor = mvs_emit_load(e, MVS_F32, mvs_emit_at(e, e->f32, factors, rows.index));
+  LLVMValueRef from =
+      mvs_emit_at(e, e->f32, sums.base, mvs_emit_mul(e, rows.index, sums.stride));
+  LLVMValueRef to =
+      mvs_emit_at(e, element, mvs_heads_rows(h, o), mvs_emit_mul(e, rows.index, o.stride));
+  finish_row(h, from, mvs_emit_splat(e, factor), to);
+  mvs_emit_loop_end(e, &rows);
+}
+
+mvs_division mvs_heads_division(const mvs_attention_shape *shape) {
+  int64_t chunk = shape->tokens < QUERY_CHUNK ? shape->tokens : QUERY_CHUNK;
+  return (mvs_division){{shape->heads, true}, {shape->tokens, false}, 1, chunk};
+}
+
+mvs_head_unit mvs_heads_unit(mvs_heads *h, const mvs_division *division, LLVMValueRef number) {
+  mvs_emit *e = h->e;
+  LLVMValueRef across = mvs_emit_ceil_div(e, h->tokens, division->inner_chunk);
+  LLVMValueRef row = LLVMBuildUDiv(e->builder, number, across, "");
+  LLVMValueRef heads = mvs_emit_i64(e, h->shape->heads);
+  LLVMValueRef group = mvs_emit_i64(e, h->shape->heads / h->shape->kv_heads);
+  mvs_head_unit unit = {.sample = LLVMBuildUDiv(e->builder, row, heads, ""),
+                        .head = LLVMBuildURem(e->builder, row, heads, "")};
+  unit.kv_head = LLVMBuildUDiv(e->builder, unit.head, group, "");
+  LLVMValueRef chunk = LLVMBuildURem(e->builder, number, across, "");
+  unit.from = mvs_emit_times(e, chunk, division->inner_chunk);
+  LLVMValueRef end = mvs_emit_add(e, unit.from, mvs_emit_i64(e, division->inner_chunk));
+  unit.end = mvs_emit_smaller(e, end, h->tokens);
+  return unit;
+}
+
 /* --- forward --- */
 
 /* What the emitted function holds at each moment, as IR values. */
@@ -208,35 +259,6 @@ static LLVMValueRef weigh(forward *f, LLVMValueRef lane, LLVMValueRef most) {
   return mvs_emit_get(e, total);
 }
 
-/* One row of the result divided by its sum of weights, to o. */
-static void finish_row(forward *f, LLVMValueRef row, LLVMValueRef factor) {
-  mvs_heads *h = &f->heads;
-  mvs_emit *e = h->e;
-  mvs_dtype type = h->shape->dtype;
-  LLVMValueRef from = mvs_emit_at(e, e->f32, f->result, mvs_emit_times(e, row, h->depth));
-  LLVMValueRef to = mvs_emit_at(e, mvs_emit_storage(e, type), mvs_heads_rows(h, f->o),
-                                mvs_emit_mul(e, row, f->o.stride));
-  for (int64_t column = 0; column < h->depth; column += MVS_LANES) {
-    LLVMValueRef index = mvs_emit_i64(e, column);
-    int64_t left = h->shape->head_dim - column;
-    LLVMValueRef mask = left < MVS_LANES ? mvs_emit_first_lanes(e, (int)left) : NULL;
-    LLVMValueRef value =
-        mvs_emit_load_vector(e, MVS_F32, mvs_emit_at(e, e->f32, from, index), mask);
-    value = LLVMBuildFMul(e->builder, value, factor, "");
-    mvs_emit_store(e, type, mvs_emit_at(e, mvs_emit_storage(e, type), to, index), value, mask,
-                   false);
-  }
-}
-
-/* All rows of the block; the factors are in `factors`, one a query. */
-static void finish(forward *f, LLVMValueRef factors) {
-  mvs_emit *e = f->heads.e;
-  mvs_loop rows = mvs_emit_loop(e, zero(f), f->heads.count, 1);
-  LLVMValueRef at = mvs_emit_at(e, e->f32, factors, rows.index);
-  finish_row(f, rows.index, mvs_emit_splat(e, mvs_emit_load(e, MVS_F32, at)));
-  mvs_emit_loop_end(e, &rows);
-}
-
 /* Logits become weights; 1 / their sums goes to `factors`, the logarithm of the sums to lse. */
 static void softmax(forward *f, LLVMValueRef factors) {
   mvs_heads *h = &f->heads;
@@ -260,45 +282,37 @@ static void block(forward *f, LLVMValueRef factors) {
   mvs_heads_logits(h, f->keys, f->panel, f->logits);
   softmax(f, factors);
   mvs_heads_weighted(h, f->logits, f->values, MVS_F32, result);
-  finish(f, factors);
+  mvs_heads_finish(h, result, factors, f->o);
 }
 
 /* A unit: one head of one sample, a run of queries. */
 static void unit(forward *f, const mvs_division *division, LLVMValueRef number) {
   mvs_heads *h = &f->heads;
   mvs_emit *e = h->e;
-  const mvs_attention_shape *s = h->shape;
-  LLVMValueRef across = mvs_emit_ceil_div(e, h->tokens, division->inner_chunk);
-  LLVMValueRef row = LLVMBuildUDiv(e->builder, number, across, "");
-  LLVMValueRef from =
-      mvs_emit_times(e, LLVMBuildURem(e->builder, number, across, ""), division->inner_chunk);
-  LLVMValueRef heads = mvs_emit_i64(e, s->heads);
-  f->sample = LLVMBuildUDiv(e->builder, row, heads, "");
-  f->head = LLVMBuildURem(e->builder, row, heads, "");
-  LLVMValueRef group = mvs_emit_i64(e, s->heads / s->kv_heads);
-  LLVMValueRef kv_head = LLVMBuildUDiv(e->builder, f->head, group, "");
-  f->q = mvs_heads_matrix(h, MVS_ATTENTION_Q, f->sample, f->head);
-  f->o = mvs_heads_matrix(h, MVS_ATTENTION_O, f->sample, f->head);
-  f->keys =
-      mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, f->sample, kv_head), f->keys_room);
-  f->values = mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, f->sample, kv_head),
+  mvs_head_unit u = mvs_heads_unit(h, division, number);
+  f->sample = u.sample;
+  f->head = u.head;
+  f->q = mvs_heads_matrix(h, MVS_ATTENTION_Q, u.sample, u.head);
+  f->o = mvs_heads_matrix(h, MVS_ATTENTION_O, u.sample, u.head);
+  f->keys = mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_K, u.sample, u.kv_head),
+                           f->keys_room);
+  f->values = mvs_heads_keys(h, mvs_heads_matrix(h, MVS_ATTENTION_V, u.sample, u.kv_head),
                              f->values_room);
-  LLVMValueRef end = mvs_emit_add(e, from, mvs_emit_i64(e, division->inner_chunk));
   LLVMValueRef factors = mvs_heads_room(h, 1, MVS_PANEL);
-  mvs_loop blocks = mvs_emit_loop(e, from, mvs_emit_smaller(e, end, h->tokens), MVS_PANEL);
+  mvs_loop blocks = mvs_emit_loop(e, u.from, u.end, MVS_PANEL);
   mvs_heads_block(h, blocks.index);
   block(f, factors);
   mvs_emit_loop_end(e, &blocks);
 }
 
-/* Units are (sample, head, chunk of queries): one a head for short sequences, several for long.
- */
+/* Units are (sample, head, chunk of queries). */
 mvs_status mvs_host_print_attention(mvs_emit *e, const mvs_kernel *kernel, mvs_printed *out) {
   forward f = {.heads = {.e = e, .shape = &kernel->attention}};
   mvs_heads *h = &f.heads;
   int64_t tokens = h->shape->tokens;
-  mvs_division division = {
-      {h->shape->heads, true}, {tokens, false}, 1, tokens < QUERY_CHUNK ? tokens : QUERY_CHUNK};
+  if (mvs_attention_in_tiles(h->shape, e->level))
+    return mvs_host_print_amx_attention(e, kernel, out);
+  mvs_division division = mvs_heads_division(h->shape);
   const char *symbol = mvs_arena_format(e->arena, "%s_heads", kernel->name);
   mvs_heads_open(h, symbol);
   f.keys_room = mvs_heads_room(h, tokens, h->depth);

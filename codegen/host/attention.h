@@ -26,8 +26,17 @@ typedef struct mvs_heads {
   LLVMValueRef lanes;        /* count rounded up to whole vectors */
 } mvs_heads;
 
+/* What a unit of the forward pass takes: a head of a sample, its queries from .. end - 1. */
+typedef struct mvs_head_unit {
+  LLVMValueRef sample, head, kv_head, from, end;
+} mvs_head_unit;
+
 /* Starts the kernel function. */
 void mvs_heads_open(mvs_heads *h, const char *symbol);
+/* Units of the forward pass: one a head for short sequences, several for long. */
+mvs_division mvs_heads_division(const mvs_attention_shape *shape);
+/* Unit `number` of those. */
+mvs_head_unit mvs_heads_unit(mvs_heads *h, const mvs_division *division, LLVMValueRef number);
 /* Takes `rows` x `columns` floats of scratch. */
 LLVMValueRef mvs_heads_room(mvs_heads *h, int64_t rows, int64_t columns);
 /* The matrix of a head in a sample of an operand. */
@@ -59,6 +68,12 @@ void mvs_heads_store(mvs_heads *h, LLVMValueRef panel, LLVMValueRef row, LLVMVal
                      LLVMValueRef value);
 /* Sets the block that starts at query `first`. */
 void mvs_heads_block(mvs_heads *h, LLVMValueRef first);
+/* o = the block's rows of sums, each times its factor; what lies beyond o is not touched. */
+void mvs_heads_finish(mvs_heads *h, mvs_head_matrix sums, LLVMValueRef factors,
+                      mvs_head_matrix o);
+/* delta of each query of the block: the sum over head_dim of dO * O, times scale. */
+void mvs_heads_deltas(mvs_heads *h, mvs_head_matrix o, mvs_head_matrix d_o, double scale,
+                      LLVMValueRef to);
 /* Where the block's part of lse [B, H, T] begins, from lane `lane` on. */
 LLVMValueRef mvs_heads_lse(mvs_heads *h, LLVMValueRef sample, LLVMValueRef head,
                            LLVMValueRef lane);

@@ -88,9 +88,8 @@ static void add_products(backward *g, LLVMValueRef left, mvs_head_matrix rows, i
 }
 
 /* A vector of a query's row, zeros beyond head_dim. */
-static LLVMValueRef row_vector(backward *g, mvs_head_matrix matrix, LLVMValueRef query,
+static LLVMValueRef row_vector(mvs_heads *h, mvs_head_matrix matrix, LLVMValueRef query,
                                int64_t column) {
-  mvs_heads *h = &g->heads;
   mvs_emit *e = h->e;
   int64_t left = h->shape->head_dim - column;
   LLVMValueRef at =
@@ -101,18 +100,19 @@ static LLVMValueRef row_vector(backward *g, mvs_head_matrix matrix, LLVMValueRef
       left < MVS_LANES ? mvs_emit_first_lanes(e, (int)left) : NULL);
 }
 
-/* delta of each query: the sum over head_dim of dO * O, in 16 lanes that fold by halves. */
-static void sum_deltas(backward *g) {
-  mvs_heads *h = &g->heads;
+/* In 16 lanes that fold by halves. */
+void mvs_heads_deltas(mvs_heads *h, mvs_head_matrix o, mvs_head_matrix d_o, double scale,
+                      LLVMValueRef to) {
   mvs_emit *e = h->e;
-  mvs_loop queries = mvs_emit_loop(e, zero(g), h->count, 1);
+  mvs_loop queries = mvs_emit_loop(e, mvs_emit_i64(e, 0), h->count, 1);
   LLVMValueRef sum = LLVMConstNull(mvs_emit_vector(e->f32));
   for (int64_t column = 0; column < h->depth; column += MVS_LANES) {
-    LLVMValueRef o = row_vector(g, g->o, queries.index, column);
-    sum = mvs_emit_fma(e, o, row_vector(g, g->d_o, queries.index, column), sum);
+    LLVMValueRef left = row_vector(h, o, queries.index, column);
+    sum = mvs_emit_fma(e, left, row_vector(h, d_o, queries.index, column), sum);
   }
-  mvs_emit_store(e, MVS_F32, mvs_emit_at(e, e->f32, g->deltas, queries.index),
-                 mvs_emit_fold(e, sum, false), NULL, false);
+  LLVMValueRef delta =
+      LLVMBuildFMul(e->builder, mvs_emit_fold(e, sum, false), mvs_emit_real(e->f32, scale), "");
+  mvs_emit_store(e, MVS_F32, mvs_emit_at(e, e->f32, to, queries.index), delta, NULL, false);
   mvs_emit_loop_end(e, &queries);
 }
 
@@ -145,7 +145,7 @@ static void block(backward *g) {
   mvs_heads_panel(h, g->d_o, 1, g->do_panel);
   mvs_heads_logits(h, g->keys, g->q_panel, g->weights);
   mvs_heads_logits(h, g->values, g->do_panel, g->slopes);
-  sum_deltas(g);
+  mvs_heads_deltas(h, g->o, g->d_o, 1, g->deltas);
   slopes(g);
   add_products(g, g->weights, mvs_heads_queries(h, g->d_o, g->rooms[3]), MVS_ATTENTION_DV,
                g->dv);
@@ -214,6 +214,8 @@ static void unit(backward *g, LLVMValueRef number) {
 mvs_status mvs_host_print_attention_grad(mvs_emit *e, const mvs_kernel *kernel,
                                          mvs_printed *out) {
   backward g = {.heads = {.e = e, .shape = &kernel->attention}};
+  if (mvs_attention_in_tiles(&kernel->attention, e->level))
+    return mvs_host_print_amx_attention_grad(e, kernel, out);
   mvs_heads *h = &g.heads;
   const char *symbol = mvs_arena_format(e->arena, "%s_heads", kernel->name);
   mvs_heads_open(h, symbol);

@@ -174,6 +174,13 @@ LLVMValueRef mvs_emit_scalef(mvs_emit *e, LLVMValueRef a, LLVMValueRef b) {
   return call_intrinsic(e, "llvm.x86.avx512.mask.scalef.ps.512", NULL, 0, arguments, 5);
 }
 
+/* 9: round down, and raise no flag for it. */
+LLVMValueRef mvs_emit_fraction(mvs_emit *e, LLVMValueRef b) {
+  LLVMValueRef all = mvs_emit_int(e->i16, -1), rounding = mvs_emit_int(e->i32, 4);
+  LLVMValueRef arguments[5] = {b, mvs_emit_int(e->i32, 9), b, all, rounding};
+  return call_intrinsic(e, "llvm.x86.avx512.mask.reduce.ps.512", NULL, 0, arguments, 5);
+}
+
 /* --- control --- */
 
 /* Slots belong at the head of the entry block: inside a loop each turn would take more of

@@ -72,8 +72,10 @@ LLVMValueRef mvs_emit_intrinsic2(mvs_emit *e, const char *name, LLVMTypeRef firs
 LLVMValueRef mvs_emit_plain(mvs_emit *e, const char *name, LLVMValueRef *arguments, int count);
 /* Calls an intrinsic whose one argument has the type of its result. */
 LLVMValueRef mvs_emit_unary(mvs_emit *e, const char *name, LLVMValueRef a);
-/* a * 2^b for vectors of f32 and a whole b, rounded once; on AVX-512 alone. */
+/* a * 2^floor(b) for vectors of f32, rounded once; on AVX-512 alone. */
 LLVMValueRef mvs_emit_scalef(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
+/* b - floor(b), exactly, and 0 for infinities; on AVX-512 alone. */
+LLVMValueRef mvs_emit_fraction(mvs_emit *e, LLVMValueRef b);
 /* a * b + c, rounded once. */
 LLVMValueRef mvs_emit_fma(mvs_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 
@@ -95,6 +97,9 @@ LLVMValueRef mvs_emit_greater(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef mvs_emit_lesser(mvs_emit *e, LLVMValueRef a, LLVMValueRef b);
 /* f32 rounded to the nearest bf16 (ties to even, NaN kept), still f32. */
 LLVMValueRef mvs_emit_round_bf16(mvs_emit *e, LLVMValueRef value);
+/* Two vectors of f32 as 32 bf16, `first` before `second`, by the processor's own conversion (an
+ * f32 below 2^-126 becomes zero): 16 places of 32 bits. From MVS_CPU_BF16 on. */
+LLVMValueRef mvs_emit_bf16_places(mvs_emit *e, LLVMValueRef first, LLVMValueRef second);
 /* Folds 16 lanes as 8, 4, 2, 1 with `add` or the greater of two. */
 LLVMValueRef mvs_emit_fold(mvs_emit *e, LLVMValueRef vector, bool maximum);
 /* Whether a condition holds, in any lane of a vector of them, as an i1. */

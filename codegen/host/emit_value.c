@@ -238,6 +238,13 @@ static LLVMValueRef convert_bf16(mvs_emit *e, LLVMValueRef value) {
   return LLVMBuildBitCast(e->builder, value, mvs_emit_vector(e->i16), "");
 }
 
+LLVMValueRef mvs_emit_bf16_places(mvs_emit *e, LLVMValueRef first, LLVMValueRef second) {
+  LLVMValueRef arguments[2] = {second, first};
+  LLVMValueRef value =
+      mvs_emit_plain(e, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", arguments, 2);
+  return LLVMBuildBitCast(e->builder, value, mvs_emit_vector(e->i32), "");
+}
+
 /* What goes to memory for a computed value. `rounded`: the f32 is a bf16 already, so cutting
  * the low half off is exact. */
 static LLVMValueRef stored_form(mvs_emit *e, mvs_dtype dtype, LLVMValueRef value,

@@ -36,11 +36,14 @@ typedef struct job {
 /* --- printing --- */
 
 /* Levels beyond AVX-512 have new instructions for products of bf16 alone, which those of f32
- * are made of at the last. */
+ * are made of at the last; attention has use for tiles only. */
 mvs_cpu_level mvs_host_form(const mvs_kernel *kernel, mvs_cpu_level level) {
   bool matmul = kernel->kernel_class == MVS_KERNEL_MATMUL;
+  bool attention = kernel->kernel_class == MVS_KERNEL_ATTENTION ||
+                   kernel->kernel_class == MVS_KERNEL_ATTENTION_GRAD;
   if (level <= MVS_CPU_V4 || (matmul && mvs_matmul_in_pairs(&kernel->matmul))) return level;
   if (level == MVS_CPU_AMX && matmul && mvs_matmul_in_parts(&kernel->matmul)) return level;
+  if (attention && mvs_attention_in_tiles(&kernel->attention, level)) return level;
   return MVS_CPU_V4;
 }
 

@@ -84,6 +84,14 @@ LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x) {
   return mvs_emit_exp_below(e, mvs_emit_lesser(e, real(x, 89.0), x));
 }
 
+/* 2^x = 2^floor(x) 2^r with 0 <= r < 1. The terms are our own minimax fit of 2^r, to 2^-23.
+ * Half the operations of e^x, for what is rounded to fewer bits or summed up. */
+LLVMValueRef mvs_emit_power(mvs_emit *e, LLVMValueRef x) {
+  static const double terms[] = {1.87757668e-3, 8.98934028e-3, 5.58263177e-2,
+                                 0.240153617,   0.693153073,   0.999999925};
+  return mvs_emit_scalef(e, polynomial(e, mvs_emit_fraction(e, x), terms, 6), x);
+}
+
 /* Splits a positive x, subnormal or not, into 2^exponent * m with m in [sqrt(1/2), sqrt(2)). */
 static LLVMValueRef split(mvs_emit *e, LLVMValueRef x, LLVMValueRef *exponent) {
   LLVMBuilderRef b = e->builder;

@@ -10,6 +10,8 @@
 LLVMValueRef mvs_emit_exp(mvs_emit *e, LLVMValueRef x);
 /* The same for NaN and x below 89, as where a maximum has been taken away: one step less. */
 LLVMValueRef mvs_emit_exp_below(mvs_emit *e, LLVMValueRef x);
+/* 2^x of vectors within 2^-22 of it, 0 at -infinity, NaN kept; on AVX-512 alone. */
+LLVMValueRef mvs_emit_power(mvs_emit *e, LLVMValueRef x);
 /* Natural logarithm, at most 2 ulp, subnormals included; -infinity at 0, NaN below. */
 LLVMValueRef mvs_emit_log(mvs_emit *e, LLVMValueRef x);
 /* At most 2 ulp for all x; slower where some lane is beyond 1e4. NaN at infinity. */

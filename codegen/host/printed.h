@@ -29,6 +29,8 @@ bool mvs_matmul_in_pairs(const mvs_matmul_shape *shape);
 /* Both are f32 and there is so much of them that products of bf16 parts in tiles (AMX) make it
  * faster than fma. */
 bool mvs_matmul_in_parts(const mvs_matmul_shape *shape);
+/* The level has tiles for all of its operands. */
+bool mvs_attention_in_tiles(const mvs_attention_shape *shape, mvs_cpu_level level);
 
 /* Prints a kernel of ROWS and COLUMNS nests: one stage, its nests side by side.
  * errors : MVS_ERR_INTERNAL, the reason in e->error */
@@ -40,6 +42,13 @@ mvs_status mvs_host_print_attention(mvs_emit *e, const mvs_kernel *kernel, mvs_p
 /* Prints its gradient: one stage over key-value heads. errors : as above */
 mvs_status mvs_host_print_attention_grad(mvs_emit *e, const mvs_kernel *kernel,
                                          mvs_printed *out);
+
+/* Prints attention in tiles, where the level has them. errors : as above */
+mvs_status mvs_host_print_amx_attention(mvs_emit *e, const mvs_kernel *kernel,
+                                        mvs_printed *out);
+/* Prints its gradient. errors : as above */
+mvs_status mvs_host_print_amx_attention_grad(mvs_emit *e, const mvs_kernel *kernel,
+                                             mvs_printed *out);
 
 /* Adds a stage of one nest. */
 void mvs_printed_add(mvs_arena *arena, mvs_printed *out, const char *symbol,

@@ -1,5 +1,6 @@
 /* host_attention.c: nanoseconds a head of the host's attention, forward and backward, on one
- * core: `host_attention [LEVEL]`, LEVEL 0 for AVX2, 1 for AVX-512 (the default where it runs).
+ * core: `host_attention [LEVEL]`, LEVEL 0 for AVX2, 1 for AVX-512, 3 for AMX (the default is
+ * the best that runs).
  *
  * A figure is the thread's own time, the median of 21 turns of some milliseconds. Operations
  * are those of the products, 4 and 10 times tokens^2 x head_dim: what padding, exponentials and
@@ -82,11 +83,12 @@ static void print_line(const line *l, bool gradient, int level) {
 
 int main(int count, char **arguments) {
   static const line table[] = {
-      {20, 4, 16, 16, MVS_F32},  {80, 4, 32, 8, MVS_F32},   {320, 8, 64, 2, MVS_F32},
-      {320, 4, 128, 2, MVS_F32}, {320, 8, 64, 2, MVS_BF16},
+      {20, 4, 16, 16, MVS_F32},  {80, 4, 32, 8, MVS_F32},    {320, 8, 64, 2, MVS_F32},
+      {320, 4, 128, 2, MVS_F32}, {320, 8, 64, 2, MVS_BF16},  {20, 4, 16, 16, MVS_BF16},
+      {80, 4, 32, 8, MVS_BF16},  {320, 4, 128, 2, MVS_BF16},
   };
-  int level = count > 1 ? arguments[1][0] == '1' : level_runs(1);
-  if (!level_runs(level)) {
+  int level = count > 1 ? arguments[1][0] - '0' : (int)mvs_cpu_best();
+  if (level < 0 || level >= MVS_CPU_LEVELS || !level_runs(level)) {
     printf("this machine does not run that level\n");
     return 1;
   }

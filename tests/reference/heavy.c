@@ -110,6 +110,14 @@ static double softmax(const mvs_evaluate_call *call, const heads *h, int64_t sam
   return log_sum;
 }
 
+/* A weight or slope as a sum over tokens takes it: of bf16 it may be rounded to that
+ * (docs/numerics.md). */
+static double term(const mvs_evaluate_call *call, double value) {
+  bool rounded =
+      call->inputs[0]->type.dtype == MVS_BF16 && !call->evaluation->options.noise_f64;
+  return rounded ? mvs_evaluate_moved(call, value, 0x1p15 * fabs(value)) : value;
+}
+
 static void attend(const mvs_evaluate_call *call, const heads *h, int64_t sample, int64_t token,
                    int64_t head) {
   double *weights = MVS_ARRAY(call->arena, (size_t)h->tokens, double);
@@ -118,7 +126,8 @@ static void attend(const mvs_evaluate_call *call, const heads *h, int64_t sample
   *lse = softmax(call, h, sample, token, head, weights);
   for (int64_t key = 0; key < h->tokens; key++) {
     const double *v = call->inputs[2]->data + key_at(h, sample, key, head);
-    for (int64_t i = 0; i < h->width; i++) o[i] += weights[key] * v[i];
+    double weight = term(call, weights[key]);
+    for (int64_t i = 0; i < h->width; i++) o[i] += weight * v[i];
   }
 }
 
@@ -164,10 +173,11 @@ static void attend_back(const mvs_evaluate_call *call, const heads *h, int64_t s
     int64_t at = key_at(h, sample, key, head);
     double size = sqrt((double)(h->width + h->tokens)) * (span[key] + whole) + stored;
     double ds = h->scale * p[key] * mvs_evaluate_moved(call, dp[key] - mean, size);
+    double slope = term(call, ds), weight = term(call, p[key]);
     for (int64_t i = 0; i < h->width; i++) {
-      dq[i] += ds * call->inputs[1]->data[at + i];
-      call->results[1].data[at + i] += ds * q[i];
-      call->results[2].data[at + i] += p[key] * d_o[i];
+      dq[i] += slope * call->inputs[1]->data[at + i];
+      call->results[1].data[at + i] += slope * q[i];
+      call->results[2].data[at + i] += weight * d_o[i];
     }
   }
 }

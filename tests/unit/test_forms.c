@@ -8,7 +8,7 @@
 
 #include "codegen/host/forms.h"
 
-enum { HOT, COLD, OFTEN, PROBED, PRODUCT, SPLIT, SMALL, KERNELS };
+enum { HOT, COLD, OFTEN, PROBED, PRODUCT, SPLIT, SMALL, ATTENTION, SHORT, KERNELS };
 
 /* Two functions over these kernels: `grad` runs HOT, COLD and PRODUCT once and a loop of 1000
  * turns of OFTEN, and is looked into by `probe`, which runs PROBED. */
@@ -28,7 +28,11 @@ typedef struct fixture {
 static void add_kernel(fixture *f, int which, int64_t bytes, int64_t bytes_per_batch) {
   mvs_kernel *kernel = &f->kernels[which];
   *kernel = (mvs_kernel){.name = "k"};
-  if (which >= PRODUCT) {
+  if (which >= ATTENTION) {
+    kernel->kernel_class = MVS_KERNEL_ATTENTION;
+    kernel->attention.dtype = MVS_BF16;
+    kernel->attention.tokens = which == SHORT ? 32 : 33;
+  } else if (which >= PRODUCT) {
     mvs_dtype dtype = which == PRODUCT ? MVS_BF16 : MVS_F32;
     int64_t n = which == SMALL ? 32 : 256;
     kernel->kernel_class = MVS_KERNEL_MATMUL;
@@ -98,6 +102,8 @@ static void what_takes_time_has_wider_forms(void **state) {
   assert_int_equal(forms_of(wanted, PRODUCT), (1u << MVS_CPU_LEVELS) - 1);
   assert_int_equal(forms_of(wanted, SPLIT), both | 1u << MVS_CPU_AMX);
   assert_int_equal(forms_of(wanted, SMALL), both);
+  assert_int_equal(forms_of(wanted, ATTENTION), both | 1u << MVS_CPU_AMX);
+  assert_int_equal(forms_of(wanted, SHORT), both);
   mvs_arena_free(f.arena);
 }
 
@@ -107,7 +113,7 @@ static void one_level_has_one_form(void **state) {
   set_up(&f);
   const bool *wanted = mvs_choose_forms(f.arena, &f.build, MVS_CPU_AMX, MVS_CPU_AMX);
   for (int kernel = 0; kernel < KERNELS; ++kernel) {
-    bool tiles = kernel == PRODUCT || kernel == SPLIT;
+    bool tiles = kernel == PRODUCT || kernel == SPLIT || kernel == ATTENTION;
     assert_int_equal(forms_of(wanted, kernel), 1u << (tiles ? MVS_CPU_AMX : MVS_CPU_V4));
   }
   mvs_arena_free(f.arena);
