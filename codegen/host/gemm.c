@@ -49,16 +49,23 @@
 #define COLUMN_CHUNK       1024
 #define TILES_ROW_CHUNK    256
 #define TILES_COLUMN_CHUNK 256
+#define SPLIT_COLUMN_CHUNK 512
 /* Columns of a unit where each call copies its rows of A first: few calls for that. Elsewhere a
  * unit has one panel, so that no thread waits long for another's last one. */
 #define COPIED_COLUMNS (4 * MVS_PANEL)
+#define SPLIT_COLUMNS  (8 * MVS_PANEL)
 /* Units to aim for, where sizes allow. */
 #define LEAST_UNITS 8
+/* Lower units of f32 in parts than this read B, of 6 bytes an element, too often. */
+#define SPLIT_ROWS 64
 /* Rows of two tiles of AMX. */
 #define TWO_TILES 32
 
-/* Where a product of f32 has one extent alone that is not large, it is split from this on. */
-#define SPLIT_FROM 32.0
+/* Of f32 in parts, in times of a term a b by fma: a term, and moving an element of A, B or C.
+ * In TN one operand is turned, and each block reads it anew. */
+#define SPLIT_TERM    0.47
+#define SPLIT_MOVE    15.0
+#define SPLIT_TN_MOVE 24.0
 
 /* A C of more bytes is not in the second cache when it is written. */
 #define FAR_BYTES (1 << 20)
@@ -96,12 +103,18 @@ static int64_t expected(mvs_dim dim) {
   return dim.size * (dim.per_batch ? MVS_EXPECTED_BATCH : 1);
 }
 
-/* Products by parts take half the time of fma, and cost more for each element of A, of B and of
- * C: that is a part of the whole which falls with n, m and k. */
+/* Parts where they take less time than fma, by what both were measured to take
+ * (docs/performance.md). Tiles compute what they lack to a multiple of 32 too, and a block
+ * needs two steps of k to hide the bias and C of the one before. */
 bool mvs_matmul_in_parts(const mvs_matmul_shape *shape) {
   if (shape->a != MVS_F32 || shape->b != MVS_F32) return false;
-  double m = (double)expected(shape->m), k = (double)expected(shape->k), n = (double)shape->n;
-  return SPLIT_FROM / m + SPLIT_FROM / n + SPLIT_FROM / k <= 1;
+  int64_t m = expected(shape->m), k = expected(shape->k), n = shape->n;
+  double terms = (double)m * (double)n * (double)k;
+  double whole =
+      (double)round_up(m, TWO_TILES) * (double)round_up(n, MVS_PANEL) * (double)round_up(k, 32);
+  double moved = terms / (double)m + terms / (double)n + terms / (double)k;
+  double move = shape->form == MVS_MATMUL_TN ? SPLIT_TN_MOVE : SPLIT_MOVE;
+  return k > 32 && SPLIT_TERM * whole + move * moved <= terms;
 }
 
 /* What the level being printed has for the shape. */
@@ -655,26 +668,36 @@ static void units_of_call(gemm *g) {
 
 /* --- division and stages --- */
 
+/* Units of the expected batch. */
+static int64_t count_units(const gemm *g) {
+  return ceil_div(expected(g->shape->m), g->row_chunk) * ceil_div(g->shape->n, g->column_chunk);
+}
+
+/* Halves a chunk down to `least` while there are fewer than `wanted` units. */
+static void halve(const gemm *g, int64_t *chunk, int64_t least, int64_t wanted) {
+  while (count_units(g) < wanted && *chunk > least) *chunk /= 2;
+}
+
 /* The highest and widest units of which there are still LEAST_UNITS: first lower, then
  * narrower. */
 static void choose_chunks(gemm *g) {
-  int64_t rows = expected(g->shape->m);
   /* Rows of TN lie side by side in A: whole cache lines. */
   int64_t least_rows = is_tn(g) || in_tiles(g) ? 2 * MVS_LANES : 2 * MVS_TILE_ROWS;
   g->row_chunk = in_tiles(g) ? TILES_ROW_CHUNK : ROW_CHUNK;
-  g->column_chunk = reads_a(g) ? MVS_PANEL : COPIED_COLUMNS;
-  int64_t most = in_tiles(g) ? TILES_COLUMN_CHUNK : COLUMN_CHUNK;
+  g->column_chunk = reads_a(g) ? MVS_PANEL : g->way == SPLIT ? SPLIT_COLUMNS : COPIED_COLUMNS;
+  int64_t most = g->way == SPLIT ? SPLIT_COLUMN_CHUNK
+                 : in_tiles(g)   ? TILES_COLUMN_CHUNK
+                                 : COLUMN_CHUNK;
   int64_t all = round_up(g->shape->n, MVS_PANEL);
   g->most_columns = all < most ? all : most;
-  while (ceil_div(rows, g->row_chunk) * ceil_div(g->shape->n, g->column_chunk) < LEAST_UNITS) {
-    if (g->row_chunk > least_rows) {
-      g->row_chunk = least_rows;
-    } else if (g->column_chunk > MVS_PANEL) {
-      g->column_chunk /= 2;
-    } else {
-      break;
-    }
+  if (g->way == SPLIT) {
+    halve(g, &g->row_chunk, SPLIT_ROWS, LEAST_UNITS);
+    halve(g, &g->row_chunk, TWO_TILES, LEAST_UNITS / 2);
+    halve(g, &g->column_chunk, MVS_PANEL, LEAST_UNITS / 2);
+    return;
   }
+  if (count_units(g) < LEAST_UNITS) g->row_chunk = least_rows;
+  halve(g, &g->column_chunk, MVS_PANEL, LEAST_UNITS);
 }
 
 /* Stage 1 as a function of its own: the next stage starts only when all panels are packed. */
