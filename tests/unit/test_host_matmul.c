@@ -93,13 +93,15 @@ static void run_shape(const shape *s, int level, bool jit) {
   harness_close(&h);
 }
 
-/* The last three have more rows than a block, and more columns than one; sums in stretches of
- * k, of A read in place and copied. */
+/* The last five have more rows than a block or more columns than one; sums in stretches of k,
+ * of A read in place and copied; one block at one batch and several at another; a last block
+ * of one row. */
 static void odd_sizes(void **state) {
   (void)state;
-  static const int64_t sizes[][3] = {
-      {1, 1, 1},    {7, 15, 16},    {16, 17, 33},   {33, 7, 1},       {15, 64, 64},
-      {57, 70, 31}, {100, 33, 300}, {130, 40, 517}, {20, 1100, 1536}, {300, 33, 1030}};
+  static const int64_t sizes[][3] = {{1, 1, 1},       {7, 15, 16},    {16, 17, 33},
+                                     {33, 7, 1},      {15, 64, 64},   {57, 70, 31},
+                                     {100, 33, 300},  {130, 40, 517}, {20, 1100, 1536},
+                                     {300, 33, 1030}, {50, 260, 20},  {113, 260, 20}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
     for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
       for (int level = (int)i % LEVELS; level < LEVELS; ++level) {
@@ -133,14 +135,15 @@ static void bf16(void **state) {
 }
 
 /* Both operands bf16: each level has instructions of its own. Sizes leave rests of tiles, of
- * pairs and of stretches of k; the two before the last are read in place by tiles, with
- * and without an overlap; the last is too long for that. */
+ * pairs and of stretches of k. Tiles read A of 96 and 1088 in place, with and without an
+ * overlap, and not of 32800, which is too long. The last two are one block at one batch and
+ * several at another, and end with a block of one row. */
 static void pairs(void **state) {
   (void)state;
-  static const int64_t sizes[][3] = {{1, 1, 1},      {1, 70, 33},     {7, 15, 2},
-                                     {31, 33, 31},   {16, 17, 65},    {45, 50, 129},
-                                     {29, 43, 270},  {130, 40, 1283}, {40, 300, 96},
-                                     {96, 33, 1088}, {9, 20, 32800}};
+  static const int64_t sizes[][3] = {
+      {1, 1, 1},      {1, 70, 33},    {7, 15, 2},      {31, 33, 31},  {16, 17, 65},
+      {45, 50, 129},  {29, 43, 270},  {130, 40, 1283}, {40, 300, 96}, {96, 33, 1088},
+      {9, 20, 32800}, {100, 300, 64}, {257, 300, 64}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
     for (mvs_matmul_form form = MVS_MATMUL_NT; form <= MVS_MATMUL_TN; ++form) {
       for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
