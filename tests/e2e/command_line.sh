@@ -50,6 +50,15 @@ says "run writes nothing" "mvcc: error: \`mvcc run\` writes no file and emits no
 says "output in no folder" "mvcc: error: cannot write 'no/out': No such file or directory" \
   m.mvs -o no/out
 says "output is a folder" "mvcc: error: cannot write '$work': Is a directory" m.mvs -o "$work"
+says "output is the model" "mvcc: error: -o 'm.mvs' is the model file itself; choose another" m.mvs -o m.mvs
+says "a device is full" "mvcc: error: cannot write '/dev/full': No space left on device" m.mvs --emit graph -o /dev/full
+says "compare emits nothing" "mvcc: error: \`mvcc compare\` emits and explains nothing" compare m.mvs --emit ast -- train
+says "compare counts" "mvcc: error: --seeds needs a whole number from 1 to 1000, not 'many'" \
+  compare m.mvs --seeds many -- train
+if "$MVCC" m.mvs --set "depth=$(seq -s , 65)" -o out >stdout 2>stderr; then echo "not ok too many values: it succeeds"; else
+  grep -q "^--set depth:1:1: error: 'depth' has 65 values, the limit is 64$" stderr && [ "$(cat out)" = old ] &&
+    echo "ok too many values" || { echo "not ok too many values"; cat stderr; }
+fi
 (MVCC_TRAINER=/nonexistent; export MVCC_TRAINER
  says "no trainer" "mvcc: error: cannot read the trainer '/nonexistent': No such file or directory" \
    m.mvs -o out)
@@ -68,6 +77,15 @@ holds "cuda" "__global__" m.mvs --emit cuda
 holds "explain" "residual mvsplit" m.mvs --explain
 holds "residual" "residual rezero" m.mvs --explain --residual rezero
 holds "run" "parameters" run m.mvs --set depth=2 info
+holds "rule by condition" "^residual prenorm" m.mvs --emit graph --set depth=2 --residual 'if depth > 2 then plain else prenorm'
+# Standard output is full: both ways to it.
+for what in "--emit graph" "--explain -o copy"; do
+  # shellcheck disable=SC2086
+  if "$MVCC" m.mvs --set depth=2 $what >/dev/full 2>stderr; then echo "not ok $what into a full disk succeeds"; else
+    printf '%s\n' "mvcc: error: cannot write 'standard output': No space left on device" | cmp -s - stderr &&
+      echo "ok $what into a full disk" || { echo "not ok $what into a full disk"; cat stderr; }
+  fi
+done
 # A label that no parameter has: one of several is explained, one alone in its line is told in any case.
 cat m.mvs - >labels.mvs <<'END'
 residual labels {
