@@ -365,7 +365,7 @@ static uint16_t view(walker *w, mvs_id id, const mvs_node *node, const mvs_index
   }
 }
 
-/* Values without inputs; an untrained parameter is its one number and has no memory. */
+/* Values without inputs. */
 static uint16_t source(walker *w, mvs_id id, const mvs_node *node, const mvs_index *at) {
   if (node->op == MVS_OP_constant) {
     double value = node->attr.constant.value;
@@ -375,10 +375,6 @@ static uint16_t source(walker *w, mvs_id id, const mvs_node *node, const mvs_ind
   if (node->op == MVS_OP_argument && node->attr.argument.kind == MVS_ARG_LAYER) {
     mvs_draft_instr instr = {.instr = {.kind = MVS_INSTR_LAYER, .dtype = MVS_I32}};
     return mvs_walk_push(w, &instr);
-  }
-  if (node->op == MVS_OP_param) {
-    const mvs_param *param = &mvs_graph_module(w->graph)->params.items[node->attr.param.index];
-    if (!param->trained) return mvs_walk_constant(w, param->init.value, MVS_F32);
   }
   return mvs_walk_fail(w, id, "it is not in memory");
 }

@@ -327,9 +327,7 @@ static void add_results(mvs_gradient *at, mvs_id loss) {
     if (!mvs_param_learns(param) || param->pack) continue;
     mvs_type type = mvs_param_node_type(param);
     mvs_id gradient = found[i] == MVS_NONE ? mvs_gradient_zeros(at->target, &type) : found[i];
-    if (mvs_graph_type(at->target, gradient)->dtype != MVS_F32) {
-      gradient = mvs_build_cast(at->target, gradient, MVS_F32, param->span);
-    }
+    assert(mvs_graph_type(at->target, gradient)->dtype == MVS_F32); /* as parameters are */
     mvs_result result = {mvs_arena_format(home(at), "g/%s", param->name), gradient};
     MVS_PUSH(home(at), results, result);
   }
