@@ -12,12 +12,22 @@ seeds() {
   case $1 in
     language | compile) echo tests/fuzz/corpus/language tests/errors models examples ;;
     graph) echo tests/golden/plan tests/golden/simplify ;;
+    program) echo "$work/programs" ;;
   esac
 }
-# How far a target goes. Those that compile take milliseconds an input.
+# Tables of two programs as they are today: kept ones are refused as soon as a check or the format changes.
+mkdir "$work/programs"
+printf 'model m {\n  input z : f32[4]\n  param w : f32[4] = 1\n  output v : z * w\n}\n' >"$work/small.mvs"
+tables() {
+  name=$1; shift
+  "$MVCC" "$@" --cpu x86-64-v3 -o "$work/x" && /usr/bin/python3 tests/fuzz/program_tables.py "$work/x" "$work/programs/$name"
+}
+tables small "$work/small.mvs" && tables digits models/digits.mvs --set depth=2 --set width=32 --set heads=2 --set ffn=48 ||
+  { echo "not ok the tables of programs are taken"; exit 1; }
+# How far a target goes. Those that compile take milliseconds an input; tables of programs are up to 70 KB.
 effort() {
   if [ -n "${FUZZ_SECONDS:-}" ]; then echo "-max_total_time=$FUZZ_SECONDS"; return; fi
-  case $1 in language | compile) echo -runs=800 ;; *) echo -runs=80000 ;; esac
+  case $1 in language | compile) echo -runs=800 ;; program) echo -runs=20000 ;; *) echo -runs=80000 ;; esac
 }
 # Memory is bounded for what a few KB may ask for at once; 10 s an input is a hang.
 one() {

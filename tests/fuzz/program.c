@@ -1,6 +1,6 @@
 /* program.c: the tables of a program behind an executable. The frame around them is put right
  * first, else no input would pass its checksum; what passes the checks is taken apart as
- * starting a trainer does. */
+ * starting a trainer does. Sound tables come from program_tables.py. */
 #include "codegen/program.h"
 
 #include <stdlib.h>
