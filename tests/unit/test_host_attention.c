@@ -165,6 +165,7 @@ static void run_kernel(const shape *s, int level, bool gradient, reference *r, i
   harness_compile(&h, level, false);
   void *operands[COUNT + 1];
   memcpy(operands, r->operands, COUNT * sizeof *operands);
+  h.units = batch == 1 ? 1 : 3; /* the second of a call finds what the first left in scratch */
   if (level_runs(level)) harness_run(&h, operands, batch, 0);
   harness_close(&h);
 }
