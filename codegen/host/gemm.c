@@ -32,7 +32,7 @@
 #define K_CHUNK 256
 /* Steps of k in one stretch: long enough that sums are seldom put away and taken up again. For
  * tiles, whose products take less time than moving their operands, as many as the first cache
- * has of a panel. */
+ * has of a panel; of parts, whose panel is three times that, the second. */
 #define A_CHUNK     1024
 #define TILES_CHUNK 256
 /* Steps of k of the longest panel that is one stretch all the same: 2 MiB, a second cache. */
