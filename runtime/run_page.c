@@ -20,18 +20,31 @@ struct mvs_run_page {
   double next; /* when it is due */
 };
 
-/* From the files as they stand now, and pictures that others may have put there. */
+/* Pictures may be others', half written or gone while they are read: what cannot be shown is
+ * left out, and told at the end of the run, which it does not bring about. */
+static mvs_status look_at_pictures(mvs_run_page *page, bool live) {
+  if (!live) return mvs_run_record_pictures(&page->record);
+  mvs_arena *scratch = mvs_arena_new();
+  page->record.diag = mvs_diag_new(scratch);
+  (void)mvs_run_record_pictures(&page->record);
+  page->record.diag = page->diag;
+  mvs_arena_free(scratch);
+  return MVS_OK;
+}
+
+/* From the files as they stand now. */
 static mvs_status write_page(mvs_run_page *page, const char *state, bool live) {
   mvs_run_record *record = &page->record;
   MVS_TRY(mvs_run_record_refresh(record));
-  MVS_TRY(mvs_run_record_pictures(record));
+  mvs_status pictures = look_at_pictures(page, live);
   mvs_report_run run = {.record = record,
                         .name = record->folder,
                         .rule = record->residual ? record->residual : record->folder,
                         .seed = mvs_run_record_option(record, "seed"),
                         .state = state ? state : mvs_report_state(record)};
   mvs_report report = {.title = record->model, .live = live, .runs = &run, .n_runs = 1};
-  return mvs_report_write(page->diag, page->path, &report);
+  MVS_TRY(mvs_report_write(page->diag, page->path, &report));
+  return pictures;
 }
 
 /* The step itself is in the files already. */

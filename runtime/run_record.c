@@ -374,8 +374,9 @@ mvs_status mvs_run_record_pictures(mvs_run_record *record) {
                     strerror(errno));
   mvs_status status = MVS_OK;
   for (int at = 0; at < count; at++) {
-    if (status == MVS_OK && (at % stride_of(count) == 0 || at == count - 1))
-      status = read_picture(record, names[at]->d_name);
+    bool taken = at % stride_of(count) == 0 || at == count - 1;
+    mvs_status read = taken ? read_picture(record, names[at]->d_name) : MVS_OK;
+    if (status == MVS_OK) status = read;
     free(names[at]);
   }
   free(names);

@@ -84,8 +84,8 @@ mvs_status mvs_run_record_open(mvs_arena *home, mvs_diag *diag, const char *fold
  * errors : MVS_ERR_FORMAT naming file and line, MVS_ERR_IO */
 mvs_status mvs_run_record_refresh(mvs_run_record *record);
 /* Reads the pictures; those of before are dropped. Of more than a page should hold, every
- * second, fourth, ... of the run and the newest are taken. errors : MVS_ERR_IO, MVS_ERR_LIMIT
- */
+ * second, fourth, ... of the run and the newest are taken. One that cannot be read takes no
+ * other with it. errors : MVS_ERR_FORMAT, MVS_ERR_IO, MVS_ERR_LIMIT */
 mvs_status mvs_run_record_pictures(mvs_run_record *record);
 /* Drops the pictures, the one thing that is not in the arena given. */
 void mvs_run_record_close(mvs_run_record *record);

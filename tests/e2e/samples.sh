@@ -50,11 +50,17 @@ for step in $(seq 1 50); do cp part/samples-4.png many/samples-$step.png; done
 [ "$(grep -o '"name":"samples-[0-9]*"' many/report.html | tr -dc '0-9 \n' | tr '\n' ' ')" = "1 5 9 13 17 21 25 29 33 37 41 45 49 50 " ] && code=0 || code=1
 say $code "of many a page shows some, from all of the run"
 
-# The page of a run that goes on has them while it goes on.
+# The page of a run that goes on has them while it goes on, whatever somebody puts beside them.
 ./plain.x train --steps 1000000 --batch 8 --sample-every 5 --sample-count 4 --out long >out 2>log & pid=$!
+until [ -s long/metrics.jsonl ] || ! kill -0 $pid; do sleep 0.05; done
+echo "half of a picture" >long/samples-z.png
 until grep -qs '"live":true.*"name":"samples-5"' long/report.html || ! kill -0 $pid; do sleep 0.1; done
-kill -INT $pid; code=0; wait $pid || code=$?
+kill -INT $pid && code=0 || code=1
 say $code "the page shows them while the run goes on"
+code=0; wait $pid || code=$?
+[ "$code" -eq 1 ] && [ "$(cat log)" = "plain.x: error: 'long/samples-z.png' is no PNG file" ] && ls long/step-*.safetensors >>log && \
+  grep -q '"live":false.*"name":"samples-5"' long/report.html && code=0 || code=1
+say $code "a file that is no picture is told of at the end, and costs the run nothing"
 # A fall: what was drawn on the way that is given up goes with its checkpoints.
 "$MVCC" "$here/falls.mvs" --cpu x86-64-v3 -o falls.x
 code=0; ./falls.x train --steps 400 --save-every 10 --watch rollback --rollback-lr 0.1 --rollbacks 1 --sample-every 10 --sample-count 2 --out fell >out 2>log || code=$?
