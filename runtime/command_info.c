@@ -64,14 +64,6 @@ static const char *flops_text(mvs_arena *arena, double flops) {
   return mvs_arena_format(arena, "%.4g %sFLOP", flops, units[unit]);
 }
 
-/* The sentence of the only error. */
-static const char *words_of(mvs_arena *arena, const mvs_diag *diag) {
-  mvs_text text = mvs_text_new(arena);
-  mvs_diag_render(diag, &text);
-  const char *words = strstr(mvs_text_string(&text), "error: ") + strlen("error: ");
-  return mvs_arena_copy(arena, words, strcspn(words, "\n"));
-}
-
 /* Which of the program's code runs here, or why none does; and what keeps back the better. */
 static void print_host_code(mvs_session *session) {
   const mvs_program *program = session->program;
@@ -80,7 +72,9 @@ static void print_host_code(mvs_session *session) {
   mvs_cpu_level level;
   mvs_diag *diag = mvs_diag_new(session->arena);
   if (mvs_host_level(program, diag, &level) != MVS_OK) {
-    printf("processor   runs none of it: %s\n", words_of(session->arena, diag));
+    mvs_text why = mvs_text_new(session->arena);
+    mvs_diag_sentence(diag, &why);
+    printf("processor   runs none of it: %s\n", mvs_text_string(&why));
     return;
   }
   const char *lacks = mvs_cpu_lacks(MVS_CPU_LEVELS - 1);

@@ -101,6 +101,17 @@ void mvs_diag_label(mvs_diag *diag, const char *format, ...) {
 
 size_t mvs_diag_errors(const mvs_diag *diag) { return diag->errors; }
 
+/* What belongs to an error stands behind it. */
+void mvs_diag_sentence(const mvs_diag *diag, mvs_text *out) {
+  for (size_t i = 0; i < diag->entries.count; i++) {
+    const diag_entry *entry = &diag->entries.items[i];
+    if (i > 0 && entry->kind == DIAG_ERROR) return;
+    if (i > 0 && entry->kind == DIAG_NOTE) continue;
+    if (i > 0) mvs_text_add(out, "; ");
+    mvs_text_add(out, entry->message);
+  }
+}
+
 void mvs_span_position(mvs_span span, int *line, int *column) {
   *line = 1, *column = 1;
   if (!span.source) return;

@@ -45,6 +45,8 @@ void mvs_diag_label(mvs_diag *diag, const char *format, ...)
 void mvs_diag_join(mvs_diag *diag, const mvs_diag *other);
 /* Number of errors so far. */
 size_t mvs_diag_errors(const mvs_diag *diag);
+/* Appends the first error as one line without a place: its words, and behind "; " its hints. */
+void mvs_diag_sentence(const mvs_diag *diag, mvs_text *out);
 /* Renders all diagnostics as clang does: file:line:col, source line, caret under the span. */
 void mvs_diag_render(const mvs_diag *diag, mvs_text *out);
 /* The 1-based line and column of a span's begin. */

@@ -168,7 +168,7 @@ static const char *last_words(mvs_arena *arena, const char *log) {
 /* The others go on; this one is shown as failed, with the reader's words. */
 static void forget_record(mvs_comparison *all, mvs_compared_run *run, mvs_diag *diag) {
   mvs_text words = mvs_text_new(all->driver->session);
-  mvs_diag_render(diag, &words);
+  mvs_diag_sentence(diag, &words);
   mvs_run_record_close(run->record);
   run->record = NULL;
   run->failed = true;
@@ -196,11 +196,12 @@ void mvs_compare_look(mvs_comparison *all, mvs_compared_run *run) {
  * never have been told, but for what concerns the machine and no bit. */
 static bool was_told_so(const mvs_comparison *all, const mvs_compared_run *run) {
   static const char *const passed_over[] = {"--seed", "--threads", "--memory", "--recompute"};
+  const size_t count = sizeof passed_over / sizeof *passed_over;
   mvs_arena *arena = all->driver->session;
   const mvs_command_line *options = all->driver->options;
   for (int i = 1; i < options->rest_count; i++) {
     const char *word = options->rest[i];
-    size_t length = strcspn(word, "="), at = 0, count = sizeof passed_over / sizeof *passed_over;
+    size_t length = strcspn(word, "="), at = 0;
     const char *name = mvs_arena_copy(arena, word, length), *value = word + length + 1;
     if (!word[length]) value = i + 1 < options->rest_count ? options->rest[++i] : "";
     while (at < count && strcmp(passed_over[at], name) != 0) at++;

@@ -101,6 +101,11 @@ check again width-16:done width-24:done
 ls again/width-16/seed-0/step-6.safetensors again/width-24/seed-0/step-6.safetensors >>log 2>&1 || code=1
 say $code "whole runs go on to more steps"
 
+echo junk >again/width-16/seed-0/samples-3.png
+again --resume -- train --steps 6
+[ "$code" -eq 1 ] && [ "$(tail -n 1 log)" = "mvcc: width = 16, seed 0: done: 'again/width-16/seed-0/samples-3.png' is no PNG file" ] && code=0 || code=1
+say $code "what cannot be read of a run is told in a line"
+
 compare --residual explode --residual plain --samples 0 -o blown -- train --steps 6 --batch 16
 say $code "a rule that diverges ends no other and is a result"
 check blown explode:diverged plain:done

@@ -109,6 +109,9 @@ static void diag_renders_as_clang_does(void **state) {
                       "      | ^~~\n"
                       "      = hint: try another\n"
                       "mvcc: error: no place\n");
+  mvs_text line = mvs_text_new(arena);
+  mvs_diag_sentence(diag, &line);
+  assert_string_equal(mvs_text_string(&line), "wrong word; try another");
   mvs_arena_free(arena);
 }
 
