@@ -175,9 +175,11 @@ static mvs_status read_settings(run_state *run) {
   return mvs_train_watch_read(session, run->folder, fixed, &run->watch);
 }
 
-/* 17 digits give a double back exactly, so a resumed run computes with the same numbers. */
+/* It gives the double back exactly, so a resumed run computes with the same numbers. */
 static const char *number_text(mvs_session *session, double value) {
-  return mvs_arena_format(session->arena, "%.17g", value);
+  mvs_text text = mvs_text_new(session->arena);
+  mvs_text_add_number(&text, value);
+  return mvs_text_string(&text);
 }
 
 /* As run.json holds it: text, like every option's value. */
@@ -215,7 +217,8 @@ static size_t recorded_options(run_state *run, mvs_run_option *out) {
       {"micro-batch", integer_text(session, run->settings.micro_batch), false},
       {"lr", number_text(session, optimizer->lr), false},
       {"betas",
-       mvs_arena_format(session->arena, "%.17g,%.17g", optimizer->beta1, optimizer->beta2),
+       mvs_arena_format(session->arena, "%s,%s", number_text(session, optimizer->beta1),
+                        number_text(session, optimizer->beta2)),
        false},
       {"eps", number_text(session, optimizer->eps), false},
       {"weight-decay", number_text(session, optimizer->weight_decay), false},

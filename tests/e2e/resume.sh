@@ -35,6 +35,7 @@ cut -d, -f1-3 "$work/seen/metrics.jsonl" >"$work/a"; cut -d, -f1-3 "$work/seen2/
 title="it has its lines, but for the one at which it ended"; say cmp "$work/a" "$work/b"
 title="it keeps as many checkpoints"; say test "$(cd "$work/seen2" && ls step-*)" = "$(cd "$work/seen" && ls step-*)"
 title="and the same bits in them"; say cmp "$work/seen/step-16.safetensors" "$work/seen2/step-16.safetensors"
+title="numbers are recorded in no more digits than they need"; say grep -q '"ema": "0.9",' "$work/seen2/run.json"
 title="the device is recorded"; say grep -q '"device": "cpu",' "$work/seen2/run.json"
 "$work/x" train --steps 20 --diagnose 2 --anchors 0 --resume --out "$work/seen2" 2>/dev/null
 title="anchors and distance may be given anew"
