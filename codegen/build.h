@@ -13,7 +13,7 @@ mvs_status mvs_kernel_build(mvs_arena *arena, mvs_diag *diag, const mvs_schedule
 /* Kernels (equal ones once) and the program, all tables filled but the host code and images. */
 typedef struct mvs_build {
   mvs_kernel_list kernels;  /* in the order of program->kernels */
-  mvs_program *program;     /* protobuf-c structs, owned by the arena: never free with protobuf-c */
+  mvs_program *program;     /* protobuf-c structs, the arena's: never free with protobuf-c */
 } mvs_build;
 
 /* Turns a planned module into kernels and program tables.

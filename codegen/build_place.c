@@ -9,7 +9,8 @@ static bool same_operand(const mvs_operand *a, const mvs_operand *b) {
 /* Beyond so many operands, slices of short rows share one, from whose start a constant leads to
  * each: a mix of many streams takes its weights one by one, and a kernel has 120 operands. The
  * first ones stay apart, because an operand of its own is known to be aligned. Where that is
- * not enough, as of nine streams and more, all slices of a value share one from the first on. */
+ * not enough, as of nine streams and more, all slices of a value share one from the first
+ * on. */
 #define OWN_OPERANDS 16
 #define SHORT_SLICED 128
 

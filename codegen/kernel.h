@@ -14,7 +14,7 @@
  *
  * Instructions are SSA in order: arguments stand before their users. An instruction has a
  * level:
- *   ROW      one value per row: constants, loads that do not move along inner, a REDUCE's result
+ *   ROW      one value per row: constants, loads that stay along inner, a REDUCE's result
  *   ELEMENT  one value per inner element
  * and a phase: the first in which it can be computed (0 unless it depends on a REDUCE). A
  * printer may compute an ELEMENT value again in a later phase or keep it (staging): `keep` says
@@ -103,7 +103,7 @@ typedef struct mvs_access {
 typedef struct mvs_instr {
   mvs_instr_kind kind;
   mvs_op op;
-  mvs_dtype dtype;             /* of the result: f32, f64 or i32; bf16 only as cast's `to` below */
+  mvs_dtype dtype;             /* of the result: f32, f64 or i32; bf16 only as `to` below */
   mvs_level level;
   uint8_t phase;
   bool keep;
@@ -121,8 +121,8 @@ typedef struct mvs_nest {
   mvs_kernel_class nest_class; /* ROWS or COLUMNS */
   int outer_count;
   mvs_dim outer[MVS_MAX_AXES]; /* parallel axes, slowest first; a per_batch axis only as [0] */
-  mvs_dim inner;               /* per_batch only when outer_count is 0 (collapsed, flat nests) */
-  int64_t sequential;          /* COLUMNS: extent of the reduced axis; 0 with sequential_batch */
+  mvs_dim inner;               /* per_batch only where outer_count is 0 (collapsed nests) */
+  int64_t sequential;          /* COLUMNS: extent of the reduced axis; 0: sequential_batch */
   bool sequential_batch;       /* COLUMNS: the reduced axis is the batch (extent B) */
   int lanes;                   /* COLUMNS: of the reductions' tree, mvs_column_lanes */
   /* Segments. ROWS: outer axis `segment_axis` counts tokens; the segment number follows from
@@ -195,13 +195,15 @@ int64_t mvs_nest_longest_sum(const mvs_nest *nest);
 /* The lanes of a COLUMNS nest that can get an element, a power of two: a printer may leave out
  * the others. */
 int mvs_nest_busy_lanes(const mvs_nest *nest);
-/* Writes a kernel as text: --emit kernels, golden dumps, and the key that finds equal kernels. */
+/* Writes a kernel as text: --emit kernels, golden dumps, and the key that finds equal
+ * kernels. */
 void mvs_kernel_dump(const mvs_kernel *kernel, mvs_text *out);
 /* Checks the invariants above. errors: MVS_ERR_INTERNAL, with the broken rule in diag. */
 mvs_status mvs_kernel_verify(const mvs_kernel *kernel, mvs_diag *diag);
 /* True for many reductions behind one another over rows of a few elements, such as the turns of
- * normalising a small matrix. A thread holds such rows, so each of their values is computed once,
- * when it can be, and reductions wait for their users; longer rows are walked once a phase. */
+ * normalising a small matrix. A thread holds such rows, so each of their values is computed
+ * once, when it can be, and reductions wait for their users; longer rows are walked once a
+ * phase. */
 bool mvs_nest_is_chain(const mvs_nest *nest);
 /* The phases in which an ELEMENT instruction is needed (bit p: by a REDUCE of phase p or by a
  * STORE of phase p), as masks per instruction, into `masks` [instrs.count]. Shared by the

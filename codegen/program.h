@@ -50,6 +50,7 @@ mvs_status mvs_program_write_executable(const mvs_program *program, const char *
                                         const char *path, mvs_diag *diag);
 /* Finds the program appended to the executable at `path` (normally /proc/self/exe).
  * errors : MVS_ERR_FORMAT, MVS_ERR_IO with *reason. */
-mvs_status mvs_program_read_executable(const char *path, mvs_program **out, const char **reason);
+mvs_status mvs_program_read_executable(const char *path, mvs_program **out,
+                                       const char **reason);
 
 #endif

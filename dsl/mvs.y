@@ -1,5 +1,5 @@
-/* mvs.y: the grammar of model files; docs/language.md is its manual. Every action is one call of
- * build.c. Line ends arrive from tokens.c only where they can separate statements. */
+/* mvs.y: the grammar of model files; docs/language.md is its manual. Every action is one call
+ * of build.c. Line ends arrive from tokens.c only where they can separate statements. */
 %require "3.8"
 %define api.pure full
 %define api.prefix {mvs_yy}
@@ -390,8 +390,8 @@ item_list:
 
 label: word | label[of] '.' word { $$ = mvs_build_dotted(parser, @$, $of, $word); };
 
-/* Words of the language that cannot be mistaken where a value is wanted may serve as names: a rule
- * sees `layer`, a formal may be called `init`. */
+/* Words of the language that cannot be mistaken where a value is wanted may serve as names: a
+ * rule sees `layer`, a formal may be called `init`. */
 name:
   NAME { $$ = (mvs_word){$NAME, @$}; }
 | LAYER { $$ = (mvs_word){"layer", @$}; }

@@ -68,9 +68,9 @@ static void add_launches(mvs_bench_limits *limits, Mvs__Step *const *steps, size
   }
 }
 
-/* From the first to the last element that a launch touches. Heavy kernels touch every element of
- * an operand, so that is what the program says they move, but for heads that lie apart: a part of
- * a product of several weights, a whole row of it from token to token. */
+/* From the first to the last element that a launch touches. Heavy kernels touch every element
+ * of an operand, so that is what the program says they move, but for heads that lie apart: a
+ * part of a product of several weights, a whole row of it from token to token. */
 static int64_t operand_bytes(const mvs_bench_limits *limits, const Mvs__Kernel *kernel,
                              size_t operand) {
   const Mvs__Traffic *traffic = kernel->traffic[operand];

@@ -31,7 +31,8 @@ bool mvs_cuda_modules_wait(const mvs_cuda_modules *modules);
  * that failed. */
 int mvs_cuda_modules_function(mvs_cuda_modules *modules, uint32_t kernel, void **function,
                               const char **call);
-/* What a kernel of nests takes behind its operands: batch, layer, direction, a word to clear. */
+/* What a kernel of nests takes behind its operands: batch, layer, direction, a word to
+ * clear. */
 #define MVS_CUDA_NEST_ARGUMENTS 4
 /* The number of the kernel that is this function of the driver's; -1: it is no kernel of the
  * program. */

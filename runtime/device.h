@@ -29,8 +29,8 @@ typedef struct mvs_launch {
 
 typedef enum mvs_copy { MVS_COPY_TO_DEVICE, MVS_COPY_TO_HOST, MVS_COPY_WITHIN } mvs_copy;
 
-/* The orders: launches, clears, copies and fetches; sends; launches, clears and copies within the
- * device that are given while the lane is set so. */
+/* The orders: launches, clears, copies and fetches; sends; launches, clears and copies within
+ * the device that are given while the lane is set so. */
 typedef enum mvs_lane { MVS_LANE_WORK, MVS_LANE_SENDS, MVS_LANE_ASIDE, MVS_LANES } mvs_lane;
 
 struct mvs_device {

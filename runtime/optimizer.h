@@ -1,5 +1,5 @@
-/* optimizer.h: AdamW with clipping and warm-up, Muon for matrices where the recipe wants it, and
- * the average of the weights (EMA).
+/* optimizer.h: AdamW with clipping and warm-up, Muon for matrices where the recipe wants it,
+ * and the average of the weights (EMA).
  * source : docs/numerics.md#optimizer
  * An update is given to the device as one piece: nothing in it waits for the host. What follows
  * from the step's number comes with the step's data, what follows from the gradients stays on
@@ -44,7 +44,7 @@ typedef struct mvs_optimizer {
   mvs_optimizer_settings settings;
   float *params, *m, *v;
   float *average; /* NULL: none is kept */
-  double *row_squares; /* device: of the gradients of the last update, by row of the flat buffer */
+  double *row_squares; /* device: of the last update's gradients, by row of the flat buffer */
   struct mvs_optimizer_calls *calls;
 } mvs_optimizer;
 

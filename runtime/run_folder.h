@@ -21,8 +21,8 @@ typedef struct mvs_run_option {
 mvs_status mvs_run_check(mvs_session *session, const char *folder, bool resume,
                          const mvs_run_option *options, size_t count, mvs_turns *turns,
                          const char **device);
-/* Whether the run in the folder, if there is one, is of this program: same model, rule, size and
- * settings. errors : MVS_ERR_NAME, telling what differs; MVS_ERR_FORMAT */
+/* Whether the run in the folder, if there is one, is of this program: same model, rule, size
+ * and settings. errors : MVS_ERR_NAME, telling what differs; MVS_ERR_FORMAT */
 mvs_status mvs_run_check_program(mvs_session *session, const char *folder);
 /* Whether two values of an option are the same: as numbers, where both are: 1e-3 is 0.001. */
 bool mvs_run_same_value(const char *a, const char *b);

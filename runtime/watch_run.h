@@ -28,7 +28,8 @@ mvs_text *mvs_watch_run_autopsy(mvs_watch_run *run);
 mvs_status mvs_watch_run_write(mvs_watch_run *run);
 /* The watch itself. */
 const mvs_watch *mvs_watch_run_watch(const mvs_watch_run *run);
-/* Adds an alarm of the caller's to the file, unless it ends with that one. errors : MVS_ERR_IO */
+/* Adds an alarm of the caller's to the file, unless it ends with that one. errors :
+ * MVS_ERR_IO */
 mvs_status mvs_watch_run_add(mvs_watch_run *run, const mvs_alarm *alarm);
 /* What the watch knows, as text for a checkpoint. */
 const char *mvs_watch_run_state(const mvs_watch_run *run, mvs_arena *arena);

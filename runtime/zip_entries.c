@@ -33,8 +33,8 @@ static mvs_status damaged(const lister *in, const char *what) {
 }
 
 /* minizip has the same answer for an archive that is damaged and for memory that runs out. What
- * fails there is told by malloc in errno, which was 0 before the call, and by nobody else: files
- * are read from the map. */
+ * fails there is told by malloc in errno, which was 0 before the call, and by nobody else:
+ * files are read from the map. */
 static mvs_status refused(const lister *in, const char *what) {
   if (errno != ENOMEM) return damaged(in, what);
   return MVS_FAIL(in->diag, MVS_ERR_MEMORY, "out of memory in the directory of '%s'", in->path);

@@ -48,8 +48,8 @@ static void fill_grids(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *
   }
 }
 
-/* What libraries that take a kernel's place are told of its operands: cuBLASLt and cuDNN want to
- * know how places are aligned. */
+/* What libraries that take a kernel's place are told of its operands: cuBLASLt and cuDNN want
+ * to know how places are aligned. */
 static void fill_arguments(mvs_arena *arena, const mvs_kernel *kernel, Mvs__Kernel *record) {
   record->arguments = MVS_ARRAY(arena, (size_t)kernel->operand_count + 1, Mvs__Argument *);
   record->n_arguments = (size_t)kernel->operand_count;

@@ -10,7 +10,8 @@
  *     for y:  lane x adds p[y] * v[y][x, x + 32, ..], p[y] by a shuffle
  *
  * For what no library takes (docs/gpu.md: f32, grouped KV heads, head sizes that are no
- * multiple of 8). Keys and values are read once for each query, from cache: no peer of cuDNN's. */
+ * multiple of 8). Keys and values are read once for each query, from cache: no peer of
+ * cuDNN's. */
 #include "codegen/cuda/printer.h"
 
 static void print_sizes(const mvs_kernel *kernel, mvs_text *out) {

@@ -7,10 +7,11 @@
 /* Writes one kernel as a self-contained CUDA C source: no headers, inline PTX where it pays. */
 void mvs_cuda_print(const mvs_kernel *kernel, mvs_text *out);
 
-/* Compiles each kernel's CUDA text for each architecture and, for GPUs that come later, to PTX of
- * mvs_cuda_ptx; fills the program's images.
- * errors : MVS_ERR_DEVICE as mvs_nvrtc_load and mvs_nvrtc_compile; MVS_ERR_NAME: an architecture
- *          that NVRTC does not know; a kernel that spills registers is an internal error */
+/* Compiles each kernel's CUDA text for each architecture and, for GPUs that come later, to PTX
+ * of mvs_cuda_ptx; fills the program's images.
+ * errors : MVS_ERR_DEVICE as mvs_nvrtc_load and mvs_nvrtc_compile; MVS_ERR_NAME: an
+ *          architecture that NVRTC does not know; a kernel that spills registers is an internal
+ *          error */
 mvs_status mvs_cuda_add_images(mvs_arena *arena, mvs_diag *diag, mvs_program *program,
                                const char *const *architectures, size_t count);
 /* The PTX that goes with the architectures: compute_90 or compute_80, the newest that is not

@@ -248,8 +248,8 @@ static const char columns[] =
 
 /* The runtime launches a kernel before the one ahead of it has ended (docs/gpu.md): its blocks
  * come to where there is room, and wait for all that was written before. Then the kernel behind
- * it may come: let in earlier, its blocks would only wait longer. Nothing may be read or written
- * before the wait. GPUs before 9.0 know neither. */
+ * it may come: let in earlier, its blocks would only wait longer. Nothing may be read or
+ * written before the wait. GPUs before 9.0 know neither. */
 static const char order[] = "static __device__ __forceinline__ void take_turn() {\n"
                             "#if __CUDA_ARCH__ >= 900\n"
                             "  asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"

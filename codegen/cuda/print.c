@@ -36,7 +36,8 @@ static void print_call(const mvs_kernel *kernel, size_t nest, mvs_text *out) {
  * kernel behind finds zero (runtime/cuda_clears.h). */
 static void print_nests(const mvs_kernel *kernel, mvs_text *out) {
   for (size_t i = 0; i < kernel->nests.count; ++i) mvs_cuda_print_nest(kernel, (int)i, out);
-  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(%d, 1) %s(", MVS_CUDA_BLOCK,
+  mvs_text_addf(out, "extern \"C\" __global__ void __launch_bounds__(%d, 1) %s(",
+                MVS_CUDA_BLOCK,
                 kernel->name);
   mvs_cuda_print_operands(kernel, out);
   mvs_text_add(out,

@@ -34,7 +34,8 @@ const char *mvs_cuda_storage(mvs_dtype dtype);
 void mvs_cuda_print_prelude(mvs_text *out);
 /* Prints one nest as a device function `NAME_nestI(operands, batch, layer, block)`. */
 void mvs_cuda_print_nest(const mvs_kernel *kernel, int index, mvs_text *out);
-/* Prints one instruction that computes (constant, arithmetic, random, index) as an expression. */
+/* Prints one instruction that computes (constant, arithmetic, random, index) as an
+ * expression. */
 void mvs_cuda_print_value(const mvs_nest *nest, const mvs_instr *instr, mvs_text *out);
 /* Prints the operand list of a kernel's functions: "const float *p0, float *p1, ...". */
 void mvs_cuda_print_operands(const mvs_kernel *kernel, mvs_text *out);
@@ -42,7 +43,8 @@ void mvs_cuda_print_operands(const mvs_kernel *kernel, mvs_text *out);
 void mvs_cuda_print_matmul(const mvs_kernel *kernel, mvs_text *out);
 /* Prints the whole function of an attention kernel: a block takes eight queries of a head. */
 void mvs_cuda_print_attention(const mvs_kernel *kernel, mvs_text *out);
-/* Prints its gradient: blocks for queries, then blocks for keys; nothing is added atomically. */
+/* Prints its gradient: blocks for queries, then blocks for keys; nothing is added
+ * atomically. */
 void mvs_cuda_print_attention_grad(const mvs_kernel *kernel, mvs_text *out);
 /* Prints "N" or "N * batch". */
 void mvs_cuda_print_dim(mvs_dim dim, mvs_text *out);

@@ -14,7 +14,8 @@ const char *mvs_cuda_storage(mvs_dtype dtype) {
   return dtype == MVS_BF16 ? "bf16" : mvs_cuda_type(dtype);
 }
 
-/* Expressions with %0, %1, %2 for the arguments and % followed by f for the suffix of f32 calls. */
+/* Expressions with %0, %1, %2 for the arguments and % followed by f for the suffix of f32
+ * calls. */
 static const char *const patterns[MVS_OP_COUNT] = {
     [MVS_OP_neg] = "-%0",
     [MVS_OP_exp] = "exp%f(%0)",

@@ -14,9 +14,9 @@
  *   results velocity=%10
  *
  * An op writes its attribute before its inputs; what the attribute repeats of the result's type
- * is written once, as the type. Numbers have the fewest digits, 15 to 17, that read back exactly.
- * "reads(0@1)" is output 0 at distance 1; "forward=%9" the region whose values may be redone.
- * Comments (the source place, a parameter's name) and settings are not read back. */
+ * is written once, as the type. Numbers have the fewest digits, 15 to 17, that read back
+ * exactly. "reads(0@1)" is output 0 at distance 1; "forward=%9" the region whose values may be
+ * redone. Comments (the source place, a parameter's name) and settings are not read back. */
 #ifndef MVS_IR_DUMP_H
 #define MVS_IR_DUMP_H
 

@@ -1,11 +1,11 @@
-/* lower_earlier.c: values of earlier blocks. All functions here speak of "this very expression in
- * another block": the block is lowered once, so a value is known by its node.
+/* lower_earlier.c: values of earlier blocks. All functions here speak of "this very expression
+ * in another block": the block is lowered once, so a value is known by its node.
  *
  * earlier(x, d) collects x over the layers as a stacked output of the region and reads it d
  * layers back: one store and one load a block, whatever the depth. at_block(x, k), first(x) =
  * at_block(x, 0) and history(x), which is all of them side by side, would need reads whose
- * distance grows. They hold values instead: carried beside the stream, each part taken from x in
- * one block and the same ever after, which is why the backward pass needs one copy of it and
+ * distance grows. They hold values instead: carried beside the stream, each part taken from x
+ * in one block and the same ever after, which is why the backward pass needs one copy of it and
  * not one a block (passes/held.h). What is asked for twice is made once. */
 #include <inttypes.h>
 
@@ -76,15 +76,16 @@ mvs_status mvs_builtin_earlier(mvs_lowering *lo, const mvs_builtin_call *call, m
 
 /* --- held values: first, at_block, history --- */
 
-/* Zeros of that type in the outer graph: what a value is before its block, where nobody looks. */
+/* Zeros of that type in the outer graph: what a value is before its block, where nobody
+ * looks. */
 static mvs_id nothing(mvs_lowering *lo, const mvs_type *type, mvs_span span) {
   mvs_attr zero = {.constant = {0, type->dtype}}, shape = {.shape = {*type}};
   mvs_id id = mvs_graph_add(lo->top, MVS_OP_constant, NULL, 0, &zero, span);
   return mvs_graph_add(lo->top, MVS_OP_broadcast, &id, 1, &shape, span);
 }
 
-/* The blocks of the rows of a history: 0, 1, ... as f32[count, 1, ...], so that it meets a value
- * of that type. */
+/* The blocks of the rows of a history: 0, 1, ... as f32[count, 1, ...], so that it meets a
+ * value of that type. */
 static mvs_status rows_of(mvs_lowering *lo, const mvs_type *type, mvs_span span,
                           mvs_value *out) {
   mvs_type row = {.dtype = MVS_F32, .rank = (uint8_t)(type->rank - 1)};
@@ -102,8 +103,8 @@ static mvs_status as_row(mvs_lowering *lo, const mvs_value *x, const mvs_type *h
   return mvs_lower_reshape(lo, *x, &type, span, out);
 }
 
-/* Carries a value of `type` that takes `source` in the blocks that `blocks` names, a number or a
- * tensor of them, and shows zeros before. passes/held.h knows it by this form. */
+/* Carries a value of `type` that takes `source` in the blocks that `blocks` names, a number or
+ * a tensor of them, and shows zeros before. passes/held.h knows it by this form. */
 static mvs_status hold(mvs_lowering *lo, const mvs_value *source, const mvs_value *blocks,
                        const mvs_type *type, mvs_held *held, mvs_span span) {
   mvs_stack_state *stack = lo->stack;
@@ -154,9 +155,9 @@ static mvs_status after_stack(mvs_lowering *lo, const mvs_builtin_call *call, in
     *out = mvs_value_tensor(lo->top, mvs_build_get(lo->top, past->region, index, call->span));
     return MVS_OK;
   }
-  const char *wanted = block == MVS_EVERY_BLOCK
-                           ? "history(entered)"
-                           : mvs_arena_format(lo->arena, "at_block(entered, %" PRId64 ")", block);
+  const char *wanted = "history(entered)";
+  if (block != MVS_EVERY_BLOCK)
+    wanted = mvs_arena_format(lo->arena, "at_block(entered, %" PRId64 ")", block);
   mvs_lower_error(lo, MVS_ERR_NAME, call->span, "the stack does not hold %s for its exit",
                   wanted);
   mvs_diag_hint(lo->diag, "an update has to read %s itself", wanted);

@@ -162,8 +162,8 @@ static void forget_defaults(mvs_param *param) {
   if (mvs_param_decay(param) == mvs_param_decay(&plain)) param->group.has_decay = false;
 }
 
-/* A selector that found nothing is most likely misspelt: the word or label of a layer that it is
- * near to, or NULL. */
+/* A selector that found nothing is most likely misspelt: the word or label of a layer that it
+ * is near to, or NULL. */
 static const char *near_selector(mvs_lowering *lo, const char *selector) {
   MVS_LIST(const char *) words = {0};
   for (int i = 0; i < FAMILIES; i++) MVS_PUSH(lo->arena, &words, families[i]);
@@ -201,8 +201,8 @@ static bool is_idle(const mvs_lowering *lo, const char *selector) {
   return true;
 }
 
-/* A label of a rule may be that of a layer which this model lacks, so it is no error; but it may
- * be misspelt, too. */
+/* A label of a rule may be that of a layer which this model lacks, so it is no error; but it
+ * may be misspelt, too. */
 static void note_idle(mvs_lowering *lo, const mvs_family_line *line) {
   mvs_idle_line idle = {.origin = line->origin};
   mvs_text labels = mvs_text_new(lo->arena);

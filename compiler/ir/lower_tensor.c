@@ -90,8 +90,8 @@ static bool fits_with_axis(const mvs_type *less, const mvs_type *more, int at) {
   return true;
 }
 
-/* What is left of a sum over an axis has one axis less than what was summed: where that keeps it
- * from meeting the other operand, the user hears how to give it back. */
+/* What is left of a sum over an axis has one axis less than what was summed: where that keeps
+ * it from meeting the other operand, the user hears how to give it back. */
 static void hint_lost_axis(mvs_lowering *lo, const mvs_value *a, const mvs_value *b) {
   if (a->kind != MVS_VALUE_TENSOR || b->kind != MVS_VALUE_TENSOR) return;
   bool first = mvs_value_type(a)->rank < mvs_value_type(b)->rank;

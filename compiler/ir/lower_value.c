@@ -35,7 +35,8 @@ const char *mvs_value_noun(const mvs_value *value) {
       [MVS_VALUE_STRING] = "a string",       [MVS_VALUE_TENSOR] = "a tensor",
       [MVS_VALUE_TUPLE] = "a list",          [MVS_VALUE_FUNCTION] = "a layer without its input",
       [MVS_VALUE_BRANCH] = "the branch",     [MVS_VALUE_LAYER] = "a tensor",
-      [MVS_VALUE_INIT] = "an initial value", [MVS_VALUE_PAST] = "a value of blocks that have run",
+      [MVS_VALUE_INIT] = "an initial value",
+      [MVS_VALUE_PAST] = "a value of blocks that have run",
   };
   return nouns[value->kind];
 }

@@ -49,7 +49,7 @@ typedef enum mvs_value_kind {
   MVS_VALUE_FUNCTION, /* a layer or primitive, perhaps with arguments after the first bound */
   MVS_VALUE_BRANCH,   /* `f` of a rule */
   MVS_VALUE_LAYER,    /* `layer`: becomes a tensor where it is read */
-  MVS_VALUE_PAST,     /* `entered` in a rule's exit: at_block knows what the blocks held of it */
+  MVS_VALUE_PAST,     /* `entered` in a rule's exit: at_block knows what blocks held of it */
   MVS_VALUE_INIT      /* normal(0.02), fan_in(1), ... */
 } mvs_value_kind;
 

@@ -1,5 +1,5 @@
-/* node.h: the op table, attributes and nodes: what a graph is made of. Values only; graph.h adds
- * and finds them. */
+/* node.h: the op table, attributes and nodes: what a graph is made of. Values only; graph.h
+ * adds and finds them. */
 #ifndef MVS_IR_NODE_H
 #define MVS_IR_NODE_H
 
@@ -39,10 +39,11 @@ typedef struct mvs_op_info {
 } mvs_op_info;
 extern const mvs_op_info mvs_ops[MVS_OP_COUNT];
 
-/* True for the ops whose results are taken with `get` only: attention, attention_grad, region. */
+/* True for the ops whose results are taken with `get` only: attention, attention_grad,
+ * region. */
 bool mvs_op_is_tuple(mvs_op op);
-/* True for functions that cost tens of operations an element: exp, log, sin, cos, tanh, sigmoid,
- * random. Worth a load, a hoist or a place in a register to do them once. */
+/* True for functions that cost tens of operations an element: exp, log, sin, cos, tanh,
+ * sigmoid, random. Worth a load, a hoist or a place in a register to do them once. */
 bool mvs_op_is_dear(mvs_op op);
 /* An elementwise op on numbers, in double. A comparison gives 1 or 0, as it does for tensors.
  * NaN for ops that are not folded. */
@@ -85,13 +86,13 @@ typedef union mvs_attr {
   struct { double value; mvs_dtype dtype; } constant;
   struct { mvs_type type; int axis; } iota;
   struct { mvs_dtype dtype; } cast;
-  /* stream separates independent draws; the position is the element's index within its sample */
+  /* stream separates independent draws; the position is the element's index in its sample */
   struct { mvs_random_kind kind; uint32_t stream; mvs_type type; } random;
-  struct { mvs_type type; } shape;                      /* dtype is ignored: taken from the input */
+  struct { mvs_type type; } shape;                      /* its dtype is ignored: the input's */
   struct { uint32_t mask; } axes;                       /* bit i: axis i is reduced */
   struct { double value; } epsilon;
   struct { const mvs_segments *table; } segments;
-  struct { int rank; uint8_t axis[MVS_MAX_RANK]; } permutation; /* result axis i = input axis[i] */
+  struct { int rank; uint8_t axis[MVS_MAX_RANK]; } permutation; /* result i = input axis[i] */
   /* slice: elements [start, start+length) of an axis whose extent is total; pad: the reverse.
    * `segments` is the table of the result's token axis or NULL */
   struct { int axis; int64_t start, length, total; const mvs_segments *segments; } slice;
@@ -111,7 +112,7 @@ typedef struct mvs_node {
   uint16_t input_count;
   const mvs_id *inputs;
   mvs_attr attr;
-  mvs_type type;  /* of the result; of result 0 when there are several (see mvs_node_result_type) */
+  mvs_type type;  /* of the result; of result 0 of several (see mvs_node_result_type) */
   mvs_span span;  /* the first source place that asked for it */
   const char *rule; /* the named rewrite that made it, or NULL */
 } mvs_node;

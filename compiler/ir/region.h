@@ -4,21 +4,23 @@
  * layer = count-1, ..., 0. In the outer graph its inputs are, in this order:
  *     carried initial values [carried_count], invariants [invariant_count],
  *     stacked inputs [stacked_count], each with a leading plain axis of extent `count`.
- * Inside the body, MVS_OP_argument nodes name them (index within their kind; stacked ones without
- * the leading axis). The results of the body graph are, in this order:
+ * Inside the body, MVS_OP_argument nodes name them (index within their kind; stacked ones
+ * without the leading axis). The results of the body graph are, in this order:
  *     carried values for the next layer run [carried_count],
  *     stacked outputs [output_count] (collected over layers).
- * The results of the region node, taken with `get`, are in the same order: final carried values,
- * then stacked outputs with a leading axis of extent `count`, ordered by layer number.
+ * The results of the region node, taken with `get`, are in the same order: final carried
+ * values, then stacked outputs with a leading axis of extent `count`, ordered by layer number.
  *
- * A read is a stacked output of this same region at an earlier iteration: reads[i] names output o
- * and distance d >= 1; in the body, argument {READ, i} is output o of layer - d (layer + d when
- * reverse), and zeros where that layer does not exist. Gradients of a read at distance d are
- * again a read at distance d of the reverse region, so the form is closed under differentiation.
+ * A read is a stacked output of this same region at an earlier iteration: reads[i] names output
+ * o and distance d >= 1; in the body, argument {READ, i} is output o of layer - d (layer + d
+ * when reverse), and zeros where that layer does not exist. Gradients of a read at distance d
+ * are again a read at distance d of the reverse region, so the form is closed under
+ * differentiation.
  *
- * Gradient rule by part: carried -> carried; invariant -> a carried sum; stacked input -> stacked
- * output; stacked output -> stacked input; read -> a stacked output of the reverse region that
- * the reverse region reads at the same distance and adds to that output's gradient. */
+ * Gradient rule by part: carried -> carried; invariant -> a carried sum; stacked input ->
+ * stacked output; stacked output -> stacked input; read -> a stacked output of the reverse
+ * region that the reverse region reads at the same distance and adds to that output's
+ * gradient. */
 #ifndef MVS_IR_REGION_H
 #define MVS_IR_REGION_H
 

@@ -5,17 +5,19 @@
  *   "adamw"       : p, m, v, g; decay, rate f32[B,1], by row; scalars f32[]: lr, beta1, beta2,
  *                   eps, clip (factor), correction1 = 1 - beta1^k, correction2 = 1 - beta2^k,
  *                   taken -> p, m, v
- *                   with g clipped first: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; r = lr rate;
+ *                   with g clipped first: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+ *                   r = lr rate;
  *                   p (1 - r decay) - r (m / correction1) / (sqrt(v / correction2) + eps);
  *                   all three as they were where taken is 0.
- *                   With Muon beta1 is f32[B,1] by row, and so is `direct`: where that is not 0 the
- *                   step is r v and v stays, the direction that "muon" left there (passes/muon.c)
+ *                   With Muon beta1 is f32[B,1] by row, and so is `direct`: where that is not 0
+ *                   the step is r v and v stays, the direction that "muon" left there
+ *                   (passes/muon.c)
  *   "accumulate"  : a, g                        -> a = a + g
  *   "average"     : e, p; scalars decay, taken  -> e = decay e + (1 - decay) p, or e as it was
  *   "sum_squares" : g                           -> rows f64[B, 1], total f64[] (a fixed tree)
  *
- * Where functions read the weights in bf16 (passes/prepare.c), "adamw" also gives `rounded`, its p
- * in bf16, and there is
+ * Where functions read the weights in bf16 (passes/prepare.c), "adamw" also gives `rounded`,
+ * its p in bf16, and there is
  *
  *   "round"       : p                           -> rounded = p, bf16[B, 1024]
  *
@@ -41,8 +43,8 @@
 mvs_id mvs_build_blend(mvs_graph *graph, mvs_id x0, mvs_id x1, mvs_id t, mvs_span span);
 /* Adds the step functions to a module whose model inputs are known. */
 void mvs_steps_add(mvs_module *module);
-/* Adds "round", and to "adamw" the result "rounded", for a module whose functions read weights in
- * bf16. */
+/* Adds "round", and to "adamw" the result "rounded", for a module whose functions read weights
+ * in bf16. */
 void mvs_steps_add_rounding(mvs_module *module);
 
 #endif

@@ -11,7 +11,8 @@ typedef enum mvs_dtype { MVS_F32, MVS_BF16, MVS_F64, MVS_I32, MVS_DTYPE_COUNT } 
 #define MVS_MAX_RANK 8
 #define MVS_MAX_SEGMENTS 8
 
-/* An extent: size, or size times the batch when per_batch. The batch stays symbolic everywhere. */
+/* An extent: size, or size times the batch when per_batch. The batch stays symbolic
+ * everywhere. */
 typedef struct mvs_dim {
   int64_t size;
   bool per_batch;
@@ -60,12 +61,12 @@ int64_t mvs_type_elements(const mvs_type *type, bool *per_batch);
 int64_t mvs_type_count(const mvs_type *type, int64_t batch);
 /* Writes one extent: "64", "B", or "29*B" where a reshape joined tokens and batch. */
 void mvs_dim_text(mvs_dim dim, mvs_text *out);
-/* Writes "f32[B, 80, 64]" ("f32" for rank 0), tokens as 80{image:64(8x8), text:16} and an extent
- * of several elements per sample as 29*B. */
+/* Writes "f32[B, 80, 64]" ("f32" for rank 0), tokens as 80{image:64(8x8), text:16} and an
+ * extent of several elements per sample as 29*B. */
 void mvs_type_text(const mvs_type *type, mvs_text *out);
 /* The common shape of two operands under right-aligned broadcasting (extent 1, not per_batch,
- * stretches). dtype is left to the caller; segments come from whichever side has axis 1 in full.
- * False when they do not fit. */
+ * stretches). dtype is left to the caller; segments come from whichever side has axis 1 in
+ * full. False when they do not fit. */
 bool mvs_type_broadcast(const mvs_type *a, const mvs_type *b, mvs_type *out);
 /* Same size and the same dependence on the batch. */
 bool mvs_dim_equal(mvs_dim a, mvs_dim b);
@@ -73,8 +74,8 @@ bool mvs_dim_equal(mvs_dim a, mvs_dim b);
 int64_t mvs_segments_length(const mvs_segments *table);
 /* Same names, lengths and grids, wherever the tables lie. */
 bool mvs_segments_equal(const mvs_segments *a, const mvs_segments *b);
-/* Writes a name: bare when it is a word of letters, digits, dots and underscores, else quoted, with
- * unprintable bytes, quotes and backslashes as \xNN. */
+/* Writes a name: bare when it is a word of letters, digits, dots and underscores, else quoted,
+ * with unprintable bytes, quotes and backslashes as \xNN. */
 void mvs_name_text(const char *name, mvs_text *out);
 /* Writes "{image:64(8x8), text:16}". */
 void mvs_segments_text(const mvs_segments *table, mvs_text *out);

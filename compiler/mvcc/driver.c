@@ -182,7 +182,8 @@ static bool is_placed(const mvs_program *program, const mvs_module *module,
     const Mvs__Function *function = program->functions[f];
     for (size_t i = 0; i < function->n_probes; i++) {
       const Mvs__Probe *placed = function->probes[i];
-      if (!strcmp(placed->function, probe->function) && !strcmp(placed->site, site)) return true;
+      if (!strcmp(placed->function, probe->function) && !strcmp(placed->site, site))
+        return true;
     }
   }
   return false;

@@ -12,8 +12,8 @@
 
 #include "compiler/ir/module.h"
 
-/* Longest row whose reduction is work like that on elements: it is redone rather than kept, and its
- * results are stored whole where another space takes them. */
+/* Longest row whose reduction is work like that on elements: it is redone rather than kept, and
+ * its results are stored whole where another space takes them. */
 #define MVS_SHORT_ROW 8
 
 typedef struct mvs_crossing {

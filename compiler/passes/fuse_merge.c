@@ -151,8 +151,8 @@ static bool is_plain(const merge *m, const mvs_fuse_kernel *kernel) {
 }
 
 /* True when all that the kernel loads is there before `home` runs or made by it, and it works
- * on the shape that the reduction leaves: a thread that ends a sum then goes on with it. What an
- * alias or a concat names of a result of `home` would have to be in memory before. */
+ * on the shape that the reduction leaves: a thread that ends a sum then goes on with it. What
+ * an alias or a concat names of a result of `home` would have to be in memory before. */
 static bool can_follow(merge *m, int index, int home) {
   const mvs_fuse_kernel *kernel = kernel_of(m, index), *reduction = kernel_of(m, home);
   if (reduction->group_class != MVS_GROUP_COLUMNS || reduction->into >= 0) return false;

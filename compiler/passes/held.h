@@ -1,7 +1,7 @@
 /* held.h: carried values that hold what blocks gave.
  *
- * A carried value is held when every part of it is taken from the body in one known layer, is the
- * same ever after, and is looked at from that layer on only:
+ * A carried value is held when every part of it is taken from the body in one known layer, is
+ * the same ever after, and is looked at from that layer on only:
  *     next  = select(layer == blocks, x, argument)      as is or rounded, the value handed on
  *     shown = select(layer < blocks, number, next)      all that anything else reads of either
  * with `blocks` the same in all layers: a number, or one for each row. at_block and history of

@@ -53,9 +53,9 @@ mvs_place mvs_place_slot(uint32_t buffer, const mvs_type *type, int64_t shift) {
 
 /* --- what groups load --- */
 
-/* The root of a loaded value, then the parts of a gathered concat, which are read with it. Those
- * of a concat that a kernel stores are not: one of them may have a place for other readers, and
- * be stored there later. */
+/* The root of a loaded value, then the parts of a gathered concat, which are read with it.
+ * Those of a concat that a kernel stores are not: one of them may have a place for other
+ * readers, and be stored there later. */
 static void visit_root(const mvs_schedule *schedule, mvs_id id, mvs_load_visit *visit,
                        void *context) {
   mvs_id root = schedule->roots[id];

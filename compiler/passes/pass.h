@@ -11,7 +11,7 @@ typedef enum mvs_fact {
   MVS_FACT_GRADIENTS = 1 << 0, /* "grad" exists and "loss" is gone */
   MVS_FACT_SIMPLE = 1 << 1,    /* no simplify rule applies */
   MVS_FACT_HOISTED = 1 << 2,   /* nothing in a body depends on invariants alone */
-  MVS_FACT_CROSSING = 1 << 3,  /* what goes from forward to backward is decided (kept or redone) */
+  MVS_FACT_CROSSING = 1 << 3,  /* what goes from forward to backward is kept or redone */
   MVS_FACT_FUSED = 1 << 4,     /* every node belongs to a kernel of the plan */
   MVS_FACT_SCHEDULED = 1 << 5, /* kernels have their order */
   MVS_FACT_LAID_OUT = 1 << 6,  /* values have buffers and live ranges */
@@ -26,7 +26,8 @@ typedef enum mvs_means {
   MVS_MEANS_WRITER /* from the mean of what its last linear map reads */
 } mvs_means;
 
-/* What a pass works on. Graph passes replace graphs of the module; plan passes fill the plan. */
+/* What a pass works on. Graph passes replace graphs of the module; plan passes fill the
+ * plan. */
 typedef struct mvs_compilation {
   mvs_arena *arena;       /* graph lifetime */
   mvs_diag *diag;
@@ -52,16 +53,16 @@ extern const mvs_pass mvs_pipeline[];
 mvs_status mvs_pipeline_run(mvs_compilation *compilation, const char *until);
 
 /* The passes, in their order. */
-mvs_status mvs_pass_simplify(mvs_compilation *compilation);  /* also run again after gradients */
+mvs_status mvs_pass_simplify(mvs_compilation *compilation);  /* runs again after gradients */
 mvs_status mvs_pass_pack(mvs_compilation *compilation);      /* products of one value joined */
-mvs_status mvs_pass_gradients(mvs_compilation *compilation); /* "loss" -> "grad", graph to graph */
+mvs_status mvs_pass_gradients(mvs_compilation *compilation); /* "loss" -> "grad", on graphs */
 mvs_status mvs_pass_muon(mvs_compilation *compilation);      /* adds "muon" where wanted */
 mvs_status mvs_pass_crossing(mvs_compilation *compilation);  /* keep-or-redo alternatives */
-mvs_status mvs_pass_hoist(mvs_compilation *compilation);     /* invariant values leave regions */
+mvs_status mvs_pass_hoist(mvs_compilation *compilation);     /* invariants leave regions */
 mvs_status mvs_pass_prepare(mvs_compilation *compilation);   /* values of weights alone leave */
 mvs_status mvs_pass_diagnose(mvs_compilation *compilation);  /* functions that look at "grad" */
 mvs_status mvs_pass_fuse(mvs_compilation *compilation);      /* nodes -> kernels */
 mvs_status mvs_pass_schedule(mvs_compilation *compilation);  /* order of kernels */
-mvs_status mvs_pass_memory(mvs_compilation *compilation);    /* values -> buffers, live ranges */
+mvs_status mvs_pass_memory(mvs_compilation *compilation);    /* values -> buffers, lifetimes */
 
 #endif

@@ -12,7 +12,8 @@
 
 /* Operands of one kernel; the executor has room for its workspace besides. */
 #define MVS_MAX_OPERANDS 120
-/* Equal parts into which a kernel may cut the last axis of its space: each is unrolled in it. */
+/* Equal parts into which a kernel may cut the last axis of its space: each is unrolled in
+ * it. */
 #define MVS_MOST_PIECES 8
 /* Batch at which passes compare bytes: large enough that values per sample outweigh parameters,
  * as they do in training. */
@@ -20,11 +21,11 @@
 
 typedef enum mvs_group_class {
   MVS_GROUP_ROWS,     /* rows in parallel; element work and reductions over the last axis */
-  MVS_GROUP_COLUMNS,  /* reduces outer axes (tokens of a segment, batch): inner axis in parallel */
+  MVS_GROUP_COLUMNS,  /* reduces outer axes (tokens of a segment, batch): inner in parallel */
   MVS_GROUP_MATMUL,
   MVS_GROUP_ATTENTION,
   MVS_GROUP_ATTENTION_GRAD,
-  MVS_GROUP_REGION    /* the loop over layers: its own list of groups is in the body's schedule */
+  MVS_GROUP_REGION    /* the loop over layers: its own groups are in the body's schedule */
 } mvs_group_class;
 
 /* Where one materialised value is: element strides into a buffer. A per_layer access of a top-
@@ -48,7 +49,7 @@ typedef struct mvs_place {
  * computed in several nests; it is stored by one. */
 typedef struct mvs_nest_plan {
   mvs_type space;
-  uint32_t reduced_axes;           /* COLUMNS: mask over space; segments: axis 1 with by_segment */
+  uint32_t reduced_axes;           /* COLUMNS: mask over space; axis 1 with by_segment */
   bool by_segment;                 /* COLUMNS: axis 1 is reduced per segment */
   MVS_LIST(mvs_id) outputs;        /* materialised here. A node that must lie in two places is
                                       listed twice */
@@ -57,9 +58,9 @@ typedef struct mvs_nest_plan {
                                       outputs that are leaves (copies), have the copy's */
   MVS_LIST(mvs_id) leaves;         /* materialised values that it loads, in id order */
   MVS_LIST(mvs_id) interior;       /* all nodes computed or address-mapped inside, in id order,
-                                      outputs included, leaves excluded. A concat along the last
-                                      axis may be inside: its parts are equal multiples of a piece
-                                      of the row */
+                                      outputs included, leaves excluded. A concat along the
+                                      last axis may be inside: its parts are equal multiples of
+                                      a piece of the row */
 } mvs_nest_plan;
 
 typedef struct mvs_group {
@@ -67,7 +68,7 @@ typedef struct mvs_group {
   MVS_LIST(mvs_nest_plan) nests;   /* ROWS, COLUMNS */
   mvs_id heavy;                    /* the node, for the HEAVY classes */
   struct mvs_region *region;       /* REGION */
-  bool redo;                       /* in a forward body: must run again when the block is redone */
+  bool redo;                       /* in a forward body: runs again when the block is redone */
   const char *why;                 /* for --explain */
 } mvs_group;
 
@@ -95,7 +96,7 @@ typedef enum mvs_buffer_kind {
 typedef struct mvs_buffer {
   mvs_buffer_kind kind;
   const char *name;         /* INPUT, OUTPUT; NULL else */
-  uint32_t param;           /* PARAM, GRAD: index in the module; PREPARED: number of the value */
+  uint32_t param;           /* PARAM, GRAD: index in the module; PREPARED: the value's number */
   mvs_dtype dtype;
   int64_t fixed, per_batch; /* bytes of one slot = fixed + per_batch * B, before alignment */
   int64_t slots_kept, slots_least;
@@ -103,7 +104,7 @@ typedef struct mvs_buffer {
   bool zero_at_end;         /* the cleared slots are the last ones (reverse regions) */
   bool crossing;            /* written by a forward region, read by its backward */
   int first_step, last_step; /* live range over the function's top-level steps, both included */
-  int body_first, body_last; /* for values inside one body: range over the body's steps, else -1 */
+  int body_first, body_last; /* of a value inside one body: range over its steps, else -1 */
   uint32_t home;             /* the region (in plan order) whose body it is in, or UINT32_MAX */
 } mvs_buffer;
 
@@ -126,9 +127,10 @@ typedef struct mvs_schedule {
   mvs_place *places;                /* one per node of the graph */
   mvs_id *roots;                    /* per node: whose bytes it names, its own or through
                                        reshape, get and slice another's; MVS_NONE: none */
-  bool *gathered;                   /* per node: a concat that no kernel stores; it is there when
-                                       its parts are. One that a kernel stores whole is a value
-                                       like others, whether or not its parts have places, too */
+  bool *gathered;                   /* per node: a concat that no kernel stores; it is there
+                                       when its parts are. One that a kernel stores whole is a
+                                       value like others, whether or not its parts have places,
+                                       too */
   MVS_LIST(struct mvs_schedule *) bodies; /* one per REGION group, in order */
   MVS_LIST(mvs_alternative) alternatives; /* of a body whose blocks may be redone */
 } mvs_schedule;
@@ -159,7 +161,8 @@ void mvs_groups_bytes(const mvs_schedule *schedule, const uint32_t *groups, size
                       int64_t *fixed, int64_t *per_batch);
 /* Writes the plan as text, for --emit plan and golden dumps. */
 void mvs_plan_dump(const mvs_plan *plan, mvs_text *out);
-/* Writes per kernel: class, source lines, rules that fired, bytes moved and the least possible. */
+/* Writes per kernel: class, source lines, rules that fired, bytes moved and the least
+ * possible. */
 void mvs_plan_explain(const mvs_plan *plan, mvs_text *out);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include "compiler/ir/graph.h"
 
-/* The graph that is being rebuilt, and how many live nodes and results take each of its nodes: the
- * new graph does not know yet who will take what stands in it. */
+/* The graph that is being rebuilt, and how many live nodes and results take each of its nodes:
+ * the new graph does not know yet who will take what stands in it. */
 typedef struct mvs_rule_source {
   const mvs_graph *graph;
   const uint32_t *users;
@@ -19,7 +19,7 @@ typedef struct mvs_match {
   mvs_id root;
   const mvs_node *node;
   const mvs_rule_source *source;
-  mvs_id copied; /* the node of the source that the root is a copy of; MVS_NONE: a rule made it */
+  mvs_id copied; /* the source's node that the root is a copy of; MVS_NONE: a rule made it */
   mvs_id a, b;
   int64_t number;
   double value;

@@ -6,7 +6,8 @@
  * its parts are written into their places. */
 #include "compiler/passes/simplify.h"
 
-/* Longest outer axis that is summed by additions, a power of two: more would make long kernels. */
+/* Longest outer axis that is summed by additions, a power of two: more would make long
+ * kernels. */
 #define FEW_SUMMED 4
 
 static mvs_id becomes_a(mvs_graph *graph, const mvs_match *match) {
@@ -363,8 +364,9 @@ static const mvs_node *outer_sum(const mvs_match *match, int index) {
   return node->attr.axes.mask & ~last ? node : NULL;
 }
 
-/* The gradients of a weight that a rule uses many times would each be stored for their sum. Each
- * sum has the shape of both added: of [6] and [6, 1] all pairs are, which is no sum of so few. */
+/* The gradients of a weight that a rule uses many times would each be stored for their sum.
+ * Each sum has the shape of both added: of [6] and [6, 1] all pairs are, which is no sum of so
+ * few. */
 bool mvs_guard_sum_of_sums(mvs_match *match) {
   const mvs_type *added = &match->node->type;
   for (int i = 0; i < 2; i++) {
@@ -408,8 +410,9 @@ bool mvs_guard_sum_in_stages(mvs_match *match) {
   uint32_t mask = match->node->attr.axes.mask;
   return (mask & (mask - 1)) != 0;
 }
-/* The batch and all axes before it as one, if all are summed over: of a stacked value, whose layers
- * come first, neither can be walked without the other. Else 0; the number of axes joined. */
+/* The batch and all axes before it as one, if all are summed over: of a stacked value, whose
+ * layers come first, neither can be walked without the other. Else 0; the number of axes
+ * joined. */
 static int joined_axes(const mvs_type *type, uint32_t mask) {
   int batch = 0;
   while (batch < type->rank && !type->dims[batch].per_batch) batch++;

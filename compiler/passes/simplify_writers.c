@@ -3,7 +3,7 @@
  *
  * With F = y W^T the branch and a merge that uses F and mean(F),
  *
- *   mean(F) = mean(y) W^T         the cotangent of F is then r * Delta alone, r a row of factors
+ *   mean(F) = mean(y) W^T         F's cotangent is then r * Delta alone, r a row of factors
  *   r * F = y (r * W)^T           a gain that alone takes F moves into the weight
  *   dW = r * (Delta^T y) + ...    other factors: rows scaled after the product
  *   dy = Delta (r * W) + ...      and the weight scaled before it
@@ -42,8 +42,8 @@ bool mvs_guard_mean_of_product(mvs_match *match) {
          match->node->type.dtype == MVS_F32;
 }
 
-/* The mean stays f32, weight and bias are widened: rounding the mean would leave a part of it in
- * the centred signal, which matters most when tokens are nearly equal. */
+/* The mean stays f32, weight and bias are widened: rounding the mean would leave a part of it
+ * in the centred signal, which matters most when tokens are nearly equal. */
 mvs_id mvs_build_mean_of_product(mvs_graph *graph, const mvs_match *match) {
   const mvs_node *product = averaged(graph, match->node);
   mvs_span span = match->node->span;
@@ -79,7 +79,8 @@ static mvs_id as_column(mvs_graph *graph, mvs_id row, mvs_span span) {
   return mvs_build_reshape(graph, row, &column, span);
 }
 
-/* The value that a product with factors is a part of: y W^T itself, or y W^T minus segment rows. */
+/* The value that a product with factors is a part of: y W^T itself, or y W^T minus segment
+ * rows. */
 static const mvs_node *branch_of(const mvs_graph *graph, const mvs_node *value) {
   if (value->op == MVS_OP_sub && input_of(graph, value, 1)->op == MVS_OP_segment_broadcast) {
     value = input_of(graph, value, 0);
@@ -108,7 +109,8 @@ bool mvs_guard_gain_of_writer(mvs_match *match) {
     match->b = match->node->inputs[1 - i];
     match->number = i;
     const mvs_node *branch = branch_of(match->graph, mvs_match_input(match, i));
-    if (!branch || mvs_type_has_batch(mvs_graph_type(match->graph, branch->inputs[1]))) continue;
+    if (!branch) continue;
+    if (mvs_type_has_batch(mvs_graph_type(match->graph, branch->inputs[1]))) continue;
     if (!mvs_type_same_shape(&branch->type, &match->node->type)) continue;
     if (is_channel_row(match->graph, match->b, rank) && taken_once(match, i)) return true;
   }
@@ -206,8 +208,8 @@ bool mvs_guard_rows_in_parts(mvs_match *match) {
   return mvs_graph_type(match->graph, match->a)->dtype == MVS_BF16;
 }
 
-/* x = hi + mid + lo, each bf16 and the rest exact: three products of bf16 in one, summed in f32,
- * have the precision of f32 operands at the speed of bf16. */
+/* x = hi + mid + lo, each bf16 and the rest exact: three products of bf16 in one, summed in
+ * f32, have the precision of f32 operands at the speed of bf16. */
 mvs_id mvs_build_rows_in_parts(mvs_graph *graph, const mvs_match *match) {
   const mvs_node *node = match->node;
   mvs_id parts[PARTS], rest = node->inputs[0], sum = MVS_NONE;

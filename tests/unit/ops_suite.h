@@ -84,8 +84,8 @@ void ops_check_case(ops_suite *s, const ops_case *each, int64_t batch);
 void ops_check(ops_suite *s, int64_t batch);
 /* The same at batches 1, 2, 3 and 5. */
 void ops_check_batches(ops_suite *s);
-/* Checks that one, two and three threads give the same bits, at a batch large enough that kernels
- * are divided among them. */
+/* Checks that one, two and three threads give the same bits, at a batch large enough that
+ * kernels are divided among them. */
 void ops_check_threads(ops_suite *s, int64_t batch);
 /* Checks that two functions give the same bits for the results whose names both have. */
 void ops_check_same_bits(ops_suite *s, const char *a, const char *b, int64_t batch);

@@ -1,5 +1,5 @@
-/* test_cuda_clears.c: clears of a recorded graph that go into the kernel before them, on a driver
- * that holds one chain of nodes. */
+/* test_cuda_clears.c: clears of a recorded graph that go into the kernel before them, on a
+ * driver that holds one chain of nodes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -153,7 +153,8 @@ static int folded(void) {
   mvs_cuda_modules *modules;
   void *function;
   const char *call;
-  assert_int_equal(mvs_cuda_modules_open(&gpu, &program, mvs_diag_new(arena), &modules), MVS_OK);
+  assert_int_equal(mvs_cuda_modules_open(&gpu, &program, mvs_diag_new(arena), &modules),
+                   MVS_OK);
   assert_int_equal(mvs_cuda_modules_function(modules, 1, &function, &call), 0);
   int gone = mvs_cuda_fold_clears(&driver, modules, &program, NULL);
   mvs_cuda_modules_close(modules);

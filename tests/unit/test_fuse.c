@@ -353,8 +353,8 @@ int main(void) {
       {"denseformer", {5, 0, 1}, {6, 2, 4}},
       {"laurel_previous", {6, 0, 2}, {7, 4, 4}},
       /* The softmax over sources is read where the norm before the branch was; its queries'
-       * gradients are columns. Of a history one kernel of rows stores the row, one of columns sums
-       * all. */
+       * gradients are columns. Of a history one kernel of rows stores the row, one of columns
+       * sums all. */
       {"attnres", {5, 0, 1}, {4, 4, 3}},
       {"denseformer_full", {6, 1, 3}, {6, 5, 7}},
       /* Several streams. Mixing is no kernel of its own. Of n^2 numbers a token, made by a

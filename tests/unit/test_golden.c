@@ -1,6 +1,6 @@
 /* test_golden.c: graph passes on files: tests/golden/PASS/NAME.ir is read, the pass is run on
- * it alone, and the module it leaves is compared with NAME.txt. Files called writers.ir go as under
- * --means writer. MVS_BLESS=1 in the environment rewrites what is wanted. */
+ * it alone, and the module it leaves is compared with NAME.txt. Files called writers.ir go as
+ * under --means writer. MVS_BLESS=1 in the environment rewrites what is wanted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -194,7 +194,8 @@ static void row_trees(void **state) {
     if (level_runs(level)) {
       uint64_t seed = s + 1;
       float *values = make_array(MVS_F32, rows * size, &seed);
-      float *sums = make_array(MVS_F32, rows, NULL), *greatest = make_array(MVS_F32, rows, NULL);
+      float *sums = make_array(MVS_F32, rows, NULL);
+      float *greatest = make_array(MVS_F32, rows, NULL);
       harness_run(&h, (void *[]){values, sums, greatest, NULL}, rows / 3, 0);
       for (int64_t row = 0; row < rows; ++row) {
         float want = sum_by_lanes(values + row * size, size), top = -INFINITY;

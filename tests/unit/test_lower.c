@@ -211,8 +211,8 @@ static void init_lines_have_an_order(void **state) {
   mvs_arena_free(arena);
 }
 
-/* The table of arXiv 2203.00555: queries and keys by their inputs, the others smaller by beta. The
- * rule names `w1` too, which this model has not. */
+/* The table of arXiv 2203.00555: queries and keys by their inputs, the others smaller by beta.
+ * The rule names `w1` too, which this model has not. */
 static void deepnorm_starts_as_its_paper_says(void **state) {
   (void)state;
   static const struct { const char *name; double inputs; bool smaller; } wanted[] = {

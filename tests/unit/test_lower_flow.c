@@ -326,13 +326,14 @@ static void losses_of_micro_batches_add_up(void **state) {
   mvs_arena_free(arena);
 }
 
-/* Each comparison sets a digit. Of equal numbers, one less, one more, and of NaN on either side:
- * IEEE 754 has all but != false of NaN. */
+/* Each comparison sets a digit. Of equal numbers, one less, one more, and of NaN on either
+ * side: IEEE 754 has all but != false of NaN. */
 static const char comparisons_text[] =
     "model m {\n"
     "  input a : f32[4, 1]\n"
     "  input b : f32[4, 1]\n"
-    "  output y : (a < b) + 10 * (a <= b) + 100 * (a > b) + 1000 * (a >= b) + 10000 * (a == b) +\n"
+    "  output y : (a < b) + 10 * (a <= b) + 100 * (a > b) +\n"
+    "             1000 * (a >= b) + 10000 * (a == b) +\n"
     "    100000 * (a != b)\n"
     "}\n";
 

@@ -139,7 +139,8 @@ static void count_late(void *user, int thread, int64_t begin, int64_t end) {
 
 /* A thread may hear of the last job when that has ended and the pool is being freed: it must
  * not take the end for a job, whose fields would be those of the last but one. That one had
- * more units, so that some seem to be left. Late loads make it likely (tests/e2e/threads.sh). */
+ * more units, so that some seem to be left. Late loads make it likely
+ * (tests/e2e/threads.sh). */
 static void nothing_behind_the_last_job(void **state) {
   (void)state;
   static ended large, last;
