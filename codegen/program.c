@@ -32,18 +32,34 @@ typedef struct frame {
 } frame;
 _Static_assert(sizeof(frame) == FRAME_BYTES, "a frame has no padding");
 
-/* Chunks of rows times chunks of inner; a chunk of 0 takes all of its extent. */
+static int64_t extent_at(const Mvs__Extent *extent, int64_t batch) {
+  return extent ? extent->size * (extent->per_batch ? batch : 1) : 1;
+}
+
+/* A chunk of 0 takes all of an extent. */
+static int64_t chunks_of(int64_t size, int64_t chunk) {
+  if (size <= 0) return 0;
+  return chunk > 0 ? size / chunk + (size % chunk != 0) : 1;
+}
+
+/* A flat nest has the batch in its inner axis, and no rows. */
+static bool is_flat(const Mvs__Nest *nest) {
+  return extent_at(nest->rows, 0) == 1 && nest->inner && nest->inner->per_batch;
+}
+
+int64_t mvs_nest_rows_at(const Mvs__Nest *nest, int64_t batch) {
+  return extent_at(is_flat(nest) ? nest->inner : nest->rows, batch);
+}
+
+int64_t mvs_nest_units_of(const Mvs__Nest *nest, int64_t batch, int64_t rows) {
+  int64_t inner = extent_at(nest->inner, batch);
+  if (is_flat(nest)) return chunks_of(rows, nest->inner_chunk);
+  return chunks_of(rows, nest->row_chunk) * chunks_of(inner, nest->inner_chunk);
+}
+
+/* Chunks of rows times chunks of inner. */
 int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch) {
-  const Mvs__Extent *extents[2] = {nest->rows, nest->inner};
-  const int64_t chunks[2] = {nest->row_chunk, nest->inner_chunk};
-  int64_t units = 1;
-  for (int i = 0; i < 2; i++) {
-    if (!extents[i]) continue;
-    int64_t size = extents[i]->size * (extents[i]->per_batch ? batch : 1);
-    if (size <= 0) return 0;
-    if (chunks[i] > 0) units *= size / chunks[i] + (size % chunks[i] != 0);
-  }
-  return units;
+  return mvs_nest_units_of(nest, batch, mvs_nest_rows_at(nest, batch));
 }
 
 /* --- forms --- */

@@ -20,6 +20,9 @@ typedef struct mvs_host_call {
   int64_t batch;
   int64_t layer;
   void *scratch;         /* this thread's, 64-byte aligned */
+  /* Rows that are left out at the beginning and at the end: the kernel's units count the others
+   * (Nest.axes in program.proto). */
+  int64_t before, behind;
 } mvs_host_call;
 
 /* Does units begin .. end-1 of one nest. Units touch disjoint outputs. */
@@ -27,6 +30,11 @@ typedef void mvs_host_kernel(const mvs_host_call *call, int64_t begin, int64_t e
 
 /* Units of a nest at a batch (see Nest in program.proto). */
 int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch);
+/* Rows of a nest at a batch, of which a call may leave some out: inner elements where there is no
+ * row to speak of. */
+int64_t mvs_nest_rows_at(const Mvs__Nest *nest, int64_t batch);
+/* Units of `rows` of them. */
+int64_t mvs_nest_units_of(const Mvs__Nest *nest, int64_t batch, int64_t rows);
 
 /* Makes a kernel's host code that of `form`, whose fields become what the kernel had. */
 void mvs_kernel_take_form(Mvs__Kernel *kernel, Mvs__HostForm *form);

@@ -24,8 +24,14 @@ typedef struct mvs_device mvs_device;
 typedef struct mvs_launch {
   uint32_t kernel;       /* index into the program's kernels */
   void *const *operands; /* device addresses; the workspace is last where the kernel has one */
+  size_t operand_count;  /* workspace included */
   int64_t batch, layer;
 } mvs_launch;
+
+/* The most that a device takes at a time. */
+#define MVS_LAUNCHES_TOGETHER 64
+/* Operands of one: the kernel form's limit plus the workspace. */
+#define MVS_LAUNCH_OPERANDS 128
 
 typedef enum mvs_copy { MVS_COPY_TO_DEVICE, MVS_COPY_TO_HOST, MVS_COPY_WITHIN } mvs_copy;
 
@@ -61,6 +67,9 @@ struct mvs_device {
   void (*await)(mvs_device *device, void *event, mvs_lane lane);
   mvs_status (*reach)(mvs_device *device, void *event, mvs_diag *diag);
   void (*launch)(mvs_device *device, const mvs_launch *launch);
+  /* Several, as if one after another, each with a workspace of its own; at most
+   * MVS_LAUNCHES_TOGETHER. NULL where that is no faster. */
+  void (*launch_all)(mvs_device *device, const mvs_launch *launches, size_t count);
   /* Launches, clears and copies within the device go to WORK (at first) or ASIDE from now on.
    * Kernels of both run at once and share no memory of the device's own. NULL where all work is
    * done in one order. */

@@ -2,7 +2,8 @@
  *
  * A kernel is a list of stages, a stage a list of nests, a nest a function over a range of
  * units. Stages run one after another; the units of a stage are handed to the pool in
- * chunks, in any order, since they write disjoint memory. Everything is done when launch
+ * chunks, in any order, since they write disjoint memory. Of several launches a plan says which
+ * stages are one job of the pool (chain.h). Everything is done when a launch
  * returns, so synchronize has nothing to do. The code is position-independent, calls
  * nothing, and gets its operands and a stretch of scratch per thread through mvs_host_call. */
 #include <errno.h>
@@ -11,9 +12,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "compiler/base/checked.h"
-#include "runtime/device.h"
+#include "runtime/chain.h"
 #include "runtime/fail.h"
 #include "runtime/host_level.h"
 #include "runtime/pool.h"
@@ -21,9 +23,27 @@
 
 #define ALIGNMENT 64
 /* From this size on memory is asked for in huge pages: fewer misses of the address cache. */
-#define HUGE_PAGE        ((int64_t)2 << 20)
-#define MOST_NESTS       64
-#define WORTH_THREADS_NS 6000
+#define HUGE_PAGE  ((int64_t)2 << 20)
+#define MOST_NESTS 64
+/* Plans are kept by what they are of. A training run has one for every 64 launches of a step.
+ */
+#define MOST_PLANS 4096
+
+/* What a plan depends on: kernels, batches and addresses. */
+typedef struct kept_plan {
+  uint64_t hash;
+  size_t words;
+  const uint64_t *key;
+  mvs_chain_plan plan;
+  struct kept_plan *next;
+} kept_plan;
+
+typedef struct plan_cache {
+  mvs_arena *arena; /* NULL before the first plan */
+  kept_plan *slots[MOST_PLANS];
+  size_t count;
+  uint64_t key[MVS_LAUNCHES_TOGETHER * (2 + MVS_LAUNCH_OPERANDS)]; /* the one being asked for */
+} plan_cache;
 
 typedef struct host_device {
   mvs_device table;
@@ -32,15 +52,16 @@ typedef struct host_device {
   size_t code_bytes;
   unsigned char *scratch; /* one stretch per thread */
   int64_t scratch_bytes;
+  plan_cache plans;
 } host_device;
 
-/* One stage being run: nests stand side by side in one range of units. */
-typedef struct stage_run {
+/* One job being run. Without blocks the units of all its parts stand in one range. */
+typedef struct job_run {
   const host_device *device;
-  const Mvs__Stage *stage;
-  mvs_host_call call;
-  int64_t first_unit[MOST_NESTS + 1];
-} stage_run;
+  const mvs_launch *launches;
+  const mvs_chain_job *job;
+  int64_t first_unit[MVS_LAUNCHES_TOGETHER + 1];
+} job_run;
 
 /* The size is rounded up to the alignment, as aligned_alloc wants it; contents are
  * undefined. */
@@ -113,47 +134,148 @@ static mvs_host_kernel *kernel_of(const host_device *device, const Mvs__Nest *ne
   return (mvs_host_kernel *)address;
 }
 
-/* Units of all nests stand behind one another; a range may touch several nests. */
-static void run_units(void *user, int thread, int64_t begin, int64_t end) {
-  stage_run *run = user;
-  mvs_host_call call = run->call;
-  call.scratch = run->device->scratch + thread * run->device->scratch_bytes;
-  for (size_t at = 0; at < run->stage->n_nests; at++) {
-    int64_t first = run->first_unit[at], last = run->first_unit[at + 1];
-    int64_t from = begin > first ? begin : first, to = end < last ? end : last;
-    if (from < to)
-      kernel_of(run->device, run->stage->nests[at])(&call, from - first, to - first);
+static const Mvs__Stage *stage_of(const job_run *run, const mvs_chain_part *part) {
+  const mvs_launch *launch = &run->launches[part->launch];
+  return run->device->program->kernels[launch->kernel]->stages[part->stage];
+}
+
+static mvs_host_call call_of(const job_run *run, const mvs_chain_part *part, int thread) {
+  const mvs_launch *launch = &run->launches[part->launch];
+  return (mvs_host_call){.operands = launch->operands,
+                         .batch = launch->batch,
+                         .layer = launch->layer,
+                         .scratch = run->device->scratch + thread * run->device->scratch_bytes};
+}
+
+/* Units of all nests of a stage stand behind one another. */
+static int64_t units_of(const Mvs__Stage *stage, int64_t batch) {
+  int64_t units = 0;
+  for (size_t at = 0; at < stage->n_nests; at++)
+    units += mvs_nest_units(stage->nests[at], batch);
+  return units;
+}
+
+/* A range of a part's units may touch several nests. */
+static void run_part(const job_run *run, const mvs_chain_part *part, int thread, int64_t begin,
+                     int64_t end) {
+  const Mvs__Stage *stage = stage_of(run, part);
+  mvs_host_call call = call_of(run, part, thread);
+  for (size_t at = 0; at < stage->n_nests; at++) {
+    int64_t units = mvs_nest_units(stage->nests[at], call.batch);
+    int64_t from = begin > 0 ? begin : 0, to = end < units ? end : units;
+    if (from < to) kernel_of(run->device, stage->nests[at])(&call, from, to);
+    begin -= units, end -= units;
   }
 }
 
-/* Whether a kernel is worth more than one thread. Handing work over and waiting for it costs
- * about 2 us, and far more when another process holds the core; rough speeds of one core (10
- * bytes and 20 operations a nanosecond) tell whether the kernel takes a few times that. */
-static bool is_worth_threads(const Mvs__Kernel *kernel, int64_t batch) {
-  double bytes = (double)(kernel->read_fixed + kernel->write_fixed) +
-                 (double)(kernel->read_per_batch + kernel->write_per_batch) * (double)batch;
-  double operations = kernel->flops_fixed + kernel->flops_per_batch * (double)batch;
-  return bytes / 10 + operations / 20 > WORTH_THREADS_NS;
+/* And units of all parts likewise. */
+static void run_units(void *user, int thread, int64_t begin, int64_t end) {
+  const job_run *run = user;
+  for (size_t at = 0; at < run->job->count; at++) {
+    int64_t first = run->first_unit[at], last = run->first_unit[at + 1];
+    if (begin < last && end > first)
+      run_part(run, &run->job->parts[at], thread, begin - first, end - first);
+  }
+}
+
+/* Blocks begin .. end-1 of one part, all at once. */
+static void run_block(const job_run *run, const mvs_chain_part *part, int thread, int64_t begin,
+                      int64_t end) {
+  const Mvs__Stage *stage = stage_of(run, part);
+  mvs_host_call call = call_of(run, part, thread);
+  for (size_t at = 0; at < stage->n_nests; at++) {
+    const Mvs__Nest *nest = stage->nests[at];
+    int64_t rows = mvs_chain_rows(nest, call.batch, run->job->blocks);
+    call.before = begin * rows;
+    call.behind = (run->job->blocks - end) * rows;
+    int64_t units = mvs_nest_units_of(nest, call.batch, (end - begin) * rows);
+    kernel_of(run->device, nest)(&call, 0, units);
+  }
+}
+
+/* A chain: all parts on the blocks of a turn, then on those of the next one. */
+static void run_turns(void *user, int thread, int64_t begin, int64_t end) {
+  const job_run *run = user;
+  int64_t blocks = run->job->blocks, turns = run->job->turns;
+  for (int64_t turn = begin; turn < end; turn++) {
+    int64_t from = blocks * turn / turns, to = blocks * (turn + 1) / turns;
+    for (size_t at = 0; at < run->job->count; at++)
+      run_block(run, &run->job->parts[at], thread, from, to);
+  }
+}
+
+static void run_job(host_device *device, const mvs_launch *launches, const mvs_chain_job *job) {
+  job_run run = {.device = device, .launches = launches, .job = job};
+  for (size_t at = 0; at < job->count && !job->blocks; at++) {
+    int64_t batch = launches[job->parts[at].launch].batch;
+    run.first_unit[at + 1] =
+        run.first_unit[at] + units_of(stage_of(&run, &job->parts[at]), batch);
+  }
+  int64_t units = job->blocks ? job->turns : run.first_unit[job->count];
+  mvs_pool_task *task = job->blocks ? run_turns : run_units;
+  if (job->worth_threads) {
+    mvs_pool_run(device->table.pool, units, task, &run);
+  } else if (units > 0) {
+    task(&run, 0, 0, units);
+  }
+}
+
+static void forget_plans(plan_cache *cache) {
+  mvs_arena_free(cache->arena);
+  cache->arena = NULL;
+  cache->count = 0;
+  memset(cache->slots, 0, sizeof cache->slots);
+}
+
+/* The plan of these launches, made where it is not there. Too many are forgotten all at once:
+ * no run has so many. */
+static const mvs_chain_plan *plan_of(host_device *device, const mvs_launch *launches,
+                                     size_t count) {
+  plan_cache *cache = &device->plans;
+  size_t words = 0;
+  for (size_t at = 0; at < count; at++) {
+    cache->key[words++] = launches[at].kernel;
+    cache->key[words++] = (uint64_t)launches[at].batch;
+    for (size_t k = 0; k < launches[at].operand_count; k++)
+      cache->key[words++] = (uint64_t)(uintptr_t)launches[at].operands[k];
+  }
+  uint64_t hash = XXH3_64bits(cache->key, words * sizeof *cache->key);
+  kept_plan **slot = &cache->slots[hash % MOST_PLANS];
+  for (kept_plan *each = *slot; each; each = each->next)
+    if (each->hash == hash && each->words == words &&
+        memcmp(each->key, cache->key, words * sizeof *cache->key) == 0)
+      return &each->plan;
+  if (cache->count == MOST_PLANS) forget_plans(cache);
+  if (!cache->arena) cache->arena = mvs_arena_new();
+  kept_plan *fresh = MVS_NEW(cache->arena, kept_plan);
+  uint64_t *key = MVS_ARRAY(cache->arena, words, uint64_t);
+  memcpy(key, cache->key, words * sizeof *key);
+  *fresh = (kept_plan){hash, words, key, {NULL, 0}, *slot};
+  fresh->plan = mvs_chain_plan_new(cache->arena, device->program, launches, count,
+                                   mvs_pool_threads(device->table.pool));
+  cache->count++;
+  return &(*slot = fresh)->plan;
 }
 
 /* Stages wait for one another; within one, units run in any order. */
 static void host_launch(mvs_device *table, const mvs_launch *launch) {
   host_device *device = (host_device *)table;
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
-  bool worth = is_worth_threads(kernel, launch->batch);
-  for (size_t at = 0; at < kernel->n_stages; at++) {
-    stage_run run = {.device = device, .stage = kernel->stages[at]};
-    run.call = (mvs_host_call){
-        .operands = launch->operands, .batch = launch->batch, .layer = launch->layer};
-    for (size_t nest = 0; nest < run.stage->n_nests; nest++)
-      run.first_unit[nest + 1] =
-          run.first_unit[nest] + mvs_nest_units(run.stage->nests[nest], launch->batch);
-    if (worth) {
-      mvs_pool_run(device->table.pool, run.first_unit[run.stage->n_nests], run_units, &run);
-    } else {
-      run_units(&run, 0, 0, run.first_unit[run.stage->n_nests]);
-    }
+  for (uint16_t stage = 0; stage < kernel->n_stages; stage++) {
+    mvs_chain_part part = {0, stage};
+    mvs_chain_job job = {&part, 1, 0, 0, mvs_chain_worth_threads(device->program, launch)};
+    run_job(device, launch, &job);
   }
+}
+
+/* Jobs wait for one another; within one, threads do not. One thread waits for nobody. */
+static void host_launch_all(mvs_device *table, const mvs_launch *launches, size_t count) {
+  host_device *device = (host_device *)table;
+  for (size_t at = 0; at < count && mvs_pool_threads(table->pool) == 1; at++)
+    host_launch(table, &launches[at]);
+  if (mvs_pool_threads(table->pool) == 1) return;
+  const mvs_chain_plan *plan = plan_of(device, launches, count);
+  for (size_t at = 0; at < plan->count; at++) run_job(device, launches, &plan->jobs[at]);
 }
 
 /* Launches have finished when they return. */
@@ -223,6 +345,7 @@ static void host_close(mvs_device *table) {
   if (!device) return;
   mvs_pool_free(device->table.pool);
   if (device->code) munmap(device->code, device->code_bytes);
+  mvs_arena_free(device->plans.arena);
   free(device->scratch);
   free(device);
 }
@@ -304,6 +427,7 @@ mvs_status mvs_device_open_host(const mvs_program *program, int threads, mvs_dia
                                .await = host_event_pass,
                                .reach = host_reach,
                                .launch = host_launch,
+                               .launch_all = host_launch_all,
                                .synchronize = host_synchronize,
                                .available = host_available,
                                .how = host_how,

@@ -15,14 +15,23 @@
 
 /* A profiled call of fewer launches runs as it is. */
 #define WORTH_RECORDING 4
-/* Operands of one launch: the kernel form's limit plus the workspace. */
-#define MOST_OPERANDS 128
+/* Operands of launches that wait. */
+#define WAITING_OPERANDS    (8 * MVS_LAUNCH_OPERANDS)
+#define WORKSPACE_ALIGNMENT 64
 
 /* What all calls of one lane share, since they run one after another. */
 typedef struct common_memory {
   char *block, *workspace;
   int64_t block_bytes, workspace_bytes;
 } common_memory;
+
+/* Launches that the device has not been given yet: it takes several together. */
+typedef struct waiting {
+  mvs_launch launches[MVS_LAUNCHES_TOGETHER];
+  void *operands[WAITING_OPERANDS];
+  size_t count, used; /* of both */
+  int64_t workspace;  /* bytes given out */
+} waiting;
 
 struct mvs_executor {
   mvs_arena *arena;
@@ -39,6 +48,7 @@ struct mvs_executor {
   void *rounded;    /* them in bf16, NULL until asked for */
   uint64_t rounded_version;
   mvs_prepared *prepared; /* of the present program first, then of its other views */
+  waiting waiting;
 };
 
 struct mvs_call {
@@ -174,7 +184,8 @@ mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
   call->bases = MVS_ARRAY(executor->arena, function->n_buffers, char *);
   call->copied_out = MVS_ARRAY(executor->arena, function->n_outputs, char *);
   MVS_TRY(mvs_placement_new(executor->arena, executor->diag, executor->program, function, batch,
-                            executor->recompute, &call->placement));
+                            executor->recompute, executor->device->launch_all != NULL,
+                            &call->placement));
   find_prepared(call);
   if (call->reads_prepared && !call->prepared->call)
     MVS_TRY(mvs_call_new(executor, "prepare", 1, &call->prepared->call));
@@ -342,26 +353,65 @@ static void tell_writes(mvs_call *call, const Mvs__Step *step, int64_t layer) {
   }
 }
 
+/* Gives the device what waits. Whatever else is to see or change memory comes behind it. */
+static void send_waiting(mvs_executor *executor) {
+  waiting *all = &executor->waiting;
+  mvs_device *device = executor->device;
+  if (all->count == 1) {
+    device->launch(device, all->launches);
+  } else if (all->count > 0) {
+    device->launch_all(device, all->launches, all->count);
+  }
+  all->count = all->used = 0;
+  all->workspace = 0;
+}
+
+/* The last of those that wait: at once, where the device takes one at a time or launches are
+ * timed. */
+static void launch(mvs_executor *executor) {
+  waiting *all = &executor->waiting;
+  mvs_launch one = all->launches[all->count++];
+  bool together = executor->device->launch_all && !executor->profile;
+  if (!together || all->count == MVS_LAUNCHES_TOGETHER) send_waiting(executor);
+  mvs_profile_launched(executor->profile, &one);
+}
+
+/* A stretch of workspace that no other waiting launch has. */
+static void *take_workspace(mvs_call *call, int64_t bytes) {
+  waiting *all = &call->executor->waiting;
+  common_memory *memory = memory_of(call);
+  bytes = (bytes + WORKSPACE_ALIGNMENT - 1) / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT;
+  if (all->workspace + bytes > memory->workspace_bytes) send_waiting(call->executor);
+  void *at = memory->workspace + all->workspace;
+  all->workspace += bytes;
+  return at;
+}
+
 /* Operands in the kernel's order, its workspace last. */
 static mvs_status run_kernel(mvs_call *call, const Mvs__Step *step, int64_t layer) {
   mvs_executor *executor = call->executor;
   const Mvs__Kernel *kernel = executor->program->kernels[step->kernel];
-  void *operands[MOST_OPERANDS];
+  waiting *all = &executor->waiting;
   size_t count = step->n_operands;
-  if (count >= MOST_OPERANDS)
+  if (count >= MVS_LAUNCH_OPERANDS)
     return MVS_FAIL(executor->diag, MVS_ERR_INTERNAL, "internal: kernel '%s' has %zu operands",
                     kernel->name, count);
+  if (all->used + count >= WAITING_OPERANDS) send_waiting(executor);
+  int64_t bytes =
+      kernel->workspace_fixed + kernel->workspace_per_batch * call->placement->batch;
+  void *workspace = bytes ? take_workspace(call, bytes) : NULL;
+  void **operands = &all->operands[all->used];
   for (size_t at = 0; at < count; at++)
     operands[at] = operand_address(call, step->operands[at], layer);
-  if (kernel->workspace_fixed || kernel->workspace_per_batch)
-    operands[count++] = memory_of(call)->workspace;
-  mvs_launch launch = {.kernel = (uint32_t)step->kernel,
-                       .operands = operands,
-                       .batch = call->placement->batch,
-                       .layer = layer};
+  if (workspace) operands[count++] = workspace;
+  all->used += count;
+  all->launches[all->count] = (mvs_launch){.kernel = (uint32_t)step->kernel,
+                                           .operands = operands,
+                                           .operand_count = count,
+                                           .batch = call->placement->batch,
+                                           .layer = layer};
   if (!call->aside && mvs_aside_is_open(executor->aside)) tell_writes(call, step, layer);
-  executor->device->launch(executor->device, &launch);
-  mvs_profile_launched(executor->profile, &launch);
+  launch(executor);
   return MVS_OK;
 }
 
@@ -374,6 +424,7 @@ static void clear_slots(mvs_call *call, uint32_t loop, int64_t step) {
     const Mvs__Buffer *buffer = call->function->buffers[at];
     bool here = buffer->home >= 0 ? buffer->home == (int64_t)loop : buffer->first_step == step;
     if (!here || buffer->zero_slots == 0) continue;
+    send_waiting(call->executor);
     int64_t slots = placement->slots[at], count = buffer->zero_slots;
     if (slots < buffer->slots_kept || count > slots) count = slots;
     int64_t first = buffer->zero_at_end ? slots - count : 0;
@@ -396,7 +447,9 @@ static mvs_status run_body(mvs_call *call, uint32_t index, int64_t layer, const 
     const Mvs__Step *step = loop->steps[at];
     if (again && !again[at]) continue;
     MVS_TRY(step->kernel < 0 ? run_loop(call, step->loop, -1) : run_kernel(call, step, layer));
-    if (watched) MVS_TRY(call->watch(call->watcher, index, (uint32_t)at, layer));
+    if (!watched) continue;
+    send_waiting(call->executor);
+    MVS_TRY(call->watch(call->watcher, index, (uint32_t)at, layer));
   }
   return MVS_OK;
 }
@@ -439,6 +492,7 @@ static mvs_status run_steps(mvs_call *call) {
     MVS_TRY(step->kernel < 0 ? run_loop(call, step->loop, (int64_t)at)
                              : run_kernel(call, step, 0));
   }
+  send_waiting(call->executor);
   copy_outputs(call);
   return MVS_OK;
 }

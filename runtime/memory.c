@@ -74,7 +74,8 @@ static mvs_status add_function(mvs_session *session, const char *name, int64_t b
   mvs_placement *placement;
   if (!function) return MVS_OK;
   MVS_TRY(mvs_placement_new(session->arena, session->diag, session->program, function, batch,
-                            recompute, &placement));
+                            recompute, session->device && session->device->launch_all,
+                            &placement));
   if (placement->bytes > all->block) all->block = placement->bytes;
   if (placement->workspace_bytes > all->workspace) all->workspace = placement->workspace_bytes;
   return MVS_OK;

@@ -14,6 +14,12 @@
 #include "runtime/fail.h"
 
 #define BUFFER_ALIGNMENT 256
+/* The part of all temporaries that may be spent on keeping values of a body apart. */
+#define PART_FOR_APART 8
+/* Bytes of workspace on top of what one launch needs, where several are done together, and how
+ * many times that need they are at most. */
+#define WORKSPACE_TOGETHER ((int64_t)4 << 20)
+#define TIMES_TOGETHER     15
 
 typedef struct stretch {
   int64_t begin, end; /* ticks, both included; begin > end: none */
@@ -179,7 +185,7 @@ static int64_t lowest_gap(const timeline *line, const candidate *placed, size_t 
 }
 
 /* First fit, largest first: within a few percent of the most that lives at one time. */
-static void place_buffers(timeline *line, mvs_arena *arena) {
+static void place_buffers(const timeline *line, mvs_arena *arena) {
   mvs_placement *placement = line->placement;
   const Mvs__Function *function = line->function;
   candidate *items = MVS_ARRAY(arena, function->n_buffers, candidate);
@@ -204,6 +210,31 @@ static void place_buffers(timeline *line, mvs_arena *arena) {
   }
 }
 
+/* Lets values of bodies live until the body's end, so that what reads one of them may be put
+ * off until then. */
+static void lengthen_lives(timeline *line) {
+  const Mvs__Function *function = line->function;
+  for (size_t at = 0; at < function->n_buffers; at++) {
+    const Mvs__Buffer *buffer = function->buffers[at];
+    lifetime *life = &line->lives[at];
+    if (buffer->home < 0 || buffer->body_first < 0 || line->body_tick[buffer->home] < 0)
+      continue;
+    int64_t more = (int64_t)function->loops[buffer->home]->n_steps - 1 - buffer->body_last;
+    life->own.end += more;
+    if (life->redone.begin <= life->redone.end) life->redone.end += more;
+  }
+}
+
+/* The place that is had for a little more memory, else what stands there. */
+static void place_apart(timeline *line, mvs_arena *arena) {
+  mvs_placement *placement = line->placement, tight = *placement;
+  placement->offsets = MVS_ARRAY(arena, line->function->n_buffers, int64_t);
+  placement->bytes = 0;
+  lengthen_lives(line);
+  place_buffers(line, arena);
+  if (placement->bytes - tight.bytes > tight.bytes / PART_FOR_APART) *placement = tight;
+}
+
 /* Kernels run one after another and share one workspace. */
 static int64_t workspace_of(const mvs_program *program, Mvs__Step *const *steps, size_t count,
                             int64_t batch) {
@@ -217,10 +248,16 @@ static int64_t workspace_of(const mvs_program *program, Mvs__Step *const *steps,
   return most;
 }
 
+/* What launches that are done together take more than one of them. */
+static int64_t workspace_together(int64_t bytes) {
+  int64_t more = bytes * TIMES_TOGETHER;
+  return bytes > WORKSPACE_TOGETHER / TIMES_TOGETHER ? WORKSPACE_TOGETHER : more;
+}
+
 /* Scratch for the planning is in the same arena: placements are few. */
 mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,
                              const Mvs__Function *function, int64_t batch,
-                             mvs_recompute recompute, mvs_placement **out) {
+                             mvs_recompute recompute, bool apart, mvs_placement **out) {
   *out = NULL;
   mvs_placement *placement = MVS_NEW(arena, mvs_placement);
   placement->function = function;
@@ -237,6 +274,7 @@ mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program
     find_lives(&line);
     for (size_t at = 0; at < function->n_loops; at++) extend_redone(&line, at);
     place_buffers(&line, arena);
+    if (apart) place_apart(&line, arena);
   }
   placement->workspace_bytes = workspace_of(program, function->steps, function->n_steps, batch);
   for (size_t at = 0; at < function->n_loops; at++) {
@@ -244,6 +282,7 @@ mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program
         workspace_of(program, function->loops[at]->steps, function->loops[at]->n_steps, batch);
     if (bytes > placement->workspace_bytes) placement->workspace_bytes = bytes;
   }
+  if (apart) placement->workspace_bytes += workspace_together(placement->workspace_bytes);
   *out = placement;
   return MVS_OK;
 }

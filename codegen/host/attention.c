@@ -205,7 +205,8 @@ mvs_division mvs_heads_division(const mvs_attention_shape *shape) {
 mvs_head_unit mvs_heads_unit(mvs_heads *h, const mvs_division *division, LLVMValueRef number) {
   mvs_emit *e = h->e;
   LLVMValueRef across = mvs_emit_ceil_div(e, h->tokens, division->inner_chunk);
-  LLVMValueRef row = LLVMBuildUDiv(e->builder, number, across, "");
+  LLVMValueRef row =
+      mvs_emit_add(e, LLVMBuildUDiv(e->builder, number, across, ""), h->entry.before);
   LLVMValueRef heads = mvs_emit_i64(e, h->shape->heads);
   LLVMValueRef group = mvs_emit_i64(e, h->shape->heads / h->shape->kv_heads);
   mvs_head_unit unit = {.sample = LLVMBuildUDiv(e->builder, row, heads, ""),

@@ -359,6 +359,7 @@ static void unit(backward *g, LLVMValueRef number) {
   mvs_emit *e = h->e;
   const mvs_attention_shape *s = h->shape;
   LLVMValueRef kv_heads = mvs_emit_i64(e, s->kv_heads);
+  number = mvs_emit_add(e, number, h->entry.before);
   g->sample = LLVMBuildUDiv(e->builder, number, kv_heads, "");
   g->kv_head = LLVMBuildURem(e->builder, number, kv_heads, "");
   mvs_head_matrix keys = mvs_heads_matrix(h, MVS_ATTENTION_K, g->sample, g->kv_head);

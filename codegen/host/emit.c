@@ -300,17 +300,15 @@ mvs_entry mvs_emit_entry(mvs_emit *e, const char *symbol) {
   LLVMTypeRef parameters[3] = {e->ptr, e->i64, e->i64};
   LLVMTypeRef type = mvs_emit_signature(e, parameters, 3);
   LLVMValueRef function = mvs_emit_function(e, symbol, type, true);
-  mvs_entry entry = {LLVMGetParam(function, 0),
-                     LLVMGetParam(function, 1),
-                     LLVMGetParam(function, 2),
-                     0,
-                     0,
-                     0,
-                     0};
+  mvs_entry entry = {.call = LLVMGetParam(function, 0),
+                     .begin = LLVMGetParam(function, 1),
+                     .end = LLVMGetParam(function, 2)};
   entry.operands = load_field(e, e->ptr, entry.call, offsetof(mvs_host_call, operands));
   entry.batch = load_field(e, e->i64, entry.call, offsetof(mvs_host_call, batch));
   entry.layer = load_field(e, e->i64, entry.call, offsetof(mvs_host_call, layer));
   entry.scratch = load_field(e, e->ptr, entry.call, offsetof(mvs_host_call, scratch));
+  entry.before = load_field(e, e->i64, entry.call, offsetof(mvs_host_call, before));
+  entry.behind = load_field(e, e->i64, entry.call, offsetof(mvs_host_call, behind));
   return entry;
 }
 
@@ -321,6 +319,13 @@ LLVMValueRef mvs_emit_operand(mvs_emit *e, const mvs_entry *entry, int index) {
 LLVMValueRef mvs_emit_extent(mvs_emit *e, const mvs_entry *entry, mvs_dim dim) {
   LLVMValueRef size = mvs_emit_i64(e, dim.size);
   return dim.per_batch ? LLVMBuildNSWMul(e->builder, size, entry->batch, "") : size;
+}
+
+LLVMValueRef mvs_emit_rows_left(mvs_emit *e, const mvs_entry *entry, LLVMValueRef rows,
+                                LLVMValueRef *first) {
+  *first = entry->before;
+  rows = LLVMBuildNSWSub(e->builder, rows, entry->before, "");
+  return LLVMBuildNSWSub(e->builder, rows, entry->behind, "");
 }
 
 LLVMValueRef mvs_emit_scratch(mvs_emit *e, const mvs_entry *entry, int64_t bytes) {

@@ -172,7 +172,7 @@ LLVMValueRef mvs_emit_ceil_div(mvs_emit *e, LLVMValueRef a, int64_t b);
 /* The parameters and loaded fields of a kernel function. */
 typedef struct mvs_entry {
   LLVMValueRef call, begin, end; /* parameters */
-  LLVMValueRef operands, batch, layer, scratch;
+  LLVMValueRef operands, batch, layer, scratch, before, behind;
 } mvs_entry;
 /* Starts an exported kernel function and loads the fields of its call. */
 mvs_entry mvs_emit_entry(mvs_emit *e, const char *symbol);
@@ -182,6 +182,9 @@ mvs_entry mvs_emit_entry(mvs_emit *e, const char *symbol);
 LLVMValueRef mvs_emit_operand(mvs_emit *e, const mvs_entry *entry, int index);
 /* An extent as i64: constant, or times the batch. */
 LLVMValueRef mvs_emit_extent(mvs_emit *e, const mvs_entry *entry, mvs_dim dim);
+/* The rows that the call has left of `rows`, and the first of them in *first. */
+LLVMValueRef mvs_emit_rows_left(mvs_emit *e, const mvs_entry *entry, LLVMValueRef rows,
+                                LLVMValueRef *first);
 /* The pointer `bytes` into this thread's scratch. */
 LLVMValueRef mvs_emit_scratch(mvs_emit *e, const mvs_entry *entry, int64_t bytes);
 

@@ -80,8 +80,9 @@ typedef struct gemm {
   mvs_division division;
   /* Of a unit, before they become the division, and the most of a block. */
   int64_t row_chunk, column_chunk, most_columns;
-  LLVMValueRef m, k, steps;  /* extents, i64; steps of k: elements or places */
-  LLVMValueRef panel_stride; /* 4-byte elements of one panel in the workspace */
+  LLVMValueRef m, k, steps;     /* extents, i64; steps of k: elements or places */
+  LLVMValueRef first_row, rows; /* that the call has of m */
+  LLVMValueRef panel_stride;    /* 4-byte elements of one panel in the workspace */
   LLVMValueRef a, b, c, bias, workspace;
   int64_t scratch; /* bytes given out so far */
 } gemm;
@@ -143,6 +144,11 @@ static bool reads_b(const gemm *g) {
 /* Whether the sums over k of a block can be put away between stretches while tiles read A in
  * place: they may overlap in rows (tile_amx.c), which must not be added twice. */
 static bool tiles_split(const gemm *g) { return g->shape->m.size % TWO_TILES == 0; }
+
+/* Rows that are whole tiles stay so where a call leaves some out. */
+int64_t mvs_matmul_row_step(const mvs_matmul_shape *shape) {
+  return mvs_matmul_in_pairs(shape) && shape->m.size % TWO_TILES == 0 ? TWO_TILES : 1;
+}
 
 /* A is read in place: no conversion, steps that end with the row, and rows that do not fall on
  * the same sets of the cache. Tiles of AMX use a line of the cache once, so they do not mind
@@ -590,7 +596,7 @@ static void place_sums(gemm *g, unit_range *r) {
 static void block(gemm *g, LLVMValueRef row, LLVMValueRef column, LLVMValueRef end) {
   mvs_emit *e = g->e;
   unit_range r = {.row = row, .column = column};
-  r.rows = chunk_at(g, row, g->m, g->row_chunk);
+  r.rows = chunk_at(g, row, mvs_emit_add(e, g->first_row, g->rows), g->row_chunk);
   r.columns = chunk_at(g, column, end, g->most_columns);
   place_sums(g, &r);
   if (in_tiles(g)) mvs_amx_open(e, reads_a(g) ? r.rows : mvs_emit_i64(e, TWO_TILES));
@@ -614,7 +620,8 @@ static void blocks_of_call(gemm *g) {
                         n);
   mvs_loop columns =
       mvs_emit_loop(e, mvs_emit_times(e, from, g->column_chunk), to, g->most_columns);
-  block(g, mvs_emit_times(e, rows.index, g->row_chunk), columns.index, to);
+  LLVMValueRef row = mvs_emit_times(e, rows.index, g->row_chunk);
+  block(g, mvs_emit_add(e, g->first_row, row), columns.index, to);
   mvs_emit_loop_end(e, &columns);
   mvs_emit_loop_end(e, &rows);
 }
@@ -626,22 +633,23 @@ static bool may_be_dots(const gemm *g) {
   return g->shape->form == MVS_MATMUL_NT && g->way != TILES && g->shape->m.size <= MVS_DOT_ROWS;
 }
 
-/* A call's units as dots: all rows, some columns. */
+/* A call's units as dots: all its rows, some columns. */
 static void dots_of_call(gemm *g) {
   mvs_emit *e = g->e;
   const mvs_matmul_shape *s = g->shape;
   LLVMValueRef from = mvs_emit_times(e, g->entry.begin, g->column_chunk);
   LLVMValueRef to = mvs_emit_times(e, g->entry.end, g->column_chunk);
   to = mvs_emit_smaller(e, to, mvs_emit_i64(e, s->n));
+  LLVMValueRef c = mvs_emit_times(e, g->first_row, s->n);
   mvs_dots_call call = {.a_type = s->a,
                         .b_type = s->b,
                         .c_type = s->c,
-                        .a = g->a,
+                        .a = offset(g, s->a, g->a, mvs_emit_mul(e, g->first_row, g->k)),
                         .b = offset(g, s->b, g->b, mvs_emit_mul(e, from, g->k)),
                         .k = g->k,
-                        .rows = g->m,
+                        .rows = g->rows,
                         .columns = sub(g, to, from),
-                        .c = offset(g, s->c, g->c, from),
+                        .c = offset(g, s->c, g->c, mvs_emit_add(e, c, from)),
                         .c_stride = mvs_emit_i64(e, s->n),
                         .bias = LLVMConstNull(e->ptr),
                         .pairs = g->way == PAIRS};
@@ -652,6 +660,7 @@ static void dots_of_call(gemm *g) {
 /* A call's units, by the form that its rows ask for. */
 static void units_of_call(gemm *g) {
   mvs_emit *e = g->e;
+  g->rows = mvs_emit_rows_left(e, &g->entry, g->m, &g->first_row);
   if (!may_be_dots(g)) {
     blocks_of_call(g);
     return;

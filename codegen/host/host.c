@@ -15,7 +15,7 @@
 #include "codegen/host/forms.h"
 #include "codegen/host/jit.h"
 #include "codegen/host/object.h"
-#include "codegen/host/printed.h"
+#include "codegen/host/reach.h"
 #include "codegen/host/target.h"
 
 #define PARTS 2
@@ -237,8 +237,9 @@ static Mvs__Nest *fill_nest(mvs_arena *arena, const mvs_printed_nest *from) {
 }
 
 /* The stages of a form, with the addresses of their functions. */
-static mvs_status fill_stages(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
-                              const mvs_symbols *symbols, Mvs__Stage ***out) {
+static mvs_status fill_stages(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
+                              const mvs_printed *printed, const mvs_symbols *symbols,
+                              Mvs__Stage ***out) {
   Mvs__Stage **stages = MVS_ARRAY(arena, printed->stages.count, Mvs__Stage *);
   for (size_t s = 0; s < printed->stages.count; ++s) {
     const mvs_printed_stage *from = &printed->stages.items[s];
@@ -248,6 +249,7 @@ static mvs_status fill_stages(mvs_arena *arena, mvs_diag *diag, const mvs_printe
     stage->nests = MVS_ARRAY(arena, from->count, Mvs__Nest *);
     for (size_t n = 0; n < from->count; ++n) {
       stage->nests[n] = fill_nest(arena, &from->items[n]);
+      mvs_reach(arena, kernel, printed, s, n, stage->nests[n]);
       MVS_TRY(find_symbol(diag, symbols, stage->nests[n]));
     }
     stages[s] = stage;
@@ -257,20 +259,22 @@ static mvs_status fill_stages(mvs_arena *arena, mvs_diag *diag, const mvs_printe
 }
 
 /* A form beyond the kernel's own. */
-static mvs_status fill_form(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
-                            const mvs_symbols *symbols, Mvs__HostForm *form) {
+static mvs_status fill_form(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *kernel,
+                            const mvs_printed *printed, const mvs_symbols *symbols,
+                            Mvs__HostForm *form) {
   mvs__host_form__init(form);
   form->scratch = printed->scratch;
   form->workspace_fixed = printed->workspace_fixed;
   form->workspace_per_batch = printed->workspace_per_batch;
   form->n_stages = printed->stages.count;
-  return fill_stages(arena, diag, printed, symbols, &form->stages);
+  return fill_stages(arena, diag, kernel, printed, symbols, &form->stages);
 }
 
 /* Writes stages, addresses and memory needs into the kernel's row of the program: the first
  * form is the row's own, others follow as `forms`. */
-static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printed *printed,
-                              const mvs_symbols *symbols, Mvs__Kernel *kernel) {
+static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_kernel *form_of,
+                              const mvs_printed *printed, const mvs_symbols *symbols,
+                              Mvs__Kernel *kernel) {
   kernel->forms = MVS_ARRAY(arena, MVS_CPU_LEVELS, Mvs__HostForm *);
   kernel->n_forms = 0;
   bool first = true;
@@ -278,7 +282,7 @@ static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printe
     const mvs_printed *from = &printed[level];
     if (from->stages.count == 0) continue;
     Mvs__HostForm *form = MVS_NEW(arena, Mvs__HostForm);
-    MVS_TRY(fill_form(arena, diag, from, symbols, form));
+    MVS_TRY(fill_form(arena, diag, form_of, from, symbols, form));
     form->level = mvs_arena_string(arena, mvs_cpu_name((mvs_cpu_level)level));
     if (first) {
       mvs_kernel_take_form(kernel, form);
@@ -294,7 +298,8 @@ static mvs_status fill_kernel(mvs_arena *arena, mvs_diag *diag, const mvs_printe
 static mvs_status fill_program(mvs_arena *arena, mvs_diag *diag, mvs_build *build,
                                const mvs_printed *printed, const mvs_symbols *symbols) {
   for (size_t i = 0; i < build->kernels.count; ++i) {
-    MVS_TRY(fill_kernel(arena, diag, &printed[mvs_form_at(i, MVS_CPU_V3)], symbols,
+    MVS_TRY(fill_kernel(arena, diag, build->kernels.items[i],
+                        &printed[mvs_form_at(i, MVS_CPU_V3)], symbols,
                         build->program->kernels[i]));
   }
   return MVS_OK;

@@ -205,34 +205,49 @@ static LLVMValueRef print_rows(mvs_nest_print *p, LLVMValueRef *variables,
 
 /* --- units --- */
 
-/* The range of chunk `number` of an axis: [number * chunk, at most the extent). */
-static void range(mvs_emit *e, LLVMValueRef number, int64_t chunk, LLVMValueRef extent,
+/* An axis as the call has it: where it begins, and how much there is of it. */
+typedef struct stretch {
+  LLVMValueRef first, extent;
+} stretch;
+
+/* A call may leave out rows, or inner elements of a nest without rows. */
+static stretch stretch_of(mvs_nest_print *p, mvs_dim dim, bool cut) {
+  stretch s = {mvs_emit_i64(p->e, 0), mvs_emit_extent(p->e, &p->entry, dim)};
+  if (cut) s.extent = mvs_emit_rows_left(p->e, &p->entry, s.extent, &s.first);
+  return s;
+}
+
+/* The range of chunk `number` of an axis: [number * chunk, at most the extent), counted from
+ * its first. */
+static void range(mvs_emit *e, LLVMValueRef number, int64_t chunk, const stretch *of,
                   LLVMValueRef *from, LLVMValueRef *to) {
-  if (chunk == 0) {
-    *from = mvs_emit_i64(e, 0);
-    *to = extent;
-    return;
+  *from = mvs_emit_i64(e, 0);
+  *to = of->extent;
+  if (chunk > 0) {
+    LLVMValueRef size = mvs_emit_i64(e, chunk);
+    *from = LLVMBuildNSWMul(e->builder, number, size, "");
+    *to = mvs_emit_smaller(e, LLVMBuildNSWAdd(e->builder, *from, size, ""), of->extent);
   }
-  LLVMValueRef size = mvs_emit_i64(e, chunk);
-  *from = LLVMBuildNSWMul(e->builder, number, size, "");
-  *to = mvs_emit_smaller(e, LLVMBuildNSWAdd(e->builder, *from, size, ""), extent);
+  *from = mvs_emit_add(e, *from, of->first);
+  *to = mvs_emit_add(e, *to, of->first);
 }
 
 /* The body of the loop over units. */
 static void print_unit(mvs_nest_print *p, const mvs_division *division, LLVMValueRef unit,
                        LLVMValueRef *variables) {
   mvs_emit *e = p->e;
-  LLVMValueRef rows = mvs_emit_extent(e, &p->entry, division->rows);
-  LLVMValueRef inner = mvs_emit_extent(e, &p->entry, division->inner);
+  bool flat = division->inner.per_batch;
+  stretch rows = stretch_of(p, division->rows, !flat);
+  stretch inner = stretch_of(p, division->inner, flat);
   LLVMValueRef row_number = unit, inner_number = mvs_emit_i64(e, 0);
   if (division->inner_chunk > 0) {
-    LLVMValueRef across = mvs_emit_ceil_div(e, inner, division->inner_chunk);
+    LLVMValueRef across = mvs_emit_ceil_div(e, inner.extent, division->inner_chunk);
     row_number = LLVMBuildUDiv(e->builder, unit, across, "");
     inner_number = LLVMBuildURem(e->builder, unit, across, "");
   }
   LLVMValueRef row_range[2], inner_range[2];
-  range(e, row_number, division->row_chunk, rows, &row_range[0], &row_range[1]);
-  range(e, inner_number, division->inner_chunk, inner, &inner_range[0], &inner_range[1]);
+  range(e, row_number, division->row_chunk, &rows, &row_range[0], &row_range[1]);
+  range(e, inner_number, division->inner_chunk, &inner, &inner_range[0], &inner_range[1]);
   split_row(p, row_range[0], variables);
   int together = mvs_nest_together(p);
   if (together > 1) {

@@ -26,6 +26,8 @@ typedef struct mvs_printed {
 mvs_cpu_level mvs_host_form(const mvs_kernel *kernel, mvs_cpu_level level);
 /* Both operands are bf16, so that processors with products of pairs of bf16 can use them. */
 bool mvs_matmul_in_pairs(const mvs_matmul_shape *shape);
+/* A call that leaves out rows of a product leaves out a multiple of so many. */
+int64_t mvs_matmul_row_step(const mvs_matmul_shape *shape);
 /* Both are f32 and there is so much of them that products of bf16 parts in tiles (AMX) make it
  * faster than fma. */
 bool mvs_matmul_in_parts(const mvs_matmul_shape *shape);

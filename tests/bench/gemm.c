@@ -119,7 +119,8 @@ typedef struct stage_run {
 static void run_units(void *user, int thread, int64_t begin, int64_t end) {
   stage_run *run = user;
   const ours *own = run->own;
-  mvs_host_call call = {own->operands, 1, 0, own->scratch + thread * own->table.scratch};
+  void *scratch = own->scratch + thread * own->table.scratch;
+  mvs_host_call call = {own->operands, 1, 0, scratch, 0, 0};
   union {
     uintptr_t address;
     mvs_host_kernel *function;

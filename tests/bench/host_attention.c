@@ -52,7 +52,7 @@ static double measure(const harness *h, const line *l, void **operands) {
     uintptr_t address;
     mvs_host_kernel *run;
   } entry = {(uintptr_t)h->code + nest->address};
-  mvs_host_call call = {operands, l->batch, 0, scratch_of(h)};
+  mvs_host_call call = {operands, l->batch, 0, scratch_of(h), 0, 0};
   int64_t units = mvs_nest_units(nest, l->batch), heads = l->batch * l->heads;
   double operations = 4.0 * (double)(l->tokens * l->tokens * l->dim * heads);
   int repeats = 1 + (int)(LEAST_OPERATIONS / operations);

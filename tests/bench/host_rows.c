@@ -129,7 +129,7 @@ static void measure(const harness *h, const row_kernel *row, double *kernel, dou
   int64_t rows = BYTES / (row->size * mvs_dtype_size(row->dtype));
   void *operands[2] = {make_array(row->dtype, rows * row->size, &seed),
                        make_array(row->dtype, rows * row->size, NULL)};
-  mvs_host_call call = {operands, rows, 0, scratch_of(h)};
+  mvs_host_call call = {operands, rows, 0, scratch_of(h), 0, 0};
   double kernels[TURNS], copies[TURNS];
   for (int turn = -1; turn < TURNS; ++turn) { /* turn -1 warms up */
     double begin = seconds_of(CLOCK_MONOTONIC);

@@ -143,24 +143,105 @@ static inline void *scratch_of(const harness *h) {
   return array_of((size_t)h->table.scratch, 64);
 }
 
-/* Runs the kernel; `operands` has room for the workspace after the last. */
+/* --- running --- */
+
+/* An operand as some rows may see it. */
+typedef struct harness_view {
+  unsigned char *seen;
+  int64_t bytes;
+} harness_view;
+
+/* Bytes of an operand up to the last that any access may reach. */
+static inline int64_t harness_bytes(const harness *h, int operand, int64_t batch) {
+  int64_t most = 0;
+  for (size_t s = 0; s < h->table.n_stages; ++s) {
+    for (size_t n = 0; n < h->table.stages[s]->n_nests; ++n) {
+      const Mvs__Nest *nest = h->table.stages[s]->nests[n];
+      for (size_t a = 0; a < nest->n_accesses; ++a) {
+        const Mvs__Access *access = nest->accesses[a];
+        int64_t end = access->high + access->high_per_batch * batch;
+        for (size_t axis = 0; axis < nest->n_axes; ++axis) {
+          const Mvs__Extent *extent = nest->axes[axis];
+          int64_t size = extent->size * (extent->per_batch ? batch : 1);
+          if (access->strides[axis] > 0) end += (size - 1) * access->strides[axis];
+        }
+        if ((int)access->operand == operand && end > most) most = end;
+      }
+    }
+  }
+  return most;
+}
+
+/* Copies what the table says that row `row` reads or writes: to the views, or back from them.
+ * What all rows touch alike is copied with the first alone. */
+static inline void harness_copy_row(const Mvs__Nest *nest, int64_t batch, int64_t row, bool first,
+                                    void **operands, harness_view *views, bool back) {
+  for (size_t a = 0; a < nest->n_accesses; ++a) {
+    const Mvs__Access *access = nest->accesses[a];
+    int64_t left = row, from = access->low;
+    bool alike = true;
+    for (size_t axis = 0; axis < nest->n_axes; ++axis) alike &= access->strides[axis] == 0;
+    if (alike && !first) continue;
+    for (size_t axis = nest->n_axes; axis-- > 0;) {
+      int64_t size = nest->axes[axis]->size * (nest->axes[axis]->per_batch ? batch : 1);
+      from += left % size * access->strides[axis];
+      left /= size;
+    }
+    int64_t bytes = access->high + access->high_per_batch * batch - access->low;
+    assert_true(from >= 0 && from + bytes <= views[access->operand].bytes);
+    unsigned char *seen = views[access->operand].seen + from;
+    unsigned char *real = (unsigned char *)operands[access->operand] + from;
+    if (!back) memcpy(seen, real, (size_t)bytes);
+    if (back && access->written) memcpy(real, seen, (size_t)bytes);
+  }
+}
+
+/* Some rows of a nest, which see nothing but what the table says that they touch: all else is
+ * NaN to them, and what they write elsewhere is lost. */
+static inline void harness_rows(const harness *h, const Mvs__Nest *nest, void **operands,
+                                const mvs_host_call *whole, int64_t from, int64_t to) {
+  void *shown[MVS_MAX_OPERANDS + 1];
+  harness_view views[MVS_MAX_OPERANDS + 1];
+  int count = h->kernel.operand_count + 1;
+  int64_t rows = mvs_nest_rows_at(nest, whole->batch);
+  for (int i = 0; i < count; ++i) {
+    views[i].bytes = harness_bytes(h, i, whole->batch);
+    shown[i] = views[i].seen = array_of((size_t)views[i].bytes, 64);
+  }
+  for (int64_t row = from; row < to; ++row)
+    harness_copy_row(nest, whole->batch, row, row == from, operands, views, false);
+  union {
+    uintptr_t address;
+    mvs_host_kernel *run;
+  } entry = {(uintptr_t)h->code + nest->address};
+  mvs_host_call call = *whole;
+  call.operands = shown;
+  call.before = from, call.behind = rows - to;
+  for (int64_t end = mvs_nest_units_of(nest, call.batch, to - from); end > 0; end -= h->units) {
+    memset(call.scratch, 0xff, (size_t)h->table.scratch);
+    entry.run(&call, end > h->units ? end - h->units : 0, end);
+  }
+  for (int64_t row = from; row < to; ++row)
+    harness_copy_row(nest, whole->batch, row, row == from, operands, views, true);
+  for (int i = 0; i < count; ++i) drop(views[i].seen);
+}
+
+/* Runs the kernel, a third of each nest's rows at a time where rows can be divided, the last
+ * third first; `operands` has room for the workspace after the last. */
 static inline void harness_run(harness *h, void **operands, int64_t batch, int64_t layer) {
   void *scratch = scratch_of(h);
   int64_t bytes = h->table.workspace_fixed + h->table.workspace_per_batch * batch;
   void *workspace = array_of((size_t)bytes, 64);
   operands[h->kernel.operand_count] = workspace;
-  mvs_host_call call = {operands, batch, layer, scratch};
+  mvs_host_call call = {operands, batch, layer, scratch, 0, 0};
   for (size_t s = 0; s < h->table.n_stages; ++s) {
     for (size_t n = 0; n < h->table.stages[s]->n_nests; ++n) {
       const Mvs__Nest *nest = h->table.stages[s]->nests[n];
-      union {
-        uintptr_t address;
-        mvs_host_kernel *run;
-      } entry = {(uintptr_t)h->code + nest->address};
-      for (int64_t end = mvs_nest_units(nest, batch); end > 0; end -= h->units) {
-        memset(scratch, 0xff, (size_t)h->table.scratch);
-        entry.run(&call, end > h->units ? end - h->units : 0, end);
-      }
+      int64_t rows = mvs_nest_rows_at(nest, batch), step = nest->row_step;
+      int64_t third = (rows / step + 2) / 3 * step;
+      if (nest->n_axes == 0 || third == 0) third = rows;
+      for (int64_t from = (rows - 1) / third * third; from >= 0; from -= third)
+        harness_rows(h, nest, operands, &call, from, from + third < rows ? from + third : rows);
     }
   }
   drop(scratch);

@@ -401,19 +401,21 @@ void ops_check_batches(ops_suite *s) {
   for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) ops_check(s, batches[i]);
 }
 
-/* One case by one thread and by several; blocks are redone once, too. */
+/* One case by one thread, launch by launch, and by several with chains of launches; blocks are
+ * redone once, too. */
 static void check_threads_of(ops_suite *s, const ops_case *each, int64_t batch) {
   mvs_arena *arena = mvs_arena_new();
   mvs_tensor_map given = {0};
   ops_fill(arena, each, batch, &given);
   given_run first = {.s = s, .each = each, .batch = batch, .given = &given};
   open_device(&first, 1);
+  first.device->launch_all = NULL;
   run_case(&first, MVS_RECOMPUTE_NONE);
-  for (int threads = 2; threads <= 3; threads++) {
+  for (int threads = 1; threads <= 3; threads++) {
     given_run other = first;
     open_device(&other, threads);
-    run_again(&first, other, threads == 2 ? MVS_RECOMPUTE_NONE : MVS_RECOMPUTE_BLOCK,
-              "more threads and a large batch");
+    run_again(&first, other, threads < 3 ? MVS_RECOMPUTE_NONE : MVS_RECOMPUTE_BLOCK,
+              "chains, threads and a large batch");
     close_device(&other);
   }
   free_results(&first);

@@ -120,6 +120,7 @@ static mvs_device *open_late(mvs_arena *arena, mvs_device *host, late_device **o
   *device = (late_device){.table = *host, .host = host, .arena = arena};
   device->table.release = late_release;
   device->table.launch = late_launch;
+  device->table.launch_all = NULL; /* of the host's own */
   device->table.set_lane = late_set_lane;
   device->table.event_new = late_event_new;
   device->table.event_free = late_event_free;

@@ -77,7 +77,7 @@ static Mvs__Buffer *add_local(model *all, int64_t fixed, int loop, int from, int
 static mvs_placement *place(mvs_arena *arena, model *all, int64_t batch, mvs_recompute how) {
   mvs_placement *out;
   mvs_status status = mvs_placement_new(arena, mvs_diag_new(arena), &all->program,
-                                        &all->function, batch, how, &out);
+                                        &all->function, batch, how, false, &out);
   assert_int_equal(status, MVS_OK);
   return out;
 }
@@ -123,6 +123,27 @@ static void body_values_share(void **state) {
   mvs_arena_free(arena);
 }
 
+/* Values of a body keep to themselves, where that takes an eighth more at most. */
+static void body_values_apart(void **state) {
+  (void)state;
+  for (int large = 0; large < 2; large++) {
+    mvs_arena *arena = mvs_arena_new();
+    model all;
+    init_model(&all);
+    add_local(&all, 256, 0, 0, 1);
+    add_local(&all, 256, 0, 2, 3);
+    add_buffer(&all, large ? 8 * 256 : 256, 0, 0, 3);
+    mvs_placement *at;
+    assert_int_equal(mvs_placement_new(arena, mvs_diag_new(arena), &all.program, &all.function,
+                                       1, MVS_RECOMPUTE_NONE, true, &at),
+                     MVS_OK);
+    assert_int_equal(overlap(at, 0, 1), !large);
+    assert_false(overlap(at, 0, 2) || overlap(at, 1, 2));
+    assert_int_equal(at->bytes, large ? 10 * 256 : 2 * 256);
+    mvs_arena_free(arena);
+  }
+}
+
 static void sizes_follow_the_batch(void **state) {
   (void)state;
   mvs_arena *arena = mvs_arena_new();
@@ -133,7 +154,7 @@ static void sizes_follow_the_batch(void **state) {
   assert_int_equal(at->slot_bytes[0], 135);
   mvs_placement *none;
   assert_int_equal(mvs_placement_new(arena, mvs_diag_new(arena), &all.program, &all.function,
-                                     INT64_MAX / 3, MVS_RECOMPUTE_NONE, &none),
+                                     INT64_MAX / 3, MVS_RECOMPUTE_NONE, false, &none),
                    MVS_ERR_LIMIT);
   mvs_arena_free(arena);
 }
@@ -218,7 +239,7 @@ static void random_lives(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(disjoint_lives_share), cmocka_unit_test(body_values_share),
-      cmocka_unit_test(sizes_follow_the_batch), cmocka_unit_test(redone_blocks),
-      cmocka_unit_test(random_lives)};
+      cmocka_unit_test(body_values_apart),    cmocka_unit_test(sizes_follow_the_batch),
+      cmocka_unit_test(redone_blocks),        cmocka_unit_test(random_lives)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
