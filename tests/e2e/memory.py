@@ -84,7 +84,7 @@ def sweep(name, command, output=None, most=most):
         done = call(command, FAULT_SWEEP=path("sweep"), FAULT_DENSE="20", FAULT_STRIDE=str(stride), FAULT_SEED=str(seed), **environment)
         ends = [LINE.match(line) for line in text(path("sweep", "log")).splitlines()]
         bad = [end[0] for end in ends if end[1] != "exit" or not is_clean(int(end[2]), end[3])]
-        wrong = bad[0] if bad else f"undisturbed it ended with {done.returncode}: {done.stderr}" if done.returncode else None
+        wrong = f"{len(bad)} of them, first {bad[0]}" if bad else f"undisturbed it ended with {done.returncode}: {done.stderr}" if done.returncode else None
         if not wrong and output and (content(output) != before or temporaries(os.path.dirname(output))):
             wrong = "its output is not whole"
         say(wrong, f"{name}, {how}: {len(ends)} of {count} allocations, {time.monotonic() - began:.0f} s")

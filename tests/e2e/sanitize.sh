@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything once under AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests, and the compiler and a
-# trainer on a small model. The sanitized build is incremental: the first one takes about two minutes.
+# Everything once under AddressSanitizer and UndefinedBehaviorSanitizer, with the assertions that releases leave out: the
+# unit tests, and the compiler and a trainer on a small model. The sanitized build is incremental: the first one takes about two minutes.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
