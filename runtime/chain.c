@@ -70,7 +70,7 @@ int64_t mvs_chain_rows(const Mvs__Nest *nest, int64_t batch, int64_t blocks) {
 }
 
 /* All that the nest touches by an access. */
-static touch whole_touch(const Mvs__Nest *nest, const Mvs__Access *access, char *operand,
+static touch whole_touch(const Mvs__Nest *nest, const Mvs__Access *access, const char *operand,
                          int64_t batch) {
   int64_t low = access->low, high = access->high + access->high_per_batch * batch;
   for (size_t axis = 0; axis < access->n_strides; axis++) {
@@ -372,7 +372,8 @@ static bool could_begin(planner *p, uint16_t number) {
 mvs_chain_plan mvs_chain_plan_new(mvs_arena *arena, const mvs_program *program,
                                   const mvs_launch *launches, size_t count, int threads) {
   planner p = {.arena = arena, .program = program, .launches = launches, .threads = threads};
-  for (uint16_t at = 0; at < count; at++) {
+  for (size_t i = 0; i < count; i++) {
+    uint16_t at = (uint16_t)i;
     if (join(&p, at) || (!could_begin(&p, at) && put_off(&p, at))) continue;
     close_chain(&p);
     if (join(&p, at) || put_off(&p, at)) continue;

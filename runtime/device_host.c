@@ -261,8 +261,8 @@ static const mvs_chain_plan *plan_of(host_device *device, const mvs_launch *laun
 static void host_launch(mvs_device *table, const mvs_launch *launch) {
   host_device *device = (host_device *)table;
   const Mvs__Kernel *kernel = device->program->kernels[launch->kernel];
-  for (uint16_t stage = 0; stage < kernel->n_stages; stage++) {
-    mvs_chain_part part = {0, stage};
+  for (size_t stage = 0; stage < kernel->n_stages; stage++) {
+    mvs_chain_part part = {0, (uint16_t)stage};
     mvs_chain_job job = {&part, 1, 0, 0, mvs_chain_worth_threads(device->program, launch)};
     run_job(device, launch, &job);
   }
