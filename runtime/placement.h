@@ -22,8 +22,8 @@ typedef struct mvs_placement {
 } mvs_placement;
 
 /* Works out a placement.
- * apart  : for a device that does launches together (mvs_device.launch_all): values of a block keep
- * to themselves until its end, where that costs little, and there is workspace for several
+ * apart  : for a device that does launches together (mvs_device.launch_all): values of a block
+ * keep to themselves until its end, where that costs little, and there is workspace for several
  * launches
  * errors : MVS_ERR_LIMIT when sizes leave 64 bits at this batch */
 mvs_status mvs_placement_new(mvs_arena *arena, mvs_diag *diag, const mvs_program *program,

@@ -174,8 +174,9 @@ static inline int64_t harness_bytes(const harness *h, int operand, int64_t batch
 
 /* Copies what the table says that row `row` reads or writes: to the views, or back from them.
  * What all rows touch alike is copied with the first alone. */
-static inline void harness_copy_row(const Mvs__Nest *nest, int64_t batch, int64_t row, bool first,
-                                    void **operands, harness_view *views, bool back) {
+static inline void harness_copy_row(const Mvs__Nest *nest, int64_t batch, int64_t row,
+                                    bool first, void **operands, harness_view *views,
+                                    bool back) {
   for (size_t a = 0; a < nest->n_accesses; ++a) {
     const Mvs__Access *access = nest->accesses[a];
     int64_t left = row, from = access->low;
