@@ -15,17 +15,23 @@
  *
  * A level of processors has one way for a shape. FLOATS makes each element of C one chain of
  * fma upwards in k, whatever the packing, the blocks and the instruction set: that is what
- * docs/numerics.md promises, and why k is never split between units. One exception depends on
- * the shape alone: NT of at most MVS_DOT_ROWS rows, which is bound by reading B, is made of dot
- * products in 16 lanes over both operands as they lie (dots.h), by FLOATS and PAIRS. The other
- * ways have orders of their own, as fixed. A unit of stage 1 fills part of a panel, a unit of
- * stage 2 makes a block of C one panel wide, or few, so no two write the same memory.
- * Neighbouring units of one call are one block, as far as its rows go: threads can divide C
- * finely, and one that gets many units copies its rows of A once. Choices of size here move
- * time, never bits. */
+ * docs/numerics.md promises, and why k is never split between units. The other ways have orders
+ * of their own, as fixed. One exception depends on the shape alone: NT of few rows, which is
+ * bound by reading B, does without panels of B.
+ *
+ *   rows of NT         made of
+ *   up to 8            dot products in 16 lanes, both operands where they lie (dots.h)
+ *   TILES, up to 2     the same, of bf16 widened to f32
+ *   TILES, up to 64    tiles with the operands swapped, the same bits: A is turned (swapped.h)
+ *
+ * A unit of stage 1 fills part of a panel, a unit of stage 2 makes a block of C one panel wide,
+ * or few, so no two write the same memory. Neighbouring units of one call are one block, as far
+ * as its rows go: threads can divide C finely, and one that gets many units copies its rows of
+ * A once. Choices of size here move time, never bits. */
 #include "codegen/host/dots.h"
 #include "codegen/host/pack.h"
 #include "codegen/host/printed.h"
+#include "codegen/host/swapped.h"
 #include "codegen/host/tile_amx.h"
 
 /* Steps of k in one stage of packing: 32 KiB of B, the first cache. */
@@ -60,6 +66,12 @@
 #define SPLIT_ROWS 64
 /* Rows of two tiles of AMX. */
 #define TWO_TILES 32
+
+/* Rows up to which dots are faster than tiles, where there are tiles. */
+#define TILES_DOT_ROWS 2
+/* Rows of A up to which it is A that is turned for tiles, and the most k of theirs: 2 MiB. */
+#define SWAPPED_ROWS 64
+#define SWAPPED_K    (2 << 13)
 
 /* Of f32 in parts, in times of a term a b by fma: a term, and moving an element of A, B or C.
  * In TN one operand is turned, and each block reads it anew. */
@@ -628,49 +640,73 @@ static void blocks_of_call(gemm *g) {
 
 /* --- few rows --- */
 
-/* Whether there may be so few rows that their products with rows of weights are dots. */
-static bool may_be_dots(const gemm *g) {
-  return g->shape->form == MVS_MATMUL_NT && g->way != TILES && g->shape->m.size <= MVS_DOT_ROWS;
+/* The most rows with which a product is made of dots: 0 where it never is. */
+static int64_t dot_rows(const gemm *g) {
+  if (g->shape->form != MVS_MATMUL_NT) return 0;
+  return g->way == TILES ? TILES_DOT_ROWS : MVS_DOT_ROWS;
 }
 
-/* A call's units as dots: all its rows, some columns. */
-static void dots_of_call(gemm *g) {
-  mvs_emit *e = g->e;
+/* The most rows with which its operands are swapped. One block's rows hold as many, so that all
+ * units of a call have them all. */
+static int64_t swapped_rows(const gemm *g) {
   const mvs_matmul_shape *s = g->shape;
+  if (g->way != TILES || s->form != MVS_MATMUL_NT) return 0;
+  if (s->k.size % (2 * MVS_LANES) != 0 || s->k.size > SWAPPED_K) return 0;
+  return g->row_chunk < SWAPPED_ROWS ? g->row_chunk : SWAPPED_ROWS;
+}
+
+/* The columns `from` and on of C, as dots or with A turned for tiles. */
+static void few_rows(gemm *g, bool as_dots, LLVMValueRef from, LLVMValueRef columns) {
+  const mvs_matmul_shape *s = g->shape;
+  LLVMValueRef c = mvs_emit_add(g->e, mvs_emit_times(g->e, g->first_row, s->n), from);
+  mvs_dots_call call = {
+      .a_type = s->a,
+      .b_type = s->b,
+      .c_type = s->c,
+      .a = offset(g, s->a, g->a, mvs_emit_mul(g->e, g->first_row, g->k)),
+      .b = offset(g, s->b, g->b, mvs_emit_mul(g->e, from, g->k)),
+      .k = g->k,
+      .rows = g->rows,
+      .columns = columns,
+      .c = offset(g, s->c, g->c, c),
+      .c_stride = mvs_emit_i64(g->e, s->n),
+      .bias = g->bias ? offset(g, s->c, g->bias, from) : LLVMConstNull(g->e->ptr),
+      .pairs = g->way == PAIRS};
+  int64_t most = s->m.per_batch ? swapped_rows(g) : s->m.size;
+  if (as_dots) {
+    mvs_dots(g->e, &call);
+  } else {
+    mvs_swapped(g->e, &call, room(g, mvs_swapped_scratch(most, s->k.size)));
+  }
+}
+
+/* Units that have all rows, where those are at most `most` and `done` is not set yet; sets
+ * it. */
+static void units_of_few(gemm *g, int64_t most, bool as_dots, LLVMValueRef done) {
+  mvs_emit *e = g->e;
+  if (g->shape->m.size > most) return;
+  LLVMValueRef few = mvs_emit_less(e, g->m, mvs_emit_i64(e, most + 1));
+  LLVMValueRef open = LLVMBuildNot(e->builder, mvs_emit_get(e, done), "");
+  mvs_branch now = mvs_emit_if(e, LLVMBuildAnd(e->builder, few, open, ""));
   LLVMValueRef from = mvs_emit_times(e, g->entry.begin, g->column_chunk);
   LLVMValueRef to = mvs_emit_times(e, g->entry.end, g->column_chunk);
-  to = mvs_emit_smaller(e, to, mvs_emit_i64(e, s->n));
-  LLVMValueRef c = mvs_emit_times(e, g->first_row, s->n);
-  mvs_dots_call call = {.a_type = s->a,
-                        .b_type = s->b,
-                        .c_type = s->c,
-                        .a = offset(g, s->a, g->a, mvs_emit_mul(e, g->first_row, g->k)),
-                        .b = offset(g, s->b, g->b, mvs_emit_mul(e, from, g->k)),
-                        .k = g->k,
-                        .rows = g->rows,
-                        .columns = sub(g, to, from),
-                        .c = offset(g, s->c, g->c, mvs_emit_add(e, c, from)),
-                        .c_stride = mvs_emit_i64(e, s->n),
-                        .bias = LLVMConstNull(e->ptr),
-                        .pairs = g->way == PAIRS};
-  if (g->bias) call.bias = offset(g, s->c, g->bias, from);
-  mvs_dots(e, &call);
+  to = mvs_emit_smaller(e, to, mvs_emit_i64(e, g->shape->n));
+  few_rows(g, as_dots, from, sub(g, to, from));
+  mvs_emit_set(e, done, mvs_emit_int(e->i1, 1));
+  mvs_emit_if_end(e, &now);
 }
 
-/* A call's units, by the form that its rows ask for. */
+/* A call's units, by the form that the number of rows asks for. */
 static void units_of_call(gemm *g) {
   mvs_emit *e = g->e;
+  mvs_dim m = g->shape->m;
   g->rows = mvs_emit_rows_left(e, &g->entry, g->m, &g->first_row);
-  if (!may_be_dots(g)) {
-    blocks_of_call(g);
-    return;
-  }
-  LLVMValueRef few = mvs_emit_less(e, g->m, mvs_emit_i64(e, MVS_DOT_ROWS + 1));
-  mvs_branch dots = mvs_emit_if(e, few);
-  dots_of_call(g);
-  mvs_emit_if_end(e, &dots);
-  if (!g->shape->m.per_batch) return;
-  mvs_branch many = mvs_emit_if(e, LLVMBuildNot(e->builder, few, ""));
+  LLVMValueRef done = mvs_emit_variable(e, e->i1);
+  mvs_emit_set(e, done, mvs_emit_int(e->i1, 0));
+  units_of_few(g, dot_rows(g), true, done);
+  if (m.per_batch || m.size > dot_rows(g)) units_of_few(g, swapped_rows(g), false, done);
+  if (!m.per_batch && (m.size <= dot_rows(g) || m.size <= swapped_rows(g))) return;
+  mvs_branch many = mvs_emit_if(e, LLVMBuildNot(e->builder, mvs_emit_get(e, done), ""));
   blocks_of_call(g);
   mvs_emit_if_end(e, &many);
 }

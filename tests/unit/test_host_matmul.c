@@ -185,8 +185,9 @@ static void scratch_is_bounded(void **state) {
  * 3 passes and a batch of 1 does not. */
 static void few_rows(void **state) {
   (void)state;
-  static const int64_t sizes[][3] = {{1, 1, 1},  {1, 37, 300}, {2, 4, 16},    {3, 70, 65},
-                                     {5, 33, 2}, {7, 31, 32},  {8, 130, 257}, {4, 50, 129}};
+  static const int64_t sizes[][3] = {{1, 1, 1},   {1, 37, 300},  {2, 4, 16},    {3, 70, 65},
+                                     {5, 33, 2},  {7, 31, 32},   {8, 130, 257}, {4, 50, 129},
+                                     {2, 40, 96}, {22, 150, 64}, {64, 131, 32}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
     for (int level = 0; level < MVS_CPU_LEVELS; ++level) {
       for (int mix = (int)i * 3 % 4; mix < 8; mix += 4) {
@@ -203,6 +204,25 @@ static void few_rows(void **state) {
       }
     }
   }
+}
+
+/* In tiles a few rows change sides with the weights, more do not: the same bits. */
+static void swapped_bits(void **state) {
+  (void)state;
+  if (!level_runs(MVS_CPU_AMX)) skip();
+  shape s = {MVS_MATMUL_NT, 22, 150, 96, true, true, MVS_BF16, MVS_BF16, MVS_F32};
+  uint64_t seed = 6;
+  void *a = make_array(s.a, 3 * s.m * s.k, &seed), *b = make_array(s.b, s.n * s.k, &seed);
+  void *bias = make_array(s.c, s.n, &seed);
+  void *few = make_array(s.c, s.m * s.n, NULL), *many = make_array(s.c, 3 * s.m * s.n, NULL);
+  harness h;
+  build(&h, &s);
+  harness_compile(&h, MVS_CPU_AMX, false);
+  harness_run(&h, (void *[]){a, b, few, bias, NULL}, 1, 0);
+  harness_run(&h, (void *[]){a, b, many, bias, NULL}, 3, 0);
+  harness_close(&h);
+  assert_memory_equal(few, many, (size_t)(s.m * s.n) * 4);
+  drop(a), drop(b), drop(bias), drop(few), drop(many);
 }
 
 /* Without instructions for bf16 both levels give the same bits: chains of one element, and of
@@ -399,6 +419,7 @@ int main(void) {
       cmocka_unit_test(pairs),
       cmocka_unit_test(scratch_is_bounded),
       cmocka_unit_test(few_rows),
+      cmocka_unit_test(swapped_bits),
       cmocka_unit_test(same_bits),
       cmocka_unit_test(parts_at_odd_sizes),
       cmocka_unit_test(parts_are_nearer_than_fma),
