@@ -9,6 +9,7 @@
  * (device_host.c). */
 #include "runtime/chain.h"
 
+#include "compiler/base/checked.h"
 #include "runtime/work.h"
 
 /* Blocks a thread, so that all get nearly the same: whole samples are taken for blocks where
@@ -43,7 +44,8 @@ typedef MVS_LIST(touch) touch_list;
 typedef MVS_LIST(mvs_chain_part) part_list;
 
 typedef struct planner {
-  mvs_arena *arena;
+  mvs_arena *arena;   /* of what is given back */
+  mvs_arena *scratch; /* of all else: plans are kept, and a deep model has thousands */
   const mvs_program *program;
   const mvs_launch *launches;
   int threads;
@@ -119,7 +121,7 @@ static bool add_touches(const planner *p, const mvs_launch *launch, size_t stage
         return false;
       touch each = whole_touch(nest, access, launch->operands[access->operand], launch->batch);
       if (blocks) cut(&each, nest, access, launch->batch, rows);
-      MVS_PUSH(p->arena, out, each);
+      MVS_PUSH(p->scratch, out, each);
     }
   }
   return true;
@@ -173,14 +175,6 @@ static int64_t bytes_of(const touch_list *list, size_t from, bool cuts) {
   return bytes;
 }
 
-static int64_t greatest_divisor(int64_t a, int64_t b) {
-  while (b) {
-    int64_t rest = a % b;
-    a = b, b = rest;
-  }
-  return a;
-}
-
 /* Blocks a sample that all nests of the launch can be cut into, and `most` too; 0 when it has
  * no batch. */
 static int64_t blocks_per_sample(const planner *p, const mvs_launch *launch, int64_t most) {
@@ -190,7 +184,7 @@ static int64_t blocks_per_sample(const planner *p, const mvs_launch *launch, int
     int64_t rows = mvs_chain_rows(nest, launch->batch, launch->batch);
     int64_t step = nest->row_step > 0 ? nest->row_step : 1;
     if (rows == 0) return 0;
-    most = greatest_divisor(rows / step, most);
+    most = mvs_common_divisor(rows / step, most);
   }
   return most;
 }
@@ -244,8 +238,7 @@ static bool find_touches(planner *p, candidate *c) {
   int64_t blocks = c->per_sample * c->launch->batch;
   size_t last = last_stage(p, c->launch);
   if (c->per_sample == p->per_sample) {
-    for (size_t i = 0; i < p->touched.count; i++)
-      MVS_PUSH(p->arena, &c->all, p->touched.items[i]);
+    c->all = p->touched; /* which keeps its own count until the launch joins */
   } else if (!recut(p, blocks, &c->all)) {
     return false;
   }
@@ -279,12 +272,11 @@ static bool join(planner *p, uint16_t number) {
   if (!find_touches(p, &c)) return false;
   if (c.weights && p->weights + c.weights > MOST_WEIGHTS) return false;
   if (conflicts(p, &c)) return false;
-  for (size_t i = 0; i < c.ahead.count; i++) MVS_PUSH(p->arena, &p->ahead, c.ahead.items[i]);
-  p->touched.items = c.all.items;
-  p->touched.count = c.all.count, p->touched.capacity = c.all.capacity;
+  for (size_t i = 0; i < c.ahead.count; i++) MVS_PUSH(p->scratch, &p->ahead, c.ahead.items[i]);
+  p->touched = c.all;
   p->per_sample = c.per_sample;
   p->weights += c.weights;
-  MVS_PUSH(p->arena, &p->chain, number);
+  MVS_PUSH(p->scratch, &p->chain, number);
   return true;
 }
 
@@ -295,8 +287,8 @@ static bool put_off(planner *p, uint16_t number) {
   for (size_t stage = 0; stage <= last_stage(p, launch); stage++)
     if (!add_touches(p, launch, stage, 0, &all)) return false;
   if (conflict(&all, 0, &p->behind, p->behind.count, 0)) return false;
-  for (size_t i = 0; i < all.count; i++) MVS_PUSH(p->arena, &p->behind, all.items[i]);
-  MVS_PUSH(p->arena, &p->later, number);
+  for (size_t i = 0; i < all.count; i++) MVS_PUSH(p->scratch, &p->behind, all.items[i]);
+  MVS_PUSH(p->scratch, &p->later, number);
   return true;
 }
 
@@ -371,16 +363,21 @@ static bool could_begin(planner *p, uint16_t number) {
 
 mvs_chain_plan mvs_chain_plan_new(mvs_arena *arena, const mvs_program *program,
                                   const mvs_launch *launches, size_t count, int threads) {
-  planner p = {.arena = arena, .program = program, .launches = launches, .threads = threads};
+  planner p = {.arena = arena,
+               .scratch = mvs_arena_new(),
+               .program = program,
+               .launches = launches,
+               .threads = threads};
   for (size_t i = 0; i < count; i++) {
     uint16_t at = (uint16_t)i;
     if (join(&p, at) || (!could_begin(&p, at) && put_off(&p, at))) continue;
     close_chain(&p);
     if (join(&p, at) || put_off(&p, at)) continue;
     /* Of what it touches too little is known: alone. */
-    MVS_PUSH(arena, &p.later, at);
+    MVS_PUSH(p.scratch, &p.later, at);
     close_chain(&p);
   }
   close_chain(&p);
+  mvs_arena_free(p.scratch);
   return (mvs_chain_plan){p.jobs.items, p.jobs.count};
 }
