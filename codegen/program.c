@@ -47,8 +47,13 @@ static bool is_flat(const Mvs__Nest *nest) {
   return extent_at(nest->rows, 0) == 1 && nest->inner && nest->inner->per_batch;
 }
 
+/* What is divided by parts of the batch. */
+static const Mvs__Extent *rows_of(const Mvs__Nest *nest) {
+  return is_flat(nest) ? nest->inner : nest->rows;
+}
+
 int64_t mvs_nest_rows_at(const Mvs__Nest *nest, int64_t batch) {
-  return extent_at(is_flat(nest) ? nest->inner : nest->rows, batch);
+  return extent_at(rows_of(nest), batch);
 }
 
 int64_t mvs_nest_units_of(const Mvs__Nest *nest, int64_t batch, int64_t rows) {
@@ -287,6 +292,37 @@ static bool attention_ok(const Mvs__Attention *attention) {
   return true;
 }
 
+/* Adds a product of a table's numbers, whatever its sign, to a size; false where that is not
+ * sane. */
+static bool add_span(int64_t a, int64_t b, int64_t *sum) {
+  int64_t span;
+  if (!mvs_mul(a, b, &span) || span == INT64_MIN) return false;
+  return mvs_add(*sum, span < 0 ? -span : span, sum) && size_sane(*sum);
+}
+
+/* The runtime divides by the axes and adds up what they reach (runtime/chain.c). */
+static bool access_ok(const Mvs__Access *access, const Mvs__Nest *nest) {
+  int64_t sum = 0;
+  if (access->n_strides != nest->n_axes || access->high_per_batch < 0) return false;
+  for (size_t i = 0; i < nest->n_axes; i++) {
+    if (!add_span(access->strides[i], nest->axes[i]->size, &sum)) return false;
+  }
+  return add_span(access->low, 1, &sum) && add_span(access->high, 1, &sum) &&
+         add_span(access->high_per_batch, 1, &sum) &&
+         access->high + access->high_per_batch >= access->low;
+}
+
+/* Their product is the rows, or the inner elements of a nest without. */
+static bool axes_ok(const Mvs__Nest *nest) {
+  int64_t rows = 1;
+  for (size_t i = 0; i < nest->n_axes; i++) {
+    const Mvs__Extent *axis = nest->axes[i];
+    if (axis->size < 1 || axis->per_batch != (i == 0 && rows_of(nest)->per_batch)) return false;
+    if (!mvs_mul(rows, axis->size, &rows)) return false;
+  }
+  return nest->n_axes == 0 || rows == rows_of(nest)->size;
+}
+
 /* An address within the code is no proof that a function starts there: the checksum is what
  * speaks for code, and only its maker can lie in it. */
 static bool stages_ok(Mvs__Stage *const *stages, size_t count, const mvs_program *program) {
@@ -294,7 +330,10 @@ static bool stages_ok(Mvs__Stage *const *stages, size_t count, const mvs_program
     for (size_t k = 0; k < stages[i]->n_nests; k++) {
       const Mvs__Nest *nest = stages[i]->nests[k];
       if (nest->address >= program->host_code.len) return false;
-      if (!extent_ok(nest->rows) || !extent_ok(nest->inner)) return false;
+      if (!extent_ok(nest->rows) || !extent_ok(nest->inner) || !axes_ok(nest)) return false;
+      for (size_t a = 0; a < nest->n_accesses; a++) {
+        if (!access_ok(nest->accesses[a], nest)) return false;
+      }
     }
   }
   return true;

@@ -37,7 +37,9 @@ typedef struct sample {
   Mvs__Traffic traffic, *traffics[1];
   Mvs__Stage stage, *stages[1];
   Mvs__Nest nest, *nests[1];
-  Mvs__Extent rows, inner_extent;
+  Mvs__Extent rows, inner_extent, samples, tokens, *axes[2];
+  Mvs__Access access, *accesses[1];
+  int64_t steps_of_axes[2];
   int64_t shape[2];
   uint8_t code[64];
 } sample;
@@ -53,6 +55,20 @@ static void fill_kernel(sample *s) {
   s->nest.rows = &s->rows;
   s->nest.inner = &s->inner_extent;
   s->nest.row_chunk = 3;
+  mvs__extent__init(&s->samples);
+  mvs__extent__init(&s->tokens);
+  s->samples = (Mvs__Extent){s->samples.base, 2, true};
+  s->tokens = (Mvs__Extent){s->tokens.base, 5, false};
+  s->axes[0] = &s->samples, s->axes[1] = &s->tokens;
+  s->nest.axes = s->axes;
+  s->nest.n_axes = 2;
+  mvs__access__init(&s->access);
+  s->access.strides = s->steps_of_axes;
+  s->access.n_strides = 2;
+  s->access.high = 4;
+  s->accesses[0] = &s->access;
+  s->nest.accesses = s->accesses;
+  s->nest.n_accesses = 1;
   s->nests[0] = &s->nest;
   mvs__stage__init(&s->stage);
   s->stage.nests = s->nests;
@@ -336,6 +352,16 @@ static void wrong_indices_are_refused(void **state) {
   BREAK(s.loop.count = -1);
   BREAK(s.nest.address = 64);
   BREAK(s.nest.rows = NULL);
+  BREAK(s.nest.n_axes = 1; s.access.n_strides = 1); /* fewer than the rows */
+  BREAK(s.samples.size = 0; s.rows.size = 0);       /* by which rows are divided */
+  BREAK(s.samples.per_batch = false);
+  BREAK(s.tokens.per_batch = true);
+  BREAK(s.access.n_strides = 1);
+  BREAK(s.access.high = -1);
+  BREAK(s.access.low = INT64_MIN);
+  BREAK(s.access.high_per_batch = INT64_MAX);
+  BREAK(s.steps_of_axes[0] = INT64_MIN);
+  BREAK(s.steps_of_axes[0] = s.steps_of_axes[1] = (int64_t)1 << 48); /* each alone would do */
   BREAK(s.param.elements = 33);
   BREAK(s.param.offset = 1000);
   BREAK(s.param.layers = INT64_MAX);
