@@ -72,12 +72,17 @@ static mvs_dim reduced(const mvs_nest *nest) {
   return (mvs_dim){nest->sequential ? nest->sequential : 1, nest->sequential_batch};
 }
 
-/* Inner elements are the rows of a nest that has no others, where each stands for itself. */
+/* Inner elements are the rows of a nest that has no others, where each stands for itself: a
+ * value of them all would be stored by each part of them, and perhaps be added to each time. */
 static bool is_flat(const mvs_nest *nest) {
+  for (size_t i = 0; i < nest->instrs.count; i++) {
+    const mvs_instr *instr = &nest->instrs.items[i];
+    if (instr->kind == MVS_INSTR_STORE && instr->level == MVS_LEVEL_ROW) return false;
+  }
   return nest->nest_class == MVS_KERNEL_ROWS && nest->inner.per_batch && nest->phases == 1;
 }
 
-static void add_instr(reach *r, const mvs_kernel *kernel, const mvs_nest *nest,
+static void add_instr(reach *r, const mvs_kernel *kernel, const mvs_nest *nest, bool flat,
                       const mvs_instr *instr) {
   const mvs_access *a = &instr->access;
   int64_t size = mvs_dtype_size(kernel->operands[a->operand]);
@@ -86,7 +91,7 @@ static void add_instr(reach *r, const mvs_kernel *kernel, const mvs_nest *nest,
   out->high = out->low + size;
   for (int axis = 0; axis < nest->outer_count; axis++)
     out->strides[axis] = a->outer[axis] * size;
-  if (is_flat(nest)) {
+  if (flat) {
     out->strides[0] = a->inner * size;
   } else {
     lengthen(out, nest->inner, a->inner * size);
@@ -99,15 +104,16 @@ static void add_instr(reach *r, const mvs_kernel *kernel, const mvs_nest *nest,
 
 static void add_nest(reach *r, const mvs_kernel *kernel, const mvs_nest *nest) {
   size_t count = nest->instrs.count;
+  bool flat = is_flat(nest);
   r->nest->accesses = MVS_ARRAY(r->arena, count + 1, Mvs__Access *);
   for (int axis = 0; axis < nest->outer_count; axis++) add_axis(r, nest->outer[axis]);
-  if (is_flat(nest)) {
+  if (flat) {
     add_axis(r, nest->inner);
     r->nest->row_step = MVS_LANES;
   }
   for (size_t i = 0; i < count; i++)
     if (mvs_instr_uses_memory(&nest->instrs.items[i]))
-      add_instr(r, kernel, nest, &nest->instrs.items[i]);
+      add_instr(r, kernel, nest, flat, &nest->instrs.items[i]);
 }
 
 /* --- products --- */

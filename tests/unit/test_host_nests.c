@@ -564,6 +564,33 @@ static void flat(void **state) {
   harness_close(&h);
 }
 
+/* A value of its own beside them, in place: a part of the elements must not add to it again. */
+static void flat_with_a_scalar(void **state) {
+  (void)state;
+  harness h;
+  harness_open(&h, "k6_rows", MVS_KERNEL_ROWS);
+  int x = add_operand(&h, MVS_F32, true), count = add_operand(&h, MVS_F32, true);
+  mvs_nest *nest = add_nest(&h, MVS_KERNEL_ROWS);
+  nest->inner = (mvs_dim){29, true};
+  uint16_t one = add_instr(&h, nest, constant(1));
+  uint16_t had = add_instr(
+      &h, nest, in_phase(memory(MVS_INSTR_LOAD, count, 0, 0), MVS_LEVEL_ROW, 0));
+  uint16_t next =
+      add_instr(&h, nest, in_phase(arith(MVS_OP_add, had, one, 0), MVS_LEVEL_ROW, 0));
+  add_instr(&h, nest, in_phase(memory(MVS_INSTR_STORE, count, next, 0), MVS_LEVEL_ROW, 0));
+  uint16_t vx = add_instr(&h, nest, memory(MVS_INSTR_LOAD, x, 0, 1));
+  uint16_t out = add_instr(&h, nest, arith(MVS_OP_add, vx, one, 0));
+  add_instr(&h, nest, memory(MVS_INSTR_STORE, x, out, 1));
+  harness_compile(&h, 0, true);
+  uint64_t seed = 9;
+  void *operands[3] = {make_array(MVS_F32, 29 * 40, &seed), make_array(MVS_F32, 1, NULL)};
+  *(float *)operands[1] = 4;
+  harness_run(&h, operands, 40, 0);
+  assert_true(*(float *)operands[1] == 5);
+  drop(operands[0]), drop(operands[1]);
+  harness_close(&h);
+}
+
 /* --- what has no host form is an error, not a crash --- */
 
 static void refuses_f64_exp(void **state) {
@@ -593,6 +620,7 @@ int main(void) {
       cmocka_unit_test(column_trees),
       cmocka_unit_test(column_error),
       cmocka_unit_test(batch_sums),       cmocka_unit_test(flat),
+      cmocka_unit_test(flat_with_a_scalar),
       cmocka_unit_test(refuses_f64_exp),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
