@@ -370,22 +370,26 @@ static mvs_status map_code(host_device *device, mvs_diag *diag) {
 }
 
 /* Addresses and counts come from a checksummed file, but a wrong one would jump anywhere. */
+static bool stage_is_sound(const host_device *device, const Mvs__Stage *stage) {
+  bool sound = stage->n_nests > 0 && stage->n_nests <= MOST_NESTS;
+  for (size_t nest = 0; sound && nest < stage->n_nests; nest++)
+    sound = device->code ? stage->nests[nest]->address < device->program->host_code.len
+                         : stage->nests[nest]->address != 0;
+  return sound;
+}
+
 static mvs_status check_kernels(host_device *device, mvs_diag *diag) {
   const mvs_program *program = device->program;
   for (size_t at = 0; at < program->n_kernels; at++) {
     const Mvs__Kernel *kernel = program->kernels[at];
     if (kernel->scratch > device->scratch_bytes) device->scratch_bytes = kernel->scratch;
-    for (size_t stage = 0; stage < kernel->n_stages; stage++) {
-      const Mvs__Stage *each = kernel->stages[stage];
-      bool sound = each->n_nests <= MOST_NESTS;
-      for (size_t nest = 0; sound && nest < each->n_nests; nest++)
-        sound = device->code ? each->nests[nest]->address < program->host_code.len
-                             : each->nests[nest]->address != 0;
-      if (!sound)
-        return MVS_FAIL(diag, MVS_ERR_INTERNAL,
-                        "internal: kernel '%s' of the program has no usable host code",
-                        kernel->name);
-    }
+    bool sound = kernel->n_stages > 0;
+    for (size_t stage = 0; sound && stage < kernel->n_stages; stage++)
+      sound = stage_is_sound(device, kernel->stages[stage]);
+    if (!sound)
+      return MVS_FAIL(diag, MVS_ERR_INTERNAL,
+                      "internal: kernel '%s' of the program has no usable host code",
+                      kernel->name);
   }
   return MVS_OK;
 }

@@ -284,6 +284,27 @@ static void unknown_operands(void **state) {
   expect(&t, 2, "0 1 2");
 }
 
+/* Plans look at a kernel's last stage, and at that one's first nest. */
+static void kernels_without_code(void **state) {
+  (void)state;
+  for (int lacks = 0; lacks < 3; lacks++) {
+    tables t;
+    open_tables(&t);
+    t.program.cpu_level = (char *)(uintptr_t) "x86-64-v3";
+    add_launch(&t, 0, MATRIX)->address = 16; /* as of code loaded by a JIT */
+    Mvs__Kernel *kernel = t.program.kernels[0];
+    kernel->name = (char *)(uintptr_t) "k0";
+    if (lacks == 1) kernel->stages[0]->n_nests = 0;
+    if (lacks == 2) kernel->n_stages = 0;
+    mvs_diag *diag = mvs_diag_new(t.arena);
+    mvs_device *device;
+    mvs_status status = mvs_device_open_host(&t.program, 2, diag, &device);
+    assert_int_equal(status, lacks ? MVS_ERR_INTERNAL : MVS_OK);
+    if (device) device->close(device);
+    mvs_arena_free(t.arena);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows_that_follow_rows),
                                      cmocka_unit_test(a_sum_over_all_waits),
@@ -295,6 +316,7 @@ int main(void) {
                                      cmocka_unit_test(samples_apart),
                                      cmocka_unit_test(steps_of_rows),
                                      cmocka_unit_test(products_of_few_rows),
-                                     cmocka_unit_test(unknown_operands)};
+                                     cmocka_unit_test(unknown_operands),
+                                     cmocka_unit_test(kernels_without_code)};
   return cmocka_run_group_tests_name("chain", tests, NULL, NULL);
 }

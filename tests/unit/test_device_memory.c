@@ -18,6 +18,8 @@ typedef struct fixture {
   Mvs__Loop loop, *loops[1];
   Mvs__Step steps[3], *outside[2], *inside[1];
   Mvs__Kernel kernels[KERNELS], *kernel_list[KERNELS];
+  Mvs__Stage stage, *stages[1];
+  Mvs__Nest nest, *nests[1];
   Mvs__Settings settings;
   mvs_session session;
 } fixture;
@@ -40,8 +42,13 @@ static void build_program(fixture *here) {
   mvs__settings__init(here->program.settings = &here->settings);
   mvs__function__init(here->functions[0] = &here->function);
   mvs__loop__init(here->loops[0] = &here->loop);
+  mvs__stage__init(here->stages[0] = &here->stage);
+  mvs__nest__init(here->nests[0] = &here->nest);
+  here->nest.address = 16; /* as of code loaded by a JIT; nothing is run */
+  here->stage.nests = here->nests, here->stage.n_nests = 1;
   for (int at = 0; at < KERNELS; at++) {
     mvs__kernel__init(here->kernel_list[at] = &here->kernels[at]);
+    here->kernels[at].stages = here->stages, here->kernels[at].n_stages = 1;
     mvs__step__init(&here->steps[at]);
     here->steps[at].kernel = at;
   }
