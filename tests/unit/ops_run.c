@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "runtime/chain.h"
 #include "tests/unit/ops_margins.h"
 #include "tests/unit/ops_programs.h"
 
@@ -336,6 +337,78 @@ static void close_device(given_run *run) {
   run->device->close(run->device);
 }
 
+/* --- chains backwards --- */
+
+/* What the host does, in an order that no thread is likely to take: of each job the last block,
+ * or the last unit, is done before any other is begun. So a block that reads what another one
+ * writes finds it wrong every time, not when threads happen to meet. */
+typedef struct backwards {
+  const mvs_program *program;
+  char *scratch;
+} backwards;
+
+static backwards behind; /* of the device in use */
+
+/* Code that a JIT has loaded has addresses of its own. */
+static void run_nest(const Mvs__Nest *nest, const mvs_host_call *call, int64_t from,
+                     int64_t to) {
+  union {
+    uintptr_t address;
+    mvs_host_kernel *run;
+  } entry = {(uintptr_t)nest->address};
+  entry.run(call, from, to);
+}
+
+/* Block number `block` of a part, or with no blocks all of its units. */
+static void run_part(const mvs_launch *launch, const mvs_chain_job *job, size_t stage,
+                     int64_t block) {
+  const Mvs__Stage *of = behind.program->kernels[launch->kernel]->stages[stage];
+  mvs_host_call call = {launch->operands, launch->batch, launch->layer, behind.scratch, 0, 0};
+  for (size_t n = of->n_nests; n-- > 0;) {
+    int64_t rows = mvs_nest_rows_at(of->nests[n], launch->batch), some = rows;
+    if (job->blocks) {
+      some = mvs_chain_rows(of->nests[n], launch->batch, job->blocks);
+      call.before = block * some, call.behind = rows - (block + 1) * some;
+    }
+    for (int64_t unit = mvs_nest_units_of(of->nests[n], launch->batch, some); unit-- > 0;)
+      run_nest(of->nests[n], &call, unit, unit + 1);
+  }
+}
+
+/* As for one thread: then chains need the fewest samples. */
+static void launch_backwards(mvs_device *device, const mvs_launch *launches, size_t count) {
+  (void)device;
+  mvs_arena *arena = mvs_arena_new();
+  mvs_chain_plan plan = mvs_chain_plan_new(arena, behind.program, launches, count, 1);
+  for (size_t at = 0; at < plan.count; at++) {
+    const mvs_chain_job *job = &plan.jobs[at];
+    for (int64_t block = job->blocks ? job->blocks : 1; block-- > 0;) {
+      for (size_t i = 0; i < job->count; i++) {
+        const mvs_chain_part *part = &job->parts[job->blocks ? i : job->count - 1 - i];
+        run_part(&launches[part->launch], job, part->stage, block);
+      }
+    }
+  }
+  mvs_arena_free(arena);
+}
+
+/* Opens a device that does chains so. */
+static void open_backwards(given_run *run) {
+  const mvs_program *program = run->s->build->program;
+  int64_t most = 64;
+  for (size_t i = 0; i < program->n_kernels; i++)
+    if (program->kernels[i]->scratch > most) most = program->kernels[i]->scratch;
+  open_device(run, 1);
+  behind = (backwards){program, aligned_alloc(64, (size_t)(most + 63) / 64 * 64)};
+  assert_non_null(behind.scratch);
+  run->device->launch_all = launch_backwards;
+}
+
+static void close_backwards(given_run *run) {
+  free(behind.scratch);
+  close_device(run);
+}
+
 /* One more run that must give the bits of the first. */
 static void run_again(given_run *first, given_run like, mvs_recompute recompute,
                       const char *what) {
@@ -418,6 +491,11 @@ static void check_threads_of(ops_suite *s, const ops_case *each, int64_t batch) 
               "chains, threads and a large batch");
     close_device(&other);
   }
+  given_run other = first;
+  open_backwards(&other);
+  run_again(&first, other, MVS_RECOMPUTE_NONE, "chains backwards");
+  run_again(&first, other, MVS_RECOMPUTE_BLOCK, "chains backwards, blocks redone");
+  close_backwards(&other);
   free_results(&first);
   close_device(&first);
   mvs_arena_free(arena);
