@@ -43,7 +43,11 @@ static mvs_status write_page(mvs_run_page *page, const char *state, bool live) {
                         .seed = mvs_run_record_option(record, "seed"),
                         .state = state ? state : mvs_report_state(record)};
   mvs_report report = {.title = record->model, .live = live, .runs = &run, .n_runs = 1};
-  MVS_TRY(mvs_report_write(page->diag, page->path, &report));
+  if (pictures == MVS_OK) return mvs_report_write(page->diag, page->path, &report);
+  /* One sentence ends a run: where the page fails too, that of the pictures. */
+  mvs_arena *scratch = mvs_arena_new();
+  (void)mvs_report_write(mvs_diag_new(scratch), page->path, &report);
+  mvs_arena_free(scratch);
   return pictures;
 }
 

@@ -335,14 +335,14 @@ static int is_picture(const struct dirent *entry) {
 }
 
 /* It is shown as it is, so what is no PNG is refused here and not by a browser. */
-static mvs_status read_picture(mvs_run_record *record, const char *name) {
+static mvs_status read_picture(mvs_run_record *record, mvs_diag *diag, const char *name) {
   static const unsigned char signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   const char *path = mvs_arena_format(record->album, "%s/%s", record->folder, name);
   mvs_source *file;
-  MVS_TRY(mvs_source_read(record->album, record->diag, path, MOST_PICTURE_BYTES, (mvs_span){0},
-                          &file));
+  MVS_TRY(
+      mvs_source_read(record->album, diag, path, MOST_PICTURE_BYTES, (mvs_span){0}, &file));
   if (file->length <= sizeof signature || memcmp(file->text, signature, sizeof signature) != 0)
-    return MVS_FAIL(record->diag, MVS_ERR_FORMAT, "'%s' is no PNG file", path);
+    return MVS_FAIL(diag, MVS_ERR_FORMAT, "'%s' is no PNG file", path);
   mvs_run_picture picture = {mvs_arena_copy(record->album, name, strlen(name) - 4),
                              (const unsigned char *)file->text, file->length};
   MVS_PUSH(record->album, &record->pictures, picture);
@@ -363,7 +363,8 @@ void mvs_run_record_close(mvs_run_record *record) {
   memset(&record->pictures, 0, sizeof record->pictures);
 }
 
-/* samples-900 stands before samples-1000, as numbers do. */
+/* samples-900 stands before samples-1000, as numbers do. What keeps one from being read may keep
+ * all (no descriptors, no permission), so only the first that fails is told. */
 mvs_status mvs_run_record_pictures(mvs_run_record *record) {
   struct dirent **names;
   mvs_run_record_close(record);
@@ -373,10 +374,14 @@ mvs_status mvs_run_record_pictures(mvs_run_record *record) {
     return MVS_FAIL(record->diag, MVS_ERR_IO, "cannot read the folder '%s': %s", record->folder,
                     strerror(errno));
   mvs_status status = MVS_OK;
+  mvs_diag *diag = record->diag, *untold = mvs_diag_new(record->album);
   for (int at = 0; at < count; at++) {
     bool taken = at % stride_of(count) == 0 || at == count - 1;
-    mvs_status read = taken ? read_picture(record, names[at]->d_name) : MVS_OK;
-    if (status == MVS_OK) status = read;
+    mvs_status read = taken ? read_picture(record, diag, names[at]->d_name) : MVS_OK;
+    if (status == MVS_OK && read != MVS_OK) {
+      status = read;
+      diag = untold;
+    }
     free(names[at]);
   }
   free(names);
