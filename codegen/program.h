@@ -30,8 +30,8 @@ typedef void mvs_host_kernel(const mvs_host_call *call, int64_t begin, int64_t e
 
 /* Units of a nest at a batch (see Nest in program.proto). */
 int64_t mvs_nest_units(const Mvs__Nest *nest, int64_t batch);
-/* Rows of a nest at a batch, of which a call may leave some out: inner elements where there is no
- * row to speak of. */
+/* Rows of a nest at a batch, of which a call may leave some out: inner elements where there is
+ * no row to speak of. */
 int64_t mvs_nest_rows_at(const Mvs__Nest *nest, int64_t batch);
 /* Units of `rows` of them. */
 int64_t mvs_nest_units_of(const Mvs__Nest *nest, int64_t batch, int64_t rows);

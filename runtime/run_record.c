@@ -363,8 +363,8 @@ void mvs_run_record_close(mvs_run_record *record) {
   memset(&record->pictures, 0, sizeof record->pictures);
 }
 
-/* samples-900 stands before samples-1000, as numbers do. What keeps one from being read may keep
- * all (no descriptors, no permission), so only the first that fails is told. */
+/* samples-900 stands before samples-1000, as numbers do. What keeps one from being read may
+ * keep all (no descriptors, no permission), so only the first that fails is told. */
 mvs_status mvs_run_record_pictures(mvs_run_record *record) {
   struct dirent **names;
   mvs_run_record_close(record);

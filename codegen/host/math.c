@@ -36,7 +36,8 @@ static LLVMValueRef polynomial(mvs_emit *e, LLVMValueRef x, const double *terms,
   return sum;
 }
 
-LLVMValueRef mvs_emit_nearest(mvs_emit *e, LLVMValueRef x, double factor, LLVMValueRef *rounded) {
+LLVMValueRef mvs_emit_nearest(mvs_emit *e, LLVMValueRef x, double factor,
+                              LLVMValueRef *rounded) {
   LLVMValueRef shifted = mvs_emit_fma(e, x, real(x, factor), real(x, ROUNDER));
   *rounded = LLVMBuildFSub(e->builder, shifted, real(x, ROUNDER), "");
   LLVMValueRef bits = mvs_emit_bitcast(e, shifted, e->i32);

@@ -29,8 +29,8 @@ LLVMValueRef mvs_emit_sigmoid(mvs_emit *e, LLVMValueRef x);
  * returned, for results below 2^22. */
 LLVMValueRef mvs_emit_nearest(mvs_emit *e, LLVMValueRef x, double factor,
                               LLVMValueRef *rounded);
-/* x less the nearest multiple of pi/2, whose number is *quadrant (i32, right modulo 4). `is_near`
- * says that |x| is at most 1e4. */
+/* x less the nearest multiple of pi/2, whose number is *quadrant (i32, right modulo 4).
+ * `is_near` says that |x| is at most 1e4. */
 LLVMValueRef mvs_emit_angle(mvs_emit *e, LLVMValueRef x, bool is_near, LLVMValueRef *quadrant);
 
 /* Philox-4x32-10 with key {seed, stream} and counter {position, sample, step, 0}, as uniform

@@ -73,8 +73,8 @@ wrong = "char *a = malloc(9);\nstrcpy(a, b); n = atoi(a);"
 seen = banned_calls("", wrong, {**banned, **product_only}) + list(unchecked("", wrong))
 report("these checks see what is wrong", [] if len(seen) == 3 else seen)
 report("no file over 800 lines", [f for f in files if text[f].count("\n") > 800])
-report("no line over 100 columns", [f"{f}:{n}" for f in files
-       for n, line in enumerate(text[f].split("\n"), 1) if len(line) > 100])
+report("no line over 96 columns", [f"{f}:{n}" for f in files
+       for n, line in enumerate(text[f].split("\n"), 1) if len(line) > 96])
 report("no notes to self", [f for f in files if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text[f])])
 llvm = subprocess.run(["llvm-config-19", "--includedir"], capture_output=True, text=True).stdout.strip()
 

@@ -18,8 +18,8 @@ static void place(mvs_arena *arena, const mvs_program *program, mvs_recompute re
   mvs_params_list(arena, program);
   for (size_t at = 0; at < program->n_functions; at++) {
     mvs_diag *diag = mvs_diag_new(arena);
-    fuzz_judge(mvs_placement_new(arena, diag, program, program->functions[at], 3, recompute, at % 2,
-                                 &placement),
+    const Mvs__Function *function = program->functions[at];
+    fuzz_judge(mvs_placement_new(arena, diag, program, function, 3, recompute, at % 2, &placement),
                diag);
   }
 }

@@ -1,5 +1,5 @@
-/* host_harness.h: compiles one hand-built kernel for an instruction-set level, maps the block as
- * a program would, and runs its units from the last to the first, one or several a call, with
+/* host_harness.h: compiles one hand-built kernel for an instruction-set level, maps the block
+ * as a program would, and runs its units from the last to the first, one or several a call, with
  * scratch full of NaN: units must not depend on order, on who their neighbours in a call are,
  * or on what scratch holds. Behind every array lies a page that nobody may touch. */
 #ifndef MVS_TEST_HOST_HARNESS_H

@@ -85,7 +85,7 @@ static const char *const two_streams =
     "  output velocity : unpatchify(linear(x - memory, 12) as final_proj, 2)\n"
     "}\n";
 
-/* What looks like a held value and is none: it is read before the block that it is taken from. */
+/* What looks like a held value and is none: it is read before the block it is taken from. */
 static const char *const kept_stream =
     "model m {\n"
     "  input z : f32[3, 4, 4]\n"
@@ -112,7 +112,8 @@ static const char all_blocks[] =
     "    h = history(x)\n"
     "    r = rsqrt(mean_features(h * h) + 0.1)\n"
     "    e = where(layer < reshape(index(depth), [depth, 1, 1]), 0, exp(max_features(h) * r))\n"
-    "    x0 + sum_over(reshape(w, [depth, 1, 1]) * h, 0) + sum_over(e * h, 0) / sum_over(e, 0)\n"
+    "    x0 + sum_over(reshape(w, [depth, 1, 1]) * h, 0) + sum_over(e * h, 0) /"
+    " sum_over(e, 0)\n"
     "  }\n"
     "  y = f(rmsnorm(x, eps = 0.1))\n"
     "  x + y + a * at_block(entered, 2) + b * at_block(y, 1) * first(y)\n"
