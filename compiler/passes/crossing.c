@@ -51,10 +51,11 @@ static void mark_stored(mvs_crossing *crossing, mvs_graph *graph, bool *stored) 
     const mvs_node *node = mvs_graph_node(graph, id);
     bool heavy = mvs_ops[node->op].op_class == MVS_CLASS_HEAVY;
     bool held = stored[id] || crossing->part_of[id] != MVS_NONE;
+    bool whole = node->op == MVS_OP_concat && stored[id] && crossing->varying[id];
     for (int i = 0; i < node->input_count; i++) {
       mvs_id input = node->inputs[i];
       if (heavy || (node->op == MVS_OP_reshape && stored[id])) stored[input] = true;
-      if (node->op == MVS_OP_concat && stored[id]) crossing->part_of[input] = id;
+      if (whole) crossing->part_of[input] = id;
       if (node->op == MVS_OP_cast && node->type.dtype == MVS_BF16 && held) {
         crossing->rounded[input] = id;
       }

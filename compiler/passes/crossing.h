@@ -20,7 +20,8 @@ typedef struct mvs_crossing {
   bool *kept;
   bool *varying;   /* depends on what differs between layer runs and steps: carried values,
                       reads, inputs. Weights, constants and the layer's number do not count */
-  mvs_id *part_of; /* a kept concat that holds the value as one of its parts, or MVS_NONE */
+  mvs_id *part_of; /* a kept and varying concat that holds the value as one of its parts, or
+                      MVS_NONE; one that does not vary is made again from its parts */
   mvs_id *rounded; /* a kept bf16 rounding of the value, or MVS_NONE */
 } mvs_crossing;
 
