@@ -23,6 +23,9 @@ enum { SAMPLES = 4 };
 #define SHORTEST_STEP 5e-16
 /* As much of a loss may a step change for the loss to be a line over it. */
 #define STRAIGHT 1e-3
+/* The most that roundings of the loss may put a quotient off where a shorter step is tried, of
+ * the terms' sizes: ten times what one may be off, far below what a wrong rule does to one. */
+#define TELLING 1e-5
 
 /* All trained parameters moved at once along a random direction: one quotient says whether
  * any gradient is wrong, since the error of one adds to the sum as it is. */
@@ -107,7 +110,10 @@ static double lost_in_doubles(slope *at, const mvs_graph *grad, double claimed) 
  * far above both errors for one of the steps. Where the slopes before and behind differ at the
  * shortest step the loss has no gradient at this very place: a maximum of equals, say. Where a
  * loss of 2 has a gradient of 1e14 (cosines of large numbers) it is a line for steps of 1e-15
- * alone, which parameters hold to a digit; with one of 3e6, for steps of 1e-9. */
+ * alone, which parameters hold to a digit; with one of 3e6, for steps of 1e-9. Below the short
+ * step others go on only while the quotient still moves, as one does whose third derivative is
+ * 1e9 times as large (several norms of tokens near 0), and while roundings leave something to
+ * see: beside a wrong gradient the quotient comes to rest at another number. */
 static void check_slope(ops_suite *s, const mvs_graph *loss, const mvs_graph *grad,
                         int64_t batch) {
   slope at = {.s = s, .arena = mvs_arena_new(), .loss = loss, .batch = batch};
@@ -121,11 +127,13 @@ static void check_slope(ops_suite *s, const mvs_graph *loss, const mvs_graph *gr
   double value = mvs_tensor_map_find(&gradients, "loss")->data[0];
   bool good = !isfinite(value), kink = false;
   bool steep = scale * SHORT_STEP > STRAIGHT * fabs(value);
-  double shortest = steep ? SHORTEST_STEP : SHORT_STEP;
-  for (double step = 1e-4; step > shortest && !good; step /= 10) {
+  bool resting = false;
+  for (double step = 1e-4; step > SHORTEST_STEP && !good; step /= 10) {
+    double rounded = (1e-14 * fabs(value) + 0x1p-52 * scale) / step, before = quotient;
+    if (step < SHORT_STEP && !steep && (resting || rounded > TELLING * scale)) break;
     double above = loss_at(&at, step), below = loss_at(&at, -step);
-    double rounded = (1e-14 * fabs(value) + 0x1p-52 * scale) / step;
     quotient = (above - below) / (2 * step);
+    resting = fabs(quotient - before) <= 1e-6 * scale + rounded;
     good = fabs(quotient - claimed) <= 1e-6 * scale + rounded;
     if (step > SHORT_STEP) kink = fabs(above - 2 * value + below) / step > 1e-3 * scale;
   }
