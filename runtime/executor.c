@@ -42,6 +42,7 @@ struct mvs_executor {
   common_memory common, beside; /* of calls in the order of work, of those set aside */
   mvs_aside *aside;
   mvs_recompute recompute;
+  bool apart; /* placements leave room for launches done together */
   mvs_profile *profile;
   int64_t layout;   /* counts changes of the addresses above */
   uint64_t version; /* of the weights, from 1 */
@@ -70,6 +71,7 @@ mvs_executor *mvs_executor_new(mvs_arena *arena, mvs_diag *diag, const mvs_progr
                                mvs_device *device) {
   mvs_executor *executor = MVS_NEW(arena, mvs_executor);
   *executor = (mvs_executor){.arena = arena, .diag = diag, .device = device, .version = 1};
+  mvs_executor_set_apart(executor, true);
   executor->aside = mvs_aside_new(arena, device);
   mvs_executor_set_program(executor, program);
   return executor;
@@ -144,6 +146,13 @@ void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute)
   executor->recompute = recompute;
 }
 
+/* Without it launches wait for one another as memory is used again; nothing else changes. */
+void mvs_executor_set_apart(mvs_executor *executor, bool apart) {
+  executor->apart = apart && executor->device->launch_all;
+}
+
+bool mvs_executor_apart(const mvs_executor *executor) { return executor->apart; }
+
 /* All dtypes of the program but these two have four bytes. */
 int64_t mvs_dtype_bytes(const char *dtype) {
   if (strcmp(dtype, "bf16") == 0) return 2;
@@ -184,8 +193,7 @@ mvs_status mvs_call_new(mvs_executor *executor, const char *name, int64_t batch,
   call->bases = MVS_ARRAY(executor->arena, function->n_buffers, char *);
   call->copied_out = MVS_ARRAY(executor->arena, function->n_outputs, char *);
   MVS_TRY(mvs_placement_new(executor->arena, executor->diag, executor->program, function, batch,
-                            executor->recompute, executor->device->launch_all != NULL,
-                            &call->placement));
+                            executor->recompute, executor->apart, &call->placement));
   find_prepared(call);
   if (call->reads_prepared && !call->prepared->call)
     MVS_TRY(mvs_call_new(executor, "prepare", 1, &call->prepared->call));

@@ -41,6 +41,10 @@ mvs_profile *mvs_executor_profiled(const mvs_executor *executor);
 int64_t mvs_executor_layout(const mvs_executor *executor);
 /* Sets how blocks are redone in calls made from now on. */
 void mvs_executor_set_recompute(mvs_executor *executor, mvs_recompute recompute);
+/* Whether calls made from now on take some memory more (placement.h), so that launches may be
+ * done together; from the start where the device does that, and never elsewhere. */
+void mvs_executor_set_apart(mvs_executor *executor, bool apart);
+bool mvs_executor_apart(const mvs_executor *executor);
 
 /* Prepares a function for a batch.
  * errors : MVS_ERR_INTERNAL when the program has no such function, MVS_ERR_LIMIT */

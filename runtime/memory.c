@@ -72,10 +72,10 @@ static mvs_status add_function(mvs_session *session, const char *name, int64_t b
                                mvs_recompute recompute, shared *all) {
   const Mvs__Function *function = mvs_program_function(session->program, name);
   mvs_placement *placement;
+  bool apart = session->executor && mvs_executor_apart(session->executor);
   if (!function) return MVS_OK;
   MVS_TRY(mvs_placement_new(session->arena, session->diag, session->program, function, batch,
-                            recompute, session->device && session->device->launch_all,
-                            &placement));
+                            recompute, apart, &placement));
   if (placement->bytes > all->block) all->block = placement->bytes;
   if (placement->workspace_bytes > all->workspace) all->workspace = placement->workspace_bytes;
   return MVS_OK;
@@ -206,7 +206,20 @@ static void prepare_device(mvs_session *session, const mvs_memory_use *use) {
   if (use->between) prepare_functions(session, use->between_batch, use->between);
 }
 
-/* Both ends are planned first: they decide whether anything fits, and what the message says. */
+/* Both ends: everything kept, and everything redone that can be. Room for launches done
+ * together is taken where that leaves the choice as it is. */
+static mvs_status plan_ends(mvs_session *session, const mvs_memory_use *use, bool may_keep,
+                            mvs_memory *kept, mvs_memory *redone) {
+  for (int apart = 1; apart >= 0; apart--) {
+    mvs_executor_set_apart(session->executor, apart);
+    MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_NONE, kept));
+    MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_BLOCK, redone));
+    if ((may_keep ? kept : redone)->total <= mvs_session_budget(session)) break;
+  }
+  return MVS_OK;
+}
+
+/* The ends decide whether anything fits, and what the message says. */
 mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, const char *what,
                              const char *advice, mvs_recompute *out) {
   const char *asked = mvs_option_text(session->options, "recompute", "auto");
@@ -215,10 +228,9 @@ mvs_status mvs_memory_choose(mvs_session *session, const mvs_memory_use *use, co
   int most = most_redone(session, use);
   bool may_keep = strcmp(asked, "block") != 0;
   bool may_redo = strcmp(asked, "none") != 0 && most > 0;
-  mvs_memory kept, redone;
-  MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_NONE, &kept));
-  MVS_TRY(mvs_memory_plan(session, use, MVS_RECOMPUTE_BLOCK, &redone));
   if (!may_redo) may_keep = true; /* nothing to redo: both choices are the same */
+  mvs_memory kept, redone;
+  MVS_TRY(plan_ends(session, use, may_keep, &kept, &redone));
   bool keeps = may_keep && kept.total <= budget;
   if (!keeps && !(may_redo && redone.total <= budget)) {
     if (most == 0) return does_not_fit(session, &kept, NULL, what, advice);
